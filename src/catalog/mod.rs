@@ -1,0 +1,197 @@
+//! What a server holds, as plain data. No SQL here: `inspect` fills it, `graph` reads it.
+
+use serde::{Deserialize, Serialize};
+
+/// `server_version_num`: 90524, 100023, 180006 (PostgreSQL manual, 20.15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(pub u32);
+
+impl Version {
+    /// What names a major version: 906 for 9.6, 1800 for 18. Comparable across both schemes.
+    pub fn major(self) -> u32 {
+        if self.0 < 100_000 {
+            self.0 / 100
+        } else {
+            self.0 / 10_000 * 100
+        }
+    }
+
+    /// The major version as a person writes it: `9.6`, `18`.
+    pub fn major_text(self) -> String {
+        if self.0 < 100_000 {
+            format!("{}.{}", self.0 / 10_000, self.0 / 100 % 100)
+        } else {
+            (self.0 / 10_000).to_string()
+        }
+    }
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0 < 100_000 {
+            write!(f, "{}.{}", self.major_text(), self.0 % 100)
+        } else {
+            write!(f, "{}.{}", self.0 / 10_000, self.0 % 10_000)
+        }
+    }
+}
+
+/// One server, as far as a migration needs to know it.
+#[derive(Debug, Clone)]
+pub struct ServerFacts {
+    pub version: Version,
+    /// `pg_control_system().system_identifier` (9.6 and later); `None` where it may not be read.
+    pub system_identifier: Option<String>,
+    pub max_connections: u32,
+    /// `superuser_reserved_connections` and, from 16 on, `reserved_connections`.
+    pub reserved_connections: u32,
+    /// Client backends at the time of the look, ours not among them.
+    pub used_connections: u32,
+    /// The session's role.
+    pub user: String,
+    pub is_superuser: bool,
+    pub can_create_database: bool,
+    pub can_create_role: bool,
+    /// Whether `pg_authid` may be read: without it roles move without their passwords.
+    pub reads_passwords: bool,
+    pub in_recovery: bool,
+    pub roles: Vec<Role>,
+    /// Every database of the server, in the order of their size, then name.
+    pub databases: Vec<Database>,
+    /// Names of tablespaces other than pg_default and pg_global.
+    pub tablespaces: Vec<String>,
+    /// `collcollate` of the collations of provider libc: what the operating system offers.
+    pub locales: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    pub name: String,
+    pub is_superuser: bool,
+    pub can_login: bool,
+}
+
+/// `pg_database.datlocprovider` (15 and later; before, libc).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LocaleProvider {
+    Libc,
+    Icu,
+    Builtin,
+}
+
+/// One row of `pg_database`, with what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Database {
+    pub name: String,
+    pub owner: String,
+    /// `pg_database_size`; `None` where it may not be asked.
+    pub bytes: Option<u64>,
+    pub is_template: bool,
+    pub allows_connections: bool,
+    /// `datconnlimit`: −1 without a limit, −2 after an interrupted DROP DATABASE.
+    pub connection_limit: i32,
+    pub encoding: String,
+    pub collate: String,
+    pub ctype: String,
+    pub provider: LocaleProvider,
+    /// ICU or builtin locale.
+    pub locale: Option<String>,
+    pub icu_rules: Option<String>,
+    pub tablespace: String,
+    pub comment: Option<String>,
+    /// `datacl`; `None`: the default privileges. Each entry by `aclexplode`.
+    pub privileges: Option<Vec<Privilege>>,
+    /// `pg_db_role_setting` for this database.
+    pub settings: Vec<Setting>,
+    /// `None` until somebody looked into the database.
+    pub contents: Option<Contents>,
+}
+
+/// One entry of an access control list, by `aclexplode`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Privilege {
+    pub grantor: String,
+    /// `None`: PUBLIC.
+    pub grantee: Option<String>,
+    /// CONNECT, CREATE, TEMPORARY.
+    pub privilege: String,
+    pub grantable: bool,
+}
+
+/// One entry of `pg_db_role_setting.setconfig`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// `None`: for every role.
+    pub role: Option<String>,
+    pub name: String,
+    pub value: String,
+}
+
+/// What one database holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Tables, partitioned tables, foreign tables and materialized views outside the system schemas.
+    pub relations: Vec<Relation>,
+    /// Items that pg_restore can build at a time: indexes and foreign keys.
+    pub indexes: u32,
+    pub large_objects: u64,
+    /// Objects of any kind that a user made: functions, types, schemas, extensions other than plpgsql.
+    /// Decides whether a target database is empty.
+    pub user_objects: u64,
+    pub extensions: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RelationKind {
+    Table,
+    PartitionedTable,
+    ForeignTable,
+    MaterializedView,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relation {
+    pub oid: u32,
+    pub schema: String,
+    pub name: String,
+    pub kind: RelationKind,
+    /// Oids of the parents by `pg_inherits`: of a partition, or of a child table.
+    pub parents: Vec<u32>,
+    /// Unlogged tables are dumped with their data all the same.
+    pub unlogged: bool,
+    /// A materialized view that was never refreshed cannot be read (`relispopulated`).
+    pub populated: bool,
+    /// `pg_relation_size`-like estimate in bytes, from `relpages`.
+    pub bytes: u64,
+    /// `pg_class.reltuples`; `None`: never analyzed (−1, or 0 before 14).
+    pub estimated_rows: Option<u64>,
+    /// Row security applies to the session's role, so that its counts would lie.
+    pub row_security: bool,
+    /// The extension that owns the relation, if any: pg_dump leaves its data to the extension.
+    pub extension: Option<String>,
+}
+
+impl ServerFacts {
+    pub fn database(&self, name: &str) -> Option<&Database> {
+        self.databases.iter().find(|database| database.name == name)
+    }
+
+    pub fn has_role(&self, name: &str) -> bool {
+        self.roles.iter().any(|role| role.name == name)
+    }
+}
+
+/// What the client programs on this machine can do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientFacts {
+    /// The lowest version among pg_dump, pg_dumpall and pg_restore.
+    pub version: Version,
+    pub gzip: bool,
+    pub lz4: bool,
+    pub zstd: bool,
+    /// libpq was built with TLS.
+    pub tls: bool,
+}

@@ -1,0 +1,71 @@
+//! Plan + servers -> graph. Pure: no async, no clock, no environment.
+
+mod output;
+mod step;
+
+pub use output::*;
+pub use step::*;
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::Version;
+
+/// Everything a run will do, and what was found while working it out.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    pub name: String,
+    /// `sha256:…` over what must not change between `plan` and `run`.
+    pub fingerprint: String,
+    pub source: ServerSummary,
+    pub target: ServerSummary,
+    /// Smallest first, then by name.
+    pub databases: Vec<DatabaseSummary>,
+    /// In the order of a run; a step's needs stand before it.
+    pub steps: Vec<Step>,
+    pub holds: Vec<Hold>,
+    /// What there is to claim.
+    pub budgets: Amounts,
+    /// The most that can be claimed at a time.
+    pub peaks: Amounts,
+    pub findings: Vec<Finding>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerSummary {
+    pub version: Version,
+    /// Connections that this run may use.
+    pub budget: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseSummary {
+    pub name: String,
+    pub bytes: u64,
+    pub tables: usize,
+    /// `schema.table`, sorted.
+    pub delayed: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The run does not start.
+    Block,
+    /// Something will be lost or different unless somebody acts.
+    Fix,
+    Warn,
+    Info,
+}
+
+/// Something that somebody should know before the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    pub severity: Severity,
+    /// Stable: `source/with-oids`.
+    pub code: String,
+    pub database: Option<String>,
+    pub object: Option<String>,
+    pub message: String,
+    /// SQL, a shell command or a plan key that mends it.
+    pub fix: Option<String>,
+}

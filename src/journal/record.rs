@@ -1,0 +1,87 @@
+//! One line of the journal.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::graph::{Output, StepId};
+
+/// The format that this program writes. A journal of a newer one is refused, never overwritten.
+pub const VERSION: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`VERSION`] of the program that wrote it.
+    pub v: u32,
+    pub at: Timestamp,
+    #[serde(flatten)]
+    pub entry: Entry,
+}
+
+/// What happened, or is about to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "kebab-case")]
+pub enum Entry {
+    /// A `run` took the journal over. Whatever was started before it and has no end was interrupted.
+    RunStarted {
+        program: String,
+        fingerprint: String,
+        /// `system_identifier` of each server, where it could be read.
+        source: Option<String>,
+        target: Option<String>,
+    },
+    /// Before the step does anything.
+    StepStarted {
+        step: StepId,
+        attempt: u32,
+    },
+    /// After the step did everything.
+    StepDone {
+        step: StepId,
+        attempt: u32,
+        seconds: f64,
+        output: Box<Output>,
+    },
+    StepFailed {
+        step: StepId,
+        attempt: u32,
+        seconds: f64,
+        error: String,
+        /// What the step found out before it failed: a ledger, compared tables.
+        output: Box<Output>,
+    },
+    /// The step was stopped on purpose, by a signal.
+    StepInterrupted {
+        step: StepId,
+        attempt: u32,
+    },
+    /// A change to a server, recorded before it is made.
+    Change {
+        change: Change,
+    },
+    /// Steps that `run` shall do again, by `reset` or because what they made is gone.
+    Forgotten {
+        steps: Vec<StepId>,
+        reason: String,
+    },
+    RunEnded {
+        outcome: Outcome,
+        exit_code: u8,
+    },
+}
+
+/// A change to a server that somebody may have to undo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "kebab-case")]
+pub enum Change {
+    /// CREATE DATABASE on the target, which had no database of this name.
+    CreateDatabase { database: String },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    Completed,
+    Failed,
+    Mismatched,
+    Interrupted,
+}

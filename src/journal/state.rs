@@ -1,0 +1,50 @@
+//! What a journal says: the state of every step that it speaks of.
+
+use std::collections::{BTreeSet, HashMap};
+
+use jiff::Timestamp;
+
+use super::record::Outcome;
+use crate::graph::{Output, StepId};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Started, without an end in this run: under way, or dead with its run.
+    Started,
+    Done,
+    Failed,
+    Interrupted,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepState {
+    pub status: Status,
+    /// Of the last start.
+    pub attempt: u32,
+    pub started: Timestamp,
+    /// How long the last attempt took; `None` while it has no end.
+    pub seconds: Option<f64>,
+    pub error: Option<String>,
+    pub output: Output,
+}
+
+/// One `run`, from its first record to its last.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunState {
+    pub started: Timestamp,
+    pub fingerprint: String,
+    pub source: Option<String>,
+    pub target: Option<String>,
+    /// Time, outcome and exit code; `None`: under way, or killed.
+    pub ended: Option<(Timestamp, Outcome, u8)>,
+}
+
+/// The journal, replayed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    pub runs: Vec<RunState>,
+    /// Steps that were never started are not in it: they are pending.
+    pub steps: HashMap<StepId, StepState>,
+    /// Databases of the target that this plan created, or was about to.
+    pub created: BTreeSet<String>,
+}

@@ -1,0 +1,14 @@
+//! pg-migrate moves every user database and the roles of one PostgreSQL server to another, and
+//! proves that everything arrived.
+//!
+//! The data goes one way: a plan file is parsed (`plan`), the servers are looked at (`inspect` fills
+//! `catalog`), both compile to a `graph`, a `schedule` hands out its steps, `run` carries them out
+//! with `step`, `journal` keeps what is done, and `report` tells about it.
+
+pub mod catalog;
+pub mod graph;
+pub mod journal;
+pub mod plan;
+pub mod postgres;
+pub mod process;
+pub mod run;

@@ -1,0 +1,391 @@
+//! The validated plan: what the rest of the program works with.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use globset::GlobMatcher;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+/// One of the two servers of a migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    Source,
+    Target,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Side::Source => "source",
+            Side::Target => "target",
+        })
+    }
+}
+
+/// A plan file that was read and found valid.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Names the run's state directory; the file's stem unless the plan says otherwise.
+    pub name: String,
+    /// The plan file, absolute.
+    pub path: PathBuf,
+    /// SHA-256 of the file's bytes, in hexadecimal.
+    pub digest: String,
+    pub source: Server,
+    pub target: Server,
+    /// Nobody writes to the source, so a new snapshot is as good as an older one.
+    pub source_read_only: bool,
+    /// How long a session of ours may wait for a lock on the source (`lock_timeout`).
+    pub source_lock_timeout: Duration,
+    pub tuning: Tuning,
+    pub databases: DatabaseFilter,
+    pub parallelism: Parallelism,
+    pub dump: Dump,
+    /// Whether roles and tablespaces migrate (`globals.migrate`).
+    pub globals: bool,
+    pub delay: Delay,
+    pub verify: VerifyMode,
+    pub retry: Retry,
+    /// `<state.dir>/<name>`, absolute.
+    pub state_dir: PathBuf,
+    pub accept: Vec<Accept>,
+    pub waive: Vec<Waive>,
+    pub overrides: Vec<Override>,
+}
+
+/// A value that is written in the plan or taken from the environment when the run starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value<T> {
+    Literal(T),
+    /// The name of an environment variable.
+    Env(String),
+}
+
+/// Where a password comes from. The plan never holds the password itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PasswordSource {
+    /// The name of an environment variable.
+    Env(String),
+    /// A file whose first line is the password; absolute.
+    File(PathBuf),
+    /// A program and its arguments; its first line of output is the password.
+    Command(Vec<String>),
+}
+
+/// libpq's `sslmode` (PostgreSQL manual, 32.19.3 "Protection Provided in Different Modes").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SslMode {
+    Disable,
+    Allow,
+    #[default]
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+impl SslMode {
+    /// The word libpq uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SslMode::Disable => "disable",
+            SslMode::Allow => "allow",
+            SslMode::Prefer => "prefer",
+            SslMode::Require => "require",
+            SslMode::VerifyCa => "verify-ca",
+            SslMode::VerifyFull => "verify-full",
+        }
+    }
+}
+
+/// How to reach one server, as the plan says it. What is absent comes from the libpq service or
+/// from the reference tool's defaults (`localhost`, 5432, `postgres`, `postgres`).
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub side: Side,
+    pub service: Option<String>,
+    pub host: Option<Value<String>>,
+    pub port: Option<Value<u16>>,
+    pub user: Option<Value<String>>,
+    /// The database for discovery and for statements about the whole server.
+    pub database: Option<Value<String>>,
+    pub password: Option<PasswordSource>,
+    pub sslmode: Option<SslMode>,
+    pub sslrootcert: Option<PathBuf>,
+    pub sslcert: Option<PathBuf>,
+    pub sslkey: Option<PathBuf>,
+    pub connect_timeout: Duration,
+    /// This run's connection budget on the server; `None`: what the server has free, less a reserve.
+    pub max_connections: Option<u32>,
+}
+
+/// `[target.tuning]`.
+#[derive(Debug, Clone)]
+pub struct Tuning {
+    pub mode: TuningMode,
+    /// Accepts `fast` although the target serves other databases.
+    pub shared_target: bool,
+    /// Overrides and additions to the mode's settings, in the plan's order.
+    pub settings: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TuningMode {
+    #[default]
+    Fast,
+    Safe,
+    Off,
+}
+
+/// Globs over database names.
+#[derive(Debug, Clone)]
+pub struct DatabaseFilter {
+    pub include: Vec<GlobMatcher>,
+    pub exclude: Vec<GlobMatcher>,
+}
+
+impl DatabaseFilter {
+    /// Whether the plan takes a database of this name.
+    pub fn takes(&self, name: &str) -> bool {
+        self.include.iter().any(|glob| glob.is_match(name))
+            && !self.exclude.iter().any(|glob| glob.is_match(name))
+    }
+}
+
+/// `[parallelism]`, with the defaults filled in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parallelism {
+    /// Databases at a time on the source.
+    pub dump_parallel: u32,
+    /// Databases at a time on the target.
+    pub restore_parallel: u32,
+    /// `pg_dump -j`, per database.
+    pub dump_jobs: u32,
+    /// `pg_restore -j`, per database; also bounds parallel CREATE INDEX.
+    pub restore_jobs: u32,
+    /// Count queries in flight over all databases and both servers.
+    pub verify_concurrency: u32,
+}
+
+/// `pg_dump --compress` (PostgreSQL manual, pg_dump).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Compression {
+    /// The best that the installed pg_dump can do.
+    Auto,
+    None,
+    /// Method and level; `None`: the method's default level.
+    Gzip(Option<u8>),
+    Lz4(Option<u8>),
+    Zstd(Option<u8>),
+}
+
+impl fmt::Display for Compression {
+    /// As the plan and `pg_dump --compress` spell it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (method, level) = match self {
+            Compression::Auto => ("auto", None),
+            Compression::None => ("none", None),
+            Compression::Gzip(level) => ("gzip", *level),
+            Compression::Lz4(level) => ("lz4", *level),
+            Compression::Zstd(level) => ("zstd", *level),
+        };
+        match level {
+            Some(level) => write!(f, "{method}:{level}"),
+            None => f.write_str(method),
+        }
+    }
+}
+
+/// `[dump]`.
+#[derive(Debug, Clone)]
+pub struct Dump {
+    /// Where archives are written, absolute.
+    pub root: PathBuf,
+    pub compression: Compression,
+    /// The plan names the compression; otherwise a pg_dump without it may use another.
+    pub compression_is_explicit: bool,
+    /// Leave archives in place after a verified run.
+    pub keep: bool,
+}
+
+/// `[delay]`: tables whose data comes after the regular phase.
+#[derive(Debug, Clone)]
+pub struct Delay {
+    pub patterns: Vec<DelayPattern>,
+    pub snapshot: DelaySnapshot,
+    /// Bytes for all index builds at a time; `None`: from the target's settings.
+    pub index_memory: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DelaySnapshot {
+    /// The delayed dump sees what the regular dump saw.
+    #[default]
+    Same,
+    /// The delayed dump takes a new snapshot.
+    Later,
+}
+
+/// `DATABASE.TABLE` or `DATABASE.SCHEMA.TABLE`, each part a glob.
+#[derive(Debug, Clone)]
+pub struct DelayPattern {
+    /// As the plan spells it.
+    pub text: String,
+    pub database: GlobMatcher,
+    /// `None`: any schema.
+    pub schema: Option<GlobMatcher>,
+    pub table: GlobMatcher,
+}
+
+impl DelayPattern {
+    pub fn matches(&self, database: &str, schema: &str, table: &str) -> bool {
+        self.database.is_match(database)
+            && self
+                .schema
+                .as_ref()
+                .is_none_or(|glob| glob.is_match(schema))
+            && self.table.is_match(table)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VerifyMode {
+    /// `count(*)` of every table on both servers.
+    #[default]
+    Exact,
+    /// `pg_class.reltuples`, an estimate.
+    Fast,
+    /// Row content as well.
+    Checksum,
+}
+
+/// `[retry]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts per step, the first included.
+    pub attempts: u32,
+    pub backoff: Duration,
+    pub max_backoff: Duration,
+}
+
+impl Retry {
+    /// The pause after the given attempt (1 = the first): doubling, up to `max_backoff`.
+    pub fn pause_after(&self, attempt: u32) -> Duration {
+        let doublings = attempt.saturating_sub(1).min(20);
+        self.backoff
+            .saturating_mul(1 << doublings)
+            .min(self.max_backoff)
+    }
+}
+
+/// `[[accept]]`: a restore error that is expected.
+#[derive(Debug, Clone)]
+pub struct Accept {
+    pub database: String,
+    /// Glob over the ledger's object.
+    pub object: GlobMatcher,
+    pub reason: String,
+}
+
+/// `[[waive]]`: a preflight finding that is accepted until a date.
+#[derive(Debug, Clone)]
+pub struct Waive {
+    pub code: String,
+    pub object: GlobMatcher,
+    /// The last day on which the waiver holds.
+    pub until: jiff::civil::Date,
+    pub reason: String,
+}
+
+/// `[[override]]`: other values for the databases it names.
+#[derive(Debug, Clone)]
+pub struct Override {
+    pub databases: Vec<GlobMatcher>,
+    pub dump_jobs: Option<u32>,
+    pub restore_jobs: Option<u32>,
+    pub compression: Option<Compression>,
+    pub transfer: Option<Transfer>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transfer {
+    /// pg_dump to a directory, pg_restore from it.
+    #[default]
+    Archive,
+    /// COPY from server to server.
+    Stream,
+}
+
+/// The values that hold for one database: the plan's, with its overrides on top, later ones winning.
+#[derive(Debug, Clone)]
+pub struct DatabaseOptions {
+    pub dump_jobs: u32,
+    pub restore_jobs: u32,
+    pub compression: Compression,
+    pub compression_is_explicit: bool,
+    pub transfer: Transfer,
+}
+
+impl Plan {
+    /// The values for the database of this name.
+    pub fn options(&self, database: &str) -> DatabaseOptions {
+        let mut options = DatabaseOptions {
+            dump_jobs: self.parallelism.dump_jobs,
+            restore_jobs: self.parallelism.restore_jobs,
+            compression: self.dump.compression.clone(),
+            compression_is_explicit: self.dump.compression_is_explicit,
+            transfer: Transfer::default(),
+        };
+        for entry in &self.overrides {
+            if !entry.databases.iter().any(|glob| glob.is_match(database)) {
+                continue;
+            }
+            options.dump_jobs = entry.dump_jobs.unwrap_or(options.dump_jobs);
+            options.restore_jobs = entry.restore_jobs.unwrap_or(options.restore_jobs);
+            options.transfer = entry.transfer.unwrap_or(options.transfer);
+            if let Some(compression) = &entry.compression {
+                options.compression = compression.clone();
+                options.compression_is_explicit = true;
+            }
+        }
+        options
+    }
+
+    /// How one of the servers is reached.
+    pub fn server(&self, side: Side) -> &Server {
+        match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        }
+    }
+}
+
+/// How a server is reached, with every reference resolved: environment, service file, password file.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    pub side: Side,
+    /// A host name, an address, or the directory of a Unix-domain socket.
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+    /// The database for discovery and for statements about the whole server.
+    pub database: String,
+    pub password: Option<SecretString>,
+    pub sslmode: SslMode,
+    pub sslrootcert: Option<PathBuf>,
+    pub sslcert: Option<PathBuf>,
+    pub sslkey: Option<PathBuf>,
+    pub connect_timeout: Duration,
+}
+
+impl fmt::Display for Endpoint {
+    /// `source server old-db.internal:5432`, for messages.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} server {}:{}", self.side, self.host, self.port)
+    }
+}

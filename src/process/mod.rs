@@ -1,0 +1,1 @@
+//! Child processes: the PostgreSQL client programs.

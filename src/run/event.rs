@@ -1,0 +1,76 @@
+//! What a run tells whoever watches it. Nothing is printed from inside a step.
+
+use crate::graph::StepId;
+
+#[derive(Debug, Clone)]
+pub enum Event {
+    RunStarted {
+        name: String,
+        resumed: bool,
+        /// Steps of the run, and how many were done before it started.
+        steps: usize,
+        done: usize,
+        /// Name and bytes, in the graph's order.
+        databases: Vec<(String, u64)>,
+    },
+    StepStarted {
+        step: StepId,
+        /// 1 for the first.
+        attempt: u32,
+    },
+    StepProgress {
+        step: StepId,
+        progress: Progress,
+    },
+    StepEnded {
+        step: StepId,
+        ending: Ending,
+        seconds: f64,
+    },
+    /// A step failed and will be tried again after the pause.
+    StepWillRetry {
+        step: StepId,
+        attempt: u32,
+        error: String,
+        pause_seconds: f64,
+    },
+    /// Somebody should know, and the run goes on.
+    Warning {
+        database: Option<String>,
+        message: String,
+    },
+    /// The run is stopping: children are being ended.
+    Stopping {
+        reason: String,
+    },
+    RunEnded,
+}
+
+/// How far a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    pub done: u64,
+    pub total: Option<u64>,
+    pub unit: Unit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    Bytes,
+    Tables,
+    Rows,
+    /// Entries of an archive's table of contents.
+    Items,
+}
+
+#[derive(Debug, Clone)]
+pub enum Ending {
+    Done,
+    Failed {
+        error: String,
+    },
+    /// Stopped by a signal.
+    Interrupted,
+    /// A step that it needs failed.
+    Skipped,
+}

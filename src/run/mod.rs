@@ -1,0 +1,3 @@
+//! The runner: joins schedule, journal and steps on tokio.
+
+pub mod event;

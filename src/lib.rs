@@ -12,3 +12,4 @@ pub mod plan;
 pub mod postgres;
 pub mod process;
 pub mod run;
+pub mod schedule;

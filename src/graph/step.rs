@@ -256,6 +256,14 @@ impl Amounts {
         self
     }
 
+    /// What is left after `other`, nothing where it is larger.
+    pub fn less(mut self, other: &Amounts) -> Amounts {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine = mine.saturating_sub(theirs);
+        }
+        self
+    }
+
     /// The larger amount of each resource.
     pub fn max(mut self, other: &Amounts) -> Amounts {
         for (mine, theirs) in self.0.iter_mut().zip(other.0) {
@@ -289,6 +297,9 @@ pub struct Step {
     pub needs: Vec<u32>,
     /// Claimed when the step starts, all or none, and given back when it ends.
     pub claims: Amounts,
+    /// Runs at the end whatever happened: its needs are met when they ended in any way, and it is
+    /// handed out although the run is stopping.
+    pub finally: bool,
     /// Position in [`super::Graph::holds`] of what the step shares with others, if anything.
     pub hold: Option<u32>,
     /// The program and its arguments, where the step runs one. Holds no secret.

@@ -9,6 +9,9 @@ use crate::graph::{Hold, Kind, Resource, ServerSummary, Step, StepId};
 
 const BUDGET: [u32; Resource::COUNT] = [10, 3, 10, 3, 4, 8];
 
+/// What a hold of the random graphs claims.
+const HELD: u32 = 2;
+
 fn budgets() -> Amounts {
     let amounts: Vec<_> = Resource::ALL.into_iter().zip(BUDGET).collect();
     Amounts::new(&amounts)
@@ -202,8 +205,7 @@ prop_compose! {
     ) -> Step {
         let mut amounts = Amounts::default();
         for (resource, amount) in claims {
-            // One below the budget, so that a hold's claim of one fits as well.
-            amounts.set(Resource::ALL[resource], amount.min(BUDGET[resource] - 1));
+            amounts.set(Resource::ALL[resource], amount.min(BUDGET[resource]));
         }
         let needs = if index == 0 {
             Vec::new()
@@ -225,18 +227,21 @@ fn any_graph() -> impl Strategy<Value = Graph> {
     (1..25_u32)
         .prop_flat_map(|count| (0..count).map(any_step).collect::<Vec<_>>())
         .prop_map(|mut steps| {
-            // Steps of one hold do not wait for each other through steps outside of it: a hold is open
-            // until its last step ends, so such a graph would keep it for longer than it needs.
             let mut holds: Vec<Hold> = (0..3)
                 .map(|index| Hold {
                     id: format!("hold{index}"),
-                    claims: Amounts::new(&[(Resource::SourceConnections, 1)]),
+                    claims: Amounts::new(&[(Resource::SourceConnections, HELD)]),
                     steps: Vec::new(),
                 })
                 .collect();
             for index in 0..steps.len() {
                 if let Some(hold) = steps[index].hold {
+                    // A step that waits in a hold needs none but steps outside of it, and what it
+                    // claims is close to what there is: the case in which holds could block each other.
                     steps[index].needs.clear();
+                    let most = BUDGET[Resource::SourceConnections as usize] - HELD;
+                    let amount = most - steps[index].rank % 3;
+                    steps[index].claims.set(Resource::SourceConnections, amount);
                     holds[hold as usize].steps.push(index as u32);
                 }
             }

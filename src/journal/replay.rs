@@ -1,0 +1,319 @@
+//! Replay: records become a [`State`], through legal transitions only.
+
+use super::record::{Change, Entry, Record, VERSION};
+use super::state::{RunState, State, Status, StepState};
+use crate::graph::{Output, StepId};
+
+/// A record that cannot follow those before it, or that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Illegal {
+    #[error("it is no record: {0}")]
+    Unreadable(String),
+    #[error("it was written by a newer pg-migrate (format {0}, this program knows {VERSION})")]
+    Newer(u32),
+    #[error("{step} {what}")]
+    Transition { step: String, what: &'static str },
+    #[error("it stands before the first run")]
+    BeforeRun,
+}
+
+/// A journal's text, replayed.
+#[derive(Debug, Default)]
+pub struct Replay {
+    pub state: State,
+    pub records: u64,
+    /// Bytes up to the end of the last whole record. What follows was torn by a crash.
+    pub whole: u64,
+}
+
+/// The line of a journal that is damaged.
+#[derive(Debug, PartialEq, Eq)]
+pub struct DamagedLine {
+    /// 1 for the first.
+    pub line: u64,
+    pub why: Illegal,
+}
+
+/// Replays a journal. A last line that is torn is left out; any other damage is an error.
+///
+/// # Errors
+///
+/// The first line that is no record, was written by a newer program or cannot follow those before it.
+pub fn replay(text: &[u8]) -> Result<Replay, DamagedLine> {
+    let mut replay = Replay::default();
+    let mut rest = text;
+    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+        let (line, after) = (&rest[..end], &rest[end + 1..]);
+        let damaged = |why| DamagedLine {
+            line: replay.records + 1,
+            why,
+        };
+        match read_record(line) {
+            Ok(record) => replay.state.apply(&record).map_err(damaged)?,
+            // The last line may be torn in a way that still ends it: a file system that had grown the file
+            // but not written the block.
+            Err(Illegal::Unreadable(_)) if after.is_empty() => break,
+            Err(why) => return Err(damaged(why)),
+        }
+        replay.records += 1;
+        replay.whole += end as u64 + 1;
+        rest = after;
+    }
+    Ok(replay)
+}
+
+fn read_record(line: &[u8]) -> Result<Record, Illegal> {
+    serde_json::from_slice(line).map_err(|error| {
+        /// What a record of any version has.
+        #[derive(serde::Deserialize)]
+        struct AnyVersion {
+            v: u32,
+        }
+        match serde_json::from_slice::<AnyVersion>(line) {
+            Ok(any) if any.v > VERSION => Illegal::Newer(any.v),
+            _ => Illegal::Unreadable(error.to_string()),
+        }
+    })
+}
+
+impl State {
+    /// Takes a record in.
+    ///
+    /// # Errors
+    ///
+    /// A record that cannot follow those before it; the state is as it was.
+    pub fn apply(&mut self, record: &Record) -> Result<(), Illegal> {
+        if record.v > VERSION {
+            return Err(Illegal::Newer(record.v));
+        }
+        if self.runs.is_empty() && !matches!(record.entry, Entry::RunStarted { .. }) {
+            return Err(Illegal::BeforeRun);
+        }
+        match &record.entry {
+            Entry::RunStarted {
+                fingerprint,
+                source,
+                target,
+                ..
+            } => {
+                // Their run is dead, or it would hold the lock.
+                for step in self.steps.values_mut() {
+                    if step.status == Status::Started {
+                        step.status = Status::Interrupted;
+                    }
+                }
+                self.runs.push(RunState {
+                    started: record.at,
+                    fingerprint: fingerprint.clone(),
+                    source: source.clone(),
+                    target: target.clone(),
+                    ended: None,
+                });
+            }
+            Entry::StepStarted { step, attempt } => {
+                match self.steps.get(step).map(|state| state.status) {
+                    Some(Status::Started) => {
+                        return Err(illegal(step, "starts while it is under way"));
+                    }
+                    Some(Status::Done) => return Err(illegal(step, "starts although it is done")),
+                    _ => {}
+                }
+                self.steps.insert(
+                    step.clone(),
+                    StepState {
+                        status: Status::Started,
+                        attempt: *attempt,
+                        started: record.at,
+                        seconds: None,
+                        error: None,
+                        output: Output::default(),
+                    },
+                );
+            }
+            Entry::StepDone {
+                step,
+                attempt,
+                seconds,
+                output,
+            } => {
+                let state = self.under_way(step, *attempt)?;
+                state.status = Status::Done;
+                state.seconds = Some(*seconds);
+                state.output = (**output).clone();
+            }
+            Entry::StepFailed {
+                step,
+                attempt,
+                seconds,
+                error,
+                output,
+            } => {
+                let state = self.under_way(step, *attempt)?;
+                state.status = Status::Failed;
+                state.seconds = Some(*seconds);
+                state.error = Some(error.clone());
+                state.output = (**output).clone();
+            }
+            Entry::StepInterrupted { step, attempt } => {
+                self.under_way(step, *attempt)?.status = Status::Interrupted;
+            }
+            Entry::Change { change } => match change {
+                Change::CreateDatabase { database } => {
+                    self.created.insert(database.clone());
+                }
+            },
+            Entry::Forgotten { steps, .. } => {
+                for step in steps {
+                    if self.steps.get(step).map(|state| state.status) == Some(Status::Started) {
+                        return Err(illegal(step, "is forgotten while it is under way"));
+                    }
+                }
+                for step in steps {
+                    self.steps.remove(step);
+                }
+            }
+            Entry::RunEnded { outcome, exit_code } => {
+                if let Some(run) = self.runs.last_mut() {
+                    run.ended = Some((record.at, *outcome, *exit_code));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn under_way(&mut self, step: &StepId, attempt: u32) -> Result<&mut StepState, Illegal> {
+        match self.steps.get_mut(step) {
+            Some(state) if state.status == Status::Started && state.attempt == attempt => Ok(state),
+            Some(state) if state.status == Status::Started => {
+                Err(illegal(step, "ends with another attempt than it started"))
+            }
+            _ => Err(illegal(step, "ends without a start")),
+        }
+    }
+}
+
+fn illegal(step: &StepId, what: &'static str) -> Illegal {
+    Illegal::Transition {
+        step: step.to_string(),
+        what,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Kind;
+    use crate::journal::Outcome;
+
+    fn line(entry: Entry) -> String {
+        let record = Record {
+            v: VERSION,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            entry,
+        };
+        serde_json::to_string(&record).unwrap() + "\n"
+    }
+
+    fn run() -> String {
+        line(Entry::RunStarted {
+            program: "0.1.0".into(),
+            fingerprint: "sha256:0".into(),
+            source: Some("1".into()),
+            target: None,
+        })
+    }
+
+    fn dump() -> StepId {
+        StepId::of(&"Weird / Name".into(), Kind::Dump)
+    }
+
+    fn started() -> String {
+        line(Entry::StepStarted {
+            step: dump(),
+            attempt: 1,
+        })
+    }
+
+    fn done() -> String {
+        line(Entry::StepDone {
+            step: dump(),
+            attempt: 1,
+            seconds: 1.5,
+            output: Box::default(),
+        })
+    }
+
+    #[test]
+    fn a_step_that_started_and_ended_is_done() {
+        let text = run() + &started() + &done();
+        let replay = replay(text.as_bytes()).unwrap();
+        assert_eq!(replay.records, 3);
+        assert_eq!(replay.whole, text.len() as u64);
+        assert_eq!(replay.state.steps[&dump()].status, Status::Done);
+    }
+
+    #[test]
+    fn a_start_without_an_end_is_interrupted_by_the_next_run() {
+        let first = replay((run() + &started()).as_bytes()).unwrap();
+        assert_eq!(first.state.steps[&dump()].status, Status::Started);
+        let second = replay((run() + &started() + &run()).as_bytes()).unwrap();
+        assert_eq!(second.state.steps[&dump()].status, Status::Interrupted);
+    }
+
+    #[test]
+    fn a_torn_last_line_is_left_out_wherever_it_is_torn() {
+        let whole = run() + &started();
+        let text = whole.clone() + &done();
+        for length in whole.len()..text.len() {
+            let replay = replay(&text.as_bytes()[..length]).unwrap();
+            assert_eq!(replay.records, 2);
+            assert_eq!(replay.whole, whole.len() as u64);
+        }
+        let zeros = whole.clone() + "\0\0\0\0\n";
+        assert_eq!(replay(zeros.as_bytes()).unwrap().whole, whole.len() as u64);
+    }
+
+    #[test]
+    fn damage_in_the_middle_is_an_error_that_names_the_line() {
+        let text = run() + "{\"v\":1,\"at\"\n" + &started();
+        let damage = replay(text.as_bytes()).unwrap_err();
+        assert_eq!(damage.line, 2);
+        assert!(matches!(damage.why, Illegal::Unreadable(_)));
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_even_at_the_end() {
+        let text = run() + "{\"v\":2,\"what\":\"ever\"}\n";
+        assert_eq!(replay(text.as_bytes()).unwrap_err().why, Illegal::Newer(2));
+    }
+
+    #[test]
+    fn illegal_transitions_are_errors() {
+        let ended = line(Entry::RunEnded {
+            outcome: Outcome::Completed,
+            exit_code: 0,
+        });
+        for (text, line) in [
+            (started(), 1),
+            (ended, 1),
+            (run() + &done(), 2),
+            (run() + &started() + &started(), 3),
+            (run() + &started() + &done() + &done(), 4),
+            (run() + &started() + &done() + &started(), 4),
+            (run() + &started() + &run() + &done(), 4),
+        ] {
+            assert_eq!(replay(text.as_bytes()).unwrap_err().line, line, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_forgotten_step_may_start_again() {
+        let forgotten = line(Entry::Forgotten {
+            steps: vec![dump()],
+            reason: "reset".into(),
+        });
+        let text = run() + &started() + &done() + &forgotten + &started();
+        let replay = replay(text.as_bytes()).unwrap();
+        assert_eq!(replay.state.steps[&dump()].status, Status::Started);
+    }
+}

@@ -1,0 +1,262 @@
+//! The journal's file, and the lock of the state directory.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use miette::Diagnostic;
+
+use super::record::{Entry, Record, VERSION};
+use super::replay::{Illegal, replay};
+use super::state::State;
+
+/// What can go wrong with the state directory.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Error {
+    #[error("cannot {action} {}", path.display())]
+    #[diagnostic(help(
+        "look at the directory's permissions and at the free space of its file system"
+    ))]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("another run holds this plan's state ({})", path.display())]
+    #[diagnostic(help(
+        "wait until it has ended, or stop it; `pg-migrate status` shows how far it is"
+    ))]
+    Held { path: PathBuf },
+    #[error("{} is damaged in line {line}: {why}", path.display())]
+    #[diagnostic(help(
+        "the journal is the only record of what is done, so nothing goes on from it; restore the file from a \
+         backup, or remove the state directory and what this plan created on the target, and start anew"
+    ))]
+    Damaged {
+        path: PathBuf,
+        line: u64,
+        why: Illegal,
+    },
+    #[error("{} was written by a newer pg-migrate: {why}", path.display())]
+    #[diagnostic(help("use the version of pg-migrate that started this run, or a later one"))]
+    Newer { path: PathBuf, why: Illegal },
+    /// A fault of this program: it was about to write a record that no replay would take.
+    #[error("the journal would become illegal: {0}")]
+    Illegal(#[from] Illegal),
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Io {
+        action,
+        path,
+        source,
+    }
+}
+
+/// The state directory, held by this process and no other until it is dropped or the process dies.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Makes the directory where it is missing (mode 0700) and takes its lock.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Held`] where another process has it.
+    pub fn take(directory: &Path) -> Result<Lock, Error> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(io_error("make the state directory", directory))?;
+        let path = directory.join("lock");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io_error("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(Error::Held {
+                path: directory.to_owned(),
+            }),
+            Err(TryLockError::Error(error)) => Err(io_error("lock", &path)(error)),
+        }
+    }
+}
+
+/// The journal, open for appending. Every record is on disk when `append` returns.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    state: State,
+    _lock: Lock,
+}
+
+impl Journal {
+    /// Opens or makes `<directory>/journal.jsonl` and replays it. What a crash tore is cut off.
+    ///
+    /// # Errors
+    ///
+    /// A journal that cannot be read or is damaged. It is left as it is.
+    pub fn open(directory: &Path, lock: Lock) -> Result<Journal, Error> {
+        let path = directory.join(FILE);
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io_error("open", &path))?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)
+            .map_err(io_error("read", &path))?;
+        let replayed = replay_file(&path, &text)?;
+        let mut open = || -> io::Result<()> {
+            if replayed.whole < text.len() as u64 {
+                file.set_len(replayed.whole)?;
+            }
+            file.seek(SeekFrom::Start(replayed.whole))?;
+            file.sync_all()?;
+            // The file's name is on disk only when its directory is.
+            File::open(directory)?.sync_all()
+        };
+        open().map_err(io_error("prepare", &path))?;
+        Ok(Journal {
+            path,
+            file,
+            state: replayed.state,
+            _lock: lock,
+        })
+    }
+
+    /// Writes a record and waits until it is on disk.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be written: then it must be taken for not written, and nothing may follow it.
+    pub fn append(&mut self, entry: Entry) -> Result<(), Error> {
+        let record = Record {
+            v: VERSION,
+            at: Timestamp::now(),
+            entry,
+        };
+        self.state.apply(&record)?;
+        let mut line = serde_json::to_vec(&record).expect("a record can be written as JSON");
+        line.push(b'\n');
+        self.file
+            .write_all(&line)
+            .and_then(|()| self.file.sync_data())
+            .map_err(io_error("write", &self.path))
+    }
+
+    /// What the journal says, with every record that was appended.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+}
+
+/// The journal's name in the state directory.
+const FILE: &str = "journal.jsonl";
+
+fn replay_file(path: &Path, text: &[u8]) -> Result<super::replay::Replay, Error> {
+    replay(text).map_err(|damage| match damage.why {
+        why @ Illegal::Newer(_) => Error::Newer {
+            path: path.to_owned(),
+            why,
+        },
+        why => Error::Damaged {
+            path: path.to_owned(),
+            line: damage.line,
+            why,
+        },
+    })
+}
+
+/// Replays the journal of a state directory without taking its lock, also while a run writes to it.
+/// `None`: nothing was run yet.
+///
+/// # Errors
+///
+/// A journal that cannot be read or is damaged.
+pub fn read(directory: &Path) -> Result<Option<State>, Error> {
+    let path = directory.join(FILE);
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error("read", &path)(error)),
+    };
+    Ok(Some(replay_file(&path, &text)?.state))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn run() -> Entry {
+        Entry::RunStarted {
+            program: "0.1.0".into(),
+            fingerprint: "sha256:0".into(),
+            source: None,
+            target: None,
+        }
+    }
+
+    fn open(directory: &Path) -> Result<Journal, Error> {
+        Journal::open(directory, Lock::take(directory)?)
+    }
+
+    #[test]
+    fn what_was_appended_is_there_after_a_crash() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("state/plan");
+        assert_eq!(read(&directory).unwrap(), None);
+        let mut journal = open(&directory).unwrap();
+        journal.append(run()).unwrap();
+        drop(journal);
+        let path = directory.join("journal.jsonl");
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"{\"v\":1,\"at\":\"20").unwrap();
+
+        let mut journal = open(&directory).unwrap();
+        assert_eq!(journal.state().runs.len(), 1);
+        journal.append(run()).unwrap();
+        assert_eq!(read(&directory).unwrap().unwrap().runs.len(), 2);
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&directory), 0o700);
+        assert_eq!(mode(&path), 0o600);
+    }
+
+    #[test]
+    fn a_second_holder_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let first = Lock::take(root.path()).unwrap();
+        assert!(matches!(Lock::take(root.path()), Err(Error::Held { .. })));
+        drop(first);
+        assert!(Lock::take(root.path()).is_ok());
+    }
+
+    #[test]
+    fn a_damaged_journal_is_left_as_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("journal.jsonl");
+        std::fs::write(&path, "garbage\ngarbage\n").unwrap();
+        let error = open(root.path()).unwrap_err();
+        assert!(matches!(error, Error::Damaged { line: 1, .. }));
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "garbage\ngarbage\n"
+        );
+    }
+}

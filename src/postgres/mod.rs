@@ -1,1 +1,5 @@
 //! Connections to PostgreSQL servers.
+
+mod identifier;
+
+pub use identifier::escape_control;

@@ -10,8 +10,8 @@ pub enum Event {
         /// Steps of the run, and how many were done before it started.
         steps: usize,
         done: usize,
-        /// Name and bytes, in the graph's order.
-        databases: Vec<(String, u64)>,
+        /// In the graph's order.
+        databases: Vec<DatabaseWork>,
     },
     StepStarted {
         step: StepId,
@@ -27,7 +27,8 @@ pub enum Event {
         ending: Ending,
         seconds: f64,
     },
-    /// A step failed and will be tried again after the pause.
+    /// An attempt of a step failed, and the next follows after the pause. It stands in the place of
+    /// `StepEnded`.
     StepWillRetry {
         step: StepId,
         attempt: u32,
@@ -44,6 +45,17 @@ pub enum Event {
         reason: String,
     },
     RunEnded,
+}
+
+/// What a run has to do for one database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseWork {
+    pub name: String,
+    /// Its size on the source.
+    pub bytes: u64,
+    /// Its steps, and how many were done before the run started.
+    pub steps: usize,
+    pub done: usize,
 }
 
 /// How far a step is.

@@ -11,5 +11,6 @@ pub mod journal;
 pub mod plan;
 pub mod postgres;
 pub mod process;
+pub mod report;
 pub mod run;
 pub mod schedule;

@@ -1,0 +1,276 @@
+//! Journal and steps -> report. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::{Timestamp, Unit};
+
+use super::{
+    DatabaseOutcome, DatabaseReport, Report, Seconds, ServerReport, StepOutcome, StepReport,
+};
+use crate::graph::{DatabaseSummary, Kind, Output, Step, StepId, TableResult};
+use crate::journal::{Outcome, State, Status, StepState};
+
+/// What an interrupted step has for an error.
+const INTERRUPTED: &str = "interrupted before its end; the next run does it again";
+
+/// The report of the last run in the journal; `None` where there was none.
+///
+/// `databases` and `steps` are the compiled plan's that the journal is about, in its order.
+pub fn build<'a>(
+    name: &str,
+    databases: &'a [DatabaseSummary],
+    steps: &'a [Step],
+    state: &'a State,
+) -> Option<Report> {
+    let run = state.runs.last()?;
+    let outcomes = outcomes(steps, state);
+    let mut by_database: HashMap<Option<&str>, Vec<(&Step, StepOutcome)>> = HashMap::new();
+    for (step, outcome) in steps.iter().zip(outcomes) {
+        let database = step.id.database.as_deref();
+        by_database
+            .entry(database)
+            .or_default()
+            .push((step, outcome));
+    }
+    let pauses = pauses(state);
+    let mut work = |database: Option<&'a str>| Work {
+        steps: by_database.remove(&database).unwrap_or_default(),
+        state,
+        pauses: &pauses,
+    };
+    Some(Report {
+        name: name.to_owned(),
+        outcome: run
+            .ended
+            .map_or(Outcome::Interrupted, |(_, outcome, _)| outcome),
+        exit_code: run.ended.map(|(_, _, exit_code)| exit_code),
+        started: run.started,
+        finished: run.ended.map(|(at, _, _)| at),
+        resumed: state.runs.len() > 1,
+        settings_restored: settings_restored(state),
+        server: work(None).server(),
+        databases: databases
+            .iter()
+            .map(|database| work(Some(&database.name)).database(database))
+            .collect(),
+    })
+}
+
+/// What became of each step. A step's needs stand before it, so one pass will do.
+fn outcomes(steps: &[Step], state: &State) -> Vec<StepOutcome> {
+    let mut outcomes: Vec<StepOutcome> = Vec::with_capacity(steps.len());
+    for step in steps {
+        let lost = |need: &u32| {
+            matches!(
+                outcomes[*need as usize],
+                StepOutcome::Failed | StepOutcome::Skipped
+            )
+        };
+        outcomes.push(match state.steps.get(&step.id).map(|state| state.status) {
+            Some(Status::Done) => StepOutcome::Done,
+            Some(Status::Failed) => StepOutcome::Failed,
+            // What runs whatever happened waits for no success.
+            _ if !step.finally && step.needs.iter().any(lost) => StepOutcome::Skipped,
+            Some(Status::Started | Status::Interrupted) | None => StepOutcome::Pending,
+        });
+    }
+    outcomes
+}
+
+/// Whether the target's settings are what they were: they were never changed, or put back since.
+fn settings_restored(state: &State) -> bool {
+    let of = |kind| state.steps.get(&StepId::server(kind));
+    match (of(Kind::TuneTarget), of(Kind::RestoreSettings)) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(tuned), Some(restored)) => {
+            restored.status == Status::Done && restored.started >= tuned.started
+        }
+    }
+}
+
+/// The times between runs, when nobody worked.
+fn pauses(state: &State) -> Vec<(Timestamp, Timestamp)> {
+    state
+        .runs
+        .windows(2)
+        .map(|pair| {
+            let next = pair[1].started;
+            let ended = match pair[0].ended {
+                Some((at, _, _)) => at,
+                // Killed: it lived at least until the last thing that it wrote.
+                None => state
+                    .steps
+                    .values()
+                    .flat_map(|step| [step.started, end(step)])
+                    .filter(|at| *at <= next)
+                    .max()
+                    .map_or(pair[0].started, |at| at.max(pair[0].started)),
+            };
+            (ended, next)
+        })
+        .collect()
+}
+
+/// The end of the last attempt, as far as it is known.
+fn end(step: &StepState) -> Timestamp {
+    let seconds = step.seconds.unwrap_or(0.0);
+    jiff::SignedDuration::try_from_secs_f64(seconds)
+        .ok()
+        .and_then(|duration| step.started.checked_add(duration).ok())
+        .unwrap_or(step.started)
+}
+
+/// The steps of one database, or of the whole server, and what the journal knows of them.
+struct Work<'a> {
+    steps: Vec<(&'a Step, StepOutcome)>,
+    state: &'a State,
+    pauses: &'a [(Timestamp, Timestamp)],
+}
+
+impl<'a> Work<'a> {
+    fn server(&self) -> ServerReport {
+        ServerReport {
+            steps: self.steps(),
+            ledger: self
+                .outputs()
+                .flat_map(|(_, output)| output.ledger.clone())
+                .collect(),
+            warnings: self.warnings(),
+        }
+    }
+
+    fn database(&self, database: &DatabaseSummary) -> DatabaseReport {
+        DatabaseReport {
+            name: database.name.clone(),
+            outcome: self.outcome(),
+            bytes: database.bytes,
+            seconds: Seconds {
+                regular: self.seconds(|kind| !kind.is_delayed()),
+                delayed: self.seconds(Kind::is_delayed),
+            },
+            steps: self.steps(),
+            tables: self.tables(),
+            ledger: self
+                .outputs()
+                .flat_map(|(_, output)| output.ledger.clone())
+                .collect(),
+            warnings: self.warnings(),
+        }
+    }
+
+    /// The steps that were ever started, with what the journal knows of them.
+    fn known(&self) -> impl Iterator<Item = (&'a Step, &'a StepState)> + '_ {
+        self.steps
+            .iter()
+            .filter_map(|(step, _)| Some((*step, self.state.steps.get(&step.id)?)))
+    }
+
+    fn outputs(&self) -> impl Iterator<Item = (Kind, &'a Output)> + '_ {
+        self.known()
+            .map(|(step, state)| (step.id.kind, &state.output))
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.outputs()
+            .flat_map(|(_, output)| output.warnings.clone())
+            .collect()
+    }
+
+    fn steps(&self) -> Vec<StepReport> {
+        self.steps
+            .iter()
+            .map(|(step, outcome)| {
+                let state = self.state.steps.get(&step.id);
+                let interrupted = state.is_some_and(|state| {
+                    matches!(state.status, Status::Started | Status::Interrupted)
+                });
+                StepReport {
+                    kind: step.id.kind,
+                    state: *outcome,
+                    seconds: state.and_then(|state| state.seconds).unwrap_or(0.0),
+                    attempts: state.map_or(0, |state| state.attempt),
+                    error: match state {
+                        _ if interrupted => Some(INTERRUPTED.to_owned()),
+                        Some(state) if *outcome == StepOutcome::Failed => {
+                            Some(state.error.clone().unwrap_or_default())
+                        }
+                        _ => None,
+                    },
+                    started: state.map(|state| state.started),
+                }
+            })
+            .collect()
+    }
+
+    /// A difference is what a failed verification found; a verification that failed without one, say
+    /// because a server went away, is a failure like others.
+    fn outcome(&self) -> DatabaseOutcome {
+        let differs = |step: &Step| {
+            matches!(step.id.kind, Kind::Verify | Kind::DelayedVerify)
+                && self
+                    .state
+                    .steps
+                    .get(&step.id)
+                    .is_some_and(|state| state.output.tables.iter().any(|table| !table.matches))
+        };
+        let mut failed = self
+            .steps
+            .iter()
+            .filter(|(_, outcome)| *outcome == StepOutcome::Failed)
+            .peekable();
+        if failed.peek().is_some() {
+            return if failed.all(|(step, _)| differs(step)) {
+                DatabaseOutcome::Mismatched
+            } else {
+                DatabaseOutcome::Failed
+            };
+        }
+        if self
+            .steps
+            .iter()
+            .all(|(_, outcome)| *outcome == StepOutcome::Done)
+        {
+            DatabaseOutcome::Completed
+        } else if self.known().next().is_some() {
+            DatabaseOutcome::Interrupted
+        } else {
+            DatabaseOutcome::Pending
+        }
+    }
+
+    fn tables(&self) -> Vec<TableResult> {
+        let mut tables = BTreeMap::new();
+        for verification in [Kind::Verify, Kind::DelayedVerify] {
+            for (_, output) in self.outputs().filter(|(kind, _)| *kind == verification) {
+                for table in &output.tables {
+                    tables.insert((&table.schema, &table.table), table);
+                }
+            }
+        }
+        tables.into_values().cloned().collect()
+    }
+
+    fn seconds(&self, takes: fn(Kind) -> bool) -> f64 {
+        let spans = || {
+            self.known()
+                .filter(|(step, _)| takes(step.id.kind))
+                .map(|(_, state)| (state.started, end(state)))
+        };
+        let Some(first) = spans().map(|(start, _)| start).min() else {
+            return 0.0;
+        };
+        let last = spans().map(|(_, end)| end).max().unwrap_or(first);
+        let paused: f64 = self
+            .pauses
+            .iter()
+            .map(|(from, to)| seconds_between((*from).max(first), (*to).min(last)))
+            .sum();
+        (seconds_between(first, last) - paused).max(0.0)
+    }
+}
+
+/// 0 where the second comes before the first.
+fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
+    (to - from).total(Unit::Second).unwrap_or(0.0).max(0.0)
+}

@@ -1,0 +1,127 @@
+//! The report on disk.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::Report;
+
+/// Why a report could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    #[error(
+        "the report could not be written to {}: {source}; nothing of the migration is lost, the journal \
+         holds it: once the disk takes files again, `pg-migrate report` makes it anew", path.display()
+    )]
+    Write { path: PathBuf, source: io::Error },
+    #[error("the report {} could not be read: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error(
+        "{} is no report of this program: {source}; `pg-migrate run` writes a new one", path.display()
+    )]
+    Damaged {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
+}
+
+/// Writes the report so that a reader finds the old one or the new one, whole. Mode 0600.
+///
+/// # Errors
+///
+/// Where the directory or the disk refuses; an older report stays as it is.
+pub fn write(report: &Report, path: &Path) -> Result<(), FileError> {
+    let mut text = serde_json::to_vec_pretty(report).expect("a report has no keys but strings");
+    text.push(b'\n');
+    let mut temporary = path.to_owned().into_os_string();
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    replace(&temporary, path, &text).map_err(|source| {
+        // What the failed attempt left is of no use to anybody, and its absence is no error.
+        let _ = fs::remove_file(&temporary);
+        FileError::Write {
+            path: path.to_owned(),
+            source,
+        }
+    })
+}
+
+fn replace(temporary: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
+    // A file of a process that died under the same id may have any mode.
+    match fs::remove_file(temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(temporary)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(temporary, path)?;
+    // The new name is on disk when its directory is.
+    match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => File::open(directory)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+/// # Errors
+///
+/// Where the file is not there, cannot be read, or holds something else.
+pub fn read(path: &Path) -> Result<Report, FileError> {
+    let text = fs::read(path).map_err(|source| FileError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    serde_json::from_slice(&text).map_err(|source| FileError::Damaged {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn writes_whole_private_files_and_reads_them_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("report.json");
+        fs::write(&path, "an older report").unwrap();
+        let report = samples::report();
+        write(&report, &path).unwrap();
+        assert_eq!(read(&path).unwrap(), report);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let names: Vec<_> = fs::read_dir(&directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["report.json"]);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing_and_says_where() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("report.json");
+        fs::create_dir(&path).unwrap();
+        let error = write(&samples::report(), &path).unwrap_err().to_string();
+        assert!(error.contains(path.to_str().unwrap()), "{error}");
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn something_else_is_no_report() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("report.json");
+        assert!(matches!(read(&path), Err(FileError::Read { .. })));
+        fs::write(&path, "{}").unwrap();
+        assert!(matches!(read(&path), Err(FileError::Damaged { .. })));
+    }
+}

@@ -1,0 +1,138 @@
+//! `report.json`: the last run of a plan, whole, for scripts and for the pages made from it.
+//!
+//! Beyond the keys that are promised, the document holds `server` (the steps about the whole server,
+//! with their ledger and warnings) and, of each step that was started, `started`.
+
+mod build;
+mod file;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use build::build;
+pub use file::{FileError, read, write};
+
+use crate::graph::{Kind, LedgerEntry, TableResult};
+use crate::journal::Outcome;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The plan's name.
+    pub name: String,
+    /// `interrupted` also where the run was killed and left no end in the journal.
+    pub outcome: Outcome,
+    /// `null`: the run was killed.
+    pub exit_code: Option<u8>,
+    /// Of the last run.
+    pub started: Timestamp,
+    /// `null`: the run was killed.
+    pub finished: Option<Timestamp>,
+    /// A run before this one had begun with the plan.
+    pub resumed: bool,
+    /// The target's settings are as they were before this plan tuned it, or it did not tune it.
+    pub settings_restored: bool,
+    /// What is about the whole server.
+    pub server: ServerReport,
+    /// In the graph's order.
+    pub databases: Vec<DatabaseReport>,
+}
+
+/// Steps about the whole server: tune-target, globals, restore-settings.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServerReport {
+    pub steps: Vec<StepReport>,
+    pub ledger: Vec<LedgerEntry>,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DatabaseReport {
+    pub name: String,
+    pub outcome: DatabaseOutcome,
+    /// Its size on the source.
+    pub bytes: u64,
+    pub seconds: Seconds,
+    /// In the graph's order.
+    pub steps: Vec<StepReport>,
+    /// By schema and name. What `delayed-verify` compared replaces what `verify` said of the table.
+    pub tables: Vec<TableResult>,
+    pub ledger: Vec<LedgerEntry>,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DatabaseOutcome {
+    /// Every step is done.
+    Completed,
+    /// A step failed otherwise than by a difference.
+    Failed,
+    /// Everything was done but that source and target differ.
+    Mismatched,
+    /// Something was begun, not everything is done, and nothing of it failed.
+    Interrupted,
+    /// Nothing was begun.
+    Pending,
+}
+
+impl DatabaseOutcome {
+    /// The word in `report.json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DatabaseOutcome::Completed => "completed",
+            DatabaseOutcome::Failed => "failed",
+            DatabaseOutcome::Mismatched => "mismatched",
+            DatabaseOutcome::Interrupted => "interrupted",
+            DatabaseOutcome::Pending => "pending",
+        }
+    }
+}
+
+/// Wall time from the first start to the last end of a database's steps, without the time between
+/// runs; 0 where no such step was started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Seconds {
+    pub regular: f64,
+    /// Of the steps with delayed tables.
+    pub delayed: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    pub kind: Kind,
+    pub state: StepOutcome,
+    /// How long the last attempt took; 0 where there was none, or it has no end.
+    pub seconds: f64,
+    pub attempts: u32,
+    pub error: Option<String>,
+    /// When the last attempt started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepOutcome {
+    Done,
+    Failed,
+    /// Not started, because a step that it needs failed.
+    Skipped,
+    /// To be done by the next run. A step that was interrupted is pending with `attempts` above 0 and
+    /// an `error` that says so.
+    Pending,
+}
+
+impl StepOutcome {
+    /// The word in `report.json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StepOutcome::Done => "done",
+            StepOutcome::Failed => "failed",
+            StepOutcome::Skipped => "skipped",
+            StepOutcome::Pending => "pending",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! Journals in, reports out.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::graph::StepId;
+use crate::journal::{State, Status};
+use crate::report::samples::{self, at};
+
+fn report(state: &State) -> Report {
+    let graph = samples::graph();
+    build(&graph.name, &graph.databases, &graph.steps, state).unwrap()
+}
+
+fn outcomes(report: &Report) -> Vec<&'static str> {
+    let databases = report.databases.iter();
+    databases
+        .map(|database| database.outcome.as_str())
+        .collect()
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
+}
+
+#[test]
+fn holds_the_promised_keys() {
+    let value = serde_json::to_value(samples::report()).unwrap();
+    assert_eq!(
+        keys(&value),
+        [
+            "name",
+            "outcome",
+            "exit_code",
+            "started",
+            "finished",
+            "resumed",
+            "settings_restored",
+            "server",
+            "databases"
+        ]
+    );
+    let database = &value["databases"][2];
+    assert_eq!(
+        keys(database),
+        [
+            "name", "outcome", "bytes", "seconds", "steps", "tables", "ledger", "warnings"
+        ]
+    );
+    assert_eq!(keys(&database["seconds"]), ["regular", "delayed"]);
+    assert_eq!(
+        keys(&database["steps"][3]),
+        ["kind", "state", "seconds", "attempts", "error", "started"]
+    );
+    assert_eq!(
+        keys(&database["ledger"][0]),
+        ["object", "message", "accepted"]
+    );
+    assert_eq!(
+        value["databases"][0]["tables"][0],
+        json!({"schema": "public", "table": "calls", "source_rows": 10, "target_rows": 10, "match": true})
+    );
+    assert_eq!(value["started"], "2026-03-01T23:06:40Z");
+    let back: Report = serde_json::from_value(value).unwrap();
+    assert_eq!(back, samples::report());
+}
+
+#[test]
+fn each_database_has_its_outcome() {
+    let report = samples::report();
+    assert_eq!(
+        outcomes(&report),
+        ["completed", "mismatched", "failed", "interrupted"]
+    );
+    let states = |position: usize| -> Vec<&str> {
+        let steps = report.databases[position].steps.iter();
+        steps.map(|step| step.state.as_str()).collect()
+    };
+    assert_eq!(
+        states(2),
+        ["done", "done", "done", "failed", "skipped", "skipped"]
+    );
+    assert_eq!(states(3)[..3], ["done", "pending", "pending"]);
+    let dump = &report.databases[3].steps[1];
+    assert_eq!((dump.attempts, dump.seconds), (1, 0.0));
+    assert!(dump.error.as_deref().unwrap().starts_with("interrupted"));
+    assert_eq!(report.server.warnings.len(), 1);
+    // It runs whatever happened to the databases, and has not yet.
+    let restore_settings = &report.server.steps[2];
+    assert_eq!(restore_settings.state, StepOutcome::Pending);
+}
+
+#[test]
+fn a_journal_without_a_run_has_no_report() {
+    let graph = samples::graph();
+    let built = build(
+        &graph.name,
+        &graph.databases,
+        &graph.steps,
+        &State::default(),
+    );
+    assert!(built.is_none());
+}
+
+#[test]
+fn a_run_that_began_nothing_leaves_all_pending() {
+    let mut state = samples::state();
+    state.steps.clear();
+    let report = report(&state);
+    assert_eq!(outcomes(&report), ["pending"; 4]);
+    assert!(report.settings_restored);
+    assert_eq!(report.databases[0].seconds, Seconds::default());
+}
+
+#[test]
+fn a_killed_run_has_no_end() {
+    let mut state = samples::state();
+    state.runs[1].ended = None;
+    let report = report(&state);
+    assert_eq!(report.outcome, Outcome::Interrupted);
+    assert_eq!((report.exit_code, report.finished), (None, None));
+    let value = serde_json::to_value(report).unwrap();
+    assert!(value["exit_code"].is_null() && value["finished"].is_null());
+}
+
+#[test]
+fn a_verification_that_failed_without_a_difference_is_a_failure() {
+    let mut state = samples::state();
+    let verify = StepId::of(&samples::EVIL.into(), Kind::Verify);
+    state.steps.get_mut(&verify).unwrap().output.tables.clear();
+    assert_eq!(report(&state).databases[1].outcome, DatabaseOutcome::Failed);
+}
+
+#[test]
+fn time_between_runs_is_nobodys() {
+    // From 10 to 43, where the first run was killed, then from 4,000 to 4,062.1 and before crm's end.
+    let seconds = samples::report().databases[0].seconds;
+    let killed = samples::state()
+        .steps
+        .values()
+        .map(|step| step.started)
+        .filter(|at| *at < samples::at(4_000))
+        .max();
+    assert_eq!(killed, Some(at(12)));
+    assert!(
+        (seconds.regular - (42.0 - 10.0 + 62.1)).abs() < 1e-6,
+        "{seconds:?}"
+    );
+    assert_eq!(seconds.delayed, 0.0);
+}
+
+#[test]
+fn the_delayed_phase_has_its_own_time_and_the_last_word() {
+    let mut state = samples::state();
+    let mut add = |kind, started: i64, seconds, tables: &[(&str, u64)]| {
+        let mut step = state.steps[&StepId::server(Kind::Globals)].clone();
+        step.started = at(started);
+        step.seconds = Some(seconds);
+        step.output = Default::default();
+        step.output.tables = tables
+            .iter()
+            .map(|(name, rows)| samples::table(name, Some(5), Some(*rows)))
+            .collect();
+        state.steps.insert(StepId::of(&"erp".into(), kind), step);
+    };
+    add(Kind::Verify, 5_000, 1.0, &[("events", 0), ("people", 5)]);
+    add(Kind::DelayedDump, 5_100, 10.0, &[]);
+    add(Kind::DelayedVerify, 5_200, 2.5, &[("events", 5)]);
+    let report = report(&state);
+    let erp = &report.databases[3];
+    assert_eq!(erp.seconds.delayed, 102.5);
+    let tables: Vec<_> = erp
+        .tables
+        .iter()
+        .map(|table| (&*table.table, table.matches))
+        .collect();
+    assert_eq!(tables, [("events", true), ("people", true)]);
+}
+
+#[test]
+fn settings_are_restored_when_they_are_what_they_were() {
+    let mut state = samples::state();
+    assert!(!report(&state).settings_restored);
+    let mut restored = state.steps[&StepId::server(Kind::TuneTarget)].clone();
+    restored.started = at(7_999);
+    state
+        .steps
+        .insert(StepId::server(Kind::RestoreSettings), restored);
+    assert!(report(&state).settings_restored);
+    // Tuned again since.
+    state
+        .steps
+        .get_mut(&StepId::server(Kind::TuneTarget))
+        .unwrap()
+        .started = at(8_001);
+    assert!(!report(&state).settings_restored);
+    let restored = state
+        .steps
+        .get_mut(&StepId::server(Kind::RestoreSettings))
+        .unwrap();
+    (restored.started, restored.status) = (at(8_002), Status::Failed);
+    assert!(!report(&state).settings_restored);
+}

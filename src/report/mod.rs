@@ -1,0 +1,32 @@
+//! What a person or a script reads of a run: progress while it goes on, its report, the status of a
+//! plan, the plan itself. Everything here consumes events, the graph and the replayed journal, and
+//! controls nothing.
+//!
+//! | module | reads | writes |
+//! | --- | --- | --- |
+//! | [`progress`] | events | bars or lines on stderr |
+//! | [`document`] | journal, steps | `report.json` |
+//! | [`summary`], [`html`] | the report | text, a page |
+//! | [`status`] | journal, steps | text, JSON |
+//! | [`plan_text`], [`plan_json`], [`plan_markdown`], [`plan_diagram`] | the graph | what `pg-migrate plan` prints |
+//!
+//! Names of a server's objects are whatever somebody once typed: they go through
+//! [`crate::postgres::escape_control`] before a person reads them.
+
+mod color;
+pub mod document;
+mod format;
+pub mod html;
+pub mod plan_diagram;
+pub mod plan_json;
+pub mod plan_markdown;
+pub mod plan_text;
+pub mod progress;
+#[cfg(test)]
+mod samples;
+mod shell;
+pub mod status;
+pub mod summary;
+mod width;
+
+pub use color::Color;

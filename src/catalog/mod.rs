@@ -17,6 +17,33 @@ impl Version {
         }
     }
 
+    /// Reads the version out of a text that starts with it: the `server_version` parameter of a
+    /// connection, or what follows `pg_dump (PostgreSQL) `. `None`: no version stands there.
+    ///
+    /// ```
+    /// use pg_migrate::catalog::Version;
+    /// assert_eq!(Version::parse("18.6 (Debian 18.6-1)"), Some(Version(180_006)));
+    /// assert_eq!(Version::parse("9.5.24"), Some(Version(90_524)));
+    /// assert_eq!(Version::parse("19devel"), Some(Version(190_000)));
+    /// ```
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .map_or(text, |end| &text[..end]);
+        let mut parts = digits.split('.').map(str::parse::<u32>);
+        let first = parts.next()?.ok()?;
+        let second = parts.next().map_or(Some(0), Result::ok)?;
+        let third = parts.next().map_or(Some(0), Result::ok)?;
+        if first > 999 || second > 9_999 || third > 99 {
+            return None;
+        }
+        match first {
+            // Before 10 the first two numbers name the major version.
+            0..10 => (second < 100).then_some(Version(first * 10_000 + second * 100 + third)),
+            _ => Some(Version(first * 10_000 + second)),
+        }
+    }
+
     /// The major version as a person writes it: `9.6`, `18`.
     pub fn major_text(self) -> String {
         if self.0 < 100_000 {
@@ -194,4 +221,34 @@ pub struct ClientFacts {
     pub zstd: bool,
     /// libpq was built with TLS.
     pub tls: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_servers_and_programs_spell_them() {
+        for (text, number) in [
+            ("10.23", Some(100_023)),
+            ("9.6.24", Some(90_624)),
+            ("9.5", Some(90_500)),
+            ("15.18 (Debian 15.18-0+deb12u1)", Some(150_018)),
+            ("17beta2", Some(170_000)),
+            ("18rc1 (Ubuntu)", Some(180_000)),
+            ("", None),
+            ("PostgreSQL", None),
+            ("16..2", None),
+            ("99999999999", None),
+        ] {
+            assert_eq!(Version::parse(text), number.map(Version), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_shown_as_it_is_read() {
+        for text in ["9.5.24", "10.23", "18.6"] {
+            assert_eq!(Version::parse(text).unwrap().to_string(), text);
+        }
+    }
 }

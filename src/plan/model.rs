@@ -371,6 +371,9 @@ pub struct Endpoint {
     pub side: Side,
     /// A host name, an address, or the directory of a Unix-domain socket.
     pub host: String,
+    /// Where to connect instead of asking for `host`'s address; the certificate still names `host`.
+    /// Only a libpq service can say so.
+    pub hostaddr: Option<std::net::IpAddr>,
     pub port: u16,
     pub user: String,
     /// The database for discovery and for statements about the whole server.

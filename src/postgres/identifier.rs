@@ -1,19 +1,256 @@
-//! Names of a server's objects, made fit for the eyes of people.
+//! Names and values inside other texts: SQL, libpq connection strings, terminals.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
 
-/// The text with its control characters escaped (`\u{1b}`), so that a name cannot steer a terminal.
-pub fn escape_control(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return Cow::Borrowed(text);
+use crate::plan::Endpoint;
+
+/// Seconds without traffic before a connection asks whether its peer is still there, seconds between
+/// two such questions, and how many go unanswered before the connection counts as lost.
+///
+/// The leader of a parallel pg_dump says nothing for hours while its workers copy. Firewalls forget
+/// such connections, and the kernel's own first question comes after two hours.
+pub(crate) const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+pub(crate) const KEEPALIVE_COUNT: u32 = 6;
+
+/// A name for use in SQL, in double quotes (PostgreSQL manual, 4.1.1 "Identifiers and Key Words").
+///
+/// ```
+/// assert_eq!(pg_migrate::postgres::quote_identifier(r#"Weird "Name""#), r#""Weird ""Name""""#);
+/// ```
+pub fn quote_identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A value for use in SQL where no parameter can stand.
+///
+/// A text with a backslash becomes an escape string, which means the same under either
+/// `standard_conforming_strings` (PostgreSQL manual, 4.1.2.2).
+///
+/// ```
+/// assert_eq!(pg_migrate::postgres::quote_literal("it's"), "'it''s'");
+/// assert_eq!(pg_migrate::postgres::quote_literal(r"a\b"), r"E'a\\b'");
+/// ```
+pub fn quote_literal(value: &str) -> String {
+    let quoted = value.replace('\'', "''");
+    if quoted.contains('\\') {
+        format!("E'{}'", quoted.replace('\\', "\\\\"))
+    } else {
+        format!("'{quoted}'")
     }
-    let mut escaped = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if c.is_control() {
-            escaped.extend(c.escape_default());
-        } else {
-            escaped.push(c);
+}
+
+/// A libpq connection string (PostgreSQL manual, 32.1.1.1 "Keyword/Value Connection Strings") for
+/// the client programs. It never holds the password: that goes by their environment.
+pub fn conninfo(endpoint: &Endpoint, database: &str) -> String {
+    let mut pairs = vec![("host", endpoint.host.clone())];
+    if let Some(address) = endpoint.hostaddr {
+        pairs.push(("hostaddr", address.to_string()));
+    }
+    pairs.extend([
+        ("port", endpoint.port.to_string()),
+        ("user", endpoint.user.clone()),
+        ("dbname", database.to_owned()),
+        ("sslmode", endpoint.sslmode.as_str().to_owned()),
+    ]);
+    let files = [
+        ("sslrootcert", &endpoint.sslrootcert),
+        ("sslcert", &endpoint.sslcert),
+        ("sslkey", &endpoint.sslkey),
+    ];
+    for (key, file) in files {
+        if let Some(path) = file.as_deref().map(Path::to_string_lossy) {
+            pairs.push((key, path.into_owned()));
         }
     }
-    Cow::Owned(escaped)
+    pairs.extend([
+        ("connect_timeout", connect_seconds(endpoint).to_string()),
+        ("keepalives_idle", KEEPALIVE_IDLE.as_secs().to_string()),
+        (
+            "keepalives_interval",
+            KEEPALIVE_INTERVAL.as_secs().to_string(),
+        ),
+        ("keepalives_count", KEEPALIVE_COUNT.to_string()),
+    ]);
+    let mut text = String::new();
+    for (key, value) in pairs {
+        let separator = if text.is_empty() { "" } else { " " };
+        let value = value.replace('\\', "\\\\").replace('\'', "\\'");
+        let _ = write!(text, "{separator}{key}='{value}'");
+    }
+    text
+}
+
+/// libpq counts whole seconds, and waits for ever at 0.
+fn connect_seconds(endpoint: &Endpoint) -> u64 {
+    let timeout = endpoint.connect_timeout;
+    timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0)
+}
+
+/// The text with its control characters shown as escapes, for terminals, logs and reports.
+///
+/// A name can hold anything but NUL. Control characters would move the cursor or tear a table;
+/// bidirectional controls and line separators would show a text other than the one that is there.
+///
+/// ```
+/// assert_eq!(pg_migrate::postgres::escape_control("a\u{1b}[2Jb"), r"a\u{1b}[2Jb");
+/// ```
+pub fn escape_control(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(misleads) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if misleads(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// As [`escape_control`], for texts of several lines: line feeds stay, tabs become spaces.
+pub fn escape_control_lines(text: &str) -> String {
+    text.replace('\t', "    ")
+        .lines()
+        .map(escape_control)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn misleads(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}'
+            | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::plan::{Side, SslMode};
+
+    fn endpoint() -> Endpoint {
+        Endpoint {
+            side: Side::Source,
+            host: "old-db.internal".into(),
+            hostaddr: None,
+            port: 5433,
+            user: "o'brien".into(),
+            database: "postgres".into(),
+            password: Some(SecretString::from("hunter2")),
+            sslmode: SslMode::VerifyFull,
+            sslrootcert: Some("/etc/my certs/ca.pem".into()),
+            sslcert: None,
+            sslkey: None,
+            connect_timeout: Duration::from_millis(2_500),
+        }
+    }
+
+    #[test]
+    fn a_connection_string_holds_everything_but_the_password() {
+        insta::assert_snapshot!(
+            conninfo(&endpoint(), r"we\ird"),
+            @r"host='old-db.internal' port='5433' user='o\'brien' dbname='we\\ird' sslmode='verify-full' sslrootcert='/etc/my certs/ca.pem' connect_timeout='3' keepalives_idle='60' keepalives_interval='10' keepalives_count='6'"
+        );
+    }
+
+    #[test]
+    fn an_address_beside_the_name_is_kept() {
+        let mut endpoint = endpoint();
+        endpoint.hostaddr = Some("10.0.0.7".parse().unwrap());
+        assert!(
+            conninfo(&endpoint, "d").starts_with("host='old-db.internal' hostaddr='10.0.0.7' ")
+        );
+    }
+
+    #[test]
+    fn texts_that_mislead_are_shown_as_they_are() {
+        insta::assert_snapshot!(
+            escape_control("bell\u{7} nel\u{85} bidi\u{202e} line\nend"),
+            @r"bell\u{7} nel\u{85} bidi\u{202e} line\nend"
+        );
+        assert!(matches!(escape_control("größe 表"), Cow::Borrowed(_)));
+        assert_eq!(escape_control_lines("a\n\tb\u{1b}"), "a\n    b\\u{1b}");
+    }
+
+    /// The server's rules for a string constant: doubled quotes, and backslashes after `E`.
+    fn read_literal(text: &str) -> String {
+        let (body, escapes) = match text.strip_prefix('E') {
+            Some(rest) => (rest, true),
+            None => (text, false),
+        };
+        let body = body.strip_prefix('\'').unwrap().strip_suffix('\'').unwrap();
+        let mut value = String::new();
+        let mut chars = body.chars();
+        while let Some(c) = chars.next() {
+            match c {
+                '\'' => assert_eq!(chars.next(), Some('\''), "a quote ends the constant early"),
+                '\\' if escapes => assert_eq!(chars.next(), Some('\\')),
+                '\\' => panic!("a backslash outside an escape string"),
+                _ => {}
+            }
+            value.push(c);
+        }
+        value
+    }
+
+    /// libpq's `conninfo_parse` for quoted values.
+    fn read_conninfo(text: &str) -> Vec<(String, String)> {
+        let mut pairs = Vec::new();
+        let mut chars = text.chars();
+        loop {
+            let key: String = chars.by_ref().take_while(|c| *c != '=').collect();
+            if key.is_empty() {
+                return pairs;
+            }
+            assert_eq!(chars.next(), Some('\''));
+            let mut value = String::new();
+            loop {
+                match chars.next().unwrap() {
+                    '\'' => break,
+                    '\\' => value.push(chars.next().unwrap()),
+                    c => value.push(c),
+                }
+            }
+            pairs.push((key.trim_start().to_owned(), value));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_identifier_ends_where_it_should(name in "\\PC*|[\"a\\\\]*") {
+            let quoted = quote_identifier(&name);
+            let inner = quoted.strip_prefix('"').unwrap().strip_suffix('"').unwrap();
+            prop_assert_eq!(inner.replace("\"\"", "").matches('"').count(), 0);
+            prop_assert_eq!(inner.replace("\"\"", "\""), name);
+        }
+
+        #[test]
+        fn a_literal_reads_back(value in "\\PC*|['\\\\a]*") {
+            prop_assert_eq!(read_literal(&quote_literal(&value)), value);
+        }
+
+        #[test]
+        fn a_connection_string_reads_back(user in "\\PC*|['\\\\ =a]*", database in "['\\\\ =a]*") {
+            let mut endpoint = endpoint();
+            endpoint.user = user.clone();
+            let pairs = read_conninfo(&conninfo(&endpoint, &database));
+            prop_assert!(pairs.contains(&("user".to_owned(), user)));
+            prop_assert!(pairs.contains(&("dbname".to_owned(), database)));
+            prop_assert_eq!(pairs.len(), 10);
+        }
+
+        #[test]
+        fn what_is_shown_misleads_nobody(text in any::<String>()) {
+            prop_assert!(!escape_control(&text).chars().any(misleads));
+        }
+    }
 }

@@ -1,5 +1,29 @@
 //! Connections to PostgreSQL servers.
+//!
+//! [`resolve`] finds out how a server is reached, [`connect`], [`Pool`] and [`Snapshot`] reach it. All of
+//! them set their sessions up in one way ([`Session`]) and fail in one way ([`Error`]).
 
+mod connect;
+mod dialer;
+mod endpoint;
+mod error;
+mod help;
 mod identifier;
+mod password_file;
+mod pool;
+mod service_file;
+mod session;
+mod snapshot;
+mod tls;
+mod verifier;
 
-pub use identifier::escape_control;
+pub use connect::{Connection, connect};
+pub use endpoint::{EndpointError, Environment, Failure, Resolved, resolve};
+pub use error::{Class, Error, Place, ServerMessage, classify};
+pub use identifier::{
+    conninfo, escape_control, escape_control_lines, quote_identifier, quote_literal,
+};
+pub use pool::Pool;
+pub use session::{Session, application_name};
+pub use snapshot::{Snapshot, adopt};
+pub use tls::{SYSTEM_ROOTS, TlsError};

@@ -1,1 +1,16 @@
 //! Child processes: the PostgreSQL client programs.
+//!
+//! The only place that starts any. Each runs in a process group of its own, ends when this
+//! process ends, however that happens, and leaves its standard error whole.
+
+mod child;
+mod client;
+mod environment;
+mod local;
+mod output;
+mod spawner;
+
+pub use child::{ChildError, Finished, Invocation, Stdout};
+pub use client::{ClientError, client_facts};
+pub use environment::PgEnvironment;
+pub use local::LocalEnvironment;

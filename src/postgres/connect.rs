@@ -1,0 +1,175 @@
+//! One connection: opened by `sslmode`, set up, driven, and gone when it is dropped.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::Object;
+use tokio::time::timeout;
+use tokio_postgres::Client;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::dialer::{Dialer, cancel};
+use super::error::{Error, Place};
+use super::session::Session;
+use crate::catalog::Version;
+use crate::plan::Endpoint;
+
+/// How long a session may take to end in good order.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long the server may take to give a query up.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is tried while connecting, for messages.
+pub(super) const CONNECT: &str = "connect";
+
+/// A connection to one database. Derefs to [`Client`]; ends when it is dropped, or goes back to
+/// its pool.
+pub struct Connection {
+    handle: Handle,
+    dialer: Arc<Dialer>,
+}
+
+enum Handle {
+    Own {
+        // Dropped before the guard, so that the session can end in good order.
+        client: Client,
+        ended: CancellationToken,
+        _stop: DropGuard,
+    },
+    Pooled(Object),
+}
+
+/// Opens a connection to `database` of the server, and sets it up as `session` says.
+///
+/// Each address of the host gets the endpoint's `connect_timeout` to accept the connection; all of
+/// it, log-in included, gets twice as long.
+pub async fn connect(
+    endpoint: &Endpoint,
+    database: &str,
+    session: &Session,
+) -> Result<Connection, Error> {
+    let (connection, _) = open(endpoint, database, session).await?;
+    Ok(connection)
+}
+
+/// As [`connect`], with a token that is cancelled when the connection has ended, for whatever reason.
+pub(super) async fn open(
+    endpoint: &Endpoint,
+    database: &str,
+    session: &Session,
+) -> Result<(Connection, CancellationToken), Error> {
+    let dialer = Dialer::new(endpoint, database, session)?;
+    let dialed = match dialer.limit() {
+        None => dialer.dial().await,
+        Some(limit) => timeout(limit, dialer.dial())
+            .await
+            .map_err(|_| dialer.place.timeout(CONNECT, limit))?,
+    };
+    let (client, ended) = dialed.map_err(|error| dialer.explain(CONNECT, error))?;
+    let handle = Handle::Own {
+        client,
+        ended: ended.clone(),
+        _stop: dialer.stop.clone().drop_guard(),
+    };
+    Ok((Connection { handle, dialer }, ended))
+}
+
+impl Connection {
+    pub(super) fn pooled(object: Object, dialer: Arc<Dialer>) -> Self {
+        Connection {
+            handle: Handle::Pooled(object),
+            dialer,
+        }
+    }
+
+    /// The server's version.
+    pub fn version(&self) -> Version {
+        self.dialer.version()
+    }
+
+    /// Where the connection leads to, for messages.
+    pub fn place(&self) -> &Place {
+        &self.dialer.place
+    }
+
+    /// For `map_err`: what was tried, as a verb phrase (`read pg_database`).
+    pub fn failed(&self, action: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Error {
+        move |error| self.dialer.explain(action, error)
+    }
+
+    /// Awaits a query of this connection. `action` says what is tried, as a verb phrase.
+    ///
+    /// When `stop` is cancelled first, the server is asked to give the query up, and its answer is
+    /// awaited for a while: a query that were just dropped would go on on the server. The error is
+    /// then [`super::Class::Interrupted`].
+    pub async fn attempt<T>(
+        &self,
+        action: impl Into<String>,
+        stop: &CancellationToken,
+        query: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Error> {
+        let mut query = std::pin::pin!(query);
+        let result = tokio::select! {
+            biased;
+            result = &mut query => result,
+            () = stop.cancelled() => {
+                cancel(self.cancel_token(), &self.dialer.tls).await;
+                match timeout(CANCEL_TIMEOUT, query).await {
+                    Ok(result) => result,
+                    Err(_) => return Err(self.place().interrupted(action)),
+                }
+            }
+        };
+        result.map_err(|error| self.dialer.explain(action, error).during(stop))
+    }
+
+    /// Why the connection was lost, if it was.
+    pub fn loss(&self, action: impl Into<String>) -> Option<Error> {
+        let reason = self.dialer.loss.get()?;
+        Some(self.place().lost(action, reason))
+    }
+
+    /// Ends the session and waits until that is done; a pool's connection goes back to the pool.
+    pub async fn close(self) {
+        match self.handle {
+            Handle::Own {
+                client,
+                ended,
+                _stop,
+            } => {
+                drop(client);
+                let _ = timeout(LAST_WORDS, ended.cancelled()).await;
+            }
+            Handle::Pooled(object) => drop(object),
+        }
+    }
+}
+
+impl Deref for Connection {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        match &self.handle {
+            Handle::Own { client, .. } => client,
+            Handle::Pooled(object) => object,
+        }
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut Client {
+        match &mut self.handle {
+            Handle::Own { client, .. } => client,
+            Handle::Pooled(object) => object,
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection({})", self.place())
+    }
+}

@@ -1,0 +1,272 @@
+//! Opens connections to one database, and keeps an eye on those that it opened.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use secrecy::ExposeSecret;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_postgres::config::SslMode as Encryption;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::sync::CancellationToken;
+
+use super::connect::{CONNECT, LAST_WORDS};
+use super::endpoint::is_socket;
+use super::error::{Error, Place, io_error, tls_error};
+use super::identifier::{
+    KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, escape_control_lines,
+};
+use super::session::Session;
+use super::{snapshot, tls};
+use crate::catalog::Version;
+use crate::plan::{Endpoint, SslMode};
+
+/// How long a request to cancel a query may take to reach the server.
+const CANCEL_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+type Driven =
+    tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+
+/// What it takes to connect, and what is known of the connections that were made.
+pub(super) struct Dialer {
+    pub(super) place: Place,
+    pub(super) tls: MakeRustlsConnect,
+    /// Ends every connection when it is cancelled.
+    pub(super) stop: CancellationToken,
+    /// Why a connection was lost, the first time that one was. The client itself only learns
+    /// that its connection is closed.
+    pub(super) loss: OnceLock<tokio_postgres::Error>,
+    config: Config,
+    session: Session,
+    version: OnceLock<Version>,
+    live: Mutex<HashMap<u64, CancelToken>>,
+    serial: AtomicU64,
+}
+
+impl Dialer {
+    /// Reads the certificates that the endpoint names; does not connect yet.
+    pub(super) fn new(
+        endpoint: &Endpoint,
+        database: &str,
+        session: &Session,
+    ) -> Result<Arc<Self>, Error> {
+        let place = Place::new(endpoint, database);
+        let tls = tls::connector(endpoint).map_err(|error| place.tls(CONNECT, error))?;
+        let mut config = Config::new();
+        config
+            .host(&endpoint.host)
+            .port(endpoint.port)
+            .user(&endpoint.user)
+            .dbname(database)
+            .application_name(session.application())
+            .keepalives(true)
+            .keepalives_idle(KEEPALIVE_IDLE)
+            .keepalives_interval(KEEPALIVE_INTERVAL)
+            .keepalives_retries(KEEPALIVE_COUNT);
+        // No tcp_user_timeout: it would also end connections whose peer is alive and busy, since
+        // the kernel counts the time with a closed window as well.
+        if let Some(address) = endpoint.hostaddr {
+            config.hostaddr(address);
+        }
+        if let Some(password) = &endpoint.password {
+            config.password(password.expose_secret());
+        }
+        if !endpoint.connect_timeout.is_zero() {
+            config.connect_timeout(endpoint.connect_timeout);
+        }
+        Ok(Arc::new(Dialer {
+            place,
+            tls,
+            stop: CancellationToken::new(),
+            loss: OnceLock::new(),
+            config,
+            session: session.clone(),
+            version: OnceLock::new(),
+            live: Mutex::default(),
+            serial: AtomicU64::new(0),
+        }))
+    }
+
+    /// How long [`Dialer::dial`] may take; `None`: as long as it likes.
+    pub(super) fn limit(&self) -> Option<Duration> {
+        self.config
+            .get_connect_timeout()
+            .map(|timeout| *timeout * 2)
+    }
+
+    /// The server's version, as of the first connection.
+    ///
+    /// # Panics
+    ///
+    /// Before there was a connection.
+    pub(super) fn version(&self) -> Version {
+        *self.version.get().expect("a connection was made")
+    }
+
+    /// Connects and sets the session up. The token is cancelled when the connection has ended.
+    pub(super) async fn dial(
+        self: &Arc<Self>,
+    ) -> Result<(Client, CancellationToken), tokio_postgres::Error> {
+        let (client, connection) = self.open().await?;
+        let reported = connection
+            .parameter("server_version")
+            .and_then(Version::parse);
+        let ended = self.drive(connection, client.cancel_token());
+        let version = match reported {
+            Some(version) => version,
+            None => ask_version(&client).await?,
+        };
+        let _ = self.version.set(version);
+        let side = self.place.endpoint().side;
+        client
+            .batch_execute(&self.session.setup(side, version))
+            .await?;
+        if let Some(id) = self.session.snapshot() {
+            snapshot::adopt(&client, id).await?;
+        }
+        Ok((client, ended))
+    }
+
+    /// Connects as libpq does by `sslmode` (PostgreSQL manual, 32.19.3).
+    async fn open(&self) -> Result<(Client, Driven), tokio_postgres::Error> {
+        let endpoint = self.place.endpoint();
+        match endpoint.sslmode {
+            // There is no TLS over Unix-domain sockets, and libpq ignores sslmode for them.
+            _ if is_socket(endpoint) => self.open_with(Encryption::Disable).await,
+            SslMode::Disable => self.open_with(Encryption::Disable).await,
+            SslMode::Allow => match self.open_with(Encryption::Disable).await {
+                Err(plain) if is_refused(&plain) => {
+                    let encrypted = self.open_with(Encryption::Require).await;
+                    encrypted.map_err(|error| if says_nothing(&error) { plain } else { error })
+                }
+                result => result,
+            },
+            SslMode::Prefer => match self.open_with(Encryption::Prefer).await {
+                Err(encrypted) if tls_error(&encrypted).is_some() || is_refused(&encrypted) => {
+                    let plain = self.open_with(Encryption::Disable).await;
+                    plain.map_err(|error| if is_refused(&error) { encrypted } else { error })
+                }
+                result => result,
+            },
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
+                self.open_with(Encryption::Require).await
+            }
+        }
+    }
+
+    async fn open_with(
+        &self,
+        encryption: Encryption,
+    ) -> Result<(Client, Driven), tokio_postgres::Error> {
+        let mut config = self.config.clone();
+        config.ssl_mode(encryption);
+        config.connect(self.tls.clone()).await
+    }
+
+    /// Starts the task that talks with the server. It ends with the client, when the connection
+    /// breaks, or a moment after `stop`.
+    fn drive(self: &Arc<Self>, connection: Driven, token: CancelToken) -> CancellationToken {
+        let ended = CancellationToken::new();
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        self.live().insert(serial, token);
+        let dialer = Arc::clone(self);
+        let tell = ended.clone().drop_guard();
+        tokio::spawn(async move {
+            let result = {
+                let mut talking = pin!(talk(connection));
+                tokio::select! {
+                    result = &mut talking => result,
+                    () = dialer.stop.cancelled() => {
+                        timeout(LAST_WORDS, talking).await.unwrap_or(Ok(()))
+                    }
+                }
+            };
+            if let Err(error) = result {
+                tracing::debug!(place = %dialer.place, %error, "a connection was lost");
+                let _ = dialer.loss.set(error);
+            }
+            dialer.live().remove(&serial);
+            drop(tell);
+        });
+        ended
+    }
+
+    /// Asks the server to give up whatever the connections are doing.
+    pub(super) async fn cancel_all(&self) {
+        let tokens: Vec<_> = self.live().values().cloned().collect();
+        join_all(tokens.into_iter().map(|token| cancel(token, &self.tls))).await;
+    }
+
+    /// An error of one of the connections, in our words.
+    pub(super) fn explain(&self, action: impl Into<String>, error: tokio_postgres::Error) -> Error {
+        match self.loss.get() {
+            Some(reason) if error.is_closed() => self.place.lost(action, reason),
+            _ => self.place.error(action, error),
+        }
+    }
+
+    fn live(&self) -> std::sync::MutexGuard<'_, HashMap<u64, CancelToken>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks the server to give up what one connection is doing. That the request did not arrive is no
+/// error: the caller is about to close the connection anyhow.
+pub(super) async fn cancel(token: CancelToken, tls: &MakeRustlsConnect) {
+    match timeout(CANCEL_REQUEST_TIMEOUT, token.cancel_query(tls.clone())).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a query could not be cancelled"),
+        Err(_) => tracing::debug!("a query could not be cancelled in time"),
+    }
+}
+
+/// No entry of pg_hba.conf admits this connection, encrypted or not as it is.
+fn is_refused(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+}
+
+/// The error comes neither from the server nor from the network: the server does not offer TLS.
+fn says_nothing(error: &tokio_postgres::Error) -> bool {
+    error.code().is_none() && io_error(error).is_none()
+}
+
+/// Some poolers report no version that can be read.
+async fn ask_version(client: &Client) -> Result<Version, tokio_postgres::Error> {
+    let row = client
+        .query_one(
+            "SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4",
+            &[],
+        )
+        .await?;
+    let number: i32 = row.try_get(0)?;
+    Ok(Version(number.unsigned_abs()))
+}
+
+/// Talks until the session ends.
+async fn talk<S, T>(
+    mut connection: tokio_postgres::Connection<S, T>,
+) -> Result<(), tokio_postgres::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+        if let AsyncMessage::Notice(notice) = message? {
+            tracing::debug!(
+                severity = notice.severity(),
+                code = notice.code().code(),
+                "{}",
+                escape_control_lines(notice.message())
+            );
+        }
+    }
+    Ok(())
+}

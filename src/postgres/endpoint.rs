@@ -1,0 +1,428 @@
+//! From what the plan says of a server to how it is reached.
+
+use std::error::Error as StdError;
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use secrecy::SecretString;
+
+use super::identifier::escape_control;
+use super::password_file::{self, Wanted};
+use super::service_file::{self, Service};
+use crate::plan::{Endpoint, PasswordSource, Server, Side, SslMode, Value};
+
+/// What went wrong outside, without a secret in it.
+pub type Failure = Box<dyn StdError + Send + Sync>;
+
+/// What a server's address and password can come from, beside the plan.
+pub trait Environment: Sync {
+    /// An environment variable; `None`: it is not set, or no UTF-8.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// The user's home directory.
+    fn home(&self) -> Option<PathBuf>;
+
+    /// Runs a program with its arguments and returns what it wrote to its standard output.
+    fn output_of(
+        &self,
+        command: &[String],
+    ) -> impl Future<Output = Result<Vec<u8>, Failure>> + Send;
+}
+
+/// How a server is reached, and what somebody should know about how that was found out.
+#[derive(Debug)]
+pub struct Resolved {
+    pub endpoint: Endpoint,
+    pub warnings: Vec<String>,
+}
+
+/// Why it cannot be said how a server is reached.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum EndpointError {
+    #[error("`{side}.{key}` of the plan is the environment variable {variable}, which is not set")]
+    #[diagnostic(help("Set {variable} and start again."))]
+    NotSet {
+        side: Side,
+        key: &'static str,
+        variable: String,
+    },
+    #[error("{origin} says {value:?} for `{key}` of the {side}, and that is not {wanted}")]
+    Invalid {
+        side: Side,
+        key: &'static str,
+        /// `the environment variable OLD_PORT`, `the service "old-prod" (/etc/pg_service.conf)`.
+        origin: String,
+        value: String,
+        wanted: &'static str,
+    },
+    #[error("`{side}.host` names several servers: {host:?}")]
+    #[diagnostic(help("Name one: a migration must not read now this server, now that one."))]
+    SeveralHosts { side: Side, host: String },
+    #[error(
+        "there is no service \"{}\"{}",
+        escape_control(service),
+        describe_search(searched)
+    )]
+    #[diagnostic(help(
+        "Services are looked up in the file that PGSERVICEFILE names, or ~/.pg_service.conf, and then in \
+         pg_service.conf in the directory that PGSYSCONFDIR names."
+    ))]
+    NoService {
+        service: String,
+        searched: Vec<PathBuf>,
+    },
+    #[error("cannot read the service file {}", path.display())]
+    ServiceFile { path: PathBuf, source: io::Error },
+    #[error("line {line} of the service file {} is not `key=value`", path.display())]
+    ServiceSyntax { path: PathBuf, line: usize },
+    #[error("cannot read the password of the {side} from {}", path.display())]
+    #[diagnostic(help("`{side}.password` of the plan names this file."))]
+    PasswordFile {
+        side: Side,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("the command of `{side}.password` of the plan failed")]
+    PasswordCommand {
+        side: Side,
+        #[source]
+        source: Failure,
+    },
+    #[error("`{side}.password` of the plan yields {problem} from {origin}")]
+    UnusablePassword {
+        side: Side,
+        origin: String,
+        problem: &'static str,
+    },
+}
+
+fn describe_search(searched: &[PathBuf]) -> String {
+    let files: Vec<_> = searched.iter().map(|f| f.display().to_string()).collect();
+    match files.as_slice() {
+        [] => ": no service file is known".to_owned(),
+        files => format!(" in {}", files.join(" or ")),
+    }
+}
+
+/// Finds out how the server is reached: from the plan's own keys, then from the libpq service that it
+/// names, then by default `postgres` at localhost:5432, database `postgres`.
+///
+/// The password comes from the plan, the service, or the password file, by libpq's rules; else there
+/// is none. Certificates that nobody names come from `~/.postgresql`, where libpq, and so pg_dump,
+/// looks for them too (PostgreSQL manual, 32.19).
+pub async fn resolve(
+    server: &Server,
+    environment: &impl Environment,
+) -> Result<Resolved, EndpointError> {
+    let service = match &server.service {
+        Some(name) => Some(service_file::find(name, environment)?),
+        None => None,
+    };
+    let sources = Sources {
+        server,
+        service,
+        environment,
+    };
+    let mut warnings = sources.unused_keys();
+
+    let hostaddr = match server.host {
+        // The plan's host overrules all that the service says of the address.
+        Some(_) => None,
+        None => sources.service_value("hostaddr", "an IP address", |text| {
+            text.parse::<IpAddr>().ok()
+        })?,
+    };
+    let host = match sources.text("host", &server.host, "host")? {
+        Some(host) => host,
+        None => hostaddr.map_or_else(|| "localhost".to_owned(), |address| address.to_string()),
+    };
+    // libpq would try one after the other.
+    if host.contains(',') {
+        let side = server.side;
+        return Err(EndpointError::SeveralHosts { side, host });
+    }
+    let port = sources.port()?.unwrap_or(5432);
+    let default = || "postgres".to_owned();
+    let user = sources
+        .text("user", &server.user, "user")?
+        .unwrap_or_else(default);
+    let database = sources
+        .text("database", &server.database, "dbname")?
+        .unwrap_or_else(default);
+    let sslmode = match server.sslmode {
+        Some(mode) => mode,
+        None => sources
+            .service_value("sslmode", "an sslmode", parse_sslmode)?
+            .unwrap_or_default(),
+    };
+    let (sslrootcert, sslcert, sslkey) = sources.certificates(sslmode);
+    let wanted = Wanted {
+        host: &host,
+        port,
+        database: &database,
+        user: &user,
+    };
+    let password = sources.password(&wanted, &mut warnings).await?;
+    let endpoint = Endpoint {
+        side: server.side,
+        host,
+        hostaddr,
+        port,
+        user,
+        database,
+        password,
+        sslmode,
+        sslrootcert,
+        sslcert,
+        sslkey,
+        connect_timeout: server.connect_timeout,
+    };
+    Ok(Resolved { endpoint, warnings })
+}
+
+/// All that can say something about one server.
+struct Sources<'a, E> {
+    server: &'a Server,
+    service: Option<Service>,
+    environment: &'a E,
+}
+
+impl<E: Environment> Sources<'_, E> {
+    /// What the service says and nobody heeds.
+    fn unused_keys(&self) -> Vec<String> {
+        let Some(service) = &self.service else {
+            return Vec::new();
+        };
+        let mut unused: Vec<_> = service.unused.iter().map(String::as_str).collect();
+        // The plan always has a connect_timeout, its own or the default.
+        let timeout = self.server.connect_timeout.as_secs().to_string();
+        if service
+            .get("connect_timeout")
+            .is_some_and(|text| text.trim() != timeout)
+        {
+            unused.push("connect_timeout");
+        }
+        let origin = self.origin(service);
+        unused
+            .into_iter()
+            .map(|key| format!("`{}` of {origin} is not used", escape_control(key)))
+            .collect()
+    }
+
+    fn origin(&self, service: &Service) -> String {
+        format!(
+            "the service \"{}\" ({})",
+            escape_control(&service.name),
+            service.file.display()
+        )
+    }
+
+    fn variable(&self, key: &'static str, name: &str) -> Result<String, EndpointError> {
+        self.environment
+            .variable(name)
+            .ok_or_else(|| EndpointError::NotSet {
+                side: self.server.side,
+                key,
+                variable: name.to_owned(),
+            })
+    }
+
+    /// The plan's value, or the service's.
+    fn text(
+        &self,
+        key: &'static str,
+        value: &Option<Value<String>>,
+        service_key: &'static str,
+    ) -> Result<Option<String>, EndpointError> {
+        match value {
+            Some(Value::Literal(text)) => Ok(Some(text.clone())),
+            Some(Value::Env(name)) => {
+                let text = self.variable(key, name)?;
+                if text.is_empty() {
+                    return Err(self.invalid(key, name, text, "a name"));
+                }
+                Ok(Some(text))
+            }
+            None => self.service_value(service_key, "a text", |text| Some(text.to_owned())),
+        }
+    }
+
+    fn port(&self) -> Result<Option<u16>, EndpointError> {
+        const KEY: &str = "port";
+        const WANTED: &str = "a port number (1 to 65535)";
+        let parse = |text: &str| text.trim().parse().ok().filter(|port| *port > 0);
+        match &self.server.port {
+            Some(Value::Literal(port)) => Ok(Some(*port)),
+            Some(Value::Env(name)) => {
+                let text = self.variable(KEY, name)?;
+                match parse(&text) {
+                    Some(port) => Ok(Some(port)),
+                    None => Err(self.invalid(KEY, name, text, WANTED)),
+                }
+            }
+            None => self.service_value(KEY, WANTED, parse),
+        }
+    }
+
+    fn invalid(
+        &self,
+        key: &'static str,
+        variable: &str,
+        value: String,
+        wanted: &'static str,
+    ) -> EndpointError {
+        EndpointError::Invalid {
+            side: self.server.side,
+            key,
+            origin: format!("the environment variable {variable}"),
+            value,
+            wanted,
+        }
+    }
+
+    fn service_value<T>(
+        &self,
+        key: &'static str,
+        wanted: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, EndpointError> {
+        let Some(service) = &self.service else {
+            return Ok(None);
+        };
+        let Some(text) = service.get(key) else {
+            return Ok(None);
+        };
+        match parse(text) {
+            Some(value) => Ok(Some(value)),
+            None => Err(EndpointError::Invalid {
+                side: self.server.side,
+                key,
+                origin: self.origin(service),
+                value: text.to_owned(),
+                wanted,
+            }),
+        }
+    }
+
+    fn file(&self, value: &Option<PathBuf>, key: &'static str) -> Option<PathBuf> {
+        value
+            .clone()
+            .or_else(|| self.service.as_ref()?.get(key).map(PathBuf::from))
+    }
+
+    /// `sslrootcert`, `sslcert`, `sslkey`.
+    fn certificates(
+        &self,
+        sslmode: SslMode,
+    ) -> (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>) {
+        let home = self.environment.home();
+        let own = |name: &str| Some(home.as_deref()?.join(".postgresql").join(name));
+        let existing = |name: &str| own(name).filter(|file| file.exists());
+        let checks = matches!(
+            sslmode,
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull
+        );
+        let root = self
+            .file(&self.server.sslrootcert, "sslrootcert")
+            .or_else(|| existing("root.crt").filter(|_| checks));
+        let certificate = self
+            .file(&self.server.sslcert, "sslcert")
+            .or_else(|| existing("postgresql.crt").filter(|_| sslmode != SslMode::Disable));
+        let key = self
+            .file(&self.server.sslkey, "sslkey")
+            .or_else(|| certificate.as_ref().and_then(|_| own("postgresql.key")));
+        (root, certificate, key)
+    }
+
+    async fn password(
+        &self,
+        wanted: &Wanted<'_>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<SecretString>, EndpointError> {
+        if let Some(source) = &self.server.password {
+            return self.plan_password(source).await.map(Some);
+        }
+        let service = self.service.as_ref();
+        if let Some(password) = service.and_then(|service| service.password.clone()) {
+            return Ok(Some(password));
+        }
+        let file = service
+            .and_then(|service| service.get("passfile").map(PathBuf::from))
+            .or_else(|| self.environment.variable("PGPASSFILE").map(PathBuf::from))
+            .or_else(|| Some(self.environment.home()?.join(".pgpass")));
+        Ok(file.and_then(|file| password_file::look_up(&file, wanted, warnings)))
+    }
+
+    async fn plan_password(&self, source: &PasswordSource) -> Result<SecretString, EndpointError> {
+        let side = self.server.side;
+        let (bytes, origin) = match source {
+            PasswordSource::Env(name) => (
+                self.variable("password", name)?.into_bytes(),
+                format!("the environment variable {name}"),
+            ),
+            PasswordSource::File(path) => (
+                std::fs::read(path).map_err(|source| EndpointError::PasswordFile {
+                    side,
+                    path: path.clone(),
+                    source,
+                })?,
+                format!("the file {}", path.display()),
+            ),
+            PasswordSource::Command(command) => (
+                self.environment
+                    .output_of(command)
+                    .await
+                    .map_err(|source| EndpointError::PasswordCommand { side, source })?,
+                "its command".to_owned(),
+            ),
+        };
+        let is_env = matches!(source, PasswordSource::Env(_));
+        first_line(bytes, is_env).map_err(|problem| EndpointError::UnusablePassword {
+            side,
+            origin,
+            problem,
+        })
+    }
+}
+
+/// The first line, without what ends it; of an environment variable, all of it.
+fn first_line(bytes: Vec<u8>, is_whole: bool) -> Result<SecretString, &'static str> {
+    let text = String::from_utf8(bytes).map_err(|_| "a password that is no UTF-8")?;
+    let line = if is_whole {
+        text.as_str()
+    } else {
+        text.lines().next().unwrap_or("")
+    };
+    if line.is_empty() {
+        Err("an empty password")
+    } else if line.contains('\0') {
+        Err("a password with a zero byte")
+    } else {
+        Ok(line.into())
+    }
+}
+
+fn parse_sslmode(text: &str) -> Option<SslMode> {
+    [
+        SslMode::Disable,
+        SslMode::Allow,
+        SslMode::Prefer,
+        SslMode::Require,
+        SslMode::VerifyCa,
+        SslMode::VerifyFull,
+    ]
+    .into_iter()
+    .find(|mode| mode.as_str() == text)
+}
+
+/// Whether the connection goes over a Unix-domain socket, where there is no TLS.
+pub(super) fn is_socket(endpoint: &Endpoint) -> bool {
+    endpoint.hostaddr.is_none() && Path::new(&endpoint.host).is_absolute()
+}
+
+#[cfg(test)]
+#[path = "endpoint_tests.rs"]
+mod tests;

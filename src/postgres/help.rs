@@ -1,0 +1,172 @@
+//! What to do about the usual failures of a connection.
+//!
+//! Only advice hangs on what is found out here; whether a step is tried again is decided in
+//! [`super::error`].
+
+use std::io;
+use std::net::IpAddr;
+
+use rustls::CertificateError;
+use tokio_postgres::error::SqlState;
+
+use super::error::{Place, io_error, tls_error};
+use super::identifier::{escape_control, quote_identifier};
+use crate::plan::Endpoint;
+
+/// Advice about an error of the client library, where there is any that the error does not hold.
+pub(super) fn for_error(error: &tokio_postgres::Error, place: &Place) -> Option<String> {
+    if let Some(code) = error.code() {
+        for_sqlstate(code, place)
+    } else if let Some(error) = tls_error(error) {
+        Some(for_tls(error, place.endpoint()))
+    } else if let Some(error) = io_error(error) {
+        for_io(error, place)
+    } else {
+        for_refusal(error, place.endpoint())
+    }
+}
+
+/// Advice about a server that does not answer.
+pub(super) fn for_timeout(place: &Place) -> String {
+    let Endpoint {
+        side, host, port, ..
+    } = place.endpoint();
+    format!(
+        "Something between here and {host}:{port} drops the packets, or the server is overloaded: \
+         check `{side}.host` and `{side}.port`, firewalls and routes, or raise `{side}.connect_timeout`."
+    )
+}
+
+fn for_sqlstate(code: &SqlState, place: &Place) -> Option<String> {
+    let Endpoint { side, user, .. } = place.endpoint();
+    let user = escape_control(user);
+    let database = escape_control(place.database());
+    if *code == SqlState::INVALID_PASSWORD {
+        Some(format!(
+            "Check `{side}.user` (\"{user}\") and where its password comes from: `{side}.password`, \
+             the service's, or the password file."
+        ))
+    } else if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION {
+        Some(format!(
+            "The server's pg_hba.conf must admit user \"{user}\" to database \"{database}\" from this \
+             host, and the role must exist and have LOGIN. Whether the connection is encrypted \
+             depends on `{side}.sslmode`, now `{}`.",
+            place.endpoint().sslmode.as_str()
+        ))
+    } else if *code == SqlState::INVALID_CATALOG_NAME {
+        Some(format!(
+            "The database does not exist, or no longer: check `{side}.database`, and whether \
+             somebody dropped or renamed \"{database}\"."
+        ))
+    } else if *code == SqlState::TOO_MANY_CONNECTIONS {
+        Some(format!(
+            "End sessions of others, raise max_connections or the limit of the role or database, or \
+             lower `{side}.max_connections` in the plan."
+        ))
+    } else if *code == SqlState::CANNOT_CONNECT_NOW {
+        Some("The server starts up, shuts down or recovers: try again when it is up.".to_owned())
+    } else if *code == SqlState::LOCK_NOT_AVAILABLE {
+        Some(format!(
+            "Another session holds the lock: see pg_locks and pg_blocking_pids(). On the source, \
+             `{side}.lock_timeout` is how long we wait."
+        ))
+    } else if *code == SqlState::INSUFFICIENT_PRIVILEGE {
+        Some(format!(
+            "Grant the privilege to {}, or choose another `{side}.user`.",
+            escape_control(&quote_identifier(&place.endpoint().user))
+        ))
+    } else {
+        None
+    }
+}
+
+fn for_io(error: &io::Error, place: &Place) -> Option<String> {
+    let Endpoint {
+        side, host, port, ..
+    } = place.endpoint();
+    Some(match error.kind() {
+        io::ErrorKind::ConnectionRefused => format!(
+            "Nothing listens there: is the server up, are `{side}.host` and `{side}.port` right, and \
+             does its listen_addresses take in this address?"
+        ),
+        io::ErrorKind::NotFound if host.starts_with('/') => format!(
+            "There is no socket {host}/.s.PGSQL.{port}: is the server up, and is {host} in its \
+             unix_socket_directories?"
+        ),
+        io::ErrorKind::PermissionDenied if host.starts_with('/') => {
+            format!("This user may not open the socket in {host}: see unix_socket_permissions.")
+        }
+        io::ErrorKind::TimedOut => for_timeout(place),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            format!("No route leads to {host}: check `{side}.host` and the network.")
+        }
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe => {
+            "The other end hung up: the server's log says why, if it was the server; a proxy or a \
+             firewall may have cut the connection."
+                .to_owned()
+        }
+        // getaddrinfo's own errors have no number of the operating system's.
+        _ if error.raw_os_error().is_none() && host.parse::<IpAddr>().is_err() => format!(
+            "Nobody knows the address of \"{}\": check `{side}.host` and the name service.",
+            escape_control(host)
+        ),
+        _ => return None,
+    })
+}
+
+fn for_tls(error: &rustls::Error, endpoint: &Endpoint) -> String {
+    let Endpoint { side, host, .. } = endpoint;
+    let host = escape_control(host);
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => format!(
+            "The server's certificate is not signed by a CA in `{side}.sslrootcert`{}.",
+            match &endpoint.sslrootcert {
+                Some(file) => format!(", {}", file.display()),
+                None => String::new(),
+            }
+        ),
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => format!(
+            "The server's certificate is for another host: write the name that it holds as \
+             `{side}.host` instead of \"{host}\", or accept any name of this CA by `{side}.sslmode` = \
+             \"verify-ca\"."
+        ),
+        rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        ) => "The server's certificate has expired: renew it on the server.".to_owned(),
+        rustls::Error::InvalidCertificate(_) => format!(
+            "The server's certificate cannot be verified. Certificates of X.509 version 1 and with \
+             SHA-1 signatures are not accepted: reissue it (version 3, subjectAltName, SHA-256), or \
+             give up the check by `{side}.sslmode` = \"require\"."
+        ),
+        rustls::Error::AlertReceived(_) => format!(
+            "The server ended the handshake; its log says why. It may want a client certificate \
+             (`{side}.sslcert`, `{side}.sslkey`), or speak nothing newer than TLS 1.1."
+        ),
+        rustls::Error::PeerIncompatible(_) => "The server's TLS settings leave nothing that this \
+             program speaks: TLS 1.2 or 1.3 with an ECDHE cipher (see ssl_min_protocol_version and \
+             ssl_ciphers)."
+            .to_owned(),
+        _ => format!("See the server's log and `{side}.sslmode`."),
+    }
+}
+
+/// Errors of the client library that come from nothing else: their kind shows only in their text.
+fn for_refusal(error: &tokio_postgres::Error, endpoint: &Endpoint) -> Option<String> {
+    let Endpoint { side, .. } = endpoint;
+    match error.to_string().as_str() {
+        "error performing TLS handshake" => Some(format!(
+            "`{side}.sslmode` = \"{}\" wants TLS, and the server does not offer it: set ssl = on there, \
+             or choose `prefer` or `disable`.",
+            endpoint.sslmode.as_str()
+        )),
+        "invalid configuration" if endpoint.password.is_none() => Some(format!(
+            "The server asks for a password and there is none: set `{side}.password`, or add a line \
+             for this server to the password file."
+        )),
+        _ => None,
+    }
+}

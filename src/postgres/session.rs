@@ -1,0 +1,162 @@
+//! How a session of ours behaves, whatever the database or the role has for settings.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::identifier::quote_literal;
+use crate::catalog::Version;
+use crate::plan::Side;
+
+/// What a connection presents itself as, and what it is for.
+#[derive(Debug, Clone)]
+pub struct Session {
+    application: String,
+    lock_timeout: Duration,
+    snapshot: Option<String>,
+}
+
+impl Session {
+    /// A session that calls itself `application` (see [`application_name`]) and waits for locks as
+    /// long as it takes.
+    pub fn new(application: &str) -> Self {
+        Session {
+            application: application_name(application),
+            lock_timeout: Duration::ZERO,
+            snapshot: None,
+        }
+    }
+
+    /// Gives up waiting for a lock after this long, in whole milliseconds; zero: never.
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
+        self
+    }
+
+    /// Sees what the exported snapshot of this id sees: the session is in a read-only transaction
+    /// from its start to its end (see [`super::Snapshot`]).
+    pub fn under_snapshot(mut self, id: &str) -> Self {
+        self.snapshot = Some(id.to_owned());
+        self
+    }
+
+    /// The `application_name` of the session.
+    pub fn application(&self) -> &str {
+        &self.application
+    }
+
+    pub(super) fn snapshot(&self) -> Option<&str> {
+        self.snapshot.as_deref()
+    }
+
+    /// The statements that come first. They overrule ALTER DATABASE … SET and ALTER ROLE … SET
+    /// (PostgreSQL manual, 19.1.3), which an application may have made for itself.
+    pub(super) fn setup(&self, side: Side, version: Version) -> String {
+        let lock_timeout = format!("{}ms", self.lock_timeout.as_millis());
+        let mut settings = vec![
+            ("statement_timeout", "0"),
+            ("lock_timeout", lock_timeout.as_str()),
+            // Names in what the server prints are qualified, and no function of a user's comes first.
+            ("search_path", "pg_catalog"),
+            // Rows that the role may not see are an error, not a smaller count.
+            ("row_security", "off"),
+            ("default_transaction_isolation", "read committed"),
+            ("default_transaction_deferrable", "off"),
+            // Nothing of ours has reason to change the source.
+            (
+                "default_transaction_read_only",
+                match side {
+                    Side::Source => "on",
+                    Side::Target => "off",
+                },
+            ),
+            // The same value is the same text on either server.
+            ("DateStyle", "ISO"),
+            ("IntervalStyle", "postgres"),
+            ("TimeZone", "UTC"),
+            ("bytea_output", "hex"),
+            ("extra_float_digits", "3"),
+            ("quote_all_identifiers", "off"),
+            ("standard_conforming_strings", "on"),
+        ];
+        let since = [
+            (90_600, "idle_in_transaction_session_timeout"),
+            (140_000, "idle_session_timeout"),
+            (170_000, "transaction_timeout"),
+        ];
+        for (first, name) in since {
+            if version >= Version(first) {
+                settings.push((name, "0"));
+            }
+        }
+        let mut statements = String::new();
+        for (name, value) in settings {
+            let _ = writeln!(statements, "SET {name} = {};", quote_literal(value));
+        }
+        statements
+    }
+}
+
+/// The text as an `application_name` that every server shows alike: at most 63 bytes, printable
+/// ASCII alone. Servers replace other characters, each version in its own way (PostgreSQL manual,
+/// 19.8), and then nobody would find the session by its name.
+///
+/// ```
+/// use pg_migrate::postgres::application_name;
+/// assert_eq!(application_name("pg-migrate/erp/größe/dump"), "pg-migrate/erp/gr??e/dump");
+/// ```
+pub fn application_name(text: &str) -> String {
+    text.chars()
+        .map(|c| if matches!(c, ' '..='~') { c } else { '?' })
+        .take(63)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn each_version_gets_the_settings_that_it_has() {
+        let session = Session::new("pg-migrate/p/d/dump").lock_timeout(Duration::from_secs(10));
+        insta::assert_snapshot!(session.setup(Side::Source, Version(90_524)), @r"
+        SET statement_timeout = '0';
+        SET lock_timeout = '10000ms';
+        SET search_path = 'pg_catalog';
+        SET row_security = 'off';
+        SET default_transaction_isolation = 'read committed';
+        SET default_transaction_deferrable = 'off';
+        SET default_transaction_read_only = 'on';
+        SET DateStyle = 'ISO';
+        SET IntervalStyle = 'postgres';
+        SET TimeZone = 'UTC';
+        SET bytea_output = 'hex';
+        SET extra_float_digits = '3';
+        SET quote_all_identifiers = 'off';
+        SET standard_conforming_strings = 'on';
+        ");
+        let timeouts = |version| {
+            let setup = session.setup(Side::Target, Version(version));
+            assert!(setup.contains("default_transaction_read_only = 'off'"));
+            [
+                setup.contains("idle_in_transaction_session_timeout"),
+                setup.contains("idle_session_timeout"),
+                setup.contains("transaction_timeout"),
+            ]
+        };
+        assert_eq!(timeouts(90_600), [true, false, false]);
+        assert_eq!(timeouts(140_000), [true, true, false]);
+        assert_eq!(timeouts(180_006), [true, true, true]);
+    }
+
+    proptest! {
+        #[test]
+        fn an_application_name_is_what_the_server_keeps(text in any::<String>()) {
+            let name = application_name(&text);
+            prop_assert!(name.len() <= 63);
+            prop_assert!(name.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+            prop_assert_eq!(application_name(&name), name);
+        }
+    }
+}

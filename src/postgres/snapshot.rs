@@ -1,0 +1,91 @@
+//! Exported snapshots: several sessions, and pg_dump, see the same state of a database
+//! (PostgreSQL manual, 9.28.5 "Snapshot Synchronization Functions").
+
+use jiff::Timestamp;
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+use super::connect::{Connection, open};
+use super::error::Error;
+use super::identifier::quote_literal;
+use super::session::Session;
+use crate::plan::Endpoint;
+
+/// A snapshot, alive as long as this is: its transaction stays open on a connection of its own.
+#[derive(Debug)]
+pub struct Snapshot {
+    id: String,
+    taken: Timestamp,
+    connection: Connection,
+    ended: CancellationToken,
+}
+
+impl Snapshot {
+    /// Takes a snapshot of `database` and exports it.
+    pub async fn export(
+        endpoint: &Endpoint,
+        database: &str,
+        session: &Session,
+    ) -> Result<Self, Error> {
+        let (connection, ended) = open(endpoint, database, session).await?;
+        let taken = Timestamp::now();
+        connection
+            .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .await
+            .map_err(connection.failed("begin the transaction of a snapshot"))?;
+        let row = connection
+            .query_one("SELECT pg_catalog.pg_export_snapshot()", &[])
+            .await
+            .map_err(connection.failed("export a snapshot"))?;
+        let id = row
+            .try_get(0)
+            .map_err(connection.failed("read the id of a snapshot"))?;
+        Ok(Snapshot {
+            id,
+            taken,
+            connection,
+            ended,
+        })
+    }
+
+    /// For `SET TRANSACTION SNAPSHOT` and `pg_dump --snapshot`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// When it was taken, by this machine's clock, not later than its transaction began.
+    pub fn taken(&self) -> Timestamp {
+        self.taken
+    }
+
+    /// Whether other sessions can still adopt it, as far as is known here: a connection that a
+    /// network swallowed is noticed by the keep-alive probes, two minutes later at most.
+    pub fn is_alive(&self) -> bool {
+        !self.ended.is_cancelled()
+    }
+
+    /// Resolves when the snapshot is gone, with the reason. Never resolves while it is alive.
+    pub async fn lost(&self) -> Error {
+        const ACTION: &str = "keep the snapshot";
+        self.ended.cancelled().await;
+        self.connection
+            .loss(ACTION)
+            .unwrap_or_else(|| self.connection.place().interrupted(ACTION))
+    }
+
+    /// Ends the transaction and the connection, and waits until that is done.
+    pub async fn close(self) {
+        self.connection.close().await;
+    }
+}
+
+/// Begins a read-only transaction on another connection to the same database, which sees what the
+/// snapshot sees. It fails with SQLSTATE 22023 or 55000 when the snapshot is gone.
+pub async fn adopt(client: &Client, id: &str) -> Result<(), tokio_postgres::Error> {
+    client
+        .batch_execute(&format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
+            quote_literal(id)
+        ))
+        .await
+}

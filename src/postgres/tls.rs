@@ -1,0 +1,214 @@
+//! TLS by libpq's `sslmode` (PostgreSQL manual, 32.19 "SSL Support"), on rustls.
+//!
+//! | sslmode | encrypted | certificate |
+//! | --- | --- | --- |
+//! | disable | no | – |
+//! | allow | only where the server refuses plain text | not checked |
+//! | prefer | where the server can | not checked |
+//! | require | yes | signed by `sslrootcert`, where there is one |
+//! | verify-ca | yes | signed by `sslrootcert` |
+//! | verify-full | yes | signed by `sslrootcert`, and for this host |
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use miette::Diagnostic;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::endpoint::is_socket;
+use super::verifier::{Check, Trusted, Verifier};
+use crate::plan::{Endpoint, Side, SslMode};
+
+/// The value of `sslrootcert` that means the operating system's certificates.
+pub const SYSTEM_ROOTS: &str = "system";
+
+/// A certificate or key of ours that cannot be used.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum TlsError {
+    #[error("cannot read {key} of the {side}, {}", path.display())]
+    #[diagnostic(help("A readable file in PEM format is wanted."))]
+    Unreadable {
+        side: Side,
+        key: &'static str,
+        path: PathBuf,
+        source: pem::Error,
+    },
+    #[error("{key} of the {side}, {}, holds no {wanted} in PEM format", path.display())]
+    Empty {
+        side: Side,
+        key: &'static str,
+        path: PathBuf,
+        wanted: &'static str,
+    },
+    #[error("{key} of the {side}, {}, holds a certificate that cannot be used", path.display())]
+    Unusable {
+        side: Side,
+        key: &'static str,
+        path: PathBuf,
+        source: rustls::Error,
+    },
+    #[error("the certificates of the operating system cannot be used: {reason}")]
+    #[diagnostic(help("Install them (ca-certificates), or name a file by `{side}.sslrootcert`."))]
+    NoSystemRoots { side: Side, reason: String },
+    #[error("`{side}.sslmode` = \"{mode}\" needs `{side}.sslrootcert`")]
+    #[diagnostic(help(
+        "Name the file with the CA's certificate, or \"system\" for the certificates that the \
+         operating system trusts."
+    ))]
+    NoRoots { side: Side, mode: &'static str },
+    #[error("`{side}.sslrootcert` = \"system\" needs `{side}.sslmode` = \"verify-full\"")]
+    #[diagnostic(help(
+        "Anybody can have a certificate of a public CA; only the host name tells whose it is."
+    ))]
+    WeakSystemRoots { side: Side },
+    #[error("`{side}.sslcert` and `{side}.sslkey` come together, and there is one alone")]
+    Incomplete { side: Side },
+    #[error("the client certificate of the {side} does not go with its key")]
+    ClientCertificate { side: Side, source: rustls::Error },
+}
+
+/// What to connect with, for every `sslmode`. Reads the files that the endpoint names.
+pub(super) fn connector(endpoint: &Endpoint) -> Result<MakeRustlsConnect, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let check = check(endpoint)?;
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .expect("ring speaks TLS 1.2 and 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Verifier::new(check, &provider)));
+    let config = match client_certificate(endpoint)? {
+        None => builder.with_no_client_auth(),
+        Some((certificates, key)) => {
+            builder
+                .with_client_auth_cert(certificates, key)
+                .map_err(|source| TlsError::ClientCertificate {
+                    side: endpoint.side,
+                    source,
+                })?
+        }
+    };
+    Ok(MakeRustlsConnect::new(config))
+}
+
+fn check(endpoint: &Endpoint) -> Result<Check, TlsError> {
+    let side = endpoint.side;
+    let mode = endpoint.sslmode;
+    if is_plain(endpoint) {
+        return Ok(Check::Nothing);
+    }
+    if endpoint.sslrootcert.as_deref() == Some(Path::new(SYSTEM_ROOTS))
+        && mode != SslMode::VerifyFull
+    {
+        return Err(TlsError::WeakSystemRoots { side });
+    }
+    match mode {
+        SslMode::Disable | SslMode::Allow | SslMode::Prefer => Ok(Check::Nothing),
+        SslMode::Require if endpoint.sslrootcert.is_none() => Ok(Check::Nothing),
+        SslMode::Require | SslMode::VerifyCa => Ok(Check::Chain(trusted(endpoint)?)),
+        SslMode::VerifyFull => Ok(Check::ChainAndName(trusted(endpoint)?)),
+    }
+}
+
+fn trusted(endpoint: &Endpoint) -> Result<Trusted, TlsError> {
+    let side = endpoint.side;
+    let Some(path) = &endpoint.sslrootcert else {
+        return Err(TlsError::NoRoots {
+            side,
+            mode: endpoint.sslmode.as_str(),
+        });
+    };
+    let mut roots = RootCertStore::empty();
+    if path == Path::new(SYSTEM_ROOTS) {
+        let found = rustls_native_certs::load_native_certs();
+        // Some of an operating system's certificates may be of a kind that is not understood.
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            let reason = match found.errors.first() {
+                Some(error) => error.to_string(),
+                None => "there are none".to_owned(),
+            };
+            return Err(TlsError::NoSystemRoots { side, reason });
+        }
+        return Ok(Trusted {
+            roots,
+            certificates: Vec::new(),
+        });
+    }
+    let certificates = certificates(side, "sslrootcert", path)?;
+    for certificate in &certificates {
+        roots
+            .add(certificate.clone())
+            .map_err(|source| TlsError::Unusable {
+                side,
+                key: "sslrootcert",
+                path: path.clone(),
+                source,
+            })?;
+    }
+    Ok(Trusted {
+        roots,
+        certificates,
+    })
+}
+
+/// No connection will ever be encrypted, so that no file is of interest.
+fn is_plain(endpoint: &Endpoint) -> bool {
+    endpoint.sslmode == SslMode::Disable || is_socket(endpoint)
+}
+
+type ClientCertificate = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn client_certificate(endpoint: &Endpoint) -> Result<Option<ClientCertificate>, TlsError> {
+    let side = endpoint.side;
+    if is_plain(endpoint) {
+        return Ok(None);
+    }
+    let (certificate, key) = match (&endpoint.sslcert, &endpoint.sslkey) {
+        (None, None) => return Ok(None),
+        (Some(certificate), Some(key)) => (certificate, key),
+        _ => return Err(TlsError::Incomplete { side }),
+    };
+    let certificates = certificates(side, "sslcert", certificate)?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|source| match source {
+        pem::Error::NoItemsFound => TlsError::Empty {
+            side,
+            key: "sslkey",
+            path: key.clone(),
+            wanted: "unencrypted private key",
+        },
+        source => TlsError::Unreadable {
+            side,
+            key: "sslkey",
+            path: key.clone(),
+            source,
+        },
+    })?;
+    Ok(Some((certificates, key)))
+}
+
+fn certificates(
+    side: Side,
+    key: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|source| TlsError::Unreadable {
+            side,
+            key,
+            path: path.to_owned(),
+            source,
+        })?;
+    if certificates.is_empty() {
+        return Err(TlsError::Empty {
+            side,
+            key,
+            path: path.to_owned(),
+            wanted: "certificate",
+        });
+    }
+    Ok(certificates)
+}

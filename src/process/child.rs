@@ -1,0 +1,299 @@
+//! One child process, from start to end.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use miette::Diagnostic;
+use nix::sys::signal::Signal;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::environment::PgEnvironment;
+use super::output::{Tail, open_log, read_bytes, read_lines};
+use super::spawner::{Group, spawn};
+use crate::postgres::escape_control;
+
+/// How long a child may take to end after SIGTERM, unless somebody says otherwise.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long a child's pipes may stay open after its end: something that left its process group
+/// may have them.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// A child process to be: a program, its arguments, its environment, and where its output goes.
+///
+/// Standard input is empty. Arguments are seen by every user of the machine: no secret belongs there.
+#[derive(Debug)]
+pub struct Invocation {
+    program: OsString,
+    arguments: Vec<OsString>,
+    environment: Option<PgEnvironment>,
+    stdout: Stdout,
+    log: Option<PathBuf>,
+    grace: Duration,
+}
+
+/// What becomes of a child's standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stdout {
+    Null,
+    /// Kept in memory, up to so many bytes; a child that writes more is ended, and fails.
+    Capture {
+        limit: usize,
+    },
+}
+
+/// How a child ended.
+#[derive(Debug)]
+pub struct Finished {
+    pub program: String,
+    pub status: ExitStatus,
+    pub stdout: Vec<u8>,
+    /// The last 20 lines of standard error, oldest first.
+    pub stderr_tail: Vec<String>,
+    /// We ended it, since the run is stopping.
+    pub interrupted: bool,
+}
+
+/// Why a child did not run, or did not succeed.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum ChildError {
+    #[error("cannot start {program}: there is no such program")]
+    #[diagnostic(help("Install it, or put its directory on PATH."))]
+    NotFound { program: String },
+    #[error("cannot start {program}")]
+    Start { program: String, source: io::Error },
+    #[error("cannot wait for {program}")]
+    Wait { program: String, source: io::Error },
+    #[error("cannot open the log {}", path.display())]
+    Log { path: PathBuf, source: io::Error },
+    #[error("{program} wrote more than {limit} bytes to its standard output")]
+    TooMuchOutput { program: String, limit: usize },
+    #[error("{program} was stopped")]
+    Interrupted { program: String },
+    #[error("{program} {}{}", describe(*status), quote_tail(stderr_tail))]
+    Failed {
+        program: String,
+        status: ExitStatus,
+        stderr_tail: Vec<String>,
+    },
+}
+
+impl Invocation {
+    /// The program is looked up on PATH unless it is a path.
+    pub fn new(program: impl Into<OsString>) -> Self {
+        Invocation {
+            program: program.into(),
+            arguments: Vec::new(),
+            environment: None,
+            stdout: Stdout::Null,
+            log: None,
+            grace: GRACE,
+        }
+    }
+
+    pub fn arguments<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Without it the child has our environment as it is.
+    pub fn environment(mut self, environment: PgEnvironment) -> Self {
+        self.environment = Some(environment);
+        self
+    }
+
+    pub fn stdout(mut self, stdout: Stdout) -> Self {
+        self.stdout = stdout;
+        self
+    }
+
+    /// A file that standard error is appended to, made with mode 0600.
+    pub fn log(mut self, path: impl Into<PathBuf>) -> Self {
+        self.log = Some(path.into());
+        self
+    }
+
+    /// How long the child may take to end after SIGTERM, before SIGKILL; 10 seconds otherwise.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Runs the child to its end; `on_line` gets each line of its standard error.
+    ///
+    /// When `stop` is cancelled, the child and all that it started get SIGTERM and, after the
+    /// grace, SIGKILL. When this future is dropped they get SIGKILL.
+    ///
+    /// An exit status other than 0 is no error here: see [`Finished::success`].
+    pub async fn run(
+        self,
+        stop: &CancellationToken,
+        mut on_line: impl FnMut(&str),
+    ) -> Result<Finished, ChildError> {
+        let program = self.program.to_string_lossy().into_owned();
+        let log = match &self.log {
+            Some(path) => Some(open_log(path).await?),
+            None => None,
+        };
+        let mut group = spawn(self.command()).await.map_err(|source| {
+            let program = program.clone();
+            match source.kind() {
+                io::ErrorKind::NotFound => ChildError::NotFound { program },
+                _ => ChildError::Start { program, source },
+            }
+        })?;
+        let stdout = group.child.stdout.take();
+        let stderr = group.child.stderr.take();
+
+        let overflow = stop.child_token();
+        let mut fits = true;
+        let mut bytes = Vec::new();
+        let mut tail = Tail::default();
+        let status = {
+            let read_stdout = async {
+                if let (Some(stdout), Stdout::Capture { limit }) = (stdout, self.stdout) {
+                    fits = read_bytes(stdout, limit, &mut bytes).await;
+                    if !fits {
+                        overflow.cancel();
+                    }
+                }
+            };
+            let read_stderr = async {
+                if let Some(stderr) = stderr {
+                    read_lines(stderr, log, &mut tail, &mut on_line).await;
+                }
+            };
+            let reading = async { tokio::join!(read_stdout, read_stderr) };
+            finish(&mut group, &overflow, self.grace, reading).await
+        };
+        let status = status.map_err(|source| ChildError::Wait {
+            program: program.clone(),
+            source,
+        })?;
+        if let (false, Stdout::Capture { limit }) = (fits, self.stdout) {
+            return Err(ChildError::TooMuchOutput { program, limit });
+        }
+        Ok(Finished {
+            program,
+            status,
+            stdout: bytes,
+            stderr_tail: tail.into_lines(),
+            // A child that had done its work before the signal came was not interrupted.
+            interrupted: stop.is_cancelled() && !status.success(),
+        })
+    }
+
+    fn command(&self) -> std::process::Command {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the place that starts children"
+        )]
+        let mut command = std::process::Command::new(&self.program);
+        command
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(match self.stdout {
+                Stdout::Null => Stdio::null(),
+                Stdout::Capture { .. } => Stdio::piped(),
+            })
+            .stderr(Stdio::piped());
+        if let Some(environment) = &self.environment {
+            environment.apply(&mut command);
+        }
+        command
+    }
+}
+
+/// Waits for the child while its output is read, then for the rest of the output.
+async fn finish<R>(
+    group: &mut Group,
+    stop: &CancellationToken,
+    grace: Duration,
+    reading: impl Future<Output = R>,
+) -> io::Result<ExitStatus> {
+    let mut reading = pin!(reading);
+    let mut is_read = false;
+    let status = {
+        let mut ending = pin!(end(group, stop, grace));
+        loop {
+            tokio::select! {
+                status = &mut ending => break status?,
+                _ = &mut reading, if !is_read => is_read = true,
+            }
+        }
+    };
+    if !is_read && timeout(DRAIN, reading).await.is_err() {
+        tracing::warn!("something that a child started still holds its output open");
+    }
+    Ok(status)
+}
+
+/// Waits for the child; ends it when `stop` is cancelled.
+async fn end(
+    group: &mut Group,
+    stop: &CancellationToken,
+    grace: Duration,
+) -> io::Result<ExitStatus> {
+    tokio::select! {
+        biased;
+        status = group.wait() => return status,
+        () = stop.cancelled() => {}
+    }
+    group.signal(Signal::SIGTERM);
+    if let Ok(status) = timeout(grace, group.wait()).await {
+        return status;
+    }
+    group.signal(Signal::SIGKILL);
+    group.wait().await
+}
+
+impl Finished {
+    /// The child, if it ended well; otherwise why not, with the end of its standard error.
+    pub fn success(self) -> Result<Self, ChildError> {
+        let Finished { program, .. } = &self;
+        if self.interrupted {
+            let program = program.clone();
+            Err(ChildError::Interrupted { program })
+        } else if self.status.success() {
+            Ok(self)
+        } else {
+            Err(ChildError::Failed {
+                program: self.program,
+                status: self.status,
+                stderr_tail: self.stderr_tail,
+            })
+        }
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with exit status {code}"),
+        (None, Some(number)) => match Signal::try_from(number) {
+            Ok(signal) => format!("was killed by {signal}"),
+            Err(_) => format!("was killed by signal {number}"),
+        },
+        (None, None) => "ended without a status".to_owned(),
+    }
+}
+
+fn quote_tail(lines: &[String]) -> String {
+    if lines.is_empty() {
+        return " and said nothing".to_owned();
+    }
+    lines
+        .iter()
+        .map(|line| format!("\n  {}", escape_control(line)))
+        .collect::<String>()
+        .replacen('\n', ":\n", 1)
+}
+
+#[cfg(test)]
+#[path = "child_tests.rs"]
+mod tests;

@@ -1,0 +1,161 @@
+//! The environment of the PostgreSQL client programs.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::plan::Endpoint;
+use crate::postgres::application_name;
+
+/// What a client program of PostgreSQL finds in its environment (PostgreSQL manual, 32.15
+/// "Environment Variables"), beside what is not PostgreSQL's.
+///
+/// No `PG…` variable of ours gets through: `PGOPTIONS`, `PGSERVICE` or `PGHOST` of the shell would
+/// change what the plan says. Messages come in English, as the log and the ledger keep them.
+#[derive(Default, Clone)]
+pub struct PgEnvironment {
+    password: Option<SecretString>,
+    application: Option<String>,
+    options: Option<String>,
+}
+
+impl PgEnvironment {
+    /// For a program that connects to the endpoint and calls itself `application` there, in the
+    /// form of [`application_name`] (`PGAPPNAME`).
+    pub fn new(endpoint: &Endpoint, application: &str) -> Self {
+        PgEnvironment {
+            password: endpoint.password.clone(),
+            application: Some(application_name(application)),
+            options: None,
+        }
+    }
+
+    /// `PGOPTIONS`: `-c name=value …` for the program's sessions.
+    pub fn options(mut self, options: &str) -> Self {
+        self.options = Some(options.to_owned());
+        self
+    }
+
+    pub(super) fn apply(&self, command: &mut std::process::Command) {
+        self.apply_over(std::env::vars_os().map(|(name, _)| name), command);
+    }
+
+    /// As [`Self::apply`], where the child would inherit variables of these names.
+    fn apply_over(
+        &self,
+        inherited: impl IntoIterator<Item = OsString>,
+        command: &mut std::process::Command,
+    ) {
+        for name in inherited.into_iter().filter(|name| is_removed(name)) {
+            command.env_remove(name);
+        }
+        for (name, value) in self.variables() {
+            command.env(name, value);
+        }
+    }
+
+    fn variables(&self) -> Vec<(&'static str, OsString)> {
+        let mut variables = vec![("LC_MESSAGES", OsString::from("C"))];
+        if let Some(password) = &self.password {
+            variables.push(("PGPASSWORD", password.expose_secret().into()));
+        }
+        if let Some(application) = &self.application {
+            variables.push(("PGAPPNAME", application.into()));
+        }
+        if let Some(options) = &self.options {
+            variables.push(("PGOPTIONS", options.into()));
+        }
+        variables
+    }
+}
+
+/// `LC_ALL` and `LANGUAGE` would win over `LC_MESSAGES`.
+fn is_removed(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b"PG") || name == "LC_ALL" || name == "LANGUAGE"
+}
+
+impl fmt::Debug for PgEnvironment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PgEnvironment")
+            .field("password", &self.password.as_ref().map(|_| "…"))
+            .field("application", &self.application)
+            .field("options", &self.options)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the command is looked at, not run"
+    )]
+    fn foreign_settings_of_postgresql_and_languages_are_removed() {
+        let mut command = std::process::Command::new("pg_dump");
+        let inherited = [
+            "PGHOST",
+            "PGOPTIONS",
+            "PGAPPNAME",
+            "PGPASSWORD",
+            "LC_ALL",
+            "LANGUAGE",
+            "PATH",
+            "HOME",
+            "LANG",
+            "xPG",
+        ];
+        PgEnvironment {
+            application: Some("ours".to_owned()),
+            ..PgEnvironment::default()
+        }
+        .apply_over(inherited.map(OsString::from), &mut command);
+        let changes: Vec<_> = command
+            .get_envs()
+            .map(|(name, value)| (name.to_str().unwrap(), value.map(|v| v.to_str().unwrap())))
+            .collect();
+        assert_eq!(
+            changes,
+            [
+                ("LANGUAGE", None),
+                ("LC_ALL", None),
+                ("LC_MESSAGES", Some("C")),
+                ("PGAPPNAME", Some("ours")),
+                ("PGHOST", None),
+                ("PGOPTIONS", None),
+                ("PGPASSWORD", None),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_password_is_passed_and_never_shown() {
+        let environment = PgEnvironment {
+            password: Some("hunter2".into()),
+            application: Some("pg-migrate/p/d/dump".into()),
+            options: None,
+        }
+        .options("-c session_replication_role=replica");
+        insta::assert_debug_snapshot!(environment, @r#"
+        PgEnvironment {
+            password: Some(
+                "…",
+            ),
+            application: Some(
+                "pg-migrate/p/d/dump",
+            ),
+            options: Some(
+                "-c session_replication_role=replica",
+            ),
+        }
+        "#);
+        assert!(
+            environment
+                .variables()
+                .contains(&("PGPASSWORD", "hunter2".into()))
+        );
+    }
+}

@@ -1,0 +1,116 @@
+//! Reads what a child writes, and never lets it wait for us.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use tokio::fs::{File, OpenOptions};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+
+use super::child::ChildError;
+
+/// Lines of standard error that are kept for messages.
+const TAIL_LINES: usize = 20;
+
+/// Longer lines reach the callback in pieces, so that a child cannot fill our memory.
+const LONGEST_LINE: usize = 1024 * 1024;
+
+/// The log of a child's standard error, for its owner alone. It is appended to: a step's earlier
+/// attempts stay.
+pub(super) async fn open_log(path: &Path) -> Result<File, ChildError> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .await
+        .map_err(|source| ChildError::Log {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// The last lines of standard error.
+#[derive(Default)]
+pub(super) struct Tail(VecDeque<String>);
+
+impl Tail {
+    fn push(&mut self, line: String) {
+        if self.0.len() == TAIL_LINES {
+            self.0.pop_front();
+        }
+        self.0.push_back(line);
+    }
+
+    pub(super) fn into_lines(self) -> Vec<String> {
+        self.0.into()
+    }
+}
+
+/// Reads standard error to its end: every byte to the log, every line to `on_line` and the tail.
+///
+/// A log that cannot be written, on a full disk for instance, is reported once and given up: a
+/// child that nobody reads would stand still.
+pub(super) async fn read_lines(
+    input: impl AsyncRead + Unpin,
+    mut log: Option<File>,
+    tail: &mut Tail,
+    on_line: &mut impl FnMut(&str),
+) {
+    let mut input = BufReader::with_capacity(64 * 1024, input);
+    let mut line = Vec::new();
+    loop {
+        let chunk = match input.fill_buf().await {
+            Ok(chunk) if !chunk.is_empty() => chunk,
+            Ok(_) => break,
+            Err(error) => {
+                tracing::warn!(%error, "cannot read the standard error of a child");
+                break;
+            }
+        };
+        if let Some(file) = &mut log
+            && let Err(error) = file.write_all(chunk).await
+        {
+            tracing::warn!(%error, "cannot write the log of a child; it goes on without");
+            log = None;
+        }
+        for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
+            line.extend_from_slice(piece);
+            if line.ends_with(b"\n") || line.len() >= LONGEST_LINE {
+                end_line(&mut line, tail, on_line);
+            }
+        }
+        let read = chunk.len();
+        input.consume(read);
+    }
+    if !line.is_empty() {
+        end_line(&mut line, tail, on_line);
+    }
+    if let Some(file) = &mut log
+        && let Err(error) = file.flush().await
+    {
+        tracing::warn!(%error, "cannot write the log of a child");
+    }
+}
+
+fn end_line(line: &mut Vec<u8>, tail: &mut Tail, on_line: &mut impl FnMut(&str)) {
+    let text = String::from_utf8_lossy(line);
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    on_line(text);
+    tail.push(text.to_owned());
+    line.clear();
+}
+
+/// Reads standard output to its end. `false`: there was more than `limit` bytes, and the rest was
+/// left unread.
+pub(super) async fn read_bytes(
+    input: impl AsyncRead + Unpin,
+    limit: usize,
+    bytes: &mut Vec<u8>,
+) -> bool {
+    let mut input = input.take(limit as u64 + 1);
+    if let Err(error) = input.read_to_end(bytes).await {
+        tracing::warn!(%error, "cannot read the standard output of a child");
+    }
+    bytes.len() <= limit
+}

@@ -1,8 +1,22 @@
 //! The plan file: from TOML text to a validated [`Plan`]. No network and no catalog here.
 //!
-//! `document` holds the file's shape (serde, JSON Schema), `model` what the rest of the program
-//! works with.
+//! `document` holds the file's shape (serde, JSON Schema) and `scalar` its texts that mean
+//! something, `model` what the rest of the program works with. `parse` goes from one to the
+//! other, by way of `structure` (the file against the schema) and `consistency` (keys against
+//! each other), and gathers every [`Problem`] before it gives up.
 
+mod consistency;
+mod convert;
+mod document;
 mod model;
+mod parse;
+mod problem;
+mod scalar;
+mod schema;
+mod secret;
+mod structure;
 
 pub use model::*;
+pub use parse::{load, parse};
+pub use problem::{PlanError, Problem};
+pub use schema::{schema, schema_text};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use globset::GlobMatcher;
+use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -76,15 +77,21 @@ pub enum PasswordSource {
 }
 
 /// libpq's `sslmode` (PostgreSQL manual, 32.19.3 "Protection Provided in Different Modes").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SslMode {
+    /// Never TLS.
     Disable,
+    /// TLS only where the server insists on it.
     Allow,
+    /// TLS where the server offers it; the default.
     #[default]
     Prefer,
+    /// TLS or no connection; the server's certificate is not checked.
     Require,
+    /// TLS with a certificate that `sslrootcert` vouches for.
     VerifyCa,
+    /// As `verify-ca`, and the certificate names the host; the one to use across networks.
     VerifyFull,
 }
 
@@ -133,11 +140,16 @@ pub struct Tuning {
     pub settings: Vec<(String, String)>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum TuningMode {
+    /// Everything that makes the load quick, `fsync` and `full_page_writes` off included: a crash
+    /// of the target's operating system during the load loses the target. The default.
     #[default]
     Fast,
+    /// Only what cannot lose data.
     Safe,
+    /// The target's settings stay as they are.
     Off,
 }
 
@@ -180,7 +192,13 @@ pub enum Compression {
     /// Method and level; `None`: the method's default level.
     Gzip(Option<u8>),
     Lz4(Option<u8>),
-    Zstd(Option<u8>),
+    /// Negative levels are zstd's fast ones.
+    Zstd(Option<i32>),
+}
+
+impl Compression {
+    /// What a plan that names no compression gets: the reference tool's.
+    pub const DEFAULT: Compression = Compression::Zstd(Some(5));
 }
 
 impl fmt::Display for Compression {
@@ -189,8 +207,8 @@ impl fmt::Display for Compression {
         let (method, level) = match self {
             Compression::Auto => ("auto", None),
             Compression::None => ("none", None),
-            Compression::Gzip(level) => ("gzip", *level),
-            Compression::Lz4(level) => ("lz4", *level),
+            Compression::Gzip(level) => ("gzip", level.map(i32::from)),
+            Compression::Lz4(level) => ("lz4", level.map(i32::from)),
             Compression::Zstd(level) => ("zstd", *level),
         };
         match level {
@@ -221,7 +239,8 @@ pub struct Delay {
     pub index_memory: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum DelaySnapshot {
     /// The delayed dump sees what the regular dump saw.
     #[default]
@@ -252,13 +271,13 @@ impl DelayPattern {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum VerifyMode {
     /// `count(*)` of every table on both servers.
     #[default]
     Exact,
-    /// `pg_class.reltuples`, an estimate.
+    /// `pg_class.reltuples`, an estimate: a difference is a warning. Delayed tables are counted.
     Fast,
     /// Row content as well.
     Checksum,
@@ -312,7 +331,8 @@ pub struct Override {
     pub transfer: Option<Transfer>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Transfer {
     /// pg_dump to a directory, pg_restore from it.
     #[default]

@@ -3,7 +3,7 @@
 //! `document` holds the file's shape (serde, JSON Schema) and `scalar` its texts that mean
 //! something, `model` what the rest of the program works with. `parse` goes from one to the
 //! other, by way of `structure` (the file against the schema) and `consistency` (keys against
-//! each other), and gathers every [`Problem`] before it gives up.
+//! each other), and gathers every [`Problem`] before it gives up. `template` writes a plan.
 
 mod consistency;
 mod convert;
@@ -15,6 +15,7 @@ mod scalar;
 mod schema;
 mod secret;
 mod structure;
+pub mod template;
 
 pub use model::*;
 pub use parse::{load, parse};

@@ -1,5 +1,7 @@
 //! What a server holds, as plain data. No SQL here: `inspect` fills it, `graph` reads it.
 
+pub mod parameter;
+
 use serde::{Deserialize, Serialize};
 
 /// `server_version_num`: 90524, 100023, 180006 (PostgreSQL manual, 20.15).

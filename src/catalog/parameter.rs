@@ -1,0 +1,83 @@
+//! Facts about configuration parameters that a migration trips over.
+
+use super::Version;
+
+/// Parameters that a role or a database could set, and that a later version dropped: the first
+/// version without it, and the parameter that took over. The release notes' sections "Migration to
+/// Version …" name them; `default_with_oids` still exists, but can no longer be switched on.
+const REMOVED: [(&str, Version, Option<&str>); 7] = [
+    ("default_with_oids", Version(120_000), None),
+    (
+        "force_parallel_mode",
+        Version(160_000),
+        Some("debug_parallel_query"),
+    ),
+    (
+        "min_parallel_relation_size",
+        Version(100_000),
+        Some("min_parallel_table_scan_size"),
+    ),
+    ("operator_precedence_warning", Version(140_000), None),
+    ("replacement_sort_tuples", Version(110_000), None),
+    ("sql_inheritance", Version(100_000), None),
+    ("vacuum_cleanup_index_scale_factor", Version(140_000), None),
+];
+
+/// Parameters whose value is a list that the server keeps quoted. The same as in pg_dump 18's
+/// `variable_is_guc_list_quote`.
+const QUOTED_LISTS: [&str; 7] = [
+    "local_preload_libraries",
+    "oauth_validator_libraries",
+    "search_path",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "temp_tablespaces",
+    "unix_socket_directories",
+];
+
+/// Why a server of this version cannot take a setting of the parameter; `None` where it can.
+///
+/// Only parameters that can be set for a role or a database are known here.
+pub fn removed(parameter: &str, version: Version) -> Option<String> {
+    let (name, since, successor) = REMOVED
+        .into_iter()
+        .find(|(name, since, _)| parameter.eq_ignore_ascii_case(name) && version >= *since)?;
+    let successor = successor.map_or_else(String::new, |new| format!("; {new} took its place"));
+    Some(format!(
+        "PostgreSQL {} and later have no parameter {name}{successor}",
+        since.major_text()
+    ))
+}
+
+/// Whether the parameter's value is a list of quoted elements, each of which is one value in `SET`.
+pub fn is_quoted_list(parameter: &str) -> bool {
+    QUOTED_LISTS
+        .iter()
+        .any(|name| parameter.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_gone_from_its_version_on() {
+        let removed = |name, version| super::removed(name, Version(version));
+        assert_eq!(removed("default_with_oids", 110_022), None);
+        assert_eq!(removed("search_path", 180_006), None);
+        insta::assert_snapshot!(
+            removed("Default_With_Oids", 120_000).unwrap(),
+            @"PostgreSQL 12 and later have no parameter default_with_oids"
+        );
+        insta::assert_snapshot!(
+            removed("min_parallel_relation_size", 180_006).unwrap(),
+            @"PostgreSQL 10 and later have no parameter min_parallel_relation_size; min_parallel_table_scan_size took its place"
+        );
+    }
+
+    #[test]
+    fn lists_are_known_in_any_case() {
+        assert!(is_quoted_list("Search_Path"));
+        assert!(!is_quoted_list("work_mem"));
+    }
+}

@@ -1,0 +1,13 @@
+//! The `globals` step: roles, memberships and tablespaces.
+//!
+//! `pg_dumpall --globals-only --encoding=UTF8` writes a script for psql. `split` cuts it into
+//! statements, `statement` says what each one is, `plan` decides what happens with it on the target.
+
+mod lexer;
+mod plan;
+mod split;
+mod statement;
+
+pub use plan::*;
+pub use split::*;
+pub use statement::*;

@@ -1,5 +1,6 @@
 //! What a server holds, as plain data. No SQL here: `inspect` fills it, `graph` reads it.
 
+pub mod locale;
 pub mod parameter;
 
 use serde::{Deserialize, Serialize};

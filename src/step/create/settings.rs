@@ -1,0 +1,138 @@
+//! `ALTER DATABASE … SET` and `ALTER ROLE … IN DATABASE … SET`.
+
+use super::Statement;
+use crate::catalog::{Setting, parameter};
+use crate::postgres::{quote_identifier, quote_literal};
+
+pub(super) fn statement(database: &str, setting: &Setting) -> Statement {
+    let Setting { role, name, value } = setting;
+    let database = quote_identifier(database);
+    let (subject, of_role) = match role {
+        Some(role) => (
+            format!("ROLE {} IN DATABASE {database}", quote_identifier(role)),
+            format!(" of role {role}"),
+        ),
+        None => (format!("DATABASE {database}"), String::new()),
+    };
+    let value = if parameter::is_quoted_list(name) {
+        list(value)
+    } else {
+        quote_literal(value)
+    };
+    Statement {
+        // A name in quotes may hold the dot of a customized parameter; pg_dump writes it so too.
+        sql: format!("ALTER {subject} SET {} TO {value}", quote_identifier(name)),
+        what: format!("setting {name}{of_role}"),
+    }
+}
+
+/// The elements of a list that the server quoted, each as a literal. As identifiers they would not
+/// all come back: an element may be empty or longer than an identifier (pg_dump, dumputils.c,
+/// `makeAlterConfigCommand`). The empty list becomes one empty element, which means the same.
+fn list(value: &str) -> String {
+    match elements(value) {
+        Some(elements) if !elements.is_empty() => elements
+            .iter()
+            .map(|element| quote_literal(element))
+            .collect::<Vec<_>>()
+            .join(", "),
+        _ => quote_literal(value),
+    }
+}
+
+/// Takes a list apart at its commas; `None` where it is none.
+fn elements(value: &str) -> Option<Vec<String>> {
+    let is_space = |c: char| c.is_ascii_whitespace() || c == '\x0b';
+    let mut elements = Vec::new();
+    let mut rest = value.trim_matches(is_space);
+    if rest.is_empty() {
+        return Some(elements);
+    }
+    loop {
+        let (element, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted_element(quoted)?,
+            None => {
+                let end = rest.find(|c| c == ',' || is_space(c)).unwrap_or(rest.len());
+                (rest[..end].to_owned(), &rest[end..])
+            }
+        };
+        if element.is_empty() && !rest.starts_with('"') {
+            return None;
+        }
+        elements.push(element);
+        let after = after.trim_start_matches(is_space);
+        if after.is_empty() {
+            return Some(elements);
+        }
+        rest = after.strip_prefix(',')?.trim_start_matches(is_space);
+    }
+}
+
+/// The element up to its closing quote, and what follows that.
+fn quoted_element(text: &str) -> Option<(String, &str)> {
+    let mut from = 0;
+    loop {
+        let quote = from + text[from..].find('"')?;
+        if !text[quote + 1..].starts_with('"') {
+            return Some((text[..quote].replace("\"\"", "\""), &text[quote + 1..]));
+        }
+        from = quote + 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sql(role: Option<&str>, name: &str, value: &str) -> String {
+        let setting = Setting {
+            role: role.map(str::to_owned),
+            name: name.to_owned(),
+            value: value.to_owned(),
+        };
+        statement("My DB", &setting).sql
+    }
+
+    #[test]
+    fn values_are_one_literal() {
+        insta::assert_snapshot!(
+            sql(None, "my.parameter", "a, 'b'"),
+            @r#"ALTER DATABASE "My DB" SET "my.parameter" TO 'a, ''b'''"#
+        );
+    }
+
+    #[test]
+    fn lists_are_one_literal_an_element() {
+        insta::assert_snapshot!(
+            sql(Some("o'brien"), "search_path", r#""$user", public, "a ""b"", c", """#),
+            @r#"ALTER ROLE "o'brien" IN DATABASE "My DB" SET "search_path" TO '$user', 'public', 'a "b", c', ''"#
+        );
+        insta::assert_snapshot!(
+            sql(None, "temp_tablespaces", ""),
+            @r#"ALTER DATABASE "My DB" SET "temp_tablespaces" TO ''"#
+        );
+    }
+
+    #[test]
+    fn what_is_no_list_stays_whole() {
+        for value in ["a,", ",a", "\"a", "a b", "\"a\"b"] {
+            assert_eq!(elements(value), None, "{value}");
+            assert_eq!(list(value), quote_literal(value));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_quoted_list_comes_apart_again(elements in prop::collection::vec("\\PC{0,8}", 1..5)) {
+            let value = elements.iter().map(|e| quote_identifier(e)).collect::<Vec<_>>().join(", ");
+            prop_assert_eq!(super::elements(&value), Some(elements));
+        }
+
+        #[test]
+        fn nothing_panics(value in "[a\", \t]{0,12}|\\PC{0,20}") {
+            list(&value);
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! The statements that make a database on the target as it is on the source.
+
+use super::{privileges, settings};
+use crate::catalog::{Database, LocaleProvider, ServerFacts, Version, locale, parameter};
+use crate::postgres::{quote_identifier, quote_literal};
+
+/// What the statements need to know of the target.
+#[derive(Debug, Clone)]
+pub struct Target<'a> {
+    pub version: Version,
+    /// Whether the migration runs as a superuser there.
+    pub is_superuser: bool,
+    pub tablespaces: &'a [String],
+    /// `collcollate` of the collations of provider libc.
+    pub locales: &'a [String],
+}
+
+impl<'a> From<&'a ServerFacts> for Target<'a> {
+    fn from(facts: &'a ServerFacts) -> Self {
+        Target {
+            version: facts.version,
+            is_superuser: facts.is_superuser,
+            tablespaces: &facts.tablespaces,
+            locales: &facts.locales,
+        }
+    }
+}
+
+/// One part of a database's properties.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// May be several statements: they go in one simple-query message, so that a role that the first
+    /// one takes on does not outlive a failure of the second.
+    pub sql: String,
+    /// What the statement is about, for messages: `setting work_mem`.
+    pub what: String,
+}
+
+/// Everything that makes one database. All of it can run in a session of another database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Creation {
+    /// `CREATE DATABASE`. It cannot run in a transaction block, so it goes alone.
+    pub create: String,
+    /// `CREATE DATABASE` with the locale's name in the target's spelling (`utf8` for `UTF-8`), to be
+    /// tried where `create` fails with `wrong_object_type` (42809), the error for a locale that the
+    /// operating system does not know. glibc lists one spelling and accepts both, so the source's own
+    /// comes first. `None` where the target lists no other.
+    pub create_respelled: Option<String>,
+    /// Comment and privileges. Privileges come first so that nobody gets into a half-loaded database
+    /// who may not get into the whole one.
+    pub before_load: Vec<Statement>,
+    /// What changes the sessions of the load, or keeps them out: settings
+    /// (`default_transaction_read_only`, `statement_timeout`, `search_path`, …), the mark of a template,
+    /// and last the connection limit. A migrating role that is no superuser may owe its own right
+    /// to connect to PUBLIC, so its revokes are here too.
+    pub after_load: Vec<Statement>,
+    /// What the target cannot have, a sentence each.
+    pub losses: Vec<String>,
+}
+
+/// The statements that make the database.
+///
+/// A database that allows no connections, or whose DROP was interrupted, cannot be dumped; it is not
+/// for this function.
+pub fn creation(database: &Database, target: &Target<'_>) -> Creation {
+    let mut losses = Vec::new();
+    let create = create_database(database, target, &[], &mut losses);
+    let respelled = create_database(database, target, target.locales, &mut Vec::new());
+    let create_respelled = (respelled != create).then_some(respelled);
+    let name = quote_identifier(&database.name);
+
+    let mut before_load = Vec::new();
+    let mut after_load = Vec::new();
+    if let Some(comment) = &database.comment {
+        before_load.push(Statement {
+            sql: format!("COMMENT ON DATABASE {name} IS {}", quote_literal(comment)),
+            what: "the comment".to_owned(),
+        });
+    }
+    let revokes = privileges::revokes(database);
+    if target.is_superuser {
+        before_load.extend(revokes);
+    } else {
+        after_load.extend(revokes);
+    }
+    before_load.extend(privileges::grants(database));
+
+    for setting in &database.settings {
+        let statement = settings::statement(&database.name, setting);
+        match parameter::removed(&setting.name, target.version) {
+            Some(reason) => losses.push(format!(
+                "database {}: {} is left out: {reason}",
+                database.name, statement.what
+            )),
+            None => after_load.push(statement),
+        }
+    }
+    if database.is_template {
+        after_load.push(Statement {
+            sql: format!("ALTER DATABASE {name} WITH IS_TEMPLATE true"),
+            what: "the mark of a template".to_owned(),
+        });
+    }
+    if database.connection_limit >= 0 {
+        let limit = database.connection_limit;
+        after_load.push(Statement {
+            sql: format!("ALTER DATABASE {name} WITH CONNECTION LIMIT {limit}"),
+            what: "the connection limit".to_owned(),
+        });
+    }
+    Creation {
+        create,
+        create_respelled,
+        before_load,
+        after_load,
+        losses,
+    }
+}
+
+fn create_database(
+    database: &Database,
+    target: &Target<'_>,
+    locales: &[String],
+    losses: &mut Vec<String>,
+) -> String {
+    let mut sql = format!(
+        "CREATE DATABASE {} WITH OWNER {} TEMPLATE template0 ENCODING {}",
+        quote_identifier(&database.name),
+        quote_identifier(&database.owner),
+        quote_literal(&database.encoding),
+    );
+    let mut option = |keyword: &str, value: &str| {
+        sql += &format!(" {keyword} {value}");
+    };
+    // The clause is new in 15. Left out, the provider is that of template0, which is whatever initdb
+    // was told: icu, say, or builtin from 17 on.
+    let (provider, locale_keyword) = match database.provider {
+        LocaleProvider::Libc => ("libc", None),
+        LocaleProvider::Icu => ("icu", Some("ICU_LOCALE")),
+        LocaleProvider::Builtin => ("builtin", Some("BUILTIN_LOCALE")),
+    };
+    if target.version >= Version(150_000) || locale_keyword.is_some() {
+        option("LOCALE_PROVIDER", provider);
+    }
+    if let (Some(keyword), Some(locale)) = (locale_keyword, &database.locale) {
+        option(keyword, &quote_literal(locale));
+    }
+    if let Some(rules) = &database.icu_rules {
+        option("ICU_RULES", &quote_literal(rules));
+    }
+    // These two hold for every provider: the libc locale that is still used for some purposes.
+    let libc = |name| quote_literal(locale::spelling(name, locales));
+    option("LC_COLLATE", &libc(&database.collate));
+    option("LC_CTYPE", &libc(&database.ctype));
+    if target.tablespaces.contains(&database.tablespace) {
+        option("TABLESPACE", &quote_identifier(&database.tablespace));
+    } else if database.tablespace != "pg_default" {
+        losses.push(format!(
+            "database {} goes to tablespace pg_default: the target has no tablespace {}",
+            database.name, database.tablespace
+        ));
+    }
+    sql
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{Privilege, Setting};
+
+    fn database() -> Database {
+        Database {
+            name: "My DB".to_owned(),
+            owner: "o'brien".to_owned(),
+            bytes: None,
+            is_template: false,
+            allows_connections: true,
+            connection_limit: -1,
+            encoding: "UTF8".to_owned(),
+            collate: "de_DE.UTF-8".to_owned(),
+            ctype: "C".to_owned(),
+            provider: LocaleProvider::Libc,
+            locale: None,
+            icu_rules: None,
+            tablespace: "pg_default".to_owned(),
+            comment: None,
+            privileges: None,
+            settings: Vec::new(),
+            contents: None,
+        }
+    }
+
+    fn target(version: u32) -> Target<'static> {
+        Target {
+            version: Version(version),
+            is_superuser: true,
+            tablespaces: &[],
+            locales: &[],
+        }
+    }
+
+    fn privilege(grantor: &str, grantee: &str, privilege: &str) -> Privilege {
+        Privilege {
+            grantor: grantor.to_owned(),
+            grantee: (!grantee.is_empty()).then(|| grantee.to_owned()),
+            privilege: privilege.trim_end_matches('*').to_owned(),
+            grantable: privilege.ends_with('*'),
+        }
+    }
+
+    fn setting(role: Option<&str>, name: &str, value: &str) -> Setting {
+        Setting {
+            role: role.map(str::to_owned),
+            name: name.to_owned(),
+            value: value.to_owned(),
+        }
+    }
+
+    fn texts(statements: &[Statement]) -> String {
+        let lines: Vec<String> = statements
+            .iter()
+            .map(|statement| format!("{}; -- {}", statement.sql, statement.what))
+            .collect();
+        lines.join("\n")
+    }
+
+    #[test]
+    fn a_plain_database_needs_one_statement() {
+        for (version, provider) in [
+            (100_023, ""),
+            (140_022, ""),
+            (150_000, " LOCALE_PROVIDER libc"),
+            (180_006, " LOCALE_PROVIDER libc"),
+        ] {
+            let creation = creation(&database(), &target(version));
+            assert_eq!(
+                creation,
+                Creation {
+                    create: format!(
+                        "CREATE DATABASE \"My DB\" WITH OWNER \"o'brien\" TEMPLATE template0 \
+                         ENCODING 'UTF8'{provider} LC_COLLATE 'de_DE.UTF-8' LC_CTYPE 'C'"
+                    ),
+                    create_respelled: None,
+                    before_load: Vec::new(),
+                    after_load: Vec::new(),
+                    losses: Vec::new(),
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn locales_of_other_providers() {
+        let mut database = database();
+        database.provider = LocaleProvider::Icu;
+        database.locale = Some("de-u-co-phonebk".to_owned());
+        database.icu_rules = Some("&a < g".to_owned());
+        insta::assert_snapshot!(creation(&database, &target(160_014)).create, @r#"CREATE DATABASE "My DB" WITH OWNER "o'brien" TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'de-u-co-phonebk' ICU_RULES '&a < g' LC_COLLATE 'de_DE.UTF-8' LC_CTYPE 'C'"#);
+        database.provider = LocaleProvider::Builtin;
+        database.locale = Some("C.UTF-8".to_owned());
+        database.icu_rules = None;
+        insta::assert_snapshot!(creation(&database, &target(170_010)).create, @r#"CREATE DATABASE "My DB" WITH OWNER "o'brien" TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LC_COLLATE 'de_DE.UTF-8' LC_CTYPE 'C'"#);
+    }
+
+    #[test]
+    fn what_the_target_spells_or_places_otherwise() {
+        let mut database = database();
+        database.tablespace = "fast disks".to_owned();
+        let locales = ["de_DE.utf8".to_owned()];
+        let tablespaces = ["fast disks".to_owned()];
+        let mut target = target(180_006);
+        target.locales = &locales;
+        let without = creation(&database, &target);
+        assert!(without.create.contains("LC_COLLATE 'de_DE.UTF-8'"));
+        insta::assert_snapshot!(without.create_respelled.unwrap(), @r#"CREATE DATABASE "My DB" WITH OWNER "o'brien" TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LC_COLLATE 'de_DE.utf8' LC_CTYPE 'C'"#);
+        insta::assert_snapshot!(without.losses.join("\n"), @"database My DB goes to tablespace pg_default: the target has no tablespace fast disks");
+        target.tablespaces = &tablespaces;
+        let with = creation(&database, &target);
+        assert_eq!(with.create, without.create + " TABLESPACE \"fast disks\"");
+        assert!(with.losses.is_empty());
+    }
+
+    #[test]
+    fn properties_go_before_or_after_the_load() {
+        let mut database = database();
+        database.comment = Some("it's; a\ncomment".to_owned());
+        database.is_template = true;
+        database.connection_limit = 0;
+        database.settings = vec![
+            setting(None, "search_path", "app, \"$user\""),
+            setting(None, "default_with_oids", "on"),
+            setting(Some("b;c"), "work_mem", "64MB"),
+        ];
+        database.privileges = Some(vec![
+            privilege("o'brien", "", "TEMPORARY"),
+            privilege("o'brien", "reader", "CONNECT"),
+            privilege("o'brien", "o'brien", "CREATE"),
+            privilege("o'brien", "o'brien", "TEMPORARY"),
+            privilege("o'brien", "o'brien", "CONNECT*"),
+            privilege("o'brien", "lead", "CREATE*"),
+            privilege("o'brien", "lead", "CONNECT"),
+            privilege("o'brien", "lead", "TEMPORARY*"),
+            privilege("lead", "b;c", "CREATE"),
+            privilege("lead", "", "CREATE"),
+        ]);
+        let mut target = target(180_006);
+        let as_superuser = creation(&database, &target);
+        insta::assert_snapshot!(texts(&as_superuser.before_load), @r#"
+        COMMENT ON DATABASE "My DB" IS 'it''s; a
+        comment'; -- the comment
+        REVOKE CONNECT ON DATABASE "My DB" FROM PUBLIC; -- privileges taken from PUBLIC
+        GRANT CONNECT ON DATABASE "My DB" TO "o'brien" WITH GRANT OPTION; -- privileges of role o'brien
+        GRANT CONNECT ON DATABASE "My DB" TO "reader"; -- privileges of role reader
+        GRANT CONNECT ON DATABASE "My DB" TO "lead"; -- privileges of role lead
+        GRANT CREATE, TEMPORARY ON DATABASE "My DB" TO "lead" WITH GRANT OPTION; -- privileges of role lead
+        SET ROLE "lead"; GRANT CREATE ON DATABASE "My DB" TO "b;c"; RESET ROLE; -- privileges of role b;c
+        SET ROLE "lead"; GRANT CREATE ON DATABASE "My DB" TO PUBLIC; RESET ROLE; -- privileges of PUBLIC
+        "#);
+        insta::assert_snapshot!(texts(&as_superuser.after_load), @r#"
+        ALTER DATABASE "My DB" SET "search_path" TO 'app', '$user'; -- setting search_path
+        ALTER ROLE "b;c" IN DATABASE "My DB" SET "work_mem" TO '64MB'; -- setting work_mem of role b;c
+        ALTER DATABASE "My DB" WITH IS_TEMPLATE true; -- the mark of a template
+        ALTER DATABASE "My DB" WITH CONNECTION LIMIT 0; -- the connection limit
+        "#);
+        insta::assert_snapshot!(as_superuser.losses.join("\n"), @"database My DB: setting default_with_oids is left out: PostgreSQL 12 and later have no parameter default_with_oids");
+
+        target.is_superuser = false;
+        let as_other = creation(&database, &target);
+        assert!(!texts(&as_other.before_load).contains("REVOKE"));
+        assert!(texts(&as_other.after_load).starts_with("REVOKE CONNECT"));
+    }
+
+    #[test]
+    fn an_empty_list_of_privileges_takes_everything_away() {
+        let mut database = database();
+        database.privileges = Some(Vec::new());
+        insta::assert_snapshot!(texts(&creation(&database, &target(180_006)).before_load), @r#"
+        REVOKE TEMPORARY, CONNECT ON DATABASE "My DB" FROM PUBLIC; -- privileges taken from PUBLIC
+        REVOKE CREATE, TEMPORARY, CONNECT ON DATABASE "My DB" FROM "o'brien"; -- privileges taken from role o'brien
+        "#);
+    }
+}

@@ -8,6 +8,7 @@ mod client;
 mod environment;
 mod local;
 mod output;
+pub mod restore_log;
 mod spawner;
 
 pub use child::{ChildError, Finished, Invocation, Stdout};

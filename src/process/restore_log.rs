@@ -1,0 +1,385 @@
+//! What pg_restore writes to its standard error: errors by object, warnings, progress.
+//!
+//! pg_restore must run with `--verbose`, for only then it says which entry of the archive an error
+//! belongs to. Its words are compared, so they must be English, as `PgEnvironment` sees to.
+
+mod progress;
+mod toc;
+
+use std::collections::VecDeque;
+
+pub use progress::DumpProgress;
+use progress::ItemCount;
+pub use toc::{Entry, Toc};
+
+use crate::plan::Accept;
+
+/// One error of pg_restore that it went on after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoreError {
+    /// `FUNCTION public.f(integer)`, `TABLE DATA public.t`.
+    pub object: String,
+    /// The server's message, with its detail, hint and context in lines of their own.
+    pub message: String,
+    /// The first line of the command that failed; `None` where there was none, or where commands for
+    /// such objects can hold passwords.
+    pub command: Option<String>,
+}
+
+/// All that pg_restore had to say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RestoreReport {
+    /// In the order in which they were written.
+    pub errors: Vec<RestoreError>,
+    /// Errors that belong to no entry of the archive. With one of them the restore is incomplete in a
+    /// way that nobody can accept: a lost connection, a missing file, a worker that died.
+    pub fatal: Vec<String>,
+    /// Such as `restoring tables WITH OIDS is not supported anymore`.
+    pub warnings: Vec<String>,
+    /// How many errors pg_restore says it went on after. With jobs it counts some of them twice.
+    pub ignored: u64,
+}
+
+/// Reads the standard error of one pg_restore, line by line.
+///
+/// Workers write to the same stream without waiting for each other: a line may hold two beginnings,
+/// and what entry an error belongs to may be said some lines before. What stays unclear is an error
+/// of no entry, so that it is never taken for an accepted one.
+#[derive(Debug)]
+pub struct RestoreLog {
+    toc: Toc,
+    is_parallel: bool,
+    items: ItemCount,
+    report: RestoreReport,
+    /// Entries, with their dump ids, named by `from TOC entry` that no error was read for yet.
+    announced: VecDeque<(u32, Entry)>,
+    /// The entry of the last error. pg_restore names an entry only before its first error.
+    current: Option<Entry>,
+    open: Option<Open>,
+    /// The beginning of a line was written into another: the rest of it comes as a line of its own.
+    torn: bool,
+}
+
+/// An error whose lines are still coming.
+#[derive(Debug)]
+struct Open {
+    /// `None`: it belongs to none.
+    entry: Option<Entry>,
+    message: Vec<String>,
+    command: Option<String>,
+}
+
+/// What introduces a command in an error.
+const COMMAND: [&str; 2] = ["Command was: ", "Query was: "];
+/// More about an error in lines of their own, from 14 on.
+const REMARKS: [&str; 2] = ["detail: ", "hint: "];
+const FROM_ENTRY: &str = "from TOC entry ";
+/// `fatal` is a word of 12.
+const SEVERITIES: [&str; 2] = ["error: ", "fatal: "];
+const COPY_FAILED: &str = "COPY failed for table \"";
+
+/// What libpq says when the connection is gone (fe-misc.c, fe-exec.c). pg_restore shows no SQLSTATE,
+/// and what was lost with the connection is nothing that a plan can accept.
+const CONNECTION_LOST: [&str; 5] = [
+    "server closed the connection unexpectedly",
+    "SSL connection has been closed unexpectedly",
+    "no connection to the server",
+    "could not receive data from server",
+    "could not send data to server",
+];
+
+/// The errors that pg_restore goes on after, by how they start (pg_backup_archiver.c and
+/// pg_backup_db.c, calls of `warn_or_exit_horribly`).
+const RECOVERABLE: [&str; 8] = [
+    "could not execute query: ",
+    "COPY failed for table ",
+    "could not set ",
+    "could not alter table access method",
+    "could not create large object",
+    "could not write to large object",
+    "could not start database transaction",
+    "could not commit database transaction",
+];
+
+/// How lines start that only `--verbose` writes.
+const VERBOSE: [&str; 8] = [
+    "finished ",
+    "launching item ",
+    "processing ",
+    "creating ",
+    "executing ",
+    "restoring large object ",
+    "restored ",
+    "entering main parallel loop",
+];
+
+impl RestoreLog {
+    /// `jobs` as in `pg_restore --jobs`.
+    pub fn new(toc: Toc, jobs: u32) -> Self {
+        RestoreLog {
+            toc,
+            is_parallel: jobs > 1,
+            items: ItemCount::new(jobs),
+            report: RestoreReport::default(),
+            announced: VecDeque::new(),
+            current: None,
+            open: None,
+            torn: false,
+        }
+    }
+
+    /// Takes one line, without its line break.
+    pub fn push_line(&mut self, line: &str) {
+        let Some(line) = Line::parse(line, "pg_restore:") else {
+            return self.continuation(line);
+        };
+        self.torn |= line.torn;
+        match &mut self.open {
+            Some(open) if starts_with_any(line.text, &REMARKS) => open.push(line.text),
+            _ => {
+                self.close();
+                self.line(&line);
+            }
+        }
+    }
+
+    /// How many entries of the archive are done, out of [`Toc::len`].
+    pub fn items_done(&self) -> u64 {
+        self.items.done().min(self.toc.len() as u64)
+    }
+
+    /// Everything that was read, once pg_restore has ended.
+    pub fn finish(mut self) -> RestoreReport {
+        self.close();
+        let RestoreReport {
+            errors,
+            fatal,
+            ignored,
+            ..
+        } = &mut self.report;
+        if *ignored > 0 && errors.is_empty() && fatal.is_empty() {
+            fatal.push(format!(
+                "pg_restore went on after {ignored} errors, and none of them could be read from its \
+                 output"
+            ));
+        }
+        self.report
+    }
+
+    /// A line that pg_restore began with its name.
+    fn line(&mut self, line: &Line<'_>) {
+        // Clients before 12 name a part of the program instead of the severity.
+        let part = line
+            .text
+            .strip_prefix('[')
+            .and_then(|rest| rest.split_once("] "));
+        let text = part.map_or(line.text, |(_, text)| text);
+        let place = text.strip_prefix("Error ").unwrap_or(text);
+        if let Some(entry) = place.strip_prefix(FROM_ENTRY) {
+            self.announce(entry);
+        } else if place == "while PROCESSING TOC:" {
+            // The entry is in the next line.
+        } else if place == "while INITIALIZING:" || place == "while FINALIZING:" {
+            self.current = None;
+        } else if let Some(warning) = strip_any(text, &["warning: ", "WARNING: "]) {
+            self.warning(warning);
+        } else if part.is_some() || (line.is_error && !starts_with_any(text, &VERBOSE)) {
+            self.error(text);
+        } else {
+            self.verbose(text);
+        }
+    }
+
+    /// A line that pg_restore did not begin with its name.
+    fn continuation(&mut self, line: &str) {
+        let text = strip_any(line, &SEVERITIES).unwrap_or(line);
+        if let Some(count) = line.strip_prefix("WARNING: ").and_then(errors_ignored) {
+            // Clients before 12 begin it so.
+            self.close();
+            self.report.ignored = count;
+        } else if self.torn && (text != line || starts_with_any(text, &RECOVERABLE)) {
+            self.torn = false;
+            self.close();
+            self.error(text);
+        } else if let Some(entry) = line.strip_prefix(FROM_ENTRY).filter(|_| self.torn) {
+            self.torn = false;
+            self.announce(entry);
+        } else if let Some(open) = &mut self.open {
+            open.push(line);
+        }
+    }
+
+    fn announce(&mut self, text: &str) {
+        if let Some((id, entry)) = Entry::from_error(text) {
+            let entry = self.toc.get(id).cloned().unwrap_or(entry);
+            self.announced.push_back((id, entry));
+        }
+    }
+
+    fn warning(&mut self, text: &str) {
+        match errors_ignored(text) {
+            Some(count) => self.report.ignored = count,
+            None => self.report.warnings.push(text.to_owned()),
+        }
+    }
+
+    /// What is under way. An entry that was announced before and is over can have no more errors.
+    fn verbose(&mut self, text: &str) {
+        let counted = self.items.push(text);
+        if let Some(item) = text.strip_prefix("finished item ") {
+            let id = item
+                .split_once(' ')
+                .and_then(|(id, _)| id.parse::<u32>().ok());
+            self.announced
+                .retain(|(announced, _)| Some(*announced) != id);
+        } else if counted && (!self.is_parallel || text.starts_with("processing item ")) {
+            self.announced.clear();
+            self.current = None;
+        }
+    }
+
+    fn error(&mut self, text: &str) {
+        let entry = self.entry_of(text);
+        let mut message = text.strip_prefix(RECOVERABLE[0]).unwrap_or(text);
+        if let (Some(Entry { tag, .. }), Some(rest)) = (&entry, message.strip_prefix(COPY_FAILED)) {
+            let named = rest.strip_prefix(tag.as_str());
+            message = named
+                .and_then(|rest| rest.strip_prefix("\": "))
+                .unwrap_or(message);
+        }
+        self.open = Some(Open {
+            entry,
+            message: vec![
+                message
+                    .strip_prefix("ERROR:  ")
+                    .unwrap_or(message)
+                    .to_owned(),
+            ],
+            command: None,
+        });
+    }
+
+    /// The entry that an error belongs to: one that was announced, or else the last one.
+    fn entry_of(&mut self, text: &str) -> Option<Entry> {
+        let names = |entry: &Entry| {
+            text.strip_prefix(COPY_FAILED)
+                .and_then(|rest| rest.strip_prefix(entry.tag.as_str()))
+                .is_some_and(|rest| rest.starts_with("\": "))
+        };
+        let position = self.announced.iter().position(|(_, entry)| names(entry));
+        if let Some((_, entry)) = self.announced.remove(position.unwrap_or(0)) {
+            self.current = Some(entry);
+        } else if !starts_with_any(text, &RECOVERABLE) {
+            return None;
+        }
+        self.current.clone()
+    }
+
+    /// Files the error whose lines have all come.
+    fn close(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let entry = open.entry.as_ref();
+        let keeps_commands = entry.is_some_and(|entry| !entry.may_hold_secrets());
+        let message = open.message(keeps_commands);
+        match entry {
+            Some(entry) if !CONNECTION_LOST.iter().any(|sign| message.contains(sign)) => {
+                self.report.errors.push(RestoreError {
+                    object: entry.object(),
+                    message,
+                    command: open.command.filter(|_| keeps_commands),
+                });
+            }
+            Some(entry) => self
+                .report
+                .fatal
+                .push(format!("{}: {message}", entry.object())),
+            None => self.report.fatal.push(message),
+        }
+    }
+}
+
+impl Open {
+    fn push(&mut self, line: &str) {
+        if self.command.is_some() {
+            return;
+        }
+        // Clients before 12 indent it.
+        match strip_any(line.trim_start(), &COMMAND) {
+            Some(command) => self.command = Some(command.to_owned()),
+            None => self.message.push(line.to_owned()),
+        }
+    }
+
+    /// The message, where `with_command` decides on the part of the command that libpq shows in it:
+    /// `LINE 1: …`, with a caret in the next line.
+    fn message(&self, with_command: bool) -> String {
+        let mut lines = self.message.iter().map(String::as_str).peekable();
+        let mut kept = Vec::new();
+        while let Some(line) = lines.next() {
+            if !with_command && line.starts_with("LINE ") {
+                lines.next_if(|line| line.trim_start() == "^");
+            } else {
+                kept.push(line);
+            }
+        }
+        kept.join("\n").trim_end().to_owned()
+    }
+}
+
+/// Whether the plan expects this error of a database (`[[accept]]`).
+pub fn accepted(accepts: &[Accept], database: &str, object: &str) -> bool {
+    accepts
+        .iter()
+        .any(|accept| accept.database == database && accept.object.is_match(object))
+}
+
+/// A line that a program began with its name.
+///
+/// A program writes its name, the severity of an error, and the rest in three steps, so workers get
+/// between each other's: all beginnings that stand in the line are taken off.
+struct Line<'a> {
+    text: &'a str,
+    is_error: bool,
+    /// The name stands there more than once, so the rest of another line comes without it.
+    torn: bool,
+}
+
+impl<'a> Line<'a> {
+    fn parse(line: &'a str, program: &str) -> Option<Line<'a>> {
+        let mut text = line.strip_prefix(program)?;
+        let mut is_error = false;
+        let mut torn = false;
+        loop {
+            text = text.trim_start_matches(' ');
+            if let Some(rest) = text.strip_prefix(program) {
+                torn = true;
+                text = rest;
+            } else if let Some(rest) = strip_any(text, &SEVERITIES) {
+                is_error = true;
+                text = rest;
+            } else {
+                return Some(Line {
+                    text,
+                    is_error,
+                    torn,
+                });
+            }
+        }
+    }
+}
+
+fn errors_ignored(warning: &str) -> Option<u64> {
+    let count = warning.strip_prefix("errors ignored on restore: ")?;
+    count.trim().parse().ok()
+}
+
+fn strip_any<'a>(text: &'a str, starts: &[&str]) -> Option<&'a str> {
+    starts.iter().find_map(|start| text.strip_prefix(start))
+}
+
+fn starts_with_any(text: &str, starts: &[&str]) -> bool {
+    starts.iter().any(|start| text.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,9 @@
 //! with `step`, `journal` keeps what is done, and `report` tells about it.
 
 pub mod catalog;
+pub mod event;
 pub mod graph;
+pub mod inspect;
 pub mod journal;
 pub mod plan;
 pub mod postgres;
@@ -15,3 +17,4 @@ pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod step;
+pub mod verify;

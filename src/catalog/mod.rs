@@ -73,6 +73,8 @@ pub struct ServerFacts {
     pub version: Version,
     /// `pg_control_system().system_identifier` (9.6 and later); `None` where it may not be read.
     pub system_identifier: Option<String>,
+    /// `pg_postmaster_start_time()`: with the identifier, tells whether two connections lead to one server.
+    pub started: String,
     pub max_connections: u32,
     /// `superuser_reserved_connections` and, from 16 on, `reserved_connections`.
     pub reserved_connections: u32,
@@ -200,8 +202,17 @@ pub struct Relation {
     pub estimated_rows: Option<u64>,
     /// Row security applies to the session's role, so that its counts would lie.
     pub row_security: bool,
+    /// `relhasoids` (11 and earlier): rows have oids, which pg_dump 12 and later leave out.
+    pub has_oids: bool,
     /// The extension that owns the relation, if any: pg_dump leaves its data to the extension.
     pub extension: Option<String>,
+}
+
+impl Contents {
+    /// Nothing that a user made is in the database.
+    pub fn is_empty(&self) -> bool {
+        self.relations.is_empty() && self.user_objects == 0 && self.large_objects == 0
+    }
 }
 
 impl ServerFacts {
@@ -224,6 +235,14 @@ pub struct ClientFacts {
     pub zstd: bool,
     /// libpq was built with TLS.
     pub tls: bool,
+}
+
+/// Both servers and the client programs, as they were found.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    pub source: ServerFacts,
+    pub target: ServerFacts,
+    pub client: ClientFacts,
 }
 
 #[cfg(test)]

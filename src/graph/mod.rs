@@ -1,8 +1,16 @@
 //! Plan + servers -> graph. Pure: no async, no clock, no environment.
 
+pub mod budget;
+mod command;
+mod compile;
 mod output;
+mod preflight;
+mod selection;
 mod step;
+pub mod stored;
 
+pub use command::{SNAPSHOT, archive, file_name};
+pub use compile::{Input, compile};
 pub use output::*;
 pub use step::*;
 

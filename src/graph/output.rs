@@ -2,13 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::RelationKind;
+
 /// Rows of one table on one server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableCount {
     pub schema: String,
     pub table: String,
-    /// `None`: unknown, for a table that was never analyzed under `verify.mode = "fast"`, or a
-    /// materialized view that was never refreshed.
+    pub kind: RelationKind,
+    /// `None`: not counted. A partitioned table's rows are counted in its partitions, a foreign table's
+    /// are elsewhere, a materialized view that was never refreshed cannot be read, and under
+    /// `verify.mode = "fast"` a table that was never analyzed has no estimate.
     pub rows: Option<u64>,
 }
 

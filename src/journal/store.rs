@@ -92,6 +92,17 @@ impl Lock {
     }
 }
 
+impl Lock {
+    /// Whether a process holds the state directory now.
+    pub fn is_held(directory: &Path) -> bool {
+        let Ok(file) = File::open(directory.join("lock")) else {
+            return false;
+        };
+        // A shared lock that is taken for a moment does not get in the way of other readers.
+        matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+    }
+}
+
 /// The journal, open for appending. Every record is on disk when `append` returns.
 #[derive(Debug)]
 pub struct Journal {

@@ -132,6 +132,14 @@ impl Connection {
         Some(self.place().lost(action, reason))
     }
 
+    /// Cancelled when the connection has ended, for whatever reason. `None`: it is a pool's.
+    pub fn ended(&self) -> Option<CancellationToken> {
+        match &self.handle {
+            Handle::Own { ended, .. } => Some(ended.clone()),
+            Handle::Pooled(_) => None,
+        }
+    }
+
     /// Ends the session and waits until that is done; a pool's connection goes back to the pool.
     pub async fn close(self) {
         match self.handle {

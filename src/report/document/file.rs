@@ -26,14 +26,20 @@ pub enum FileError {
     },
 }
 
+/// The report as JSON, with an end of line.
+pub fn json(report: &Report) -> String {
+    let mut text = serde_json::to_string_pretty(report).expect("a report has no keys but strings");
+    text.push('\n');
+    text
+}
+
 /// Writes the report so that a reader finds the old one or the new one, whole. Mode 0600.
 ///
 /// # Errors
 ///
 /// Where the directory or the disk refuses; an older report stays as it is.
 pub fn write(report: &Report, path: &Path) -> Result<(), FileError> {
-    let mut text = serde_json::to_vec_pretty(report).expect("a report has no keys but strings");
-    text.push(b'\n');
+    let text = json(report).into_bytes();
     let mut temporary = path.to_owned().into_os_string();
     temporary.push(format!(".{}.tmp", std::process::id()));
     let temporary = PathBuf::from(temporary);

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::tally::{Bar, Tally};
+use crate::event::{Progress, Unit};
 use crate::graph::Kind;
 use crate::report::Color;
 use crate::report::color::Tone;
 use crate::report::format::{bytes, clock, count, counted, short_count};
 use crate::report::width::{clip, left, name, right};
-use crate::run::event::{Progress, Unit};
 
 /// Rows that bars leave alone: the total, the rest, the cursor's line and one for whatever comes.
 const ROWS_LEFT: usize = 4;

@@ -17,7 +17,7 @@ use screen::Screen;
 use tally::Tally;
 
 use super::Color;
-use crate::run::event::Event;
+use crate::event::Event;
 
 /// Seconds between two lines about the whole run, where there are no bars.
 const SECONDS_BETWEEN_LINES: i64 = 30;

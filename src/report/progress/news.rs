@@ -2,10 +2,10 @@
 
 use super::frame::{amount, sums};
 use super::tally::{Change, Tally};
+use crate::event::{Ending, Event, Progress};
 use crate::postgres::escape_control;
 use crate::report::color::Tone;
 use crate::report::format::{bytes, count, counted, duration};
-use crate::run::event::{Ending, Event, Progress};
 
 /// Steps that a line about the whole run names.
 const STEPS_NAMED: usize = 5;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
+use crate::event::{self, Ending, Event, Unit};
 use crate::graph::{Kind, StepId};
 use crate::report::width;
-use crate::run::event::{self, Ending, Event, Unit};
 
 /// What is known of a run by its events so far.
 #[derive(Debug, Default)]

@@ -8,9 +8,9 @@ use jiff::{SignedDuration, Zoned};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
+use crate::event::{DatabaseWork, Ending, Progress as Done, Unit};
 use crate::graph::{Kind, StepId};
 use crate::report::samples::{EVIL, LONG};
-use crate::run::event::{DatabaseWork, Ending, Progress as Done, Unit};
 
 /// A clock that stands still until it is moved.
 #[derive(Clone)]

@@ -1,0 +1,152 @@
+//! What a run may use of each server, and how many jobs fit into it.
+
+use super::{Amounts, Resource};
+use crate::catalog::ServerFacts;
+use crate::plan::{Parallelism, Side};
+
+/// Connections that the run keeps on the target from its first step to its last: the advisory lock, and
+/// the look at how far a restore is.
+pub const CONTROL_CONNECTIONS: u32 = 1;
+
+/// A database cannot be dumped with less: the snapshot's connection, pg_dump's, and one for counting.
+pub const LEAST_PER_SOURCE_DATABASE: u32 = 3;
+
+/// A database cannot be restored with less than one connection beside the run's own.
+pub const LEAST_ON_TARGET: u32 = CONTROL_CONNECTIONS + 1;
+
+/// Connections of a parallel pg_dump or pg_restore: one for the leader and one a job.
+pub fn connections_of(jobs: u32) -> u32 {
+    if jobs <= 1 { 1 } else { 1 + jobs }
+}
+
+/// The most jobs whose connections fit into `connections`, and no more than `wanted`.
+fn jobs_within(connections: u32, wanted: u32) -> u32 {
+    if connections <= 2 {
+        1
+    } else {
+        wanted.min(connections - 1)
+    }
+}
+
+/// Connections that the server has free for the run: `max_connections` less the reserved ones, those in
+/// use, and a twentieth (three at least) for clients that come meanwhile.
+pub fn free_connections(server: &ServerFacts) -> u32 {
+    let reserve = (server.max_connections / 20).max(3);
+    server
+        .max_connections
+        .saturating_sub(server.reserved_connections)
+        .saturating_sub(server.used_connections)
+        .saturating_sub(reserve)
+}
+
+/// How many databases, jobs and queries run at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    pub dump_parallel: u32,
+    pub restore_parallel: u32,
+    /// The most jobs that a dump can have while every slot is in use.
+    pub dump_jobs: u32,
+    pub restore_jobs: u32,
+    /// Count queries at a time for one database.
+    pub count_queries: u32,
+}
+
+/// Fits what the plan wants into the budgets of both servers.
+pub fn share(wanted: &Parallelism, databases: u32, source: u32, target: u32) -> Share {
+    let most = databases.max(1);
+    let dump_parallel = wanted
+        .dump_parallel
+        .min(most)
+        .min(source / LEAST_PER_SOURCE_DATABASE)
+        .max(1);
+    let for_restores = target.saturating_sub(CONTROL_CONNECTIONS);
+    let restore_parallel = wanted.restore_parallel.min(most).min(for_restores).max(1);
+    let per_dump = source / dump_parallel;
+    let per_restore = for_restores / restore_parallel;
+    let count_queries = (wanted.verify_concurrency / dump_parallel.max(restore_parallel))
+        .min(per_dump / 3)
+        .min(per_restore)
+        .max(1);
+    Share {
+        dump_parallel,
+        restore_parallel,
+        dump_jobs: jobs_within(per_dump.saturating_sub(1 + count_queries), u32::MAX),
+        restore_jobs: jobs_within(per_restore, u32::MAX),
+        count_queries,
+    }
+}
+
+/// Everything there is to claim. The run's own connections are set aside beforehand.
+pub fn budgets(share: &Share, wanted: &Parallelism, source: u32, target: u32) -> Amounts {
+    Amounts::new(&[
+        (Resource::SourceConnections, source),
+        (Resource::SourceDatabases, share.dump_parallel),
+        (
+            Resource::TargetConnections,
+            target.saturating_sub(CONTROL_CONNECTIONS),
+        ),
+        (Resource::TargetDatabases, share.restore_parallel),
+        (Resource::VerifyQueries, wanted.verify_concurrency),
+    ])
+}
+
+/// The fewest connections with which a run can work.
+pub fn least(side: Side) -> u32 {
+    match side {
+        Side::Source => LEAST_PER_SOURCE_DATABASE,
+        Side::Target => LEAST_ON_TARGET,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DEFAULTS: Parallelism = Parallelism {
+        dump_parallel: 6,
+        restore_parallel: 6,
+        dump_jobs: 24,
+        restore_jobs: 12,
+        verify_concurrency: 16,
+    };
+
+    #[test]
+    fn the_reference_tools_defaults_fit_a_default_server() {
+        let share = share(&DEFAULTS, 12, 90, 90);
+        assert_eq!(share.dump_parallel, 6);
+        assert_eq!(share.count_queries, 2);
+        assert_eq!(share.dump_jobs, 11);
+        assert_eq!(share.restore_jobs, 13);
+    }
+
+    #[test]
+    fn with_room_for_one_database_one_is_dumped_at_a_time() {
+        let share = share(&DEFAULTS, 12, 5, 3);
+        assert_eq!(share.dump_parallel, 1);
+        assert_eq!(share.restore_parallel, 2);
+        assert_eq!(share.dump_jobs, 2);
+        assert_eq!(share.restore_jobs, 1);
+    }
+
+    proptest! {
+        #[test]
+        fn what_every_slot_needs_at_a_time_fits_the_budget(
+            dump_parallel in 1..40_u32,
+            restore_parallel in 1..40_u32,
+            verify_concurrency in 1..64_u32,
+            databases in 0..3_000_u32,
+            source in LEAST_PER_SOURCE_DATABASE..500,
+            target in LEAST_ON_TARGET..500,
+        ) {
+            let wanted = Parallelism { dump_parallel, restore_parallel, verify_concurrency, ..DEFAULTS };
+            let share = share(&wanted, databases, source, target);
+            let dump = 1 + connections_of(share.dump_jobs) + share.count_queries;
+            prop_assert!(share.dump_parallel * dump <= source);
+            let restore = connections_of(share.restore_jobs).max(share.count_queries);
+            prop_assert!(share.restore_parallel * restore <= target - CONTROL_CONNECTIONS);
+            prop_assert!(share.count_queries <= verify_concurrency);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The command lines of the client programs. They hold no secret: passwords go through the environment.
+
+use std::path::{Path, PathBuf};
+
+use crate::catalog::Version;
+use crate::plan::{Compression, Plan};
+
+/// Stands for the snapshot's identifier until the run has exported it.
+pub const SNAPSHOT: &str = "--snapshot=<exported by the run>";
+
+/// `pg_dump` of one database into a directory archive (PostgreSQL manual, pg_dump).
+pub struct DumpCommand<'a> {
+    pub conninfo: &'a str,
+    pub archive: &'a Path,
+    pub jobs: u32,
+    pub compression: &'a Compression,
+    pub client: Version,
+    pub target: Version,
+    /// How long to wait for a table's lock before giving up.
+    pub lock_timeout: std::time::Duration,
+}
+
+impl DumpCommand<'_> {
+    /// The program and its arguments.
+    pub fn render(&self) -> Vec<String> {
+        let mut command = vec![
+            "pg_dump".to_owned(),
+            "--format=directory".to_owned(),
+            format!("--jobs={}", self.jobs),
+            format!("--compress={}", compression(self.compression, self.client)),
+            format!("--lock-wait-timeout={}", self.lock_timeout.as_millis()),
+            // A word may have become reserved between the two versions.
+            "--quote-all-identifiers".to_owned(),
+        ];
+        if self.client.major() >= 1800 && self.target.major() >= 1800 {
+            // Without them the target would have to be analyzed before it serves.
+            command.push("--statistics".to_owned());
+        }
+        command.extend([
+            "--verbose".to_owned(),
+            SNAPSHOT.to_owned(),
+            format!("--file={}", self.archive.display()),
+            format!("--dbname={}", self.conninfo),
+        ]);
+        command
+    }
+}
+
+/// `pg_restore` of a directory archive (PostgreSQL manual, pg_restore).
+pub fn restore(conninfo: &str, archive: &Path, jobs: u32) -> Vec<String> {
+    vec![
+        "pg_restore".to_owned(),
+        "--format=directory".to_owned(),
+        format!("--jobs={jobs}"),
+        "--verbose".to_owned(),
+        format!("--dbname={conninfo}"),
+        archive.display().to_string(),
+    ]
+}
+
+/// `pg_dumpall` of roles and tablespaces (PostgreSQL manual, pg_dumpall).
+pub fn globals(conninfo: &str, with_passwords: bool) -> Vec<String> {
+    let mut command = vec![
+        "pg_dumpall".to_owned(),
+        "--globals-only".to_owned(),
+        "--encoding=UTF8".to_owned(),
+    ];
+    if !with_passwords {
+        command.push("--no-role-passwords".to_owned());
+    }
+    command.push(format!("--dbname={conninfo}"));
+    command
+}
+
+/// Before 16, pg_dump knows levels of gzip alone.
+fn compression(compression: &Compression, client: Version) -> String {
+    if client.major() >= 1600 {
+        return compression.to_string();
+    }
+    match compression {
+        Compression::None => "0".to_owned(),
+        Compression::Gzip(Some(level)) => level.to_string(),
+        _ => "6".to_owned(),
+    }
+}
+
+/// The directory of a database's archive: `<dump.root>/<plan>/<database>`.
+pub fn archive(plan: &Plan, database: &str) -> PathBuf {
+    plan.dump.root.join(&plan.name).join(file_name(database))
+}
+
+/// A name on one server as the name of a file: percent-encoded but for what every file system takes.
+/// Two different names never yield the same file name.
+pub fn file_name(name: &str) -> String {
+    let mut encoded = String::with_capacity(name.len());
+    for (index, byte) in name.bytes().enumerate() {
+        let plain = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'_' | b'-' | b' ')
+            || (byte == b'.' && index > 0);
+        if plain {
+            encoded.push(byte as char);
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_file_names() {
+        assert_eq!(file_name("erp"), "erp");
+        assert_eq!(file_name("Weird Name"), "Weird Name");
+        assert_eq!(
+            file_name("../a/b%"),
+            "%2E./a/b%".replace('/', "%2F").replace("b%", "b%25")
+        );
+        assert_eq!(file_name(".."), "%2E.");
+        assert_eq!(file_name("é"), "%C3%A9");
+        // 63 bytes, the longest name of a database, stay under the 255 of a file's name.
+        assert_eq!(file_name(&"é".repeat(31)).len(), 186);
+    }
+
+    #[test]
+    fn older_clients_get_levels_of_gzip() {
+        assert_eq!(
+            compression(&Compression::Zstd(Some(5)), Version(180_006)),
+            "zstd:5"
+        );
+        assert_eq!(
+            compression(&Compression::Gzip(Some(3)), Version(150_018)),
+            "3"
+        );
+        assert_eq!(compression(&Compression::None, Version(150_018)), "0");
+    }
+}

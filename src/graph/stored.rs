@@ -1,0 +1,227 @@
+//! `plan.json` in the state directory: the compiled plan that the journal is about.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Amounts, DatabaseSummary, Graph, Step, StepId};
+
+/// What a later run or `status` needs of the compiled plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    pub fingerprint: String,
+    /// `plan` sealed it: a run refuses drift.
+    pub sealed: bool,
+    pub basis: Basis,
+    pub databases: Vec<DatabaseSummary>,
+    /// Ids and needs; claims and commands are worked out anew.
+    pub steps: Vec<Step>,
+}
+
+/// What the plan was compiled from, for saying what drifted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Basis {
+    /// SHA-256 of the plan file.
+    pub plan_file: String,
+    /// `system_identifier`, where it may be read, and major version.
+    pub source: (Option<String>, String),
+    pub target: (Option<String>, String),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("{} is no compiled plan of this program", path.display())]
+    Damaged {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
+}
+
+#[derive(Deserialize)]
+struct File {
+    fingerprint: String,
+    state: FileState,
+    databases: Vec<DatabaseSummary>,
+    steps: Vec<FileStep>,
+}
+
+/// What `plan.json` has beside the output of `plan --format json`.
+#[derive(Serialize, Deserialize)]
+struct FileState {
+    sealed: bool,
+    basis: Basis,
+}
+
+#[derive(Deserialize)]
+struct FileStep {
+    id: StepId,
+    needs: Vec<StepId>,
+}
+
+/// The file's place.
+pub fn path(state_dir: &Path) -> PathBuf {
+    state_dir.join("plan.json")
+}
+
+/// Writes the compiled plan, `json` being its contract form. A reader finds the old one or the new one.
+///
+/// # Errors
+///
+/// Where the directory or the disk refuses.
+pub fn write(state_dir: &Path, json: &str, basis: &Basis, sealed: bool) -> Result<(), Error> {
+    let path = path(state_dir);
+    let mut value: serde_json::Value =
+        serde_json::from_str(json).map_err(|source| Error::Damaged {
+            path: path.clone(),
+            source,
+        })?;
+    let state = FileState {
+        sealed,
+        basis: basis.clone(),
+    };
+    value["state"] = serde_json::to_value(state).expect("the state has no keys but strings");
+    let temporary = state_dir.join("plan.json.new");
+    let put = || -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(&serde_json::to_vec_pretty(&value)?)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, &path)?;
+        std::fs::File::open(state_dir)?.sync_all()
+    };
+    put().map_err(|source| Error::Io {
+        action: "write",
+        path,
+        source,
+    })
+}
+
+/// The compiled plan of a state directory, if there is one.
+///
+/// # Errors
+///
+/// A file that cannot be read or is damaged.
+pub fn read(state_dir: &Path) -> Result<Option<Stored>, Error> {
+    let path = path(state_dir);
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            return Err(Error::Io {
+                action: "read",
+                path,
+                source,
+            });
+        }
+    };
+    let file: File = serde_json::from_slice(&text).map_err(|source| Error::Damaged {
+        path: path.clone(),
+        source,
+    })?;
+    let positions: std::collections::HashMap<StepId, u32> = file
+        .steps
+        .iter()
+        .enumerate()
+        .map(|(index, step)| (step.id.clone(), index as u32))
+        .collect();
+    let steps = file
+        .steps
+        .iter()
+        .enumerate()
+        .map(|(index, step)| Step {
+            id: step.id.clone(),
+            needs: step
+                .needs
+                .iter()
+                .filter_map(|need| positions.get(need).copied())
+                .collect(),
+            claims: Amounts::default(),
+            finally: false,
+            hold: None,
+            command: Vec::new(),
+            jobs: 1,
+            rank: index as u32,
+        })
+        .collect();
+    Ok(Some(Stored {
+        fingerprint: file.fingerprint,
+        sealed: file.state.sealed,
+        basis: file.state.basis,
+        databases: file.databases,
+        steps,
+    }))
+}
+
+impl Stored {
+    /// What is different now, in a person's words, a line each.
+    pub fn drift(&self, graph: &Graph, basis: &Basis) -> Vec<String> {
+        let mut drift = Vec::new();
+        if self.basis.plan_file != basis.plan_file {
+            drift.push("the plan file was changed".to_owned());
+        }
+        for (side, old, new) in [
+            ("source", &self.basis.source, &basis.source),
+            ("target", &self.basis.target, &basis.target),
+        ] {
+            if old.0 != new.0 {
+                drift.push(format!(
+                    "the {side} is another server: its system identifier was {}, now it is {}",
+                    old.0.as_deref().unwrap_or("unknown"),
+                    new.0.as_deref().unwrap_or("unknown")
+                ));
+            }
+            if old.1 != new.1 {
+                drift.push(format!(
+                    "the {side}'s version was {}, now it is {}",
+                    old.1, new.1
+                ));
+            }
+        }
+        let before: std::collections::BTreeMap<&str, &DatabaseSummary> = self
+            .databases
+            .iter()
+            .map(|database| (database.name.as_str(), database))
+            .collect();
+        for database in &graph.databases {
+            match before.get(database.name.as_str()) {
+                None => drift.push(format!("the database \"{}\" is new", database.name)),
+                Some(old) if old.delayed != database.delayed => drift.push(format!(
+                    "the delayed tables of \"{}\" were [{}], now they are [{}]",
+                    database.name,
+                    old.delayed.join(", "),
+                    database.delayed.join(", ")
+                )),
+                Some(_) => {}
+            }
+        }
+        for name in before.keys() {
+            if !graph
+                .databases
+                .iter()
+                .any(|database| database.name == *name)
+            {
+                drift.push(format!("the database \"{name}\" does not migrate any more"));
+            }
+        }
+        if drift.is_empty() && self.fingerprint != graph.fingerprint {
+            drift.push(
+                "the steps are others: the plan was compiled by another version of pg-migrate"
+                    .to_owned(),
+            );
+        }
+        drift
+    }
+}

@@ -1,0 +1,125 @@
+//! What one database holds.
+
+use super::query;
+use crate::catalog::{Contents, Relation, RelationKind};
+use crate::postgres::{Connection, Error};
+
+/// Schemas of the system, of temporary and of TOAST tables.
+pub(crate) const USER_SCHEMA: &str =
+    "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_(catalog$|toast|temp_)'";
+
+/// Reads what the connection's database holds.
+pub async fn read(connection: &Connection) -> Result<Contents, Error> {
+    let version = connection.version();
+    let oids = if version.major() < 1200 {
+        "c.relhasoids"
+    } else {
+        "false"
+    };
+    let rows = query::rows(
+        connection,
+        "list the tables",
+        &format!(
+            "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, \
+                        c.relpersistence::text = 'u', c.relispopulated, c.relpages, c.reltuples, \
+                        row_security_active(c.oid), {oids}, e.extname::text, \
+                        ARRAY(SELECT i.inhparent FROM pg_catalog.pg_inherits i \
+                              WHERE i.inhrelid = c.oid ORDER BY i.inhseqno) \
+                 FROM pg_catalog.pg_class c \
+                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                 LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::regclass \
+                      AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e' \
+                 LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid \
+                 WHERE c.relkind IN ('r', 'p', 'f', 'm') AND {USER_SCHEMA} \
+                 ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
+        ),
+    )
+    .await?;
+    let relations = rows
+        .iter()
+        .map(|row| {
+            let pages: i32 = row.get(6);
+            let tuples: f32 = row.get(7);
+            Relation {
+                oid: row.get(0),
+                schema: row.get(1),
+                name: row.get(2),
+                kind: kind(row.get(3)),
+                parents: row.get(11),
+                unlogged: row.get(4),
+                populated: row.get(5),
+                bytes: u64::try_from(pages).unwrap_or(0) * 8192,
+                estimated_rows: estimate(tuples, version.major()),
+                row_security: row.get(8),
+                has_oids: row.get(9),
+                extension: row.get(10),
+            }
+        })
+        .collect();
+    let counts = query::row(
+        connection,
+        "count the objects",
+        &format!(
+            "SELECT \
+                 (SELECT count(*) FROM pg_catalog.pg_index i \
+                    JOIN pg_catalog.pg_class c ON c.oid = i.indrelid \
+                    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE {USER_SCHEMA}) \
+                 + (SELECT count(*) FROM pg_catalog.pg_constraint WHERE contype = 'f'), \
+                 (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata), \
+                 (SELECT count(*) FROM pg_catalog.pg_proc p \
+                    JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE {USER_SCHEMA}) \
+                 + (SELECT count(*) FROM pg_catalog.pg_type t \
+                    JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE {USER_SCHEMA}) \
+                 + (SELECT count(*) FROM pg_catalog.pg_class c \
+                    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                    WHERE c.relkind IN ('v', 'S') AND {USER_SCHEMA}) \
+                 + (SELECT count(*) FROM pg_catalog.pg_namespace n \
+                    WHERE n.nspname <> 'public' AND {USER_SCHEMA}) \
+                 + (SELECT count(*) FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql')"
+        ),
+    )
+    .await?;
+    let extensions = query::texts(
+        connection,
+        "list the extensions",
+        "SELECT extname::text FROM pg_catalog.pg_extension ORDER BY extname COLLATE \"C\"",
+    )
+    .await?;
+    let number = |column| u64::try_from(counts.get::<_, i64>(column)).unwrap_or(0);
+    Ok(Contents {
+        relations,
+        indexes: u32::try_from(number(0)).unwrap_or(u32::MAX),
+        large_objects: number(1),
+        user_objects: number(2),
+        extensions,
+    })
+}
+
+/// `pg_class.relkind` (PostgreSQL manual, 52.11) of the kinds that the query selects.
+pub(crate) fn kind(relkind: &str) -> RelationKind {
+    match relkind {
+        "p" => RelationKind::PartitionedTable,
+        "f" => RelationKind::ForeignTable,
+        "m" => RelationKind::MaterializedView,
+        _ => RelationKind::Table,
+    }
+}
+
+/// `reltuples` is −1 for a table that was never analyzed; before 14 it is 0, as for an empty table.
+pub(crate) fn estimate(tuples: f32, major: u32) -> Option<u64> {
+    let unknown = tuples < 0.0 || (major < 1400 && tuples == 0.0);
+    (!unknown).then_some(tuples as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_was_never_analyzed_has_no_estimate() {
+        assert_eq!(estimate(-1.0, 1800), None);
+        assert_eq!(estimate(0.0, 1300), None);
+        assert_eq!(estimate(0.0, 1400), Some(0));
+        assert_eq!(estimate(42.0, 905), Some(42));
+    }
+}

@@ -1,0 +1,122 @@
+//! A look at a live server: SQL in, `catalog` out. The only place with catalog queries, each by the
+//! server's version.
+
+mod contents;
+mod count;
+mod countable;
+mod databases;
+mod query;
+mod server;
+
+pub use contents::read as contents_of;
+pub use count::count_tables;
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use crate::catalog::{Contents, Database, ServerFacts};
+use crate::plan::{Endpoint, Plan};
+use crate::postgres::{Connection, Error, Session, connect};
+
+/// Databases that are looked into at a time.
+const LOOKS_AT_A_TIME: usize = 8;
+
+/// Both servers, with the contents of every database that may matter: on the source those that the plan
+/// takes, on the target those of the same names.
+///
+/// # Errors
+///
+/// A server that cannot be reached, refuses us, or has a catalog that may not be read.
+pub async fn servers(
+    plan: &Plan,
+    source: &Endpoint,
+    target: &Endpoint,
+) -> Result<(ServerFacts, ServerFacts), Error> {
+    let (mut source_facts, mut target_facts) =
+        tokio::try_join!(facts(plan, source), facts(plan, target))?;
+    let wanted = |database: &Database| {
+        database.allows_connections
+            && database.connection_limit != -2
+            && (plan.databases.takes(&database.name) || database.name == "postgres")
+            && !database.name.starts_with("template")
+    };
+    let of_source: Vec<String> = names(&source_facts, wanted);
+    let of_target = names(&target_facts, |database| {
+        database.allows_connections
+            && database.name != "postgres"
+            && of_source.contains(&database.name)
+    });
+    let (in_source, in_target) = tokio::try_join!(
+        look_into(plan, source, of_source),
+        look_into(plan, target, of_target)
+    )?;
+    fill(&mut source_facts, in_source);
+    fill(&mut target_facts, in_target);
+    Ok((source_facts, target_facts))
+}
+
+/// Names and bytes of the databases that the plan takes from the server, smallest first.
+///
+/// # Errors
+///
+/// A server that cannot be reached or refuses us.
+pub async fn database_sizes(plan: &Plan, endpoint: &Endpoint) -> Result<Vec<(String, u64)>, Error> {
+    let connection = open(plan, endpoint, &endpoint.database).await?;
+    let databases = databases::read(&connection).await?;
+    Ok(databases
+        .into_iter()
+        .filter(|database| plan.databases.takes(&database.name) && !database.is_template)
+        .filter(|database| database.name != "postgres" && database.allows_connections)
+        .map(|database| (database.name, database.bytes.unwrap_or(0)))
+        .collect())
+}
+
+fn names(facts: &ServerFacts, wanted: impl Fn(&Database) -> bool) -> Vec<String> {
+    facts
+        .databases
+        .iter()
+        .filter(|database| wanted(database))
+        .map(|database| database.name.clone())
+        .collect()
+}
+
+fn fill(facts: &mut ServerFacts, mut contents: BTreeMap<String, Contents>) {
+    for database in &mut facts.databases {
+        database.contents = contents.remove(&database.name);
+    }
+}
+
+/// One server, without a look into its databases.
+async fn facts(plan: &Plan, endpoint: &Endpoint) -> Result<ServerFacts, Error> {
+    let connection = open(plan, endpoint, &endpoint.database).await?;
+    let mut facts = server::read(&connection).await?;
+    facts.databases = databases::read(&connection).await?;
+    Ok(facts)
+}
+
+/// What the given databases hold.
+///
+/// # Errors
+///
+/// The first database that cannot be looked into.
+async fn look_into(
+    plan: &Plan,
+    endpoint: &Endpoint,
+    names: Vec<String>,
+) -> Result<BTreeMap<String, Contents>, Error> {
+    stream::iter(names)
+        .map(|name| async move {
+            let connection = open(plan, endpoint, &name).await?;
+            let contents = contents::read(&connection).await?;
+            Ok((name, contents))
+        })
+        .buffer_unordered(LOOKS_AT_A_TIME)
+        .try_collect()
+        .await
+}
+
+async fn open(plan: &Plan, endpoint: &Endpoint, database: &str) -> Result<Connection, Error> {
+    let session = Session::new(&format!("pg-migrate/{}/inspect", plan.name));
+    connect(endpoint, database, &session).await
+}

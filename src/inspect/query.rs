@@ -1,0 +1,35 @@
+//! Queries whose errors say what was asked for.
+
+use tokio_postgres::Row;
+
+use crate::postgres::{Connection, Error};
+
+/// Every row. `action` is a verb phrase for the error.
+pub(super) async fn rows(
+    connection: &Connection,
+    action: &str,
+    sql: &str,
+) -> Result<Vec<Row>, Error> {
+    connection
+        .query(sql, &[])
+        .await
+        .map_err(connection.failed(action))
+}
+
+/// The one row.
+pub(super) async fn row(connection: &Connection, action: &str, sql: &str) -> Result<Row, Error> {
+    connection
+        .query_one(sql, &[])
+        .await
+        .map_err(connection.failed(action))
+}
+
+/// The first column of every row.
+pub(super) async fn texts(
+    connection: &Connection,
+    action: &str,
+    sql: &str,
+) -> Result<Vec<String>, Error> {
+    let rows = rows(connection, action, sql).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}

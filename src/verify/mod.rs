@@ -1,0 +1,203 @@
+//! Two sets of facts -> differences. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::catalog::RelationKind;
+use crate::graph::{TableCount, TableResult};
+use crate::plan::VerifyMode;
+
+/// The tables of both sides, compared.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// By schema, then table.
+    pub tables: Vec<TableResult>,
+    /// Differences that are no failure, for a person to know.
+    pub warnings: Vec<String>,
+}
+
+impl Comparison {
+    pub fn mismatches(&self) -> impl Iterator<Item = &TableResult> {
+        self.tables.iter().filter(|table| !table.matches)
+    }
+}
+
+/// Compares both directions: a table that one side lacks is a difference.
+pub fn compare(source: &[TableCount], target: &[TableCount], mode: VerifyMode) -> Comparison {
+    let mut pairs: BTreeMap<(&str, &str), (Option<&TableCount>, Option<&TableCount>)> =
+        BTreeMap::new();
+    for count in source {
+        pairs.entry((&count.schema, &count.table)).or_default().0 = Some(count);
+    }
+    for count in target {
+        pairs.entry((&count.schema, &count.table)).or_default().1 = Some(count);
+    }
+    let mut comparison = Comparison::default();
+    for ((schema, table), (source, target)) in pairs {
+        let (matches, note) = judge(source, target, mode);
+        let result = TableResult {
+            schema: schema.to_owned(),
+            table: table.to_owned(),
+            source_rows: source.and_then(|count| count.rows),
+            target_rows: target.and_then(|count| count.rows),
+            matches,
+            note: note.map(str::to_owned),
+        };
+        if let Some(note) = note.filter(|_| matches && result.source_rows != result.target_rows) {
+            let rows =
+                |rows: Option<u64>| rows.map_or("unknown".to_owned(), |rows| rows.to_string());
+            comparison.warnings.push(format!(
+                "{schema}.{table}: {} rows on the source, {} on the target ({note})",
+                rows(result.source_rows),
+                rows(result.target_rows)
+            ));
+        }
+        comparison.tables.push(result);
+    }
+    comparison
+}
+
+/// Whether the two agree, and what to say about it.
+fn judge(
+    source: Option<&TableCount>,
+    target: Option<&TableCount>,
+    mode: VerifyMode,
+) -> (bool, Option<&'static str>) {
+    let (source, target) = match (source, target) {
+        (Some(source), Some(target)) => (source, target),
+        (Some(_), None) => return (false, Some("missing on the target")),
+        (None, _) => return (false, Some("not on the source")),
+    };
+    if source.kind != target.kind {
+        return (false, Some("not the same kind of relation on both servers"));
+    }
+    match source.kind {
+        RelationKind::PartitionedTable => return (true, Some("counted by its partitions")),
+        RelationKind::ForeignTable => return (true, Some("not counted: its rows are elsewhere")),
+        _ => {}
+    }
+    match (source.rows, target.rows) {
+        (Some(left), Some(right)) if left == right => (true, None),
+        // pg_restore refreshes the view, the source may not have done so for long.
+        (Some(_), Some(_)) if source.kind == RelationKind::MaterializedView => {
+            (true, Some("refreshed by the restore"))
+        }
+        (Some(_), Some(_)) if mode == VerifyMode::Fast => (true, Some("estimates differ")),
+        (Some(_), Some(_)) => (false, Some("row counts differ")),
+        (None, None) if source.kind == RelationKind::MaterializedView => {
+            (true, Some("never refreshed"))
+        }
+        _ if mode == VerifyMode::Fast => (true, Some("unknown: never analyzed")),
+        _ if source.kind == RelationKind::MaterializedView => {
+            (false, Some("refreshed on one server alone"))
+        }
+        _ => (false, Some("not counted")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(table: &str, kind: RelationKind, rows: Option<u64>) -> TableCount {
+        TableCount {
+            schema: "public".into(),
+            table: table.into(),
+            kind,
+            rows,
+        }
+    }
+
+    fn table(name: &str, rows: u64) -> TableCount {
+        count(name, RelationKind::Table, Some(rows))
+    }
+
+    fn mismatched(source: &[TableCount], target: &[TableCount], mode: VerifyMode) -> Vec<String> {
+        compare(source, target, mode)
+            .mismatches()
+            .map(|result| {
+                format!(
+                    "{}: {}",
+                    result.table,
+                    result.note.clone().unwrap_or_default()
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn equal_counts_match_and_others_do_not() {
+        let comparison = compare(
+            &[table("b", 2), table("a", 1)],
+            &[table("a", 1), table("b", 3)],
+            VerifyMode::Exact,
+        );
+        let matches: Vec<bool> = comparison
+            .tables
+            .iter()
+            .map(|table| table.matches)
+            .collect();
+        assert_eq!(matches, [true, false]);
+        assert!(comparison.warnings.is_empty());
+    }
+
+    #[test]
+    fn a_table_that_one_side_lacks_is_a_difference_even_when_empty() {
+        assert_eq!(
+            mismatched(&[table("a", 0)], &[table("b", 0)], VerifyMode::Exact),
+            ["a: missing on the target", "b: not on the source"]
+        );
+        assert_eq!(mismatched(&[table("a", 0)], &[], VerifyMode::Fast).len(), 1);
+    }
+
+    #[test]
+    fn estimates_warn_and_exact_counts_fail() {
+        let (source, target) = ([table("a", 10)], [table("a", 11)]);
+        let comparison = compare(&source, &target, VerifyMode::Fast);
+        assert_eq!(comparison.mismatches().count(), 0);
+        assert_eq!(comparison.warnings.len(), 1);
+        assert_eq!(mismatched(&source, &target, VerifyMode::Exact).len(), 1);
+    }
+
+    #[test]
+    fn an_exact_count_that_is_missing_is_no_match() {
+        let unknown = count("a", RelationKind::Table, None);
+        let both = [unknown.clone()];
+        assert_eq!(
+            mismatched(&both, &both, VerifyMode::Exact),
+            ["a: not counted"]
+        );
+        let comparison = compare(&[unknown], &[table("a", 0)], VerifyMode::Fast);
+        assert_eq!(
+            comparison.warnings,
+            ["public.a: unknown rows on the source, 0 on the target (unknown: never analyzed)"]
+        );
+    }
+
+    #[test]
+    fn a_materialized_view_may_differ_because_it_is_refreshed() {
+        let view = |rows| [count("v", RelationKind::MaterializedView, rows)];
+        let comparison = compare(&view(Some(1)), &view(Some(2)), VerifyMode::Exact);
+        assert_eq!(comparison.mismatches().count(), 0);
+        assert_eq!(comparison.warnings.len(), 1);
+        assert_eq!(
+            mismatched(&view(None), &view(None), VerifyMode::Exact).len(),
+            0
+        );
+        assert_eq!(
+            mismatched(&view(Some(1)), &view(None), VerifyMode::Exact).len(),
+            1
+        );
+    }
+
+    #[test]
+    fn what_has_no_rows_of_its_own_must_only_be_there() {
+        for kind in [RelationKind::PartitionedTable, RelationKind::ForeignTable] {
+            let one = [count("a", kind, None)];
+            assert_eq!(mismatched(&one, &one, VerifyMode::Exact).len(), 0);
+            assert_eq!(
+                mismatched(&one, &[table("a", 0)], VerifyMode::Exact).len(),
+                1
+            );
+        }
+    }
+}

@@ -6,6 +6,7 @@
 //! with `step`, `journal` keeps what is done, and `report` tells about it.
 
 pub mod catalog;
+pub mod cli;
 pub mod event;
 pub mod graph;
 pub mod inspect;

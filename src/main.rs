@@ -1,3 +1,7 @@
-fn main() {
-    println!("Hello, world!");
+//! Arguments in, exit code out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pg_migrate::cli::main()
 }

@@ -1,3 +1,187 @@
 //! The runner: joins schedule, journal and steps on tokio.
 
-pub mod event;
+mod control;
+mod dispatcher;
+mod resume;
+mod signal;
+mod snapshots;
+
+pub use resume::{Resume, resume};
+pub use signal::{Signal, Signals};
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use miette::Diagnostic;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::Inspection;
+use crate::event::{DatabaseWork, Event};
+use crate::graph::{Graph, archive};
+use crate::journal::{self, Entry, Journal, Outcome};
+use crate::plan::{Endpoint, Plan};
+use crate::schedule::Schedule;
+use crate::step::Shared;
+use control::Control;
+use dispatcher::{Dispatcher, Endings};
+
+/// What a run needs. The graph has no blockers.
+pub struct Job {
+    pub plan: Plan,
+    pub source: Endpoint,
+    pub target: Endpoint,
+    pub inspection: Inspection,
+    pub graph: Graph,
+    pub journal: Journal,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finished {
+    pub outcome: Outcome,
+    pub exit_code: u8,
+}
+
+/// Why a run did not start, or could not go on.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Error {
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Journal(#[from] journal::Error),
+    #[error("another run holds the {target}")]
+    #[diagnostic(help(
+        "wait until it has ended; its sessions are those in pg_stat_activity whose application_name starts with \
+         pg-migrate/"
+    ))]
+    TargetHeld { target: String },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Postgres(#[from] crate::postgres::Error),
+    #[error("the graph cannot be run: {0}")]
+    DoesNotFit(#[from] crate::schedule::DoesNotFit),
+}
+
+impl Job {
+    /// Runs what is not done yet, to its end or to an orderly stop.
+    ///
+    /// # Errors
+    ///
+    /// Where nothing was started, or the journal could not be written. A step that fails is no error here:
+    /// see [`Finished`].
+    pub async fn run(
+        mut self,
+        signals: &mut Signals,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Result<Finished, Error> {
+        let Some(control) = Control::take(&self.plan, &self.target).await? else {
+            return Err(Error::TargetHeld {
+                target: self.target.to_string(),
+            });
+        };
+        let resumed = resume(
+            &self.graph,
+            self.journal.state(),
+            self.plan.source_read_only,
+            |database| archive(&self.plan, database).join("toc.dat").exists(),
+        );
+        self.begin(&resumed, &events)?;
+        let (changes, requests) = mpsc::channel(16);
+        let shared = Arc::new(Shared {
+            plan: self.plan,
+            source: self.source,
+            target: self.target,
+            inspection: self.inspection,
+            graph: self.graph,
+            stop: CancellationToken::new(),
+            events,
+            changes,
+        });
+        let schedule = Schedule::new(&shared.graph, resumed.done, shared.plan.retry)?;
+        let dispatcher =
+            Dispatcher::new(Arc::clone(&shared), schedule, &mut self.journal, requests);
+        let endings = dispatcher.run(signals, control.lost.clone()).await?;
+        control.release().await;
+        let finished = judge(&endings);
+        self.journal.append(Entry::RunEnded {
+            outcome: finished.outcome,
+            exit_code: finished.exit_code,
+        })?;
+        // A receiver that is gone wants no more events.
+        let _ = shared.events.send(Event::RunEnded);
+        Ok(finished)
+    }
+
+    /// Writes the run's first records, and tells who watches what there is to do.
+    fn begin(
+        &mut self,
+        resumed: &Resume,
+        events: &mpsc::UnboundedSender<Event>,
+    ) -> Result<(), journal::Error> {
+        let is_resumed = !self.journal.state().runs.is_empty();
+        self.journal.append(Entry::RunStarted {
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            fingerprint: self.graph.fingerprint.clone(),
+            source: self.inspection.source.system_identifier.clone(),
+            target: self.inspection.target.system_identifier.clone(),
+        })?;
+        for (step, reason) in &resumed.forgotten {
+            tracing::info!(%step, reason, "to be done again");
+            self.journal.append(Entry::Forgotten {
+                steps: vec![step.clone()],
+                reason: (*reason).to_owned(),
+            })?;
+        }
+        let mut steps: HashMap<&str, (usize, usize)> = HashMap::new();
+        let done: HashSet<u32> = resumed.done.iter().copied().collect();
+        for (index, step) in self.graph.steps.iter().enumerate() {
+            if let Some(database) = step.id.database.as_deref() {
+                let (all, ended) = steps.entry(database).or_default();
+                *all += 1;
+                *ended += usize::from(done.contains(&(index as u32)));
+            }
+        }
+        let databases = self
+            .graph
+            .databases
+            .iter()
+            .map(|database| {
+                let (all, ended) = steps
+                    .get(database.name.as_str())
+                    .copied()
+                    .unwrap_or_default();
+                DatabaseWork {
+                    name: database.name.clone(),
+                    bytes: database.bytes,
+                    steps: all,
+                    done: ended,
+                }
+            })
+            .collect();
+        // Nobody listening is no reason not to run.
+        let _ = events.send(Event::RunStarted {
+            name: self.plan.name.clone(),
+            resumed: is_resumed,
+            steps: self.graph.steps.len(),
+            done: resumed.done.len(),
+            databases,
+        });
+        Ok(())
+    }
+}
+
+/// Outcome and exit code: a signal counts for more than a failed step, and that for more than a difference.
+fn judge(endings: &Endings) -> Finished {
+    let (outcome, exit_code) = match endings {
+        Endings {
+            signal: Some(signal),
+            ..
+        } => (Outcome::Interrupted, signal.exit_code()),
+        Endings {
+            failed, mismatched, ..
+        } if failed > mismatched => (Outcome::Failed, 4),
+        Endings { failed: 1.., .. } => (Outcome::Mismatched, 5),
+        Endings { .. } => (Outcome::Completed, 0),
+    };
+    Finished { outcome, exit_code }
+}

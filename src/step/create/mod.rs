@@ -1,7 +1,9 @@
 //! The `create` step: a database of the source, made anew on the target, still empty.
 
+mod apply;
 mod privileges;
 mod settings;
 mod sql;
 
+pub use apply::{finish, run};
 pub use sql::*;

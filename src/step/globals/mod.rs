@@ -3,11 +3,13 @@
 //! `pg_dumpall --globals-only --encoding=UTF8` writes a script for psql. `split` cuts it into
 //! statements, `statement` says what each one is, `plan` decides what happens with it on the target.
 
+mod apply;
 mod lexer;
 mod plan;
 mod split;
 mod statement;
 
+pub use apply::run;
 pub use plan::*;
 pub use split::*;
 pub use statement::*;

@@ -1,0 +1,203 @@
+//! What may stand on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::graph::Kind;
+
+/// Moves every user database and the roles of one PostgreSQL server to another, and proves that
+/// everything arrived.
+#[derive(Debug, Parser)]
+#[command(name = "pg-migrate", version, max_term_width = 100)]
+pub struct Arguments {
+    /// When to use colours; NO_COLOR turns `auto` off
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto)]
+    pub color: ColorChoice,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the plan, or go on where a run before stopped
+    Run(RunArguments),
+    /// Compile the plan against both servers, print what a run will do, and seal it
+    Plan(PlanArguments),
+    /// Check the plan file and, unless --offline, both servers
+    Check(CheckArguments),
+    /// Show every step and its state, also while a run is under way
+    Status(StatusArguments),
+    /// Compare both servers again, without moving data
+    Verify(VerifyArguments),
+    /// Print the last run's report
+    Report(ReportArguments),
+    /// Forget completed steps, so that `run` does them again
+    Reset(ResetArguments),
+    /// Write a commented plan
+    Init(Box<InitArguments>),
+    /// Print the JSON Schema of the plan file
+    Schema,
+    /// Print completions for a shell
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// The plan file
+    pub plan: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArguments {
+    /// The plan file
+    pub plan: PathBuf,
+    /// Print only: write nothing anywhere
+    #[arg(long)]
+    pub dry_run: bool,
+    #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
+    pub format: PlanFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    Text,
+    Json,
+    Markdown,
+    Mermaid,
+    Dot,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// The plan file
+    pub plan: PathBuf,
+    /// Look at the file alone, not at the servers
+    #[arg(long)]
+    pub offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArguments {
+    /// The plan file
+    pub plan: PathBuf,
+    #[arg(long, value_enum, default_value_t = StatusFormat::Text)]
+    pub format: StatusFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StatusFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArguments {
+    /// The plan file
+    pub plan: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct ReportArguments {
+    /// The plan file
+    pub plan: PathBuf,
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub format: ReportFormat,
+    /// Write to this file instead of stdout
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    Text,
+    Json,
+    Html,
+}
+
+#[derive(Debug, Args)]
+pub struct ResetArguments {
+    /// The plan file
+    pub plan: PathBuf,
+    /// Forget the steps of this database alone
+    #[arg(long)]
+    pub database: Option<String>,
+    /// Forget steps of this kind, and what needs them
+    #[arg(long)]
+    pub step: Option<Kind>,
+}
+
+#[derive(Debug, Args)]
+pub struct InitArguments {
+    /// Write to this file instead of stdout; an existing file is left alone
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Ask the source for its databases and list them in the plan; its password comes from the
+    /// environment variable that the plan names
+    #[arg(long)]
+    pub look: bool,
+    #[arg(long, value_name = "HOST")]
+    pub from_host: Option<String>,
+    #[arg(long, value_name = "PORT")]
+    pub from_port: Option<u16>,
+    #[arg(long, value_name = "ROLE")]
+    pub from_user: Option<String>,
+    #[arg(long, value_name = "DATABASE")]
+    pub from_db: Option<String>,
+    #[arg(long, value_name = "HOST")]
+    pub to_host: Option<String>,
+    #[arg(long, value_name = "PORT")]
+    pub to_port: Option<u16>,
+    #[arg(long, value_name = "ROLE")]
+    pub to_user: Option<String>,
+    #[arg(long, value_name = "DATABASE")]
+    pub to_db: Option<String>,
+    /// Databases at a time
+    #[arg(short = 'p', long, value_name = "N")]
+    pub max_parallel: Option<u32>,
+    #[arg(long, value_name = "N")]
+    pub dump_parallel: Option<u32>,
+    #[arg(long, value_name = "N")]
+    pub restore_parallel: Option<u32>,
+    /// pg_dump -j, per database
+    #[arg(long, value_name = "N")]
+    pub dump_jobs: Option<u32>,
+    /// pg_restore -j, per database
+    #[arg(long, value_name = "N")]
+    pub restore_jobs: Option<u32>,
+    /// Count queries in flight, all databases and both servers
+    #[arg(long, value_name = "N")]
+    pub verify_concurrency: Option<u32>,
+    #[arg(long, value_name = "DIRECTORY")]
+    pub dump_root: Option<String>,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub migrate_globals: Option<bool>,
+    /// Leave the target's settings as they are
+    #[arg(long)]
+    pub disable_dst_optimizations: bool,
+    /// Compare estimates instead of counts
+    #[arg(long)]
+    pub fast_verify: bool,
+    /// DATABASE.TABLE or DATABASE.SCHEMA.TABLE, with * and ?; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub delay_table_data: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+}

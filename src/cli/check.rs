@@ -1,0 +1,45 @@
+//! `pg-migrate check`.
+
+use super::arguments::CheckArguments;
+use super::failure::{Failure, NOT_STARTED};
+use super::output::{Terminal, print};
+use super::prepare::{describe, load, prepare};
+use crate::graph::Severity;
+use crate::journal;
+
+pub async fn run(arguments: CheckArguments, _: &Terminal) -> Result<u8, Failure> {
+    let plan = load(&arguments.plan)?;
+    if arguments.offline {
+        print(&format!("{}: the plan file is valid\n", plan.name))?;
+        return Ok(0);
+    }
+    let state = journal::read(&plan.state_dir)?.unwrap_or_default();
+    let prepared = prepare(plan, &state.created).await?;
+    let graph = &prepared.graph;
+    let mut text = String::new();
+    for (severity, title) in [
+        (Severity::Block, "blocks the run"),
+        (Severity::Fix, "should be mended before"),
+        (Severity::Warn, "should be known"),
+        (Severity::Info, "for information"),
+    ] {
+        let findings: Vec<String> = graph
+            .findings
+            .iter()
+            .filter(|finding| finding.severity == severity)
+            .map(describe)
+            .collect();
+        if !findings.is_empty() {
+            text.push_str(&format!("{title}:\n\n{}\n\n", findings.join("\n\n")));
+        }
+    }
+    let blockers = graph.blockers().count();
+    text.push_str(&format!(
+        "{}: {} databases, {} findings, {blockers} of them block the run\n",
+        graph.name,
+        graph.databases.len(),
+        graph.findings.len()
+    ));
+    print(&text)?;
+    Ok(if blockers > 0 { NOT_STARTED } else { 0 })
+}

@@ -1,0 +1,15 @@
+//! `pg-migrate completions`.
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use super::arguments::Arguments;
+use super::failure::Failure;
+use super::output::print;
+
+pub fn run(shell: Shell) -> Result<u8, Failure> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "pg-migrate", &mut text);
+    print(&String::from_utf8_lossy(&text))?;
+    Ok(0)
+}

@@ -1,0 +1,70 @@
+//! Where text goes, how wide it may be, and whether it has colours.
+
+use std::io::{self, IsTerminal, Write};
+
+use super::arguments::ColorChoice;
+use super::failure::Failure;
+use crate::report::Color;
+
+/// What stdout and stderr are.
+pub struct Terminal {
+    choice: ColorChoice,
+}
+
+impl Terminal {
+    pub fn new(choice: ColorChoice) -> Self {
+        Terminal { choice }
+    }
+
+    fn color(&self, is_terminal: bool) -> Color {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        match self.choice {
+            ColorChoice::Always => Color::On,
+            ColorChoice::Never => Color::Off,
+            ColorChoice::Auto if is_terminal && !no_color => Color::On,
+            ColorChoice::Auto => Color::Off,
+        }
+    }
+
+    pub fn stdout_color(&self) -> Color {
+        self.color(io::stdout().is_terminal())
+    }
+
+    pub fn stderr_color(&self) -> Color {
+        self.color(io::stderr().is_terminal())
+    }
+
+    /// Columns of the terminal, 80 where there is none.
+    pub fn columns(&self) -> usize {
+        let size = console::Term::stderr().size_checked();
+        size.map_or(80, |(_, columns)| usize::from(columns).clamp(40, 240))
+    }
+
+    /// Shows a failure on stderr.
+    pub fn show(&self, failure: &Failure) {
+        let theme = match self.stderr_color() {
+            Color::On => miette::GraphicalTheme::unicode(),
+            Color::Off => miette::GraphicalTheme::unicode_nocolor(),
+        };
+        let handler = miette::GraphicalReportHandler::new_themed(theme)
+            .with_width(self.columns())
+            .with_links(false);
+        let mut text = String::new();
+        if handler
+            .render_report(&mut text, failure.report.as_ref())
+            .is_err()
+        {
+            text = format!("{:?}\n", failure.report);
+        }
+        // A stderr that is closed has no reader to tell.
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+}
+
+/// Prints to stdout. A reader that has left is no error.
+pub fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}

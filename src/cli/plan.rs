@@ -1,0 +1,45 @@
+//! `pg-migrate plan`.
+
+use super::arguments::{PlanArguments, PlanFormat};
+use super::failure::{Failure, UNEXPECTED};
+use super::output::{Terminal, print};
+use super::prepare::{load, prepare};
+use crate::graph::stored;
+use crate::journal::{self, Lock};
+use crate::report::{plan_diagram, plan_json, plan_markdown, plan_text};
+
+/// Exit code 0 also with blockers: the plan says so, and `run` will not start. Columns are fixed, so that a
+/// ticket shows the same text whoever made it.
+const COLUMNS: usize = 100;
+
+pub async fn run(arguments: PlanArguments, _: &Terminal) -> Result<u8, Failure> {
+    let plan = load(&arguments.plan)?;
+    // Sealing while a run is under way would exchange the plan that its journal is about.
+    let lock = match arguments.dry_run {
+        true => None,
+        false => Some(Lock::take(&plan.state_dir)?),
+    };
+    let state = journal::read(&plan.state_dir)?.unwrap_or_default();
+    let prepared = prepare(plan, &state.created).await?;
+    let json = plan_json::render(&prepared.graph);
+    print(&match arguments.format {
+        PlanFormat::Text => plan_text::render(&prepared.graph, COLUMNS),
+        PlanFormat::Json => json.clone(),
+        PlanFormat::Markdown => plan_markdown::render(&prepared.graph),
+        PlanFormat::Mermaid => plan_diagram::mermaid(&prepared.graph),
+        PlanFormat::Dot => plan_diagram::dot(&prepared.graph),
+    })?;
+    if lock.is_some() {
+        prepared.refuse_blockers()?;
+        let state_dir = &prepared.plan.state_dir;
+        stored::write(state_dir, &json, &prepared.basis(), true).map_err(|error| {
+            Failure::message(UNEXPECTED, error, "look at the free space of state.dir")
+        })?;
+        eprintln!(
+            "sealed as {} in {}; `pg-migrate run` refuses anything else",
+            prepared.graph.fingerprint,
+            state_dir.display()
+        );
+    }
+    Ok(0)
+}

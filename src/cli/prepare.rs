@@ -1,0 +1,155 @@
+//! From a plan file to a compiled graph: what `run`, `plan`, `check` and `verify` have in common.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use nix::unistd::{AccessFlags, access};
+
+use super::failure::{Failure, NOT_STARTED, WRONG_INPUT};
+use crate::catalog::Inspection;
+use crate::graph::stored::Basis;
+use crate::graph::{Finding, Graph, Input, Severity, compile};
+use crate::plan::{Endpoint, Plan};
+use crate::postgres::resolve;
+use crate::process::LocalEnvironment;
+use crate::{inspect, plan, process};
+
+/// A plan, compiled against both servers.
+pub struct Prepared {
+    pub plan: Plan,
+    pub source: Endpoint,
+    pub target: Endpoint,
+    pub inspection: Inspection,
+    pub graph: Graph,
+}
+
+/// Reads and checks the plan file.
+pub fn load(path: &Path) -> Result<Plan, Failure> {
+    plan::load(path).map_err(Failure::with(WRONG_INPUT))
+}
+
+/// How both servers are reached, with every reference resolved.
+pub async fn endpoints(plan: &Plan) -> Result<(Endpoint, Endpoint), Failure> {
+    let mut resolved = Vec::with_capacity(2);
+    for server in [&plan.source, &plan.target] {
+        let found = resolve(server, &LocalEnvironment)
+            .await
+            .map_err(Failure::with(WRONG_INPUT))?;
+        for warning in &found.warnings {
+            tracing::warn!("{warning}");
+            eprintln!("warning: {warning}");
+        }
+        resolved.push(found.endpoint);
+    }
+    let target = resolved.pop();
+    let source = resolved.pop();
+    Ok((source.expect("two servers"), target.expect("two servers")))
+}
+
+/// Looks at both servers and at this machine, and compiles.
+///
+/// `created`: databases of the target that this plan made, by its journal.
+pub async fn prepare(plan: Plan, created: &BTreeSet<String>) -> Result<Prepared, Failure> {
+    let (source, target) = endpoints(&plan).await?;
+    let client = process::client_facts()
+        .await
+        .map_err(Failure::with(NOT_STARTED))?;
+    let (source_facts, target_facts) = inspect::servers(&plan, &source, &target)
+        .await
+        .map_err(Failure::with(NOT_STARTED))?;
+    let inspection = Inspection {
+        source: source_facts,
+        target: target_facts,
+        client,
+    };
+    let graph = compile(Input {
+        plan: &plan,
+        source: &source,
+        target: &target,
+        inspection: &inspection,
+        created,
+        today: jiff::Zoned::now().date(),
+        findings: dump_root(&plan).into_iter().collect(),
+    });
+    Ok(Prepared {
+        plan,
+        source,
+        target,
+        inspection,
+        graph,
+    })
+}
+
+impl Prepared {
+    /// What the graph was compiled from.
+    pub fn basis(&self) -> Basis {
+        let of = |facts: &crate::catalog::ServerFacts| {
+            (facts.system_identifier.clone(), facts.version.major_text())
+        };
+        Basis {
+            plan_file: self.plan.digest.clone(),
+            source: of(&self.inspection.source),
+            target: of(&self.inspection.target),
+        }
+    }
+
+    /// Refuses to go on where a finding blocks.
+    pub fn refuse_blockers(&self) -> Result<(), Failure> {
+        let blockers: Vec<String> = self.graph.blockers().map(describe).collect();
+        if blockers.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::message(
+            NOT_STARTED,
+            format!(
+                "the run cannot start, and nothing was changed:\n\n{}",
+                blockers.join("\n\n")
+            ),
+            "`pg-migrate check` shows every finding",
+        ))
+    }
+}
+
+/// A finding, for a message.
+pub fn describe(finding: &Finding) -> String {
+    let place = match (&finding.database, &finding.object) {
+        (Some(database), Some(object)) => format!(" database \"{database}\", {object}:"),
+        (Some(database), None) => format!(" database \"{database}\":"),
+        (None, Some(object)) => format!(" {object}:"),
+        (None, None) => String::new(),
+    };
+    let fix = finding
+        .fix
+        .as_ref()
+        .map(|fix| format!("\n  to mend it: {fix}"))
+        .unwrap_or_default();
+    crate::postgres::escape_control_lines(&format!(
+        "{}:{place} {}{fix}",
+        finding.code, finding.message
+    ))
+}
+
+/// A finding where archives could not be written. Nothing is written to find out.
+fn dump_root(plan: &Plan) -> Option<Finding> {
+    let root = &plan.dump.root;
+    let existing = root
+        .ancestors()
+        .find(|path| path.symlink_metadata().is_ok())?;
+    let problem = if !existing.is_dir() {
+        format!("{} is no directory", existing.display())
+    } else {
+        let error = access(existing, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
+        format!("{}: {}", existing.display(), error.desc())
+    };
+    Some(Finding {
+        severity: Severity::Block,
+        code: "client/dump-root".into(),
+        database: None,
+        object: None,
+        message: format!(
+            "archives cannot be written below dump.root ({}): {problem}",
+            root.display()
+        ),
+        fix: Some("set dump.root to a directory that this user may write to".into()),
+    })
+}

@@ -1,0 +1,177 @@
+//! `pg-migrate run`.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::arguments::RunArguments;
+use super::failure::{Failure, NOT_STARTED, UNEXPECTED};
+use super::log;
+use super::output::{Terminal, print};
+use super::prepare::{Prepared, load, prepare};
+use crate::event::Event;
+use crate::graph::stored;
+use crate::journal::{Journal, Lock, Outcome, State};
+use crate::report::progress::Progress;
+use crate::report::{document, plan_json, summary};
+use crate::run::{Finished, Job, Signals};
+
+/// How often the bars are drawn.
+const TICK: Duration = Duration::from_millis(200);
+
+pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Failure> {
+    let plan = load(&arguments.plan)?;
+    let mut signals = Signals::catch()?;
+    let lock = Lock::take(&plan.state_dir)?;
+    let journal = Journal::open(&plan.state_dir, lock)?;
+    let progress = progress(terminal);
+    let _log = log::start(&plan.state_dir, Some(progress.log_writer()))?;
+
+    let state_dir = plan.state_dir.clone();
+    let archives = plan.dump.root.join(&plan.name);
+    let prepared = tokio::select! {
+        prepared = prepare(plan, &journal.state().created) => prepared?,
+        signal = signals.next() => {
+            return Err(Failure::message(
+                signal.exit_code(),
+                format!("{signal} received; nothing was changed"),
+                "run again when you like",
+            ));
+        }
+    };
+    prepared.refuse_blockers()?;
+    settle(&prepared, journal.state())?;
+    std::fs::create_dir_all(&archives).map_err(|error| {
+        Failure::message(
+            NOT_STARTED,
+            format!("cannot make the directory {}: {error}", archives.display()),
+            "set dump.root to a directory that this user may write to",
+        )
+    })?;
+    if is_complete(&prepared, journal.state()) {
+        eprintln!(
+            "{}: completed already, nothing to do; `pg-migrate report` shows the result",
+            prepared.plan.name
+        );
+        return Ok(0);
+    }
+
+    let databases = prepared.graph.databases.clone();
+    let steps = prepared.graph.steps.clone();
+    let name = prepared.plan.name.clone();
+    let job = Job {
+        plan: prepared.plan,
+        source: prepared.source,
+        target: prepared.target,
+        inspection: prepared.inspection,
+        graph: prepared.graph,
+        journal,
+    };
+    let (events, received) = mpsc::unbounded_channel();
+    let watcher = tokio::spawn(watch(progress, received));
+    let finished = job.run(&mut signals, events).await;
+    // It ends with the last sender, so everything has been shown.
+    let _ = watcher.await;
+    let Finished { exit_code, .. } = finished?;
+
+    let state = crate::journal::read(&state_dir)?.unwrap_or_default();
+    let report = document::build(&name, &databases, &steps, &state).ok_or_else(|| {
+        Failure::message(
+            UNEXPECTED,
+            "the journal holds no run",
+            "this is a fault of pg-migrate",
+        )
+    })?;
+    let path = state_dir.join("report.json");
+    let written = document::write(&report, &path);
+    print(&summary::render(
+        &report,
+        terminal.columns(),
+        terminal.stdout_color(),
+    ))?;
+    written.map_err(|error| {
+        Failure::message(UNEXPECTED, error, "look at the free space of state.dir")
+    })?;
+    eprintln!("report: {}", path.display());
+    Ok(exit_code)
+}
+
+fn progress(terminal: &Terminal) -> Progress {
+    let color = terminal.stderr_color();
+    if std::io::stderr().is_terminal() {
+        Progress::bars(console::Term::stderr(), color, jiff::Zoned::now)
+    } else {
+        Progress::lines(std::io::stderr(), color, jiff::Zoned::now)
+    }
+}
+
+/// Shows events until the run has ended.
+async fn watch(mut progress: Progress, mut events: mpsc::UnboundedReceiver<Event>) {
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => progress.handle(&event),
+                None => return,
+            },
+            _ = tick.tick() => progress.tick(),
+        }
+    }
+}
+
+/// Refuses what differs from a sealed plan, or cannot be combined with what was run; then stores the plan
+/// that the journal will be about.
+fn settle(prepared: &Prepared, state: &State) -> Result<(), Failure> {
+    let state_dir = &prepared.plan.state_dir;
+    let basis = prepared.basis();
+    let stored =
+        stored::read(state_dir).map_err(|error| Failure::message(UNEXPECTED, error, ""))?;
+    if let Some(stored) = &stored {
+        let drift = stored.drift(&prepared.graph, &basis);
+        if stored.sealed && !drift.is_empty() {
+            return Err(Failure::message(
+                NOT_STARTED,
+                format!(
+                    "what was sealed by `pg-migrate plan` is not what would run:\n\n- {}",
+                    drift.join("\n- ")
+                ),
+                "review it again with `pg-migrate plan --dry-run`, then seal it with `pg-migrate plan`",
+            ));
+        }
+        let other_server =
+            stored.basis.source.0 != basis.source.0 || stored.basis.target.0 != basis.target.0;
+        if other_server && !state.runs.is_empty() {
+            return Err(Failure::message(
+                NOT_STARTED,
+                format!(
+                    "this plan was begun with other servers, and their data cannot be combined:\n\n- {}",
+                    drift.join("\n- ")
+                ),
+                "give the new migration another name in its plan, or correct [source] and [target]",
+            ));
+        }
+        for line in drift {
+            tracing::warn!("since the last run: {line}");
+            eprintln!("since the last run: {line}");
+        }
+    }
+    let sealed = stored.is_some_and(|stored| stored.sealed);
+    stored::write(
+        state_dir,
+        &plan_json::render(&prepared.graph),
+        &basis,
+        sealed,
+    )
+    .map_err(|error| Failure::message(UNEXPECTED, error, "look at the free space of state.dir"))
+}
+
+/// Every step is done, and the last run said so.
+fn is_complete(prepared: &Prepared, state: &State) -> bool {
+    let ended = state.runs.last().and_then(|run| run.ended);
+    matches!(ended, Some((_, Outcome::Completed, _)))
+        && prepared.graph.steps.iter().all(|step| {
+            let state = state.steps.get(&step.id);
+            state.is_some_and(|state| state.status == crate::journal::Status::Done)
+        })
+}

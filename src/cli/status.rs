@@ -1,0 +1,41 @@
+//! `pg-migrate status`.
+
+use super::arguments::{StatusArguments, StatusFormat};
+use super::failure::{Failure, UNEXPECTED};
+use super::output::{Terminal, print};
+use super::prepare::load;
+use crate::graph::stored;
+use crate::journal::{self, Lock};
+use crate::report::status;
+
+pub fn run(arguments: StatusArguments, terminal: &Terminal) -> Result<u8, Failure> {
+    let plan = load(&arguments.plan)?;
+    let state = journal::read(&plan.state_dir)?;
+    let stored = stored::read(&plan.state_dir)
+        .map_err(|error| Failure::message(UNEXPECTED, error, "run `pg-migrate plan` again"))?;
+    let (Some(state), Some(stored)) = (state, stored) else {
+        print(&match arguments.format {
+            StatusFormat::Text => format!("{}: not run yet\n", plan.name),
+            StatusFormat::Json => status::json(&status::status(
+                &plan.name,
+                &[],
+                &Default::default(),
+                false,
+                jiff::Timestamp::now(),
+            )),
+        })?;
+        return Ok(0);
+    };
+    let status = status::status(
+        &plan.name,
+        &stored.steps,
+        &state,
+        Lock::is_held(&plan.state_dir),
+        jiff::Timestamp::now(),
+    );
+    print(&match arguments.format {
+        StatusFormat::Text => status::text(&status, terminal.columns(), terminal.stdout_color()),
+        StatusFormat::Json => status::json(&status),
+    })?;
+    Ok(0)
+}

@@ -1,0 +1,99 @@
+//! `pg-migrate verify`.
+
+use comfy_table::{ContentArrangement, Table, presets};
+use tokio_util::sync::CancellationToken;
+
+use super::arguments::VerifyArguments;
+use super::failure::{Failure, NOT_STARTED};
+use super::output::{Terminal, print};
+use super::prepare::{Prepared, load, prepare};
+use crate::graph::TableCount;
+use crate::inspect::count_tables;
+use crate::journal;
+use crate::plan::Side;
+use crate::postgres::{Pool, Session, escape_control};
+use crate::verify::compare;
+
+/// Counts both sides now, each under a snapshot of its own, and compares. What clients wrote since the
+/// migration shows as a difference.
+pub async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Result<u8, Failure> {
+    let plan = load(&arguments.plan)?;
+    let state = journal::read(&plan.state_dir)?.unwrap_or_default();
+    let prepared = prepare(plan, &state.created).await?;
+    let mut different = 0;
+    for database in &prepared.graph.databases {
+        let source = count(&prepared, Side::Source, &database.name).await?;
+        let exists = prepared
+            .inspection
+            .target
+            .database(&database.name)
+            .is_some();
+        let target = match exists {
+            true => count(&prepared, Side::Target, &database.name).await?,
+            false => Vec::new(),
+        };
+        let comparison = compare(&source, &target, prepared.plan.verify);
+        let mismatches: Vec<_> = comparison.mismatches().collect();
+        different += mismatches.len();
+        let name = escape_control(&database.name);
+        print(&match (exists, mismatches.len()) {
+            (false, _) => format!("{name}: the target has no such database\n"),
+            (true, 0) => format!("{name}: {} tables match\n", comparison.tables.len()),
+            (true, count) => format!(
+                "{name}: {count} of {} tables differ\n",
+                comparison.tables.len()
+            ),
+        })?;
+        for warning in &comparison.warnings {
+            print(&format!("  {}\n", escape_control(warning)))?;
+        }
+        if !mismatches.is_empty() {
+            let mut table = Table::new();
+            table
+                .load_style(presets::UTF8_HORIZONTAL_ONLY)
+                .set_content_arrangement(ContentArrangement::Dynamic)
+                .set_width(terminal.columns() as u16)
+                .set_header(["table", "source rows", "target rows", "why"]);
+            for result in mismatches {
+                let rows = |rows: Option<u64>| rows.map_or("-".to_owned(), |rows| rows.to_string());
+                table.add_row([
+                    escape_control(&format!("{}.{}", result.schema, result.table)).into_owned(),
+                    rows(result.source_rows),
+                    rows(result.target_rows),
+                    result.note.clone().unwrap_or_default(),
+                ]);
+            }
+            print(&format!("{table}\n"))?;
+        } else if !exists {
+            different += 1;
+        }
+    }
+    Ok(if different > 0 { 5 } else { 0 })
+}
+
+async fn count(
+    prepared: &Prepared,
+    side: Side,
+    database: &str,
+) -> Result<Vec<TableCount>, Failure> {
+    let (endpoint, budget) = match side {
+        Side::Source => (&prepared.source, prepared.graph.source.budget),
+        Side::Target => (&prepared.target, prepared.graph.target.budget),
+    };
+    let queries = prepared
+        .plan
+        .parallelism
+        .verify_concurrency
+        .min(budget)
+        .max(1) as usize;
+    let session = Session::new(&format!(
+        "pg-migrate/{}/{database}/verify",
+        prepared.plan.name
+    ))
+    .lock_timeout(prepared.plan.source_lock_timeout);
+    let pool =
+        Pool::new(endpoint, database, &session, queries).map_err(Failure::with(NOT_STARTED))?;
+    let stop = CancellationToken::new();
+    let counts = count_tables(&pool, queries, prepared.plan.verify, &stop, |_, _| {}).await;
+    counts.map_err(Failure::with(NOT_STARTED))
+}

@@ -1,0 +1,372 @@
+//! The loop that joins schedule, journal and steps. It alone writes the journal and decides nothing: what
+//! starts is the schedule's word, what is done the journal's.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::signal::{Signal, Signals};
+use super::snapshots::Snapshots;
+use crate::event::{Ending, Event};
+use crate::graph::{Kind, Output, StepId};
+use crate::journal::{self, Entry, Journal, Status};
+use crate::postgres::Class;
+use crate::schedule::{Ended, Schedule, Standing, Start};
+use crate::step::{self, ChangeRequest, Context, Shared, StepError};
+
+/// How the steps of a run ended.
+#[derive(Debug, Default)]
+pub struct Endings {
+    pub failed: u32,
+    /// Of the failed, those that compared both sides and found a difference.
+    pub mismatched: u32,
+    pub signal: Option<Signal>,
+}
+
+/// One attempt that ended.
+struct Attempt {
+    step: u32,
+    number: u32,
+    seconds: f64,
+    result: Result<Output, StepError>,
+}
+
+pub(super) struct Dispatcher<'a> {
+    shared: Arc<Shared>,
+    schedule: Schedule<'a>,
+    journal: &'a mut Journal,
+    snapshots: Arc<Snapshots>,
+    changes: mpsc::Receiver<ChangeRequest>,
+    attempts: JoinSet<Attempt>,
+    /// Attempt and start of the running steps whose task might die without a word.
+    running: HashMap<tokio::task::Id, (u32, u32, Instant)>,
+    started: Instant,
+    endings: Endings,
+}
+
+impl<'a> Dispatcher<'a> {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        schedule: Schedule<'a>,
+        journal: &'a mut Journal,
+        changes: mpsc::Receiver<ChangeRequest>,
+    ) -> Self {
+        let snapshots = Arc::new(Snapshots::new(&shared.graph));
+        Dispatcher {
+            shared,
+            schedule,
+            journal,
+            snapshots,
+            changes,
+            attempts: JoinSet::new(),
+            running: HashMap::new(),
+            started: Instant::now(),
+            endings: Endings::default(),
+        }
+    }
+
+    /// Runs until every step has ended.
+    ///
+    /// # Errors
+    ///
+    /// A journal that cannot be written. Then every step is stopped first: what is not on record is not
+    /// done.
+    pub(super) async fn run(
+        mut self,
+        signals: &mut Signals,
+        lost: CancellationToken,
+    ) -> Result<Endings, journal::Error> {
+        let result = self.drive(signals, lost).await;
+        if result.is_err() {
+            self.shared.stop.cancel();
+            while self.attempts.join_next().await.is_some() {}
+        }
+        self.snapshots.close_all().await;
+        result.map(|()| self.endings)
+    }
+
+    async fn drive(
+        &mut self,
+        signals: &mut Signals,
+        lost: CancellationToken,
+    ) -> Result<(), journal::Error> {
+        let mut lost_handled = false;
+        loop {
+            for start in self.schedule.start(self.started.elapsed()) {
+                self.start(start)?;
+            }
+            if self.schedule.is_finished() {
+                return Ok(());
+            }
+            let wake = self.schedule.wakes_at();
+            let pause = async {
+                match wake {
+                    Some(at) => {
+                        tokio::time::sleep(at.saturating_sub(self.started.elapsed())).await;
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // A change waits for the disk, and its step with it.
+                biased;
+                Some(request) = self.changes.recv() => {
+                    self.journal.append(Entry::Change { change: request.change })?;
+                    // A step that is gone makes no change.
+                    let _ = request.recorded.send(());
+                }
+                Some(ended) = self.attempts.join_next_with_id() => self.join(ended).await?,
+                signal = signals.next() => self.stop(format!("{signal} received"), Some(signal)),
+                () = lost.cancelled(), if !lost_handled => {
+                    lost_handled = true;
+                    self.endings.failed += 1;
+                    self.stop("the connection that holds the target for this plan was lost".into(), None);
+                }
+                () = pause => {}
+            }
+        }
+    }
+
+    fn stop(&mut self, reason: String, signal: Option<Signal>) {
+        if self.endings.signal.is_none() {
+            self.endings.signal = signal;
+        }
+        tracing::warn!("stopping: {reason}");
+        self.tell(Event::Stopping { reason });
+        self.schedule.stop();
+        self.shared.stop.cancel();
+    }
+
+    fn start(&mut self, start: Start) -> Result<(), journal::Error> {
+        let shared = Arc::clone(&self.shared);
+        let step = &shared.graph.steps[start.step as usize];
+        let state = self.journal.state();
+        // Attempts are counted over all runs of the plan.
+        let number = state.steps.get(&step.id).map_or(0, |state| state.attempt) + 1;
+        let inputs = self.inputs(&step.id);
+        let created = step
+            .id
+            .database
+            .as_deref()
+            .is_some_and(|database| state.created.contains(database));
+        self.journal.append(Entry::StepStarted {
+            step: step.id.clone(),
+            attempt: number,
+        })?;
+        tracing::info!(step = %step.id, attempt = number, "started");
+        self.tell(Event::StepStarted {
+            step: step.id.clone(),
+            attempt: number,
+        });
+        let snapshots = Arc::clone(&self.snapshots);
+        let index = start.step;
+        let begun = Instant::now();
+        let task = async move {
+            let result = attempt(&shared, index, inputs, created, &snapshots).await;
+            Attempt {
+                step: index,
+                number,
+                seconds: begun.elapsed().as_secs_f64(),
+                result,
+            }
+        };
+        let handle = self.attempts.spawn(task);
+        self.running.insert(handle.id(), (index, number, begun));
+        Ok(())
+    }
+
+    /// What the steps of the same database yielded so far.
+    fn inputs(&self, id: &StepId) -> HashMap<Kind, Output> {
+        let Some(database) = &id.database else {
+            return HashMap::new();
+        };
+        let steps = &self.journal.state().steps;
+        Kind::ALL
+            .into_iter()
+            .filter_map(|kind| {
+                let state = steps.get(&StepId::of(database, kind))?;
+                (state.status == Status::Done).then(|| (kind, state.output.clone()))
+            })
+            .collect()
+    }
+
+    async fn join(
+        &mut self,
+        joined: Result<(tokio::task::Id, Attempt), tokio::task::JoinError>,
+    ) -> Result<(), journal::Error> {
+        let attempt = match joined {
+            Ok((task, attempt)) => {
+                self.running.remove(&task);
+                attempt
+            }
+            Err(error) => {
+                let (step, number, begun) = self
+                    .running
+                    .remove(&error.id())
+                    .expect("every task of the set is known");
+                Attempt {
+                    step,
+                    number,
+                    seconds: begun.elapsed().as_secs_f64(),
+                    result: Err(StepError::fault(error)),
+                }
+            }
+        };
+        self.ended(attempt).await
+    }
+
+    async fn ended(&mut self, attempt: Attempt) -> Result<(), journal::Error> {
+        let Attempt {
+            step: index,
+            number,
+            seconds,
+            result,
+        } = attempt;
+        let shared = Arc::clone(&self.shared);
+        let id = &shared.graph.steps[index as usize].id;
+        let (entry, ended, error) = match result {
+            Ok(output) => {
+                for message in &output.warnings {
+                    self.tell(Event::Warning {
+                        database: id.database.as_deref().map(str::to_owned),
+                        message: message.clone(),
+                    });
+                }
+                let entry = Entry::StepDone {
+                    step: id.clone(),
+                    attempt: number,
+                    seconds,
+                    output: Box::new(output),
+                };
+                (entry, Ended::Done, None)
+            }
+            Err(error) if error.class == Class::Interrupted => {
+                let entry = Entry::StepInterrupted {
+                    step: id.clone(),
+                    attempt: number,
+                };
+                (entry, Ended::Interrupted, None)
+            }
+            Err(error) => {
+                let entry = Entry::StepFailed {
+                    step: id.clone(),
+                    attempt: number,
+                    seconds,
+                    error: error.message.clone(),
+                    output: error.output,
+                };
+                let ended = Ended::Failed {
+                    retry: error.class == Class::Retry,
+                    hold_lost: error.snapshot_lost,
+                };
+                (entry, ended, Some(error.message))
+            }
+        };
+        self.journal.append(entry)?;
+        let consequences = self.schedule.ended(index, ended, self.started.elapsed());
+        if !consequences.redone.is_empty() {
+            let steps = consequences
+                .redone
+                .iter()
+                .map(|step| shared.graph.steps[*step as usize].id.clone())
+                .collect();
+            self.journal.append(Entry::Forgotten {
+                steps,
+                reason: "the snapshot that they shared was lost".into(),
+            })?;
+        }
+        if let Some(hold) = consequences.closed_hold {
+            self.snapshots.close(hold).await;
+        }
+        self.report_ending(index, number, seconds, error, consequences.pause);
+        for skipped in consequences.skipped {
+            self.tell(Event::StepEnded {
+                step: shared.graph.steps[skipped as usize].id.clone(),
+                ending: Ending::Skipped,
+                seconds: 0.0,
+            });
+        }
+        Ok(())
+    }
+
+    /// Tells the log and whoever watches, and counts.
+    fn report_ending(
+        &mut self,
+        index: u32,
+        attempt: u32,
+        seconds: f64,
+        error: Option<String>,
+        pause: Option<Duration>,
+    ) {
+        let id = self.shared.graph.steps[index as usize].id.clone();
+        let ending = match (error, pause) {
+            (Some(error), Some(pause)) => {
+                tracing::warn!(step = %id, attempt, %error, ?pause, "failed, to be tried again");
+                self.tell(Event::StepWillRetry {
+                    step: id,
+                    attempt,
+                    error,
+                    pause_seconds: pause.as_secs_f64(),
+                });
+                return;
+            }
+            (Some(error), None) => {
+                tracing::error!(step = %id, attempt, %error, "failed");
+                self.endings.failed += 1;
+                if matches!(id.kind, Kind::Verify | Kind::DelayedVerify) {
+                    self.endings.mismatched += 1;
+                }
+                Ending::Failed { error }
+            }
+            (None, _) if self.schedule.standing(index) == Standing::Interrupted => {
+                tracing::warn!(step = %id, attempt, "interrupted");
+                Ending::Interrupted
+            }
+            (None, _) => {
+                tracing::info!(step = %id, attempt, seconds, "done");
+                Ending::Done
+            }
+        };
+        self.tell(Event::StepEnded {
+            step: id,
+            ending,
+            seconds,
+        });
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody listening is no reason to stop a migration.
+        let _ = self.shared.events.send(event);
+    }
+}
+
+/// One attempt of one step, with the snapshot that it shares.
+async fn attempt(
+    shared: &Arc<Shared>,
+    index: u32,
+    inputs: HashMap<Kind, Output>,
+    created: bool,
+    snapshots: &Snapshots,
+) -> Result<Output, StepError> {
+    let step = &shared.graph.steps[index as usize];
+    let snapshot = match step.hold {
+        Some(hold) => Some(snapshots.get(hold, shared, step).await?),
+        None => None,
+    };
+    let context = Context {
+        shared: Arc::clone(shared),
+        index,
+        inputs,
+        snapshot: snapshot.clone(),
+        created,
+    };
+    let result = step::run(&context).await;
+    result.map_err(|mut error| {
+        error.snapshot_lost |= snapshot.is_some_and(|snapshot| !snapshot.is_alive());
+        error
+    })
+}

@@ -1,0 +1,84 @@
+//! Which steps are done, by the journal. A pure function of the record.
+
+use std::collections::BTreeSet;
+
+use crate::graph::{Graph, Kind, StepId};
+use crate::journal::{State, Status};
+
+/// What a run takes over from the runs before it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Resume {
+    /// Positions in the graph of steps that are done.
+    pub done: Vec<u32>,
+    /// Steps that are on record and have to be done again, with the reason.
+    pub forgotten: Vec<(StepId, &'static str)>,
+}
+
+/// Works out what is done. `archive_exists` tells whether a database's archive is still there.
+///
+/// A start without an end is not done. Beyond that:
+///
+/// - A database that was being restored is made again, so its `create` is redone.
+/// - Steps that share a snapshot are redone together unless all of them are done: the snapshot died with
+///   its run. Where the plan says that nobody writes to the source, a new one is as good.
+/// - A dump whose archive is gone is redone while something still needs it.
+/// - After a difference the target is counted anew, because somebody may have mended it.
+pub fn resume(
+    graph: &Graph,
+    state: &State,
+    source_is_read_only: bool,
+    archive_exists: impl Fn(&str) -> bool,
+) -> Resume {
+    let status = |id: &StepId| state.steps.get(id).map(|step| step.status);
+    let is_done = |id: &StepId| status(id) == Some(Status::Done);
+    let mut again: Vec<(StepId, &'static str)> = Vec::new();
+    let mut redo = |id: StepId, reason| {
+        if status(&id).is_some() && !again.iter().any(|(other, _)| *other == id) {
+            again.push((id, reason));
+        }
+    };
+    for hold in &graph.holds {
+        let members: Vec<&StepId> = hold
+            .steps
+            .iter()
+            .map(|step| &graph.steps[*step as usize].id)
+            .collect();
+        let Some(database) = members.first().and_then(|id| id.database.clone()) else {
+            continue;
+        };
+        let of = |kind| StepId::of(&database, kind);
+        if is_done(&of(Kind::Restore)) {
+            if status(&of(Kind::Verify)) == Some(Status::Failed) {
+                redo(
+                    of(Kind::TargetCounts),
+                    "the target is counted anew after a difference",
+                );
+            }
+            continue;
+        }
+        if status(&of(Kind::Restore)).is_some() {
+            redo(of(Kind::Create), "its restore did not end");
+        }
+        let whole = members.iter().all(|id| is_done(id));
+        let archive_gone = is_done(&of(Kind::Dump)) && !archive_exists(&database);
+        for id in members {
+            if !whole && !source_is_read_only {
+                redo(id.clone(), "the snapshot that it shared is gone");
+            } else if archive_gone && (id.kind == Kind::Dump || !source_is_read_only) {
+                redo(id.clone(), "the archive is gone");
+            }
+        }
+    }
+    let forgotten: BTreeSet<&StepId> = again.iter().map(|(id, _)| id).collect();
+    let done = graph
+        .steps
+        .iter()
+        .enumerate()
+        .filter(|(_, step)| is_done(&step.id) && !forgotten.contains(&step.id))
+        .map(|(index, _)| index as u32)
+        .collect();
+    Resume {
+        done,
+        forgotten: again,
+    }
+}

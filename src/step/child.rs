@@ -1,0 +1,92 @@
+//! Client programs of PostgreSQL, as the steps run them.
+
+use std::path::Path;
+
+use super::error::{describe, printable};
+use super::{Context, StepError};
+use crate::plan::Side;
+use crate::postgres::{Class, application_name};
+use crate::process::{ChildError, Finished, Invocation, PgEnvironment, Stdout};
+
+/// Settings of a database or a role that would break the session of a client program, and which it does
+/// not set itself. What comes with the connection wins over ALTER DATABASE … SET (PostgreSQL manual,
+/// 19.1.3).
+fn options(context: &Context, side: Side) -> String {
+    let (version, read_only) = match side {
+        Side::Source => (context.shared.inspection.source.version, "on"),
+        Side::Target => (context.shared.inspection.target.version, "off"),
+    };
+    let mut options = format!("-c default_transaction_read_only={read_only}");
+    if version.major() >= 1400 {
+        options.push_str(" -c idle_session_timeout=0");
+    }
+    options
+}
+
+/// The step's command, ready to run against one of the servers.
+pub(super) fn invocation(context: &Context, side: Side, command: &[String]) -> Invocation {
+    let (program, arguments) = command
+        .split_first()
+        .expect("a step that runs a program has its command in the graph");
+    let environment = PgEnvironment::new(
+        context.endpoint(side),
+        &application_name(&context.application()),
+    )
+    .options(&options(context, side));
+    Invocation::new(program)
+        .arguments(arguments)
+        .environment(environment)
+        .log(context.log_file())
+}
+
+/// Runs it to its end, keeping what it prints to standard output.
+pub(super) async fn capture(
+    context: &Context,
+    invocation: Invocation,
+    limit: usize,
+) -> Result<Finished, StepError> {
+    let finished = invocation
+        .stdout(Stdout::Capture { limit })
+        .run(&context.shared.stop, |_| {})
+        .await
+        .and_then(Finished::success);
+    finished.map_err(|error| failure(context, error))
+}
+
+/// A child's failure as the step's.
+///
+/// A program that the server disconnected cannot say so but by its words, which decide nothing here: a
+/// program that fails is tried again where the server cannot be reached any more either, see
+/// [`super::retry_if_unreachable`].
+pub(super) fn failure(context: &Context, error: ChildError) -> StepError {
+    if matches!(error, ChildError::Interrupted { .. }) {
+        return StepError::interrupted();
+    }
+    let database = match &context.step().id.database {
+        Some(database) => format!("database \"{database}\": "),
+        None => String::new(),
+    };
+    StepError {
+        class: Class::Fail,
+        ..StepError::new(printable(&format!(
+            "{database}{}\nthe whole of its messages is in {}",
+            describe(&error),
+            context.log_file().display()
+        )))
+    }
+}
+
+/// The bytes of the files in a directory, as far as they can be read.
+pub(super) async fn directory_bytes(path: &Path) -> u64 {
+    let path = path.to_owned();
+    let sum = move || -> u64 {
+        let Ok(entries) = std::fs::read_dir(&path) else {
+            return 0;
+        };
+        entries
+            .filter_map(|entry| entry.ok()?.metadata().ok())
+            .map(|metadata| metadata.len())
+            .sum()
+    };
+    tokio::task::spawn_blocking(sum).await.unwrap_or(0)
+}

@@ -1,0 +1,136 @@
+//! What a step is given, and what it may say back.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::StepError;
+use crate::catalog::{Database, Inspection};
+use crate::event::{Event, Progress};
+use crate::graph::{Graph, Kind, Output, Step, file_name};
+use crate::journal::Change;
+use crate::plan::{Endpoint, Plan, Side};
+use crate::postgres::{Session, Snapshot};
+
+/// What every step of a run shares.
+pub struct Shared {
+    pub plan: Plan,
+    pub source: Endpoint,
+    pub target: Endpoint,
+    pub inspection: Inspection,
+    pub graph: Graph,
+    /// Cancelled when the run is stopping.
+    pub stop: CancellationToken,
+    pub events: mpsc::UnboundedSender<Event>,
+    /// Changes to be recorded before they are made.
+    pub changes: mpsc::Sender<ChangeRequest>,
+}
+
+/// A change that a step is about to make, and where to say that it is on record.
+pub struct ChangeRequest {
+    pub change: Change,
+    pub recorded: oneshot::Sender<()>,
+}
+
+/// What one attempt of one step is given.
+pub struct Context {
+    pub shared: Arc<Shared>,
+    /// Position in the graph's steps.
+    pub index: u32,
+    /// What the database's steps before it yielded.
+    pub inputs: HashMap<Kind, Output>,
+    /// The snapshot that the step shares, if it does.
+    pub snapshot: Option<Arc<Snapshot>>,
+    /// The target's database of this name was made by this plan, by its journal.
+    pub created: bool,
+}
+
+impl Context {
+    pub fn step(&self) -> &Step {
+        &self.shared.graph.steps[self.index as usize]
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.shared.plan
+    }
+
+    pub fn endpoint(&self, side: Side) -> &Endpoint {
+        match side {
+            Side::Source => &self.shared.source,
+            Side::Target => &self.shared.target,
+        }
+    }
+
+    /// The database's name.
+    ///
+    /// # Panics
+    ///
+    /// In a step about the whole server.
+    pub fn database_name(&self) -> &str {
+        self.step()
+            .id
+            .database
+            .as_deref()
+            .expect("the step is about a database")
+    }
+
+    /// The database as it was found on the source.
+    pub fn database(&self) -> Result<&Database, StepError> {
+        let name = self.database_name();
+        self.shared
+            .inspection
+            .source
+            .database(name)
+            .ok_or_else(|| StepError::fault(format!("the source has no database \"{name}\"")))
+    }
+
+    /// The name by which sessions of this step are found on a server.
+    pub fn application(&self) -> String {
+        format!("pg-migrate/{}/{}", self.plan().name, self.step().id)
+    }
+
+    /// A session of this step. On the source it gives up waiting for a lock as the plan says.
+    pub fn session(&self, side: Side) -> Session {
+        let session = Session::new(&self.application());
+        match side {
+            Side::Source => session.lock_timeout(self.plan().source_lock_timeout),
+            Side::Target => session,
+        }
+    }
+
+    /// Where the step's child writes its stderr.
+    pub fn log_file(&self) -> PathBuf {
+        let id = &self.step().id;
+        let name = match &id.database {
+            Some(database) => format!("{}.{}.log", file_name(database), id.kind),
+            None => format!("{}.log", id.kind),
+        };
+        self.plan().state_dir.join("log").join(name)
+    }
+
+    pub fn report(&self, progress: Progress) {
+        let event = Event::StepProgress {
+            step: self.step().id.clone(),
+            progress,
+        };
+        // Nobody listening is no reason to stop a migration.
+        let _ = self.shared.events.send(event);
+    }
+
+    /// Puts a change on record. When this returns, it is on disk and may be made.
+    pub async fn record(&self, change: Change) -> Result<(), StepError> {
+        let (recorded, on_record) = oneshot::channel();
+        let request = ChangeRequest { change, recorded };
+        let sent = self.shared.changes.send(request).await.is_ok();
+        if sent && on_record.await.is_ok() {
+            Ok(())
+        } else {
+            Err(StepError::fault(
+                "the change could not be put on record, so it was not made",
+            ))
+        }
+    }
+}

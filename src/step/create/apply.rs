@@ -1,0 +1,132 @@
+//! Making the database on the target, and what comes after its load.
+
+use tokio_postgres::error::SqlState;
+
+use super::{Creation, Statement, Target, creation};
+use crate::graph::Output;
+use crate::inspect::contents_of;
+use crate::journal::Change;
+use crate::plan::Side;
+use crate::postgres::{Connection, connect, quote_identifier};
+use crate::step::{Context, StepError};
+
+/// Makes the database, empty, as it is on the source. One that this plan made before is dropped first: it
+/// holds a restore that did not end. Any other that holds something is left alone.
+pub async fn run(context: &Context) -> Result<Output, StepError> {
+    let creation = plan(context)?;
+    let name = context.database_name();
+    let connection = open(context).await?;
+    let exists = connection
+        .query_opt(
+            "SELECT FROM pg_catalog.pg_database WHERE datname = $1",
+            &[&name],
+        )
+        .await
+        .map_err(connection.failed("look for the database"))?
+        .is_some();
+    let mut is_new = true;
+    if exists && context.created {
+        drop_own(context, &connection).await?;
+    } else if exists {
+        refuse_unless_empty(context).await?;
+        is_new = false;
+    }
+    if is_new {
+        context
+            .record(Change::CreateDatabase {
+                database: name.to_owned(),
+            })
+            .await?;
+        create(&connection, &creation).await?;
+    }
+    apply(&connection, &creation.before_load).await?;
+    connection.close().await;
+    Ok(Output {
+        warnings: creation.losses,
+        ..Output::default()
+    })
+}
+
+/// What would have disturbed the load, or kept us out: settings, the mark of a template, the connection
+/// limit. All of it may be run again.
+pub async fn finish(context: &Context) -> Result<(), StepError> {
+    let creation = plan(context)?;
+    let connection = open(context).await?;
+    apply(&connection, &creation.after_load).await?;
+    connection.close().await;
+    Ok(())
+}
+
+fn plan(context: &Context) -> Result<Creation, StepError> {
+    let target = Target::from(&context.shared.inspection.target);
+    Ok(creation(context.database()?, &target))
+}
+
+async fn open(context: &Context) -> Result<Connection, StepError> {
+    let target = context.endpoint(Side::Target);
+    Ok(connect(target, &target.database, &context.session(Side::Target)).await?)
+}
+
+async fn create(connection: &Connection, creation: &Creation) -> Result<(), StepError> {
+    let result = connection.batch_execute(&creation.create).await;
+    let result = match (result, &creation.create_respelled) {
+        (Err(error), Some(respelled)) if error.code() == Some(&SqlState::WRONG_OBJECT_TYPE) => {
+            connection.batch_execute(respelled).await
+        }
+        (result, _) => result,
+    };
+    result.map_err(connection.failed(format!("run {}", creation.create)))?;
+    Ok(())
+}
+
+async fn apply(connection: &Connection, statements: &[Statement]) -> Result<(), StepError> {
+    for statement in statements {
+        connection
+            .batch_execute(&statement.sql)
+            .await
+            .map_err(connection.failed(format!("set {}", statement.what)))?;
+    }
+    Ok(())
+}
+
+/// Drops the database that this plan made. Sessions of this plan that a killed run left are ended first;
+/// sessions of anybody else keep the database, and the error says so.
+async fn drop_own(context: &Context, connection: &Connection) -> Result<(), StepError> {
+    let name = context.database_name();
+    let ours = format!("pg-migrate/{}/", context.plan().name);
+    connection
+        .execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
+             WHERE datname = $1 AND left(application_name, length($2)) = $2 AND pid <> pg_backend_pid()",
+            &[&name, &ours],
+        )
+        .await
+        .map_err(connection.failed("end the sessions that a killed run left"))?;
+    tracing::info!(
+        database = name,
+        "dropping the database of a restore that did not end"
+    );
+    // A template cannot be dropped, and this mark is set only after a load.
+    connection
+        .batch_execute(&format!("DROP DATABASE {}", quote_identifier(name)))
+        .await
+        .map_err(connection.failed(format!(
+            "drop the database \"{name}\", which this plan made and did not fill"
+        )))?;
+    Ok(())
+}
+
+async fn refuse_unless_empty(context: &Context) -> Result<(), StepError> {
+    let name = context.database_name();
+    let target = context.endpoint(Side::Target);
+    let connection = connect(target, name, &context.session(Side::Target)).await?;
+    let contents = contents_of(&connection).await?;
+    connection.close().await;
+    if contents.is_empty() {
+        return Ok(());
+    }
+    Err(StepError::new(format!(
+        "the {target} has a database \"{name}\" that is not empty and that this plan did not create; it was left \
+         as it is\ndrop or rename it there, or exclude it (databases.exclude), and run again"
+    )))
+}

@@ -1,0 +1,80 @@
+//! How a step fails.
+
+use std::fmt::Write as _;
+
+use miette::Diagnostic;
+
+use crate::graph::Output;
+use crate::postgres::{self, Class, escape_control_lines};
+
+/// A failed step: what a person has to know, and what the schedule has to.
+#[derive(Debug)]
+pub struct StepError {
+    /// What failed, where and why, and what to do next. One or more lines.
+    pub message: String,
+    pub class: Class,
+    /// What the step found out all the same: a ledger, compared tables.
+    pub output: Box<Output>,
+    /// The snapshot that the step shares with others is gone.
+    pub snapshot_lost: bool,
+}
+
+impl StepError {
+    /// A failure that another attempt would not mend.
+    pub fn new(message: impl Into<String>) -> Self {
+        StepError {
+            message: message.into(),
+            class: Class::Fail,
+            output: Box::default(),
+            snapshot_lost: false,
+        }
+    }
+
+    /// A fault of pg-migrate itself.
+    pub fn fault(message: impl std::fmt::Display) -> Self {
+        StepError::new(format!("unexpected: {message}"))
+    }
+
+    pub fn interrupted() -> Self {
+        StepError {
+            class: Class::Interrupted,
+            ..StepError::new("stopped, because the run is stopping")
+        }
+    }
+
+    pub fn with_output(mut self, output: Output) -> Self {
+        self.output = Box::new(output);
+        self
+    }
+}
+
+/// An error and what caused it, each once, with the help at its end.
+pub(crate) fn describe(error: &(dyn Diagnostic + 'static)) -> String {
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !message.contains(&text) {
+            let _ = write!(message, ": {text}");
+        }
+        source = cause.source();
+    }
+    if let Some(help) = error.help() {
+        let _ = write!(message, "\n{help}");
+    }
+    message
+}
+
+impl From<postgres::Error> for StepError {
+    fn from(error: postgres::Error) -> Self {
+        StepError {
+            class: error.class(),
+            ..StepError::new(describe(&error))
+        }
+    }
+}
+
+/// Text from a server or a program, fit for a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    escape_control_lines(text.trim_end())
+}

@@ -1,0 +1,111 @@
+//! `restore`: pg_restore of one archive, its errors collected by object.
+
+use super::child::{capture, failure, invocation};
+use super::error::printable;
+use super::{Context, StepError, retry_if_unreachable};
+use crate::event::{Progress, Unit};
+use crate::graph::{LedgerEntry, Output, archive};
+use crate::plan::Side;
+use crate::process::restore_log::{RestoreLog, RestoreReport, Toc, accepted};
+use crate::process::{Invocation, Stdout};
+
+/// A table of contents of a million objects stays below it.
+const LARGEST_LISTING: usize = 512 << 20;
+
+/// Restores the archive to its end. Then errors that the plan does not accept fail the step.
+pub async fn run(context: &Context) -> Result<Output, StepError> {
+    let toc = table_of_contents(context).await?;
+    let items = toc.len() as u64;
+    let mut log = RestoreLog::new(toc, context.step().jobs);
+    let mut done = 0;
+    let child = invocation(context, Side::Target, &context.step().command);
+    let finished = child
+        .run(&context.shared.stop, |line| {
+            log.push_line(line);
+            if log.items_done() > done {
+                done = log.items_done();
+                context.report(Progress {
+                    done,
+                    total: Some(items),
+                    unit: Unit::Items,
+                });
+            }
+        })
+        .await
+        .map_err(|error| failure(context, error))?;
+    if finished.interrupted {
+        return Err(StepError::interrupted());
+    }
+    let report = log.finish();
+    let ended_well = finished.status.success();
+    let mut output = ledger(context, &report);
+    output.warnings = report.warnings.iter().map(|line| printable(line)).collect();
+    let unaccepted = output.ledger.iter().filter(|entry| !entry.accepted).count();
+    if report.fatal.is_empty() && unaccepted == 0 && (ended_well || !output.ledger.is_empty()) {
+        return Ok(output);
+    }
+    if report.fatal.is_empty() && unaccepted > 0 {
+        return Err(StepError::new(refusal(context, &output.ledger)).with_output(output));
+    }
+    let error = match finished.success() {
+        Err(error) => failure(context, error),
+        Ok(_) => StepError::new(printable(&report.fatal.join("\n"))),
+    };
+    Err(retry_if_unreachable(context, Side::Target, error)
+        .await
+        .with_output(output))
+}
+
+/// The archive's table of contents, which names the objects that errors are about.
+async fn table_of_contents(context: &Context) -> Result<Toc, StepError> {
+    let archive = archive(context.plan(), context.database_name());
+    let listing = Invocation::new("pg_restore")
+        .arguments(["--list".into(), archive.into_os_string()])
+        .stdout(Stdout::Null)
+        .log(context.log_file());
+    let listing = capture(context, listing, LARGEST_LISTING).await?.stdout;
+    let roles = &context.shared.inspection.source.roles;
+    Ok(Toc::parse(
+        &String::from_utf8_lossy(&listing),
+        roles.iter().map(|role| role.name.as_str()),
+    ))
+}
+
+fn ledger(context: &Context, report: &RestoreReport) -> Output {
+    let database = context.database_name();
+    let entries = report.errors.iter().map(|error| LedgerEntry {
+        object: error.object.clone(),
+        message: printable(&error.message),
+        accepted: accepted(&context.plan().accept, database, &error.object),
+    });
+    Output {
+        ledger: entries.collect(),
+        ..Output::default()
+    }
+}
+
+fn refusal(context: &Context, ledger: &[LedgerEntry]) -> String {
+    let database = context.database_name();
+    let refused: Vec<&LedgerEntry> = ledger.iter().filter(|entry| !entry.accepted).collect();
+    let shown: Vec<String> = refused
+        .iter()
+        .take(3)
+        .map(|entry| {
+            let first = entry.message.lines().next().unwrap_or_default();
+            printable(&format!("  {}: {first}", entry.object))
+        })
+        .collect();
+    let more = refused.len() - shown.len();
+    let more = if more > 0 {
+        format!("\n  and {more} more, see the report")
+    } else {
+        String::new()
+    };
+    format!(
+        "database \"{database}\": {} objects were not restored without an error:\n{}{more}\n\
+         mend the cause on the source, or accept them in the plan ([[accept]] with database, object and reason), \
+         and run again: the database is made and restored anew",
+        refused.len(),
+        shown.join("\n")
+    )
+}

@@ -234,14 +234,14 @@ fn any_graph() -> impl Strategy<Value = Graph> {
                     steps: Vec::new(),
                 })
                 .collect();
-            for index in 0..steps.len() {
-                if let Some(hold) = steps[index].hold {
+            for (index, step) in steps.iter_mut().enumerate() {
+                if let Some(hold) = step.hold {
                     // A step that waits in a hold needs none but steps outside of it, and what it
                     // claims is close to what there is: the case in which holds could block each other.
-                    steps[index].needs.clear();
+                    step.needs.clear();
                     let most = BUDGET[Resource::SourceConnections as usize] - HELD;
-                    let amount = most - steps[index].rank % 3;
-                    steps[index].claims.set(Resource::SourceConnections, amount);
+                    step.claims
+                        .set(Resource::SourceConnections, most - step.rank % 3);
                     holds[hold as usize].steps.push(index as u32);
                 }
             }

@@ -23,8 +23,8 @@ impl Comparison {
 
 /// Compares both directions: a table that one side lacks is a difference.
 pub fn compare(source: &[TableCount], target: &[TableCount], mode: VerifyMode) -> Comparison {
-    let mut pairs: BTreeMap<(&str, &str), (Option<&TableCount>, Option<&TableCount>)> =
-        BTreeMap::new();
+    type Pair<'a> = (Option<&'a TableCount>, Option<&'a TableCount>);
+    let mut pairs: BTreeMap<(&str, &str), Pair<'_>> = BTreeMap::new();
     for count in source {
         pairs.entry((&count.schema, &count.table)).or_default().0 = Some(count);
     }

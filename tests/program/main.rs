@@ -1,3 +1,6 @@
 //! The tests that run the real program, against real servers. One binary, so that it links once.
 
+mod support;
+
 mod plan_files;
+mod support_works;

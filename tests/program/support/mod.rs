@@ -1,0 +1,10 @@
+//! What the tests stand on: real servers, data to move, and a way to drive the real program.
+
+pub mod child;
+pub mod compare;
+pub mod fill;
+pub mod place;
+pub mod project;
+pub mod proxy;
+pub mod server;
+pub mod tls;

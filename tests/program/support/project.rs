@@ -1,0 +1,317 @@
+//! A plan file in a directory of its own, and the real program run on it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::child;
+use super::place::{self, Scratch};
+use super::server::Server;
+
+/// No run of a test takes longer than this, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// A plan between two servers, with what the program needs around it.
+pub struct Project {
+    scratch: Scratch,
+    /// Keys of the two server tables, with their TOML values.
+    source: BTreeMap<String, String>,
+    target: BTreeMap<String, String>,
+    parallelism: BTreeMap<String, String>,
+    rest: String,
+    literal: Option<String>,
+    environment: BTreeMap<String, OsString>,
+}
+
+impl Project {
+    /// A plan from one server to the other over TCP, passwords from the environment, clients 18.
+    pub fn between(source: &Server, target: &Server) -> Project {
+        let keys = |server: &Server, variable: &str| {
+            let password = format!("{{ env = \"{variable}\" }}");
+            BTreeMap::from([
+                ("host".to_owned(), string("127.0.0.1")),
+                ("port".to_owned(), server.port().to_string()),
+                ("password".to_owned(), password),
+            ])
+        };
+        let number = |name: &str, value: u32| (name.to_owned(), value.to_string());
+        let scratch = Scratch::new();
+        let home = scratch.path().join("home");
+        fs::create_dir(&home).unwrap();
+        Project {
+            source: keys(source, "SOURCE_PASSWORD"),
+            target: keys(target, "TARGET_PASSWORD"),
+            parallelism: BTreeMap::from([
+                number("max_parallel", 2),
+                number("dump_jobs", 2),
+                number("restore_jobs", 2),
+                number("verify_concurrency", 4),
+            ]),
+            rest: String::new(),
+            literal: None,
+            environment: BTreeMap::from([
+                ("HOME".to_owned(), home.into()),
+                ("SOURCE_PASSWORD".to_owned(), source.password().into()),
+                ("TARGET_PASSWORD".to_owned(), target.password().into()),
+            ]),
+            scratch,
+        }
+        .clients(18)
+    }
+
+    /// A key of `[source]`; the value is TOML.
+    pub fn source(mut self, key: &str, value: &str) -> Project {
+        self.source.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// A key of `[target]`; the value is TOML.
+    pub fn target(mut self, key: &str, value: &str) -> Project {
+        self.target.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    pub fn without_source(mut self, key: &str) -> Project {
+        self.source.remove(key);
+        self
+    }
+
+    pub fn without_target(mut self, key: &str) -> Project {
+        self.target.remove(key);
+        self
+    }
+
+    /// A key of `[parallelism]`.
+    pub fn parallelism(mut self, key: &str, value: u32) -> Project {
+        self.parallelism.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    /// More of the plan file, for its end.
+    pub fn with(mut self, toml: &str) -> Project {
+        self.rest.push_str(toml);
+        self.rest.push('\n');
+        self
+    }
+
+    /// This text and nothing else as the plan file.
+    pub fn plan_text(mut self, text: &str) -> Project {
+        self.literal = Some(text.to_owned());
+        self
+    }
+
+    /// The text of the plan file.
+    pub fn text(&self) -> String {
+        if let Some(text) = &self.literal {
+            return text.clone();
+        }
+        let table = |name: &str, keys: &BTreeMap<String, String>| {
+            let lines: String = keys
+                .iter()
+                .map(|(key, value)| format!("{key} = {value}\n"))
+                .collect();
+            format!("[{name}]\n{lines}\n")
+        };
+        [
+            "name = \"test\"\n\n".to_owned(),
+            table("source", &self.source),
+            table("target", &self.target),
+            table("parallelism", &self.parallelism),
+            self.rest.clone(),
+        ]
+        .concat()
+    }
+
+    pub fn variable(mut self, name: &str, value: impl Into<OsString>) -> Project {
+        self.environment.insert(name.to_owned(), value.into());
+        self
+    }
+
+    pub fn without_variable(mut self, name: &str) -> Project {
+        self.environment.remove(name);
+        self
+    }
+
+    /// The clients of this major version first on PATH.
+    pub fn clients(self, major: u32) -> Project {
+        let path = place::path_with(&[place::clients(major)]);
+        self.variable("PATH", path)
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    pub fn plan_file(&self) -> PathBuf {
+        self.directory().join("plan.toml")
+    }
+
+    pub fn state_directory(&self) -> PathBuf {
+        self.directory().join(".pg-migrate/test")
+    }
+
+    /// What the journal holds, a record a line.
+    pub fn journal(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.state_directory().join("journal.jsonl")).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("a journal line is JSON"))
+            .collect()
+    }
+
+    /// What report.json holds.
+    pub fn report(&self) -> Value {
+        let text = fs::read_to_string(self.state_directory().join("report.json"))
+            .expect("a run leaves a report");
+        serde_json::from_str(&text).expect("the report is JSON")
+    }
+
+    /// Runs `pg-migrate VERB PLAN ARGS…` to its end.
+    pub fn run(&self, verb: &[&str]) -> Finished {
+        self.start(verb).wait()
+    }
+
+    /// Starts `pg-migrate VERB PLAN ARGS…`, without a terminal.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the tests start the program itself"
+    )]
+    pub fn start(&self, verb: &[&str]) -> Running {
+        if fs::read_to_string(self.plan_file()).ok() != Some(self.text()) {
+            fs::write(self.plan_file(), self.text()).unwrap();
+        }
+        let output = tempfile::tempdir_in(self.directory()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pg-migrate"));
+        command
+            .arg(verb[0])
+            .arg(self.plan_file())
+            .args(&verb[1..])
+            .current_dir(self.directory())
+            .env_clear()
+            .envs(&self.environment)
+            .stdin(Stdio::null())
+            .stdout(File::create(output.path().join("stdout")).unwrap())
+            .stderr(File::create(output.path().join("stderr")).unwrap());
+        Running {
+            child: child::spawn(command, Signal::SIGKILL).expect("pg-migrate can be started"),
+            output,
+        }
+    }
+}
+
+/// A run under way. Killed when dropped before its end.
+pub struct Running {
+    child: Child,
+    output: tempfile::TempDir,
+}
+
+impl Running {
+    /// What a terminal sends on Ctrl-C, to the program alone.
+    pub fn interrupt(&self) {
+        child::send(&self.child, Signal::SIGINT);
+    }
+
+    pub fn kill9(&self) {
+        child::send(&self.child, Signal::SIGKILL);
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until the condition holds, as long as the run is under way.
+    pub fn until(&mut self, what: &str, mut condition: impl FnMut() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !condition() {
+            assert!(
+                Instant::now() < deadline && self.is_running(),
+                "{what} did not happen while the run was under way:\n{}",
+                self.read("stderr")
+            );
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn wait(mut self) -> Finished {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the run hangs:\n{}",
+                self.read("stderr")
+            );
+            sleep(Duration::from_millis(10));
+        };
+        Finished {
+            code: status.code(),
+            signal: status.signal(),
+            stdout: self.read("stdout"),
+            stderr: self.read("stderr"),
+        }
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.output.path().join(name)).expect("output is UTF-8")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// How a run ended and what it said.
+#[derive(Debug)]
+pub struct Finished {
+    /// `None` when a signal ended it.
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Finished {
+    /// Fails the test unless the run ended with this exit code.
+    #[track_caller]
+    pub fn expect_code(self, code: i32) -> Finished {
+        assert_eq!(
+            self.code,
+            Some(code),
+            "exit code (signal {:?})\n--- stdout\n{}\n--- stderr\n{}",
+            self.signal,
+            self.stdout,
+            self.stderr
+        );
+        self
+    }
+
+    /// Fails the test unless stderr holds each of these.
+    #[track_caller]
+    pub fn expect_words(self, words: &[&str]) -> Finished {
+        for word in words {
+            assert!(
+                self.stderr.contains(word),
+                "stderr does not mention {word:?}:\n{}",
+                self.stderr
+            );
+        }
+        self
+    }
+}
+
+/// A TOML string.
+pub fn string(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}

@@ -1,0 +1,73 @@
+# The targets for people are listed by `make help`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+CARGO ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+MUSL := $(shell uname -m)-unknown-linux-musl
+STATIC := $(TARGET_DIR)/$(MUSL)/release/pg-migrate
+# The C parts of the TLS library need a compiler for musl; where there is no musl-gcc, the host's does.
+MUSL_CC := $(if $(shell command -v musl-gcc),musl-gcc,cc)
+
+.PHONY: help build compress release clean demo test bench schema lint servers musl upx
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: ## Migrate a small PostgreSQL 10 server to PostgreSQL 18, here and now
+	$(CARGO) build --release --locked
+	@tests/servers/demo
+
+test: servers ## Run every test, against real servers
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		exec $(CARGO) nextest run --locked $(if $(CI),--profile ci); \
+	else \
+		exec $(CARGO) test --locked; \
+	fi
+
+bench: servers ## Measure against plain pg_dump and pg_restore
+	$(CARGO) bench --locked
+
+lint: ## Check formatting and lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+schema: ## Write schemas/plan.schema.json anew from the types
+	$(CARGO) build --locked
+	@mkdir -p schemas
+	$(TARGET_DIR)/debug/pg-migrate schema > schemas/plan.schema.json.new
+	mv schemas/plan.schema.json.new schemas/plan.schema.json
+
+build: musl ## Build a static program for this architecture
+	CC_$(subst -,_,$(MUSL))=$${CC_$(subst -,_,$(MUSL)):-$(MUSL_CC)} \
+		$(CARGO) build --release --locked --target $(MUSL)
+	@echo "built $(STATIC)"
+
+compress: upx build ## Strip the static program and compress it with UPX
+	strip $(STATIC)
+	upx --brute --force-overwrite -o $(STATIC).upx $(STATIC)
+	mv $(STATIC).upx $(STATIC)
+	@ls -l $(STATIC)
+
+release: compress ## Build and compress in one step
+
+clean: ## Remove everything that was built or fetched
+	$(CARGO) clean
+
+# What the targets above stand on.
+
+servers:
+	@tests/servers/fetch >/dev/null
+
+musl:
+	@if ! rustc --print target-libdir --target $(MUSL) | xargs test -d; then \
+		echo "The static build needs Rust's musl target: rustup target add $(MUSL)" >&2; exit 1; \
+	fi
+
+upx:
+	@if ! command -v upx >/dev/null; then \
+		echo "Compressing needs UPX, which is not on PATH: install the package upx or upx-ucl" >&2; exit 1; \
+	fi

@@ -2,5 +2,6 @@
 
 mod support;
 
+mod container;
 mod plan_files;
 mod support_works;

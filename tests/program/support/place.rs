@@ -22,11 +22,8 @@ pub fn repository() -> &'static Path {
 pub fn servers() -> &'static Path {
     static SERVERS: OnceLock<PathBuf> = OnceLock::new();
     SERVERS.get_or_init(|| {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .parent()
-            .expect("cargo's directory for tests lies in the target directory");
         fetch(
-            target,
+            target_directory(),
             &[
                 "10",
                 "12",
@@ -40,6 +37,24 @@ pub fn servers() -> &'static Path {
             ],
         )
     })
+}
+
+/// Whether docker-compose is on PATH, after installing it where that is allowed.
+pub fn compose_is_there() -> bool {
+    let on_path = || {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|directory| directory.join("docker-compose").exists())
+    };
+    if !on_path() {
+        fetch(target_directory(), &["compose"]);
+    }
+    on_path()
+}
+
+fn target_directory() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("cargo's directory for tests lies in the target directory")
 }
 
 #[expect(

@@ -2,6 +2,11 @@
 
 mod support;
 
+mod bad_input;
 mod container;
+mod interruptions;
+mod migrations;
 mod plan_files;
+mod planning;
+mod secrets;
 mod support_works;

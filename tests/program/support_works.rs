@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::server::{Mode, Server, Tls, identifier, literal, run_with_input};
-use crate::support::{compare, fill, place, proxy::Proxy};
+use crate::support::{compare, fill, proxy::Proxy};
 
 fn starts(major: u32) {
     let mut server = Server::of(major).set("max_connections", "17").start();

@@ -312,3 +312,35 @@ fn pg_dump(server: &Server, database: &str, options: &[&str]) -> String {
     run_with_input(command, "")
         .unwrap_or_else(|error| panic!("pg_dump {options:?} of {database:?}: {error}"))
 }
+
+/// What a server holds, in one text: its databases, roles, settings and relations. Two readings are
+/// equal when nothing was created, changed or dropped in between.
+pub fn state(server: &Server) -> String {
+    let mut state = String::new();
+    for query in [
+        ALL_ROLES,
+        MEMBERSHIPS,
+        SETTINGS,
+        ALL_DATABASES,
+        SETTINGS_IN_FORCE,
+    ] {
+        let sorted = format!("SELECT * FROM ({query}) AS rows (r) ORDER BY 1");
+        state.push_str(&server.psql("postgres", &sorted));
+        state.push('\n');
+    }
+    let file = server.data_directory().join("postgresql.auto.conf");
+    state.push_str(&std::fs::read_to_string(file).unwrap_or_default());
+    state.push_str(&server.psql(
+        "postgres",
+        "SELECT oid, relname FROM pg_class WHERE relfilenode <> 0 ORDER BY 1",
+    ));
+    state
+}
+
+const ALL_ROLES: &str = "SELECT a::text FROM pg_authid a";
+
+const ALL_DATABASES: &str = "
+SELECT concat_ws(',', oid, datname, datallowconn, datconnlimit, datacl) FROM pg_database";
+
+const SETTINGS_IN_FORCE: &str = "
+SELECT name || '=' || setting FROM pg_settings WHERE source = 'configuration file'";

@@ -2,9 +2,11 @@
 
 pub mod child;
 pub mod compare;
+pub mod data;
 pub mod fill;
 pub mod place;
 pub mod project;
 pub mod proxy;
 pub mod server;
 pub mod tls;
+pub mod watch;

@@ -178,15 +178,22 @@ impl Project {
         self.start(verb).wait()
     }
 
+    /// Runs it on whatever lies at the plan file's place.
+    pub fn run_as_is(&self, verb: &[&str]) -> Finished {
+        self.launch(verb).wait()
+    }
+
     /// Starts `pg-migrate VERB PLAN ARGS…`, without a terminal.
+    pub fn start(&self, verb: &[&str]) -> Running {
+        fs::write(self.plan_file(), self.text()).unwrap();
+        self.launch(verb)
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "the tests start the program itself"
     )]
-    pub fn start(&self, verb: &[&str]) -> Running {
-        if fs::read_to_string(self.plan_file()).ok() != Some(self.text()) {
-            fs::write(self.plan_file(), self.text()).unwrap();
-        }
+    fn launch(&self, verb: &[&str]) -> Running {
         let output = tempfile::tempdir_in(self.directory()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_pg-migrate"));
         command

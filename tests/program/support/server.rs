@@ -3,9 +3,9 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::child;
-use super::place::{self, Scratch, server_user};
+use super::data::{Shape, as_server_user, copy_tree, give_to_server, installation, pristine};
+use super::place::{self, Scratch};
 use super::tls::Certificates;
 
 /// How long a server may take to start or to stop. Generous: the machine may be busy.
@@ -22,9 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a server shall be like. `Server::of(16).tls(Tls::Required).start()`.
 pub struct Options {
-    major: u32,
-    encoding: String,
-    locale: String,
+    shape: Shape,
     settings: Vec<(String, String)>,
     tls: Tls,
     durable: bool,
@@ -56,8 +55,8 @@ impl Options {
 
     /// The cluster's encoding and locale; UTF8 and C.UTF-8 otherwise.
     pub fn locale(mut self, encoding: &str, locale: &str) -> Options {
-        encoding.clone_into(&mut self.encoding);
-        locale.clone_into(&mut self.locale);
+        encoding.clone_into(&mut self.shape.encoding);
+        locale.clone_into(&mut self.shape.locale);
         self
     }
 
@@ -101,9 +100,11 @@ impl Server {
 
     pub fn of(major: u32) -> Options {
         Options {
-            major,
-            encoding: "UTF8".to_owned(),
-            locale: "C.UTF-8".to_owned(),
+            shape: Shape {
+                major,
+                encoding: "UTF8".to_owned(),
+                locale: "C.UTF-8".to_owned(),
+            },
             settings: Vec::new(),
             tls: Tls::Off,
             durable: false,
@@ -112,13 +113,13 @@ impl Server {
 
     fn create(options: Options) -> Server {
         let scratch = Scratch::new();
-        let (pristine, first_password) = pristine(&options);
+        let (pristine, first_password) = pristine(&options.shape);
         copy_tree(&pristine, &scratch.path().join("data"));
         let sockets = scratch.path().join("s");
         fs::create_dir(&sockets).unwrap();
         give_to_server(&sockets);
         let mut server = Server {
-            major: options.major,
+            major: options.shape.major,
             port: 0,
             password: first_password,
             process: None,
@@ -473,90 +474,4 @@ pub fn free_port() -> u16 {
         .port();
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
     port
-}
-
-fn installation(major: u32) -> PathBuf {
-    place::servers().join(major.to_string())
-}
-
-/// A data directory as initdb leaves it, made once per version and locale, with its password.
-fn pristine(options: &Options) -> (PathBuf, String) {
-    let home = place::servers().join("pristine");
-    fs::create_dir_all(&home).unwrap();
-    let key = format!("{}-{}-{}", options.major, options.encoding, options.locale);
-    let lock = File::create(home.join(format!(".{key}.lock"))).unwrap();
-    lock.lock().unwrap();
-    let (done, password_file) = (home.join(&key), home.join(format!("{key}.password")));
-    if !done.is_dir() {
-        let password = random_word("initdb");
-        initdb(options, &home, &done, &password);
-        fs::write(&password_file, password).unwrap();
-    }
-    // Written after the directory was moved into place: without it, that was cut short.
-    match fs::read_to_string(&password_file) {
-        Ok(password) => (done, password),
-        Err(_) => {
-            fs::remove_dir_all(&done).unwrap();
-            drop(lock);
-            pristine(options)
-        }
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the tests start servers of their own"
-)]
-fn initdb(options: &Options, home: &Path, done: &Path, password: &str) {
-    let scratch = tempfile::tempdir_in(home).unwrap();
-    give_to_server(scratch.path());
-    let password_file = scratch.path().join("password");
-    fs::write(&password_file, password).unwrap();
-    give_to_server(&password_file);
-    let mut command = Command::new(installation(options.major).join("bin/initdb"));
-    as_server_user(&mut command)
-        .arg("-D")
-        .arg(scratch.path().join("data"))
-        .arg(format!("--pwfile={}", password_file.display()))
-        .arg(format!("--encoding={}", options.encoding))
-        .arg(format!("--locale={}", options.locale))
-        .args(["-U", "postgres", "-A", "scram-sha-256", "--no-sync"])
-        .current_dir(scratch.path());
-    let output = command.output().expect("initdb can be started");
-    assert!(
-        output.status.success(),
-        "initdb of {}: {}{}",
-        options.major,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    fs::rename(scratch.path().join("data"), done).unwrap();
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "cp knows how to share blocks with the original, the standard library does not"
-)]
-fn copy_tree(from: &Path, to: &Path) {
-    let copied = Command::new("cp")
-        .args(["-a", "--reflink=auto"])
-        .arg(from)
-        .arg(to)
-        .status()
-        .expect("cp can be started");
-    assert!(copied.success(), "cp of {} failed", from.display());
-}
-
-fn as_server_user(command: &mut Command) -> &mut Command {
-    command.env_clear().env("PATH", "/usr/bin:/bin");
-    if let Some(user) = server_user() {
-        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-    }
-    command
-}
-
-fn give_to_server(path: &Path) {
-    if let Some(user) = server_user() {
-        chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
-    }
 }

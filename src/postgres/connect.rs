@@ -181,3 +181,7 @@ impl fmt::Debug for Connection {
         write!(f, "Connection({})", self.place())
     }
 }
+
+#[cfg(test)]
+#[path = "connect_tests.rs"]
+mod tests;

@@ -191,7 +191,10 @@ impl Dialer {
             };
             if let Err(error) = result {
                 tracing::debug!(place = %dialer.place, %error, "a connection was lost");
-                let _ = dialer.loss.set(error);
+                // That it is closed says nothing about why.
+                if !error.is_closed() {
+                    let _ = dialer.loss.set(error);
+                }
             }
             dialer.live().remove(&serial);
             drop(tell);

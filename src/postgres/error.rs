@@ -149,7 +149,8 @@ impl Place {
     }
 
     pub(super) fn tls(&self, action: impl Into<String>, error: super::tls::TlsError) -> Error {
-        self.build(action, Cause::Tls(error), Class::Fail, None)
+        let help = error.help().map(|help| help.to_string());
+        self.build(action, Cause::Tls(error), Class::Fail, help)
     }
 
     /// Something that was given up because the run is stopping.

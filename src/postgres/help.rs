@@ -50,7 +50,7 @@ fn for_sqlstate(code: &SqlState, place: &Place) -> Option<String> {
         Some(format!(
             "The server's pg_hba.conf must admit user \"{user}\" to database \"{database}\" from this \
              host, and the role must exist and have LOGIN. Whether the connection is encrypted \
-             depends on `{side}.sslmode`, now `{}`.",
+             depends on `{side}.sslmode`, now `{}`; a client certificate is `{side}.sslcert`.",
             place.endpoint().sslmode.as_str()
         ))
     } else if *code == SqlState::INVALID_CATALOG_NAME {

@@ -70,7 +70,7 @@ impl Session {
                 },
             ),
             // The same value is the same text on either server.
-            ("DateStyle", "ISO"),
+            ("DateStyle", "ISO, MDY"),
             ("IntervalStyle", "postgres"),
             ("TimeZone", "UTC"),
             ("bytea_output", "hex"),
@@ -128,7 +128,7 @@ mod tests {
         SET default_transaction_isolation = 'read committed';
         SET default_transaction_deferrable = 'off';
         SET default_transaction_read_only = 'on';
-        SET DateStyle = 'ISO';
+        SET DateStyle = 'ISO, MDY';
         SET IntervalStyle = 'postgres';
         SET TimeZone = 'UTC';
         SET bytea_output = 'hex';

@@ -80,7 +80,8 @@ impl Snapshot {
 }
 
 /// Begins a read-only transaction on another connection to the same database, which sees what the
-/// snapshot sees. It fails with SQLSTATE 22023 or 55000 when the snapshot is gone.
+/// snapshot sees. When the snapshot is gone it fails, with SQLSTATE 22023 on older servers and 42704
+/// on newer ones.
 pub async fn adopt(client: &Client, id: &str) -> Result<(), tokio_postgres::Error> {
     client
         .batch_execute(&format!(

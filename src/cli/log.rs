@@ -16,12 +16,14 @@ const DAYS: usize = 14;
 
 /// Starts logging. What is still in memory is written when the guard is dropped.
 pub fn start(state_dir: &Path, screen: Option<LogWriter>) -> Result<WorkerGuard, Failure> {
+    let directory = state_dir.join("log");
+    std::fs::create_dir_all(&directory)?;
     let appender = RollingFileAppender::builder()
         .rotation(Rotation::DAILY)
         .filename_prefix("pg-migrate")
         .filename_suffix("log")
         .max_log_files(DAYS)
-        .build(state_dir.join("log"))
+        .build(&directory)
         .map_err(|error| {
             Failure::message(
                 UNEXPECTED,

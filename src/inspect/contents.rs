@@ -31,7 +31,7 @@ pub async fn read(connection: &Connection) -> Result<Contents, Error> {
                       AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e' \
                  LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid \
                  WHERE c.relkind IN ('r', 'p', 'f', 'm') AND {USER_SCHEMA} \
-                 ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
+                 ORDER BY n.nspname::text COLLATE \"C\", c.relname::text COLLATE \"C\""
         ),
     )
     .await?;
@@ -82,7 +82,7 @@ pub async fn read(connection: &Connection) -> Result<Contents, Error> {
     let extensions = query::texts(
         connection,
         "list the extensions",
-        "SELECT extname::text FROM pg_catalog.pg_extension ORDER BY extname COLLATE \"C\"",
+        "SELECT extname::text FROM pg_catalog.pg_extension ORDER BY extname::text COLLATE \"C\"",
     )
     .await?;
     let number = |column| u64::try_from(counts.get::<_, i64>(column)).unwrap_or(0);

@@ -118,7 +118,7 @@ async fn settings(connection: &Connection) -> Result<HashMap<u32, Vec<Setting>>,
              LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole, \
                   LATERAL unnest(s.setconfig) WITH ORDINALITY AS c(setting, position) \
              WHERE s.setdatabase <> 0 AND (s.setrole = 0 OR r.oid IS NOT NULL) \
-             ORDER BY s.setdatabase, r.rolname COLLATE \"C\" NULLS FIRST, c.position",
+             ORDER BY s.setdatabase, r.rolname::text COLLATE \"C\" NULLS FIRST, c.position",
     )
     .await?;
     let mut settings: HashMap<u32, Vec<Setting>> = HashMap::new();

@@ -76,7 +76,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
     let roles = query::rows(
             connection,
             "list the roles",
-            "SELECT rolname::text, rolsuper, rolcanlogin FROM pg_catalog.pg_roles ORDER BY rolname COLLATE \"C\"",
+            "SELECT rolname::text, rolsuper, rolcanlogin FROM pg_catalog.pg_roles ORDER BY rolname::text COLLATE \"C\"",
         )
         .await?
         .iter()
@@ -90,7 +90,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
         connection,
         "list the tablespaces",
         "SELECT spcname::text FROM pg_catalog.pg_tablespace \
-             WHERE spcname NOT IN ('pg_default', 'pg_global') ORDER BY spcname COLLATE \"C\"",
+             WHERE spcname NOT IN ('pg_default', 'pg_global') ORDER BY spcname::text COLLATE \"C\"",
     )
     .await?;
     // Providers exist from 10 on; before, every collation is of the operating system.

@@ -6,7 +6,7 @@
 //! - A step starts when all it needs is done. Its claims are granted all or none.
 //! - No budget is exceeded, with the claims of open holds counted in.
 //! - A waiting step reserves what it claims against steps of a higher rank, so nothing starves.
-//! - A hold opens only while every step that open holds still wait for fits beside all open holds, and
+//! - A hold opens only while every step of every open hold fits beside all open holds, and
 //!   steps of open holds go first. So holds cannot block each other for good.
 //! - Every step ends exactly once, and a failed step takes with it only the steps that need it.
 
@@ -314,8 +314,8 @@ impl<'g> Schedule<'g> {
         first
     }
 
-    /// Whether, with this hold open too, each step that an open hold waits for still fits beside all
-    /// open holds.
+    /// Whether, with this hold open too, each step of an open hold fits beside all open holds. Steps that
+    /// are done count as well: they may have to be redone.
     fn may_open(&self, hold: u32) -> bool {
         let open = || {
             self.graph
@@ -327,7 +327,6 @@ impl<'g> Schedule<'g> {
         let held = open().fold(Amounts::default(), |sum, (_, hold)| sum.plus(&hold.claims));
         let largest = open()
             .flat_map(|(_, hold)| &hold.steps)
-            .filter(|step| !self.standing[**step as usize].has_ended())
             .fold(Amounts::default(), |largest, step| {
                 largest.max(&self.graph.steps[*step as usize].claims)
             });

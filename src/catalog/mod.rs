@@ -88,6 +88,10 @@ pub struct ServerFacts {
     /// Whether `pg_authid` may be read: without it roles move without their passwords.
     pub reads_passwords: bool,
     pub in_recovery: bool,
+    /// May set `session_replication_role`: a superuser, or from 15 on a role with SET on the parameter.
+    pub sets_replication_role: bool,
+    /// `maintenance_work_mem`, in bytes.
+    pub maintenance_work_mem: u64,
     pub roles: Vec<Role>,
     /// Every database of the server, in the order of their size, then name.
     pub databases: Vec<Database>,
@@ -118,7 +122,8 @@ pub enum LocaleProvider {
 pub struct Database {
     pub name: String,
     pub owner: String,
-    /// `pg_database_size`; `None` where it may not be asked.
+    /// What its relations hold, or `pg_database_size` where nobody looked into it; `None` where that may
+    /// not be asked.
     pub bytes: Option<u64>,
     pub is_template: bool,
     pub allows_connections: bool,
@@ -173,6 +178,9 @@ pub struct Contents {
     /// Decides whether a target database is empty.
     pub user_objects: u64,
     pub extensions: Vec<String>,
+    /// `pg_relation_size` of all relations. Unlike `pg_database_size` it does not count files that come and
+    /// go with connections (`pg_internal.init`), so that two looks at an idle server agree.
+    pub bytes: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

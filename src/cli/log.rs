@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use tracing::{Level, Metadata};
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
@@ -13,6 +15,11 @@ use crate::report::progress::LogWriter;
 
 /// Days of logs that are kept.
 const DAYS: usize = 14;
+
+/// The client library logs whole statements, and those that make roles hold their passwords.
+fn tells_statements(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("tokio_postgres") && *metadata.level() > Level::INFO
+}
 
 /// Starts logging. What is still in memory is written when the guard is dropped.
 pub fn start(state_dir: &Path, screen: Option<LogWriter>) -> Result<WorkerGuard, Failure> {
@@ -49,6 +56,7 @@ pub fn start(state_dir: &Path, screen: Option<LogWriter>) -> Result<WorkerGuard,
             .with_filter(filter("warn"))
     });
     tracing_subscriber::registry()
+        .with(filter_fn(|metadata| !tells_statements(metadata)))
         .with(to_file)
         .with(to_screen)
         .init();

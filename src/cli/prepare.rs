@@ -110,23 +110,14 @@ impl Prepared {
     }
 }
 
-/// A finding, for a message.
+/// A finding and what mends it, for a message.
 pub fn describe(finding: &Finding) -> String {
-    let place = match (&finding.database, &finding.object) {
-        (Some(database), Some(object)) => format!(" database \"{database}\", {object}:"),
-        (Some(database), None) => format!(" database \"{database}\":"),
-        (None, Some(object)) => format!(" {object}:"),
-        (None, None) => String::new(),
-    };
     let fix = finding
         .fix
         .as_ref()
         .map(|fix| format!("\n  to mend it: {fix}"))
         .unwrap_or_default();
-    crate::postgres::escape_control_lines(&format!(
-        "{}:{place} {}{fix}",
-        finding.code, finding.message
-    ))
+    crate::postgres::escape_control_lines(&format!("{finding}{fix}"))
 }
 
 /// A finding where archives could not be written. Nothing is written to find out.

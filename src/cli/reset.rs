@@ -49,6 +49,7 @@ pub fn run(arguments: ResetArguments) -> Result<u8, Failure> {
         fingerprint: stored.fingerprint,
         source: stored.basis.source.0,
         target: stored.basis.target.0,
+        findings: Vec::new(),
     })?;
     journal.append(Entry::Forgotten {
         steps,

@@ -74,6 +74,8 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Fai
     // It ends with the last sender, so everything has been shown.
     let _ = watcher.await;
     let Finished { exit_code, .. } = finished?;
+    // Only where nothing is in it any more.
+    let _ = std::fs::remove_dir(&archives);
 
     let state = crate::journal::read(&state_dir)?.unwrap_or_default();
     let report = document::build(&name, &databases, &steps, &state).ok_or_else(|| {

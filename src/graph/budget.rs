@@ -2,7 +2,7 @@
 
 use super::{Amounts, Resource};
 use crate::catalog::ServerFacts;
-use crate::plan::{Parallelism, Side};
+use crate::plan::{Parallelism, Plan, Side};
 
 /// Connections that the run keeps on the target from its first step to its last: the advisory lock, and
 /// the look at how far a restore is.
@@ -88,6 +88,38 @@ pub fn budgets(share: &Share, wanted: &Parallelism, source: u32, target: u32) ->
         (Resource::TargetDatabases, share.restore_parallel),
         (Resource::VerifyQueries, wanted.verify_concurrency),
     ])
+}
+
+/// Memory for index builds on the target (`maintenance_work_mem` counts per build, shared among its workers).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexMemory {
+    pub total_mb: u32,
+    pub per_build_mb: u32,
+}
+
+/// Without a value in the plan, so many builds run at a time.
+const BUILDS_BY_DEFAULT: u32 = 4;
+
+impl IndexMemory {
+    /// By `delay.index_memory` and the `maintenance_work_mem` that a build will have.
+    pub fn of(plan: &Plan, target: &ServerFacts) -> Self {
+        let mb = |bytes: u64| u32::try_from(bytes >> 20).unwrap_or(u32::MAX).max(1);
+        let per_build_mb = mb(target.maintenance_work_mem);
+        let total_mb = match plan.delay.index_memory {
+            // One build always fits, or none would ever start.
+            Some(bytes) => mb(bytes).max(per_build_mb),
+            None => per_build_mb.saturating_mul(BUILDS_BY_DEFAULT),
+        };
+        IndexMemory {
+            total_mb,
+            per_build_mb,
+        }
+    }
+
+    /// How many builds fit at a time.
+    pub fn builds(&self) -> u32 {
+        (self.total_mb / self.per_build_mb).max(1)
+    }
 }
 
 /// The fewest connections with which a run can work.

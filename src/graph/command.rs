@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::delay::DelayedTable;
 use crate::catalog::Version;
 use crate::plan::{Compression, Plan};
 
@@ -18,6 +19,15 @@ pub struct DumpCommand<'a> {
     pub target: Version,
     /// How long to wait for a table's lock before giving up.
     pub lock_timeout: std::time::Duration,
+    pub content: Content<'a>,
+}
+
+/// What of a database an archive holds.
+pub enum Content<'a> {
+    /// Everything but the data of these tables.
+    Regular(&'a [DelayedTable]),
+    /// The data of these tables alone.
+    Delayed(&'a [DelayedTable]),
 }
 
 impl DumpCommand<'_> {
@@ -32,9 +42,23 @@ impl DumpCommand<'_> {
             // A word may have become reserved between the two versions.
             "--quote-all-identifiers".to_owned(),
         ];
-        if self.client.major() >= 1800 && self.target.major() >= 1800 {
-            // Without them the target would have to be analyzed before it serves.
-            command.push("--statistics".to_owned());
+        match self.content {
+            Content::Regular(delayed) => {
+                if self.client.major() >= 1800 && self.target.major() >= 1800 {
+                    // Without them the target would have to be analyzed before it serves.
+                    command.push("--statistics".to_owned());
+                }
+                let exclude =
+                    |table: &DelayedTable| format!("--exclude-table-data={}", table.pattern());
+                command.extend(delayed.iter().map(exclude));
+            }
+            Content::Delayed(tables) => {
+                command.push("--data-only".to_owned());
+                // The run loads it by COPY in sessions of its own, which speak UTF-8.
+                command.push("--encoding=UTF8".to_owned());
+                let include = |table: &DelayedTable| format!("--table={}", table.pattern());
+                command.extend(tables.iter().map(include));
+            }
         }
         command.extend([
             "--verbose".to_owned(),
@@ -87,6 +111,13 @@ fn compression(compression: &Compression, client: Version) -> String {
 /// The directory of a database's archive: `<dump.root>/<plan>/<database>`.
 pub fn archive(plan: &Plan, database: &str) -> PathBuf {
     plan.dump.root.join(&plan.name).join(file_name(database))
+}
+
+/// The directory of the archive of a database's delayed tables. No database's own archive has this name,
+/// because a plus sign in a name is encoded.
+pub fn delayed_archive(plan: &Plan, database: &str) -> PathBuf {
+    let name = format!("{}+delayed", file_name(database));
+    plan.dump.root.join(&plan.name).join(name)
 }
 
 /// A name on one server as the name of a file: percent-encoded but for what every file system takes.

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::budget::{self, Share};
-use super::command::{self, DumpCommand};
+use super::command::{self, Content, DumpCommand};
+use super::delay::{DelayedTable, Delays};
 use super::{
     Amounts, DatabaseSummary, Finding, Graph, Hold, Kind, Resource, ServerSummary, Severity, Step,
     StepId, preflight, selection,
 };
 use crate::catalog::{Contents, Database, Inspection, RelationKind};
-use crate::plan::{Endpoint, Plan, Side, VerifyMode};
+use crate::plan::{Compression, DelaySnapshot, Endpoint, Plan, Side, VerifyMode};
 use crate::postgres::conninfo;
 
 /// Everything a graph is made of.
@@ -52,6 +53,8 @@ pub fn compile(input: Input<'_>) -> Graph {
     let mut builder = Builder {
         input: &input,
         share,
+        delays: Delays::new(plan),
+        delayed: Vec::with_capacity(databases.len()),
         steps: Vec::with_capacity(databases.len() * 6 + 3),
         holds: Vec::with_capacity(databases.len()),
         findings,
@@ -61,8 +64,11 @@ pub fn compile(input: Input<'_>) -> Graph {
         steps,
         holds,
         mut findings,
+        delays,
+        delayed,
         ..
     } = builder;
+    findings.extend(delays.finish());
     preflight::waive(&mut findings, &plan.waive, input.today);
     findings.sort_by(|a, b| {
         let key = |finding: &Finding| {
@@ -78,14 +84,19 @@ pub fn compile(input: Input<'_>) -> Graph {
     // Compression and the like are the same finding for every database.
     findings.dedup();
 
-    let budgets = budget::budgets(&share, &plan.parallelism, source_budget, target_budget);
+    let mut budgets = budget::budgets(&share, &plan.parallelism, source_budget, target_budget);
+    budgets.set(
+        Resource::IndexMemory,
+        budget::IndexMemory::of(plan, target).total_mb,
+    );
     let databases = databases
         .iter()
-        .map(|database| DatabaseSummary {
+        .zip(delayed)
+        .map(|(database, delayed)| DatabaseSummary {
             name: database.name.clone(),
             bytes: database.bytes.unwrap_or(0),
             tables: contents(database).relations.len(),
-            delayed: Vec::new(),
+            delayed,
         })
         .collect();
     let mut graph = Graph {
@@ -118,6 +129,7 @@ fn contents(database: &Database) -> &Contents {
         large_objects: 0,
         user_objects: 0,
         extensions: Vec::new(),
+        bytes: 0,
     };
     database.contents.as_ref().unwrap_or(&NOTHING)
 }
@@ -125,6 +137,9 @@ fn contents(database: &Database) -> &Contents {
 struct Builder<'a> {
     input: &'a Input<'a>,
     share: Share,
+    delays: Delays<'a>,
+    /// Of each database in order, `schema.table`, sorted.
+    delayed: Vec<Vec<String>>,
     steps: Vec<Step>,
     holds: Vec<Hold>,
     findings: Vec<Finding>,
@@ -193,6 +208,7 @@ impl Builder<'_> {
         let contents = contents(database);
         let options = plan.options(name);
         let archive = command::archive(plan, name);
+        let delayed = self.delays.of(database, contents);
 
         let with_data = contents
             .relations
@@ -249,6 +265,7 @@ impl Builder<'_> {
             client: client.version,
             target: self.input.inspection.target.version,
             lock_timeout: plan.source_lock_timeout,
+            content: Content::Regular(&delayed),
         }
         .render();
         let count_claims = |connections| {
@@ -292,12 +309,135 @@ impl Builder<'_> {
             count_claims(Resource::TargetConnections),
         );
         self.steps[target_counts as usize].jobs = queries;
-        self.push(
+        let verify = self.push(
             StepId::of(name, Kind::Verify),
             vec![source_counts, target_counts],
-            Amounts::default(),
+            // For the settings that would have disturbed the load.
+            Amounts::new(&[(Resource::TargetConnections, 1)]),
         );
+        let mut names: Vec<String> = delayed
+            .iter()
+            .map(|table| format!("{}.{}", table.schema, table.name))
+            .collect();
+        names.sort_unstable();
+        self.delayed.push(names);
+        if !delayed.is_empty() {
+            let regular = Regular {
+                dump,
+                verify,
+                hold,
+                compression,
+            };
+            self.delayed(name, &delayed, &regular);
+        }
     }
+
+    /// The delayed phase of one database. Its dump shares the regular dump's snapshot where the plan says so,
+    /// and then follows it at once, so that the snapshot holds back vacuum no longer than it must.
+    fn delayed(&mut self, name: &Arc<str>, tables: &[DelayedTable], regular: &Regular) {
+        let plan = self.input.plan;
+        let options = plan.options(name);
+        let count = u32::try_from(tables.len()).unwrap_or(u32::MAX);
+        let dump_jobs = options.dump_jobs.min(self.share.dump_jobs).min(count);
+        let same = plan.delay.snapshot == DelaySnapshot::Same;
+        // A later snapshot is counted under as well, by the dump's own step.
+        let counting = if same {
+            0
+        } else {
+            self.share.count_queries.min(count)
+        };
+        let dump = self.push(
+            StepId::of(name, Kind::DelayedDump),
+            vec![if same { regular.dump } else { regular.verify }],
+            Amounts::new(&[
+                (
+                    Resource::SourceConnections,
+                    budget::connections_of(dump_jobs) + counting,
+                ),
+                (Resource::SourceDatabases, 1),
+                (Resource::VerifyQueries, counting),
+            ]),
+        );
+        let client = &self.input.inspection.client;
+        let step = &mut self.steps[dump as usize];
+        step.jobs = dump_jobs;
+        step.command = DumpCommand {
+            conninfo: &conninfo(self.input.source, name),
+            archive: &command::delayed_archive(plan, name),
+            jobs: dump_jobs,
+            compression: &regular.compression,
+            client: client.version,
+            target: self.input.inspection.target.version,
+            lock_timeout: plan.source_lock_timeout,
+            content: Content::Delayed(tables),
+        }
+        .render();
+        step.hold = Some(if same {
+            self.holds[regular.hold as usize].steps.push(dump);
+            regular.hold
+        } else {
+            self.holds.push(Hold {
+                id: format!("{name}/delayed-snapshot"),
+                claims: Amounts::new(&[(Resource::SourceConnections, 1)]),
+                steps: vec![dump],
+            });
+            self.holds.len() as u32 - 1
+        });
+
+        let one = Amounts::new(&[(Resource::TargetConnections, 1)]);
+        let drop = self.push(
+            StepId::of(name, Kind::DropIndexes),
+            vec![regular.verify],
+            one,
+        );
+        let load_jobs = options.restore_jobs.min(self.share.restore_jobs).min(count);
+        let load = self.push(
+            StepId::of(name, Kind::DelayedRestore),
+            vec![dump, drop],
+            Amounts::new(&[
+                (Resource::TargetConnections, load_jobs),
+                (Resource::TargetDatabases, 1),
+            ]),
+        );
+        self.steps[load as usize].jobs = load_jobs;
+
+        let target = &self.input.inspection.target;
+        let memory = budget::IndexMemory::of(plan, target);
+        let builds = options
+            .restore_jobs
+            .min(self.share.restore_jobs)
+            .min(memory.builds())
+            .max(1);
+        let recreate = self.push(
+            StepId::of(name, Kind::RecreateIndexes),
+            vec![load],
+            Amounts::new(&[
+                (Resource::TargetConnections, builds),
+                (Resource::TargetDatabases, 1),
+                (Resource::IndexMemory, builds * memory.per_build_mb),
+            ]),
+        );
+        self.steps[recreate as usize].jobs = builds;
+        let queries = self.share.count_queries.min(count).max(1);
+        let verify = self.push(
+            StepId::of(name, Kind::DelayedVerify),
+            vec![recreate],
+            Amounts::new(&[
+                (Resource::TargetConnections, queries),
+                (Resource::VerifyQueries, queries),
+            ]),
+        );
+        self.steps[verify as usize].jobs = queries;
+        self.findings.extend(preflight::of_delays(name, target));
+    }
+}
+
+/// What the delayed phase of a database takes over from the regular one.
+struct Regular {
+    dump: u32,
+    verify: u32,
+    hold: u32,
+    compression: Compression,
 }
 
 /// The most connections that can be claimed at a time: every slot taken by its largest step, every

@@ -3,13 +3,14 @@
 pub mod budget;
 mod command;
 mod compile;
+pub mod delay;
 mod output;
 mod preflight;
 mod selection;
 mod step;
 pub mod stored;
 
-pub use command::{SNAPSHOT, archive, file_name};
+pub use command::{SNAPSHOT, archive, delayed_archive, file_name};
 pub use compile::{Input, compile};
 pub use output::*;
 pub use step::*;
@@ -76,4 +77,18 @@ pub struct Finding {
     pub message: String,
     /// SQL, a shell command or a plan key that mends it.
     pub fix: Option<String>,
+}
+
+impl std::fmt::Display for Finding {
+    /// `source/with-oids: database "erp", public.t: the table …`, on one line unless a name holds a line feed.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: ", self.code)?;
+        match (&self.database, &self.object) {
+            (Some(database), Some(object)) => write!(f, "database \"{database}\", {object}: ")?,
+            (Some(database), None) => write!(f, "database \"{database}\": ")?,
+            (None, Some(object)) => write!(f, "{object}: ")?,
+            (None, None) => {}
+        }
+        f.write_str(&self.message)
+    }
 }

@@ -436,6 +436,40 @@ pub fn of_database(
     findings
 }
 
+/// Findings about the delayed phase of one database.
+pub fn of_delays(database: &str, target: &ServerFacts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if target.version.major() < 1000 {
+        findings.push(server_finding(
+            Severity::Block,
+            "target/too-old-for-delays",
+            format!(
+                "a target of version {} cannot tell whether an interrupted load was committed (txid_status is new \
+                 in 10)",
+                target.version
+            ),
+            "use a target of version 10 or later, or remove delay.table_data",
+        ));
+    }
+    if !target.sets_replication_role {
+        findings.push(Finding {
+            database: Some(database.to_owned()),
+            ..server_finding(
+                Severity::Warn,
+                "target/triggers-by-table",
+                format!(
+                    "the role \"{}\" may not set session_replication_role on the target: the loads of delayed \
+                     tables switch off the triggers of users by ALTER TABLE, which locks each table against \
+                     writes until it is loaded, and foreign keys are checked row by row",
+                    target.user
+                ),
+                "GRANT SET ON PARAMETER session_replication_role TO … on the target (15 or later), or use a superuser",
+            )
+        });
+    }
+    findings
+}
+
 /// Whether the target's operating system offers the locale, however it spells its code set.
 fn has_locale(target: &ServerFacts, locale: &str) -> bool {
     let normal = |locale: &str| locale.to_ascii_lowercase().replace('-', "");

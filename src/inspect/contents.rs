@@ -75,7 +75,9 @@ pub async fn read(connection: &Connection) -> Result<Contents, Error> {
                     WHERE c.relkind IN ('v', 'S') AND {USER_SCHEMA}) \
                  + (SELECT count(*) FROM pg_catalog.pg_namespace n \
                     WHERE n.nspname <> 'public' AND {USER_SCHEMA}) \
-                 + (SELECT count(*) FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql')"
+                 + (SELECT count(*) FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql'), \
+                 (SELECT coalesce(sum(pg_relation_size(oid)), 0)::bigint FROM pg_catalog.pg_class \
+                    WHERE relkind IN ('r', 'i', 't', 'm', 'S') AND NOT relisshared)"
         ),
     )
     .await?;
@@ -92,6 +94,7 @@ pub async fn read(connection: &Connection) -> Result<Contents, Error> {
         large_objects: number(1),
         user_objects: number(2),
         extensions,
+        bytes: number(3),
     })
 }
 

@@ -84,6 +84,9 @@ fn names(facts: &ServerFacts, wanted: impl Fn(&Database) -> bool) -> Vec<String>
 fn fill(facts: &mut ServerFacts, mut contents: BTreeMap<String, Contents>) {
     for database in &mut facts.databases {
         database.contents = contents.remove(&database.name);
+        if let Some(contents) = &database.contents {
+            database.bytes = Some(contents.bytes);
+        }
     }
 }
 

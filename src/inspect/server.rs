@@ -14,7 +14,8 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
             connection,
             "read the server's settings",
             "SELECT name, setting FROM pg_catalog.pg_settings \
-             WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')",
+             WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections', \
+             'maintenance_work_mem')",
         )
         .await?;
     let settings: HashMap<String, String> =
@@ -44,13 +45,22 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
         .await?
         .get::<_, i64>(0);
 
+    // The privilege on a parameter is new in 15.
+    let replication_role = if version.major() >= 1500 {
+        "has_parameter_privilege('session_replication_role', 'SET')"
+    } else {
+        "r.rolsuper"
+    };
     let identity = query::row(
         connection,
         "read who and where we are",
-        "SELECT current_user::text, r.rolsuper, r.rolcreatedb, r.rolcreaterole, \
+        &format!(
+            "SELECT current_user::text, r.rolsuper, r.rolcreatedb, r.rolcreaterole, \
                     has_table_privilege('pg_catalog.pg_authid', 'SELECT'), \
-                    pg_is_in_recovery(), pg_postmaster_start_time()::text \
-             FROM pg_catalog.pg_roles r WHERE r.rolname = current_user",
+                    pg_is_in_recovery(), pg_postmaster_start_time()::text, \
+                    {replication_role} \
+             FROM pg_catalog.pg_roles r WHERE r.rolname = current_user"
+        ),
     )
     .await?;
 
@@ -126,6 +136,9 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
         can_create_role: identity.get(3),
         reads_passwords: identity.get(4),
         in_recovery: identity.get(5),
+        sets_replication_role: identity.get(7),
+        // pg_settings shows it in kB.
+        maintenance_work_mem: u64::from(number("maintenance_work_mem")) << 10,
         roles,
         databases: Vec::new(),
         tablespaces,

@@ -28,6 +28,9 @@ pub enum Entry {
         /// `system_identifier` of each server, where it could be read.
         source: Option<String>,
         target: Option<String>,
+        /// What was found before the run and somebody should know.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        findings: Vec<String>,
     },
     /// Before the step does anything.
     StepStarted {

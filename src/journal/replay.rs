@@ -94,6 +94,7 @@ impl State {
                 fingerprint,
                 source,
                 target,
+                findings,
                 ..
             } => {
                 // Their run is dead, or it would hold the lock.
@@ -107,6 +108,7 @@ impl State {
                     fingerprint: fingerprint.clone(),
                     source: source.clone(),
                     target: target.clone(),
+                    findings: findings.clone(),
                     ended: None,
                 });
             }
@@ -220,6 +222,7 @@ mod tests {
             fingerprint: "sha256:0".into(),
             source: Some("1".into()),
             target: None,
+            findings: Vec::new(),
         })
     }
 

@@ -35,6 +35,7 @@ pub struct RunState {
     pub fingerprint: String,
     pub source: Option<String>,
     pub target: Option<String>,
+    pub findings: Vec<String>,
     /// Time, outcome and exit code; `None`: under way, or killed.
     pub ended: Option<(Timestamp, Outcome, u8)>,
 }

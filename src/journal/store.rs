@@ -221,6 +221,7 @@ mod tests {
             fingerprint: "sha256:0".into(),
             source: None,
             target: None,
+            findings: Vec::new(),
         }
     }
 

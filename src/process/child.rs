@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::environment::PgEnvironment;
+use super::lost::is_lost_connection;
 use super::output::{Tail, open_log, read_bytes, read_lines};
 use super::spawner::{Group, spawn};
 use crate::postgres::escape_control;
@@ -251,6 +252,18 @@ async fn end(
     }
     group.signal(Signal::SIGKILL);
     group.wait().await
+}
+
+impl ChildError {
+    /// The program lost its connection to the server: another attempt may end better.
+    pub fn is_lost_connection(&self) -> bool {
+        match self {
+            ChildError::Failed { stderr_tail, .. } => {
+                stderr_tail.iter().any(|line| is_lost_connection(line))
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Finished {

@@ -7,6 +7,7 @@ mod child;
 mod client;
 mod environment;
 mod local;
+mod lost;
 mod output;
 pub mod restore_log;
 mod spawner;

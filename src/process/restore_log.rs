@@ -12,6 +12,7 @@ pub use progress::DumpProgress;
 use progress::ItemCount;
 pub use toc::{Entry, Toc};
 
+use super::lost::is_lost_connection;
 use crate::plan::Accept;
 
 /// One error of pg_restore that it went on after.
@@ -77,16 +78,6 @@ const FROM_ENTRY: &str = "from TOC entry ";
 /// `fatal` is a word of 12.
 const SEVERITIES: [&str; 2] = ["error: ", "fatal: "];
 const COPY_FAILED: &str = "COPY failed for table \"";
-
-/// What libpq says when the connection is gone (fe-misc.c, fe-exec.c). pg_restore shows no SQLSTATE,
-/// and what was lost with the connection is nothing that a plan can accept.
-const CONNECTION_LOST: [&str; 5] = [
-    "server closed the connection unexpectedly",
-    "SSL connection has been closed unexpectedly",
-    "no connection to the server",
-    "could not receive data from server",
-    "could not send data to server",
-];
 
 /// The errors that pg_restore goes on after, by how they start (pg_backup_archiver.c and
 /// pg_backup_db.c, calls of `warn_or_exit_horribly`).
@@ -282,7 +273,7 @@ impl RestoreLog {
         let keeps_commands = entry.is_some_and(|entry| !entry.may_hold_secrets());
         let message = open.message(keeps_commands);
         match entry {
-            Some(entry) if !CONNECTION_LOST.iter().any(|sign| message.contains(sign)) => {
+            Some(entry) if !is_lost_connection(&message) => {
                 self.report.errors.push(RestoreError {
                     object: entry.object(),
                     message,

@@ -216,6 +216,7 @@ pub(super) fn state() -> State {
         started: at(started),
         fingerprint: "sha256:6f1ed002ab5595859014ebf0951522d9".to_owned(),
         source: None,
+        findings: Vec::new(),
         target: None,
         ended,
     };

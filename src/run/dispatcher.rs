@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::signal::{Signal, Signals};
@@ -17,6 +18,9 @@ use crate::journal::{self, Entry, Journal, Status};
 use crate::postgres::Class;
 use crate::schedule::{Ended, Schedule, Standing, Start};
 use crate::step::{self, ChangeRequest, Context, Shared, StepError};
+
+/// How long to wait for word that a snapshot's connection ended with a step's.
+const WORD_OF_LOSS: Duration = Duration::from_millis(500);
 
 /// How the steps of a run ended.
 #[derive(Debug, Default)]
@@ -165,8 +169,14 @@ impl<'a> Dispatcher<'a> {
         let snapshots = Arc::clone(&self.snapshots);
         let index = start.step;
         let begun = Instant::now();
+        let is_retry = start.attempt > 1;
         let task = async move {
-            let result = attempt(&shared, index, inputs, created, &snapshots).await;
+            let given = Given {
+                inputs,
+                created,
+                is_retry,
+            };
+            let result = attempt(&shared, index, given, &snapshots).await;
             Attempt {
                 step: index,
                 number,
@@ -344,12 +354,18 @@ impl<'a> Dispatcher<'a> {
     }
 }
 
+/// What the journal says for a step that starts.
+struct Given {
+    inputs: HashMap<Kind, Output>,
+    created: bool,
+    is_retry: bool,
+}
+
 /// One attempt of one step, with the snapshot that it shares.
 async fn attempt(
     shared: &Arc<Shared>,
     index: u32,
-    inputs: HashMap<Kind, Output>,
-    created: bool,
+    given: Given,
     snapshots: &Snapshots,
 ) -> Result<Output, StepError> {
     let step = &shared.graph.steps[index as usize];
@@ -360,13 +376,20 @@ async fn attempt(
     let context = Context {
         shared: Arc::clone(shared),
         index,
-        inputs,
+        is_retry: given.is_retry,
+        inputs: given.inputs,
         snapshot: snapshot.clone(),
-        created,
+        created: given.created,
     };
-    let result = step::run(&context).await;
-    result.map_err(|mut error| {
-        error.snapshot_lost |= snapshot.is_some_and(|snapshot| !snapshot.is_alive());
-        error
-    })
+    let mut result = step::run(&context).await;
+    if let (Err(error), Some(snapshot)) = (&mut result, &snapshot) {
+        // What ended the step's connections may have ended the snapshot's, and word of that may take a moment.
+        let lost = error.class != Class::Interrupted
+            && timeout(WORD_OF_LOSS, snapshot.lost()).await.is_ok();
+        if lost {
+            error.snapshot_lost = true;
+            error.class = Class::Retry;
+        }
+    }
+    result
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Inspection;
 use crate::event::{DatabaseWork, Event};
-use crate::graph::{Graph, archive};
+use crate::graph::{Graph, Severity, archive};
 use crate::journal::{self, Entry, Journal, Outcome};
 use crate::plan::{Endpoint, Plan};
 use crate::schedule::Schedule;
@@ -124,6 +124,13 @@ impl Job {
             fingerprint: self.graph.fingerprint.clone(),
             source: self.inspection.source.system_identifier.clone(),
             target: self.inspection.target.system_identifier.clone(),
+            findings: self
+                .graph
+                .findings
+                .iter()
+                .filter(|finding| matches!(finding.severity, Severity::Fix | Severity::Warn))
+                .map(ToString::to_string)
+                .collect(),
         })?;
         for (step, reason) in &resumed.forgotten {
             tracing::info!(%step, reason, "to be done again");
@@ -166,6 +173,19 @@ impl Job {
             done: resumed.done.len(),
             databases,
         });
+        for message in self
+            .journal
+            .state()
+            .runs
+            .last()
+            .iter()
+            .flat_map(|run| &run.findings)
+        {
+            let _ = events.send(Event::Warning {
+                database: None,
+                message: message.clone(),
+            });
+        }
         Ok(())
     }
 }

@@ -53,11 +53,7 @@ pub(super) async fn capture(
     finished.map_err(|error| failure(context, error))
 }
 
-/// A child's failure as the step's.
-///
-/// A program that the server disconnected cannot say so but by its words, which decide nothing here: a
-/// program that fails is tried again where the server cannot be reached any more either, see
-/// [`super::retry_if_unreachable`].
+/// A child's failure as the step's: worth another attempt where the connection was lost.
 pub(super) fn failure(context: &Context, error: ChildError) -> StepError {
     if matches!(error, ChildError::Interrupted { .. }) {
         return StepError::interrupted();
@@ -66,8 +62,12 @@ pub(super) fn failure(context: &Context, error: ChildError) -> StepError {
         Some(database) => format!("database \"{database}\": "),
         None => String::new(),
     };
+    let class = match error.is_lost_connection() {
+        true => Class::Retry,
+        false => Class::Fail,
+    };
     StepError {
-        class: Class::Fail,
+        class,
         ..StepError::new(printable(&format!(
             "{database}{}\nthe whole of its messages is in {}",
             describe(&error),

@@ -40,6 +40,8 @@ pub struct Context {
     pub shared: Arc<Shared>,
     /// Position in the graph's steps.
     pub index: u32,
+    /// The step was tried before in this run, and failed.
+    pub is_retry: bool,
     /// What the database's steps before it yielded.
     pub inputs: HashMap<Kind, Output>,
     /// The snapshot that the step shares, if it does.

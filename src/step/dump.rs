@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::child::{directory_bytes, failure, invocation};
-use super::{Context, StepError, retry_if_unreachable};
+use super::{Context, StepError};
 use crate::event::{Progress, Unit};
 use crate::graph::{Output, SNAPSHOT, archive};
 use crate::plan::Side;
@@ -48,15 +48,20 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         }
     };
     match finished.and_then(Finished::success) {
-        Ok(_) => Ok(Output {
-            archive_bytes: Some(directory_bytes(&archive).await),
-            snapshot: Some(snapshot.id().to_owned()),
-            ..Output::default()
-        }),
-        Err(error) => {
-            let error = failure(context, error);
-            Err(retry_if_unreachable(context, Side::Source, error).await)
+        Ok(_) => {
+            let bytes = directory_bytes(&archive).await;
+            context.report(Progress {
+                done: bytes,
+                total: Some(bytes),
+                unit: Unit::Bytes,
+            });
+            Ok(Output {
+                archive_bytes: Some(bytes),
+                snapshot: Some(snapshot.id().to_owned()),
+                ..Output::default()
+            })
         }
+        Err(error) => Err(failure(context, error)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::child::{capture, failure, invocation};
 use super::error::printable;
-use super::{Context, StepError, retry_if_unreachable};
+use super::{Context, StepError, create};
 use crate::event::{Progress, Unit};
 use crate::graph::{LedgerEntry, Output, archive};
 use crate::plan::Side;
@@ -14,6 +14,10 @@ const LARGEST_LISTING: usize = 512 << 20;
 
 /// Restores the archive to its end. Then errors that the plan does not accept fail the step.
 pub async fn run(context: &Context) -> Result<Output, StepError> {
+    if context.is_retry {
+        // What the failed attempt left would be there twice.
+        create::run(context).await?;
+    }
     let toc = table_of_contents(context).await?;
     let items = toc.len() as u64;
     let mut log = RestoreLog::new(toc, context.step().jobs);
@@ -51,9 +55,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         Err(error) => failure(context, error),
         Ok(_) => StepError::new(printable(&report.fatal.join("\n"))),
     };
-    Err(retry_if_unreachable(context, Side::Target, error)
-        .await
-        .with_output(output))
+    Err(error.with_output(output))
 }
 
 /// The archive's table of contents, which names the objects that errors are about.

@@ -1,6 +1,6 @@
-//! `verify`: the counts of both sides, compared.
+//! `verify`: the counts of both sides, compared, and the database opened as it is on the source.
 
-use super::{Context, StepError};
+use super::{Context, StepError, create};
 use crate::graph::{Kind, Output, archive};
 use crate::verify::compare;
 
@@ -28,6 +28,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         ..Output::default()
     };
     if differing.is_empty() {
+        create::finish(context).await?;
         if !context.plan().dump.keep {
             remove_archive(context).await?;
         }

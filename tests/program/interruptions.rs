@@ -43,10 +43,11 @@ impl Slow {
             std::fs::read_to_string(&journal).is_ok_and(|text| {
                 text.lines()
                     .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-                    .any(|record| {
-                        record["record"] == "step-done"
-                            && record["step"].as_str().unwrap().ends_with("/restore")
+                    .filter_map(|record| {
+                        let step = record["entry"]["step-done"]["step"].as_str();
+                        step.map(str::to_owned)
                     })
+                    .any(|step| step.ends_with("/restore"))
             })
         });
         running.until("a dump", || !self.children().is_empty());
@@ -75,7 +76,7 @@ impl Slow {
     /// A further run ends well and does not do again what was done.
     fn assert_resumes(&self) {
         self.proxy.set_delay(Duration::ZERO);
-        let done = self.steps("step-done");
+        let done = self.project.journal_steps("step-done");
         self.project.run(&["run"]).expect_code(0);
         let report = self.project.report();
         assert_eq!(report["outcome"], "completed");
@@ -83,19 +84,11 @@ impl Slow {
         for database in &self.databases {
             compare::assert_same(&self.source, &self.target, database);
         }
-        let all = self.steps("step-done");
+        let all = self.project.journal_steps("step-done");
         for step in done.iter().filter(|step| step.ends_with("/restore")) {
             let times = all.iter().filter(|other| *other == step).count();
             assert_eq!(times, 1, "{step} was done again");
         }
-    }
-
-    fn steps(&self, record: &str) -> Vec<String> {
-        let journal = self.project.journal();
-        let records = journal.iter().filter(|entry| entry["record"] == record);
-        records
-            .map(|entry| entry["step"].as_str().unwrap().to_owned())
-            .collect()
     }
 }
 

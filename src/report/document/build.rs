@@ -136,7 +136,14 @@ impl<'a> Work<'a> {
                 .outputs()
                 .flat_map(|(_, output)| output.ledger.clone())
                 .collect(),
-            warnings: self.warnings(),
+            warnings: self
+                .state
+                .runs
+                .last()
+                .into_iter()
+                .flat_map(|run| run.findings.iter().cloned())
+                .chain(self.warnings())
+                .collect(),
         }
     }
 

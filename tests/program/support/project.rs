@@ -166,6 +166,16 @@ impl Project {
             .collect()
     }
 
+    /// The steps that the journal has records of this kind about (`step-started`), in its order.
+    pub fn journal_steps(&self, kind: &str) -> Vec<String> {
+        let journal = self.journal();
+        journal
+            .iter()
+            .filter_map(|record| record["entry"][kind]["step"].as_str())
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// What report.json holds.
     pub fn report(&self) -> Value {
         let text = fs::read_to_string(self.state_directory().join("report.json"))

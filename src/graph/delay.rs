@@ -1,0 +1,259 @@
+//! Which tables are delayed, and why others are not.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{Finding, Severity};
+use crate::catalog::{Contents, Database, Relation, RelationKind};
+use crate::plan::{DelayPattern, Plan};
+
+/// A table whose data comes after the regular phase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DelayedTable {
+    pub schema: String,
+    pub name: String,
+    pub bytes: u64,
+}
+
+impl DelayedTable {
+    /// A pattern that matches this table alone (PostgreSQL manual, psql, "Patterns": what stands in double
+    /// quotes is taken as it is).
+    pub fn pattern(&self) -> String {
+        let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        format!("{}.{}", quote(&self.schema), quote(&self.name))
+    }
+}
+
+/// What the plan's patterns mean, over all databases.
+#[derive(Debug)]
+pub struct Delays<'a> {
+    patterns: &'a [DelayPattern],
+    /// Positions of patterns that matched something.
+    used: BTreeSet<usize>,
+    pub findings: Vec<Finding>,
+}
+
+impl<'a> Delays<'a> {
+    pub fn new(plan: &'a Plan) -> Self {
+        Delays {
+            patterns: &plan.delay.patterns,
+            used: BTreeSet::new(),
+            findings: Vec::new(),
+        }
+    }
+
+    /// The delayed tables of one database, largest first. A pattern that matches a partitioned table means
+    /// its partitions, down to the leaves.
+    pub fn of(&mut self, database: &Database, contents: &Contents) -> Vec<DelayedTable> {
+        let candidates: Vec<(usize, &DelayPattern)> = self
+            .patterns
+            .iter()
+            .enumerate()
+            .filter(|(_, pattern)| pattern.database.is_match(&database.name))
+            .collect();
+        if candidates.is_empty() {
+            return Vec::new();
+        }
+        let by_oid: HashMap<u32, &Relation> = contents
+            .relations
+            .iter()
+            .map(|relation| (relation.oid, relation))
+            .collect();
+        let mut delayed = Vec::new();
+        for relation in &contents.relations {
+            let family = ancestors(relation, &by_oid);
+            let mut matched = false;
+            for (position, pattern) in &candidates {
+                let itself = pattern.matches(&database.name, &relation.schema, &relation.name);
+                let through_parent = family
+                    .iter()
+                    .any(|parent| pattern.matches(&database.name, &parent.schema, &parent.name));
+                if itself || through_parent {
+                    matched = true;
+                    self.used.insert(*position);
+                }
+            }
+            if !matched {
+                continue;
+            }
+            match relation.kind {
+                RelationKind::Table if relation.extension.is_none() => delayed.push(DelayedTable {
+                    schema: relation.schema.clone(),
+                    name: relation.name.clone(),
+                    bytes: relation.bytes,
+                }),
+                // Its rows are in its partitions.
+                RelationKind::PartitionedTable => {}
+                kind => self.findings.push(refusal(database, relation, kind)),
+            }
+        }
+        delayed.sort_by(|a, b| (b.bytes, &a.schema, &a.name).cmp(&(a.bytes, &b.schema, &b.name)));
+        delayed
+    }
+
+    /// Findings about patterns that matched nothing, once every database was looked at.
+    pub fn finish(mut self) -> Vec<Finding> {
+        for (position, pattern) in self.patterns.iter().enumerate() {
+            if !self.used.contains(&position) {
+                self.findings.push(Finding {
+                    severity: Severity::Warn,
+                    code: "plan/delay-matches-nothing".into(),
+                    database: None,
+                    object: None,
+                    message: format!(
+                        "delay.table_data has {:?}, which no table of a database that migrates matches",
+                        pattern.text
+                    ),
+                    fix: Some("correct the pattern, or remove it".into()),
+                });
+            }
+        }
+        self.findings
+    }
+}
+
+/// The partitioned tables that the relation is a part of.
+fn ancestors<'a>(relation: &Relation, by_oid: &HashMap<u32, &'a Relation>) -> Vec<&'a Relation> {
+    let mut found: Vec<&Relation> = Vec::new();
+    let mut next = relation.parents.clone();
+    while let Some(oid) = next.pop() {
+        let Some(parent) = by_oid.get(&oid) else {
+            continue;
+        };
+        let is_new = !found.iter().any(|known| known.oid == oid);
+        // A parent by INHERITS holds rows of its own and is a table like others.
+        if parent.kind == RelationKind::PartitionedTable && is_new {
+            found.push(parent);
+            next.extend(&parent.parents);
+        }
+    }
+    found
+}
+
+fn refusal(database: &Database, relation: &Relation, kind: RelationKind) -> Finding {
+    let why = match kind {
+        RelationKind::MaterializedView => {
+            "a materialized view: it has no data of its own, the restore refreshes it"
+        }
+        RelationKind::ForeignTable => "a foreign table: its rows are elsewhere and do not migrate",
+        _ => "a table of an extension: its data comes with the extension",
+    };
+    Finding {
+        severity: Severity::Warn,
+        code: "plan/delay-refused".into(),
+        database: Some(database.name.clone()),
+        object: Some(format!("{}.{}", relation.schema, relation.name)),
+        message: format!("it matches delay.table_data but is not delayed, because it is {why}"),
+        fix: Some("make the pattern narrower".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::LocaleProvider;
+
+    fn relation(oid: u32, name: &str, kind: RelationKind, parents: &[u32], bytes: u64) -> Relation {
+        Relation {
+            oid,
+            schema: "public".into(),
+            name: name.into(),
+            kind,
+            parents: parents.to_vec(),
+            unlogged: false,
+            populated: true,
+            bytes,
+            estimated_rows: None,
+            row_security: false,
+            has_oids: false,
+            extension: None,
+        }
+    }
+
+    fn names(patterns: &[&str]) -> (Vec<String>, Vec<Finding>) {
+        let list: Vec<String> = patterns.iter().map(|text| format!("{text:?}")).collect();
+        let text = format!(
+            "[source]\nhost = \"a\"\n[target]\nhost = \"b\"\n[delay]\ntable_data = [{}]\n",
+            list.join(", ")
+        );
+        let plan = crate::plan::parse(&text, std::path::Path::new("/plans/p.toml")).unwrap();
+        let database = Database {
+            name: "erp".into(),
+            owner: "postgres".into(),
+            bytes: None,
+            is_template: false,
+            allows_connections: true,
+            connection_limit: -1,
+            encoding: "UTF8".into(),
+            collate: "C".into(),
+            ctype: "C".into(),
+            provider: LocaleProvider::Libc,
+            locale: None,
+            icu_rules: None,
+            tablespace: "pg_default".into(),
+            comment: None,
+            privileges: None,
+            settings: Vec::new(),
+            contents: None,
+        };
+        let contents = Contents {
+            relations: vec![
+                relation(1, "events", RelationKind::PartitionedTable, &[], 0),
+                relation(2, "events_2024", RelationKind::PartitionedTable, &[1], 0),
+                relation(3, "e_2024_01", RelationKind::Table, &[2], 10),
+                relation(4, "e_2023", RelationKind::Table, &[1], 20),
+                relation(5, "parent", RelationKind::Table, &[], 5),
+                relation(6, "child", RelationKind::Table, &[5], 6),
+                relation(7, "fact_view", RelationKind::MaterializedView, &[], 0),
+                relation(8, "fact_far", RelationKind::ForeignTable, &[], 0),
+                relation(9, "fact_a\"b", RelationKind::Table, &[], 1),
+            ],
+            ..Contents::default()
+        };
+        let mut delays = Delays::new(&plan);
+        let tables = delays.of(&database, &contents);
+        (
+            tables.into_iter().map(|table| table.name).collect(),
+            delays.finish(),
+        )
+    }
+
+    #[test]
+    fn a_partitioned_table_means_its_leaves_largest_first() {
+        assert_eq!(names(&["erp.events"]).0, ["e_2023", "e_2024_01"]);
+        assert_eq!(names(&["erp.public.events_2024"]).0, ["e_2024_01"]);
+        assert_eq!(names(&["*.e_*"]).0, ["e_2023", "e_2024_01"]);
+    }
+
+    #[test]
+    fn a_parent_by_inheritance_is_itself_alone() {
+        assert_eq!(names(&["erp.parent"]).0, ["parent"]);
+    }
+
+    #[test]
+    fn what_has_no_data_of_its_own_is_refused_with_a_reason() {
+        let (tables, findings) = names(&["erp.fact_*"]);
+        assert_eq!(tables, ["fact_a\"b"]);
+        let objects: Vec<_> = findings
+            .iter()
+            .filter_map(|found| found.object.clone())
+            .collect();
+        assert_eq!(objects, ["public.fact_view", "public.fact_far"]);
+    }
+
+    #[test]
+    fn a_pattern_without_a_match_is_a_finding() {
+        let (_, findings) = names(&["erp.public.events", "other.events", "erp.private.events"]);
+        assert_eq!(findings.len(), 2);
+        assert!(findings[0].message.contains("other.events"));
+    }
+
+    #[test]
+    fn a_tables_pattern_takes_every_character_as_it_is() {
+        let table = DelayedTable {
+            schema: "a.b".into(),
+            name: "x*\"y".into(),
+            bytes: 0,
+        };
+        assert_eq!(table.pattern(), "\"a.b\".\"x*\"\"y\"");
+    }
+}

@@ -94,6 +94,14 @@ async fn count(
     let pool =
         Pool::new(endpoint, database, &session, queries).map_err(Failure::with(NOT_STARTED))?;
     let stop = CancellationToken::new();
-    let counts = count_tables(&pool, queries, prepared.plan.verify, &stop, |_, _| {}).await;
+    let counts = count_tables(
+        &pool,
+        queries,
+        prepared.plan.verify,
+        &stop,
+        |_, _| true,
+        |_, _| {},
+    )
+    .await;
     counts.map_err(Failure::with(NOT_STARTED))
 }

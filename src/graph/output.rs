@@ -41,6 +41,38 @@ pub struct TableResult {
     pub note: Option<String>,
 }
 
+/// An index, with everything that makes it what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexDefinition {
+    pub schema: String,
+    pub table: String,
+    pub name: String,
+    /// `pg_get_indexdef`: method, columns, storage parameters, predicate.
+    pub definition: String,
+    /// `None`: the database's default tablespace.
+    pub tablespace: Option<String>,
+    pub comment: Option<String>,
+    /// Column number and statistics target of columns that have one of their own.
+    pub statistics: Vec<(i16, i32)>,
+    /// The table is marked to be clustered by this index.
+    pub clustered: bool,
+    /// Of the table on the source, as far as known then: large ones are built first.
+    pub table_bytes: u64,
+}
+
+/// A delayed table that was loaded by a transaction of the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    pub schema: String,
+    pub table: String,
+    /// Its entry in the archive.
+    pub dump_id: u32,
+    /// `txid_current()` of the transaction, on record before its commit: a later run asks the target whether
+    /// it was committed.
+    pub transaction: i64,
+    pub rows: u64,
+}
+
 /// What a step yielded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {

@@ -11,7 +11,7 @@ use crate::graph::TableCount;
 use crate::plan::VerifyMode;
 use crate::postgres::{Error, Pool, quote_identifier};
 
-/// Counts with so many queries at a time, at most the pool's connections. `on_count` is told how many
+/// Counts the tables that are `wanted`, by schema and name, with so many queries at a time, at most the pool's connections. `on_count` is told how many
 /// tables are done, and of how many. Sorted by schema, then table.
 ///
 /// # Errors
@@ -22,12 +22,14 @@ pub async fn count_tables(
     queries: usize,
     mode: VerifyMode,
     stop: &CancellationToken,
+    wanted: impl Fn(&str, &str) -> bool,
     on_count: impl Fn(u64, u64),
 ) -> Result<Vec<TableCount>, Error> {
-    let tables = {
+    let mut tables = {
         let connection = pool.get().await?;
         countable(&connection).await?
     };
+    tables.retain(|table| wanted(&table.schema, &table.name));
     let total = tables.len() as u64;
     let done = AtomicU64::new(0);
     let mut counts: Vec<TableCount> = stream::iter(tables)

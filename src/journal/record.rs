@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::graph::{Output, StepId};
+use crate::graph::{IndexDefinition, Load, Output, StepId};
 
 /// The format that this program writes. A journal of a newer one is refused, never overwritten.
 pub const VERSION: u32 = 1;
@@ -78,6 +78,13 @@ pub enum Entry {
 pub enum Change {
     /// CREATE DATABASE on the target, which had no database of this name.
     CreateDatabase { database: String },
+    /// DROP INDEX on the target, to be made again after the delayed load.
+    DropIndexes {
+        database: String,
+        indexes: Vec<IndexDefinition>,
+    },
+    /// COMMIT of the load of a delayed table.
+    CommitLoad { database: String, load: Load },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

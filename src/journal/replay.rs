@@ -159,11 +159,7 @@ impl State {
             Entry::StepInterrupted { step, attempt } => {
                 self.under_way(step, *attempt)?.status = Status::Interrupted;
             }
-            Entry::Change { change } => match change {
-                Change::CreateDatabase { database } => {
-                    self.created.insert(database.clone());
-                }
-            },
+            Entry::Change { change } => self.change(change),
             Entry::Forgotten { steps, .. } => {
                 for step in steps {
                     if self.steps.get(step).map(|state| state.status) == Some(Status::Started) {
@@ -181,6 +177,32 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    fn change(&mut self, change: &Change) {
+        match change {
+            Change::CreateDatabase { database } => {
+                self.created.insert(database.clone());
+                // What was in one of this name before is gone.
+                self.dropped_indexes.remove(database);
+                self.loads.remove(database);
+            }
+            Change::DropIndexes { database, indexes } => {
+                let known = self.dropped_indexes.entry(database.clone()).or_default();
+                for index in indexes {
+                    if !known
+                        .iter()
+                        .any(|other| (&other.schema, &other.name) == (&index.schema, &index.name))
+                    {
+                        known.push(index.clone());
+                    }
+                }
+            }
+            Change::CommitLoad { database, load } => {
+                let loads = self.loads.entry(database.clone()).or_default();
+                loads.push(load.clone());
+            }
+        }
     }
 
     fn under_way(&mut self, step: &StepId, attempt: u32) -> Result<&mut StepState, Illegal> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use jiff::Timestamp;
 
 use super::record::Outcome;
-use crate::graph::{Output, StepId};
+use crate::graph::{IndexDefinition, Load, Output, StepId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -48,4 +48,8 @@ pub struct State {
     pub steps: HashMap<StepId, StepState>,
     /// Databases of the target that this plan created, or was about to.
     pub created: BTreeSet<String>,
+    /// Indexes that were dropped, or were about to be, by database.
+    pub dropped_indexes: HashMap<String, Vec<IndexDefinition>>,
+    /// Loads that were committed, or were about to be, by database.
+    pub loads: HashMap<String, Vec<Load>>,
 }

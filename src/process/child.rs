@@ -1,5 +1,6 @@
 //! One child process, from start to end.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use miette::Diagnostic;
 use nix::sys::signal::Signal;
+use tokio::process::ChildStdout;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -135,8 +137,54 @@ impl Invocation {
     pub async fn run(
         self,
         stop: &CancellationToken,
-        mut on_line: impl FnMut(&str),
+        on_line: impl FnMut(&str),
     ) -> Result<Finished, ChildError> {
+        let program = self.program.to_string_lossy().into_owned();
+        let Stdout::Capture { limit } = self.stdout else {
+            let ignore = async |_| Ok::<(), Infallible>(());
+            return Ok(self.start(stop, on_line, Some(DRAIN), ignore).await?.0);
+        };
+        let read = async |stdout: Option<ChildStdout>| {
+            let mut bytes = Vec::new();
+            let fits = match stdout {
+                Some(stdout) => read_bytes(stdout, limit, &mut bytes).await,
+                None => true,
+            };
+            if fits { Ok(bytes) } else { Err(()) }
+        };
+        let (mut finished, bytes) = self.start(stop, on_line, Some(DRAIN), read).await?;
+        match bytes {
+            Some(Ok(bytes)) => finished.stdout = bytes,
+            Some(Err(())) => return Err(ChildError::TooMuchOutput { program, limit }),
+            None => {}
+        }
+        Ok(finished)
+    }
+
+    /// As [`Invocation::run`], with the child's standard output handed to `consume` as it comes. However long
+    /// that takes, it is waited for; where it fails, the child is ended.
+    pub async fn stream<T, E>(
+        mut self,
+        stop: &CancellationToken,
+        on_line: impl FnMut(&str),
+        consume: impl AsyncFnOnce(ChildStdout) -> Result<T, E>,
+    ) -> Result<(Finished, Result<T, E>), ChildError> {
+        self.stdout = Stdout::Capture { limit: 0 };
+        let consume = async |stdout: Option<ChildStdout>| {
+            consume(stdout.expect("standard output is piped")).await
+        };
+        let (finished, result) = self.start(stop, on_line, None, consume).await?;
+        Ok((finished, result.expect("it was waited for")))
+    }
+
+    /// Runs the child. `drain`: how long its output is waited for once it has ended; `None`: to its end.
+    async fn start<T, E>(
+        self,
+        stop: &CancellationToken,
+        mut on_line: impl FnMut(&str),
+        drain: Option<Duration>,
+        consume: impl AsyncFnOnce(Option<ChildStdout>) -> Result<T, E>,
+    ) -> Result<(Finished, Option<Result<T, E>>), ChildError> {
         let program = self.program.to_string_lossy().into_owned();
         let log = match &self.log {
             Some(path) => Some(open_log(path).await?),
@@ -152,18 +200,16 @@ impl Invocation {
         let stdout = group.child.stdout.take();
         let stderr = group.child.stderr.take();
 
-        let overflow = stop.child_token();
-        let mut fits = true;
-        let mut bytes = Vec::new();
+        let failed = stop.child_token();
+        let mut consumed = None;
         let mut tail = Tail::default();
         let status = {
             let read_stdout = async {
-                if let (Some(stdout), Stdout::Capture { limit }) = (stdout, self.stdout) {
-                    fits = read_bytes(stdout, limit, &mut bytes).await;
-                    if !fits {
-                        overflow.cancel();
-                    }
+                let result = consume(stdout).await;
+                if result.is_err() {
+                    failed.cancel();
                 }
+                consumed = Some(result);
             };
             let read_stderr = async {
                 if let Some(stderr) = stderr {
@@ -171,23 +217,21 @@ impl Invocation {
                 }
             };
             let reading = async { tokio::join!(read_stdout, read_stderr) };
-            finish(&mut group, &overflow, self.grace, reading).await
+            finish(&mut group, &failed, self.grace, drain, reading).await
         };
         let status = status.map_err(|source| ChildError::Wait {
             program: program.clone(),
             source,
         })?;
-        if let (false, Stdout::Capture { limit }) = (fits, self.stdout) {
-            return Err(ChildError::TooMuchOutput { program, limit });
-        }
-        Ok(Finished {
+        let finished = Finished {
             program,
             status,
-            stdout: bytes,
+            stdout: Vec::new(),
             stderr_tail: tail.into_lines(),
             // A child that had done its work before the signal came was not interrupted.
             interrupted: stop.is_cancelled() && !status.success(),
-        })
+        };
+        Ok((finished, consumed))
     }
 
     fn command(&self) -> std::process::Command {
@@ -216,6 +260,7 @@ async fn finish<R>(
     group: &mut Group,
     stop: &CancellationToken,
     grace: Duration,
+    drain: Option<Duration>,
     reading: impl Future<Output = R>,
 ) -> io::Result<ExitStatus> {
     let mut reading = pin!(reading);
@@ -229,8 +274,16 @@ async fn finish<R>(
             }
         }
     };
-    if !is_read && timeout(DRAIN, reading).await.is_err() {
-        tracing::warn!("something that a child started still holds its output open");
+    match drain {
+        _ if is_read => {}
+        None => {
+            reading.await;
+        }
+        Some(drain) => {
+            if timeout(drain, reading).await.is_err() {
+                tracing::warn!("something that a child started still holds its output open");
+            }
+        }
     }
     Ok(status)
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::signal::{Signal, Signals};
 use super::snapshots::Snapshots;
 use crate::event::{Ending, Event};
-use crate::graph::{Kind, Output, StepId};
+use crate::graph::{IndexDefinition, Kind, Load, Output, StepId};
 use crate::journal::{self, Entry, Journal, Status};
 use crate::postgres::Class;
 use crate::schedule::{Ended, Schedule, Standing, Start};
@@ -152,11 +152,14 @@ impl<'a> Dispatcher<'a> {
         // Attempts are counted over all runs of the plan.
         let number = state.steps.get(&step.id).map_or(0, |state| state.attempt) + 1;
         let inputs = self.inputs(&step.id);
-        let created = step
-            .id
-            .database
-            .as_deref()
-            .is_some_and(|database| state.created.contains(database));
+        let database = step.id.database.as_deref().unwrap_or_default();
+        let created = state.created.contains(database);
+        let dropped_indexes = state
+            .dropped_indexes
+            .get(database)
+            .cloned()
+            .unwrap_or_default();
+        let loads = state.loads.get(database).cloned().unwrap_or_default();
         self.journal.append(Entry::StepStarted {
             step: step.id.clone(),
             attempt: number,
@@ -173,6 +176,8 @@ impl<'a> Dispatcher<'a> {
         let task = async move {
             let given = Given {
                 inputs,
+                dropped_indexes,
+                loads,
                 created,
                 is_retry,
             };
@@ -357,6 +362,8 @@ impl<'a> Dispatcher<'a> {
 /// What the journal says for a step that starts.
 struct Given {
     inputs: HashMap<Kind, Output>,
+    dropped_indexes: Vec<IndexDefinition>,
+    loads: Vec<Load>,
     created: bool,
     is_retry: bool,
 }
@@ -378,6 +385,8 @@ async fn attempt(
         index,
         is_retry: given.is_retry,
         inputs: given.inputs,
+        dropped_indexes: given.dropped_indexes,
+        loads: given.loads,
         snapshot: snapshot.clone(),
         created: given.created,
     };

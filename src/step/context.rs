@@ -1,6 +1,6 @@
 //! What a step is given, and what it may say back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::StepError;
 use crate::catalog::{Database, Inspection};
 use crate::event::{Event, Progress};
-use crate::graph::{Graph, Kind, Output, Step, file_name};
+use crate::graph::{Graph, IndexDefinition, Kind, Load, Output, Step, file_name};
 use crate::journal::Change;
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::{Session, Snapshot};
@@ -46,6 +46,10 @@ pub struct Context {
     pub inputs: HashMap<Kind, Output>,
     /// The snapshot that the step shares, if it does.
     pub snapshot: Option<Arc<Snapshot>>,
+    /// Indexes of the database that the delayed phase dropped, by the journal.
+    pub dropped_indexes: Vec<IndexDefinition>,
+    /// Loads of delayed tables that may be committed, by the journal.
+    pub loads: Vec<Load>,
     /// The target's database of this name was made by this plan, by its journal.
     pub created: bool,
 }
@@ -87,6 +91,24 @@ impl Context {
             .source
             .database(name)
             .ok_or_else(|| StepError::fault(format!("the source has no database \"{name}\"")))
+    }
+
+    /// What another step of the same database yielded.
+    pub fn input(&self, kind: Kind) -> Result<&Output, StepError> {
+        self.inputs
+            .get(&kind)
+            .ok_or_else(|| StepError::fault(format!("the journal holds no {kind}")))
+    }
+
+    /// The database's delayed tables, `schema.table`.
+    pub fn delayed_tables(&self) -> BTreeSet<String> {
+        let name = self.database_name();
+        let databases = &self.shared.graph.databases;
+        databases
+            .iter()
+            .filter(|database| database.name == name)
+            .flat_map(|database| database.delayed.iter().cloned())
+            .collect()
     }
 
     /// The name by which sessions of this step are found on a server.

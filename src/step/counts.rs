@@ -24,7 +24,8 @@ pub async fn run(context: &Context, side: Side) -> Result<Output, StepError> {
         });
     };
     let mode = context.plan().verify;
-    let counts = count_tables(&pool, queries, mode, &context.shared.stop, on_count).await;
+    let stop = &context.shared.stop;
+    let counts = count_tables(&pool, queries, mode, stop, |_, _| true, on_count).await;
     Ok(Output {
         counts: counts?,
         snapshot: context

@@ -16,12 +16,17 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Dumps the database into an archive of its own. What an attempt before left there is removed.
 pub async fn run(context: &Context) -> Result<Output, StepError> {
+    let archive = archive(context.plan(), context.database_name());
+    into(context, &archive).await
+}
+
+/// Runs the step's pg_dump under the step's snapshot, into an archive that is not there yet or is removed.
+pub(super) async fn into(context: &Context, archive: &Path) -> Result<Output, StepError> {
     let snapshot = context
         .snapshot
         .as_ref()
         .ok_or_else(|| StepError::fault("a dump shares a snapshot"))?;
-    let archive = archive(context.plan(), context.database_name());
-    make_room(&archive)?;
+    make_room(archive)?;
 
     let command: Vec<String> = context
         .step()
@@ -40,7 +45,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
             tokio::select! {
                 finished = &mut child => break finished,
                 _ = look.tick() => context.report(Progress {
-                    done: directory_bytes(&archive).await,
+                    done: directory_bytes(archive).await,
                     total: None,
                     unit: Unit::Bytes,
                 }),
@@ -49,7 +54,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     };
     match finished.and_then(Finished::success) {
         Ok(_) => {
-            let bytes = directory_bytes(&archive).await;
+            let bytes = directory_bytes(archive).await;
             context.report(Progress {
                 done: bytes,
                 total: Some(bytes),

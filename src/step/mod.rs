@@ -5,6 +5,7 @@ mod child;
 mod context;
 mod counts;
 pub mod create;
+mod delayed;
 mod dump;
 mod error;
 pub mod globals;
@@ -28,12 +29,13 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         Kind::Restore => restore::run(context).await,
         Kind::TargetCounts => counts::run(context, Side::Target).await,
         Kind::Verify => verify::run(context).await,
-        Kind::TuneTarget
-        | Kind::RestoreSettings
-        | Kind::DelayedDump
-        | Kind::DropIndexes
-        | Kind::DelayedRestore
-        | Kind::RecreateIndexes
-        | Kind::DelayedVerify => Err(StepError::fault(format!("no graph has a step {kind} yet"))),
+        Kind::DelayedDump => delayed::dump(context).await,
+        Kind::DropIndexes => delayed::drop_indexes(context).await,
+        Kind::DelayedRestore => delayed::load(context).await,
+        Kind::RecreateIndexes => delayed::recreate_indexes(context).await,
+        Kind::DelayedVerify => delayed::verify(context).await,
+        Kind::TuneTarget | Kind::RestoreSettings => {
+            Err(StepError::fault(format!("no graph has a step {kind} yet")))
+        }
     }
 }

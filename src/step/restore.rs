@@ -1,5 +1,7 @@
 //! `restore`: pg_restore of one archive, its errors collected by object.
 
+use std::path::Path;
+
 use super::child::{capture, failure, invocation};
 use super::error::printable;
 use super::{Context, StepError, create};
@@ -18,7 +20,8 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         // What the failed attempt left would be there twice.
         create::run(context).await?;
     }
-    let toc = table_of_contents(context).await?;
+    let archive = archive(context.plan(), context.database_name());
+    let toc = table_of_contents(context, &archive).await?;
     let items = toc.len() as u64;
     let mut log = RestoreLog::new(toc, context.step().jobs);
     let mut done = 0;
@@ -59,10 +62,9 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
 }
 
 /// The archive's table of contents, which names the objects that errors are about.
-async fn table_of_contents(context: &Context) -> Result<Toc, StepError> {
-    let archive = archive(context.plan(), context.database_name());
+pub(super) async fn table_of_contents(context: &Context, archive: &Path) -> Result<Toc, StepError> {
     let listing = Invocation::new("pg_restore")
-        .arguments(["--list".into(), archive.into_os_string()])
+        .arguments(["--list".as_ref(), archive.as_os_str()])
         .stdout(Stdout::Null)
         .log(context.log_file());
     let listing = capture(context, listing, LARGEST_LISTING).await?.stdout;

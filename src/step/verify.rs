@@ -1,21 +1,23 @@
 //! `verify`: the counts of both sides, compared, and the database opened as it is on the source.
 
+use std::path::Path;
+
 use super::{Context, StepError, create};
-use crate::graph::{Kind, Output, archive};
+use crate::graph::{Kind, Output, TableCount, archive};
 use crate::verify::compare;
 
 /// Compares, and removes the archive of a database that is complete unless the plan keeps it.
 pub async fn run(context: &Context) -> Result<Output, StepError> {
-    let counts = |kind| {
-        context
-            .inputs
-            .get(&kind)
-            .map(|output| output.counts.as_slice())
-            .ok_or_else(|| StepError::fault(format!("the journal holds no {kind}")))
+    // Delayed tables are empty yet, but for what clients added.
+    let delayed = context.delayed_tables();
+    let counts = |kind| -> Result<Vec<TableCount>, StepError> {
+        let mut counts = context.input(kind)?.counts.clone();
+        counts.retain(|count| !delayed.contains(&format!("{}.{}", count.schema, count.table)));
+        Ok(counts)
     };
     let comparison = compare(
-        counts(Kind::SourceCounts)?,
-        counts(Kind::TargetCounts)?,
+        &counts(Kind::SourceCounts)?,
+        &counts(Kind::TargetCounts)?,
         context.plan().verify,
     );
     let differing: Vec<String> = comparison
@@ -30,7 +32,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     if differing.is_empty() {
         create::finish(context).await?;
         if !context.plan().dump.keep {
-            remove_archive(context).await?;
+            remove_archive(&archive(context.plan(), context.database_name())).await?;
         }
         return Ok(output);
     }
@@ -57,12 +59,12 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     .with_output(output))
 }
 
-async fn remove_archive(context: &Context) -> Result<(), StepError> {
-    let path = archive(context.plan(), context.database_name());
-    match tokio::fs::remove_dir_all(&path).await {
+/// Removes an archive that nothing needs any more.
+pub(super) async fn remove_archive(path: &Path) -> Result<(), StepError> {
+    match tokio::fs::remove_dir_all(path).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StepError::new(format!(
-            "cannot remove the archive {}: {error}\nthe database is complete; remove the archive by hand, or set \
-             dump.keep = true",
+            "cannot remove the archive {}: {error}\nits data is complete on the target; remove the archive by hand, \
+             or set dump.keep = true",
             path.display()
         ))),
         _ => Ok(()),

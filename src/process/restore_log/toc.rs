@@ -135,6 +135,15 @@ impl Toc {
         }
     }
 
+    /// Dump ids of the entries that hold a table's rows.
+    pub fn table_data(&self) -> Vec<u32> {
+        let rows = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.description == "TABLE DATA");
+        rows.map(|(id, _)| *id).collect()
+    }
+
     pub fn get(&self, dump_id: u32) -> Option<&Entry> {
         self.entries.get(&dump_id)
     }

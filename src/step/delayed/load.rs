@@ -1,0 +1,403 @@
+//! `delayed-restore`: the rows of the delayed tables, each table in one transaction of a session of ours.
+
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio_postgres::error::SqlState;
+
+use super::copy::{CopyError, Script};
+use crate::catalog::RelationKind;
+use crate::event::{Progress, Unit};
+use crate::graph::{Load, Output, TableCount, delayed_archive};
+use crate::journal::Change;
+use crate::plan::Side;
+use crate::postgres::{Connection, connect, quote_identifier};
+use crate::process::{Finished, Invocation};
+use crate::step::child::failure;
+use crate::step::restore::table_of_contents;
+use crate::step::{Context, StepError};
+
+/// Loads every table of the archive that is not loaded yet, the largest first. Yields the rows of each.
+pub async fn load(context: &Context) -> Result<Output, StepError> {
+    let archive = delayed_archive(context.plan(), context.database_name());
+    let entries = by_size(
+        &archive,
+        table_of_contents(context, &archive).await?.table_data(),
+    );
+    let loaded = committed(context).await?;
+    let sent = AtomicU64::new(0);
+    let (there, missing): (Vec<u32>, Vec<u32>) = entries
+        .into_iter()
+        .partition(|id| loaded.iter().any(|load| load.dump_id == *id));
+    let loads: Vec<Load> = stream::iter(missing)
+        .map(|id| load_table(context, &archive, id, &sent))
+        .buffer_unordered(context.step().jobs as usize)
+        .try_collect()
+        .await?;
+    let before = loaded
+        .into_iter()
+        .filter(|load| there.contains(&load.dump_id));
+    let mut counts: Vec<TableCount> = before
+        .chain(loads)
+        .map(|load| TableCount {
+            schema: load.schema,
+            table: load.table,
+            kind: RelationKind::Table,
+            rows: Some(load.rows),
+        })
+        .collect();
+    counts.sort_by(|a, b| (&a.schema, &a.table).cmp(&(&b.schema, &b.table)));
+    Ok(Output {
+        counts,
+        ..Output::default()
+    })
+}
+
+/// Largest first. The rows of an entry are in a file named after its dump id.
+fn by_size(archive: &Path, mut entries: Vec<u32>) -> Vec<u32> {
+    let size = |id: &u32| {
+        let endings = ["dat", "dat.gz", "dat.lz4", "dat.zst"];
+        let files = endings.map(|ending| archive.join(format!("{id}.{ending}")));
+        files
+            .iter()
+            .filter_map(|file| file.metadata().ok())
+            .map(|file| file.len())
+            .sum::<u64>()
+    };
+    entries.sort_by_cached_key(|id| (std::cmp::Reverse(size(id)), *id));
+    entries
+}
+
+/// The loads on record that the target did commit. A run that was killed at the moment of a commit does not
+/// know, so the target is asked (PostgreSQL manual, 9.27 "Transaction ID and Snapshot Information Functions").
+async fn committed(context: &Context) -> Result<Vec<Load>, StepError> {
+    if context.loads.is_empty() {
+        return Ok(Vec::new());
+    }
+    let target = context.endpoint(Side::Target);
+    let connection = connect(
+        target,
+        context.database_name(),
+        &context.session(Side::Target),
+    )
+    .await?;
+    let mut loads = Vec::new();
+    for load in &context.loads {
+        let row = connection
+            .query_one("SELECT txid_status($1)", &[&load.transaction])
+            .await
+            .map_err(connection.failed("ask whether a load was committed"))?;
+        match row.get::<_, Option<&str>>(0) {
+            Some("committed") => loads.push(load.clone()),
+            Some("aborted") => {}
+            Some(_) => {
+                return Err(StepError {
+                    class: crate::postgres::Class::Retry,
+                    ..StepError::new(format!(
+                        "the load of {}.{} by an earlier run is still under way on the target (transaction {})",
+                        load.schema, load.table, load.transaction
+                    ))
+                });
+            }
+            None => {
+                return Err(StepError::new(format!(
+                    "the target cannot tell any more whether the load of {}.{} (transaction {}) was committed\n\
+                     look whether its rows are there; then make the database anew: pg-migrate reset --database",
+                    load.schema, load.table, load.transaction
+                )));
+            }
+        }
+    }
+    connection.close().await;
+    Ok(loads)
+}
+
+/// One entry of the archive, in one transaction: all of its rows are there, or none.
+async fn load_table(
+    context: &Context,
+    archive: &Path,
+    id: u32,
+    sent: &AtomicU64,
+) -> Result<Load, StepError> {
+    let list = entry_list(archive, id)?;
+    let target = context.endpoint(Side::Target);
+    let session = context.session(Side::Target);
+    let connection = connect(target, context.database_name(), &session).await?;
+    let child = Invocation::new("pg_restore")
+        .arguments([
+            "--data-only".as_ref(),
+            "--use-list".as_ref(),
+            list.as_os_str(),
+            "--file=-".as_ref(),
+            archive.as_os_str(),
+        ])
+        .log(context.log_file());
+    let copy = async |stdout| copy_table(context, &connection, stdout, sent).await;
+    let stop = &context.shared.stop;
+    let (finished, copied) = child
+        .stream(stop, |_| {}, copy)
+        .await
+        .map_err(|error| failure(context, error))?;
+    let interrupted = finished.interrupted;
+    let mut load = match (copied, finished.success()) {
+        (Ok(load), Ok(Finished { .. })) => load,
+        // What the server said is the cause, what the child said of a closed pipe is not.
+        (Err(error), _) if !interrupted => return Err(error),
+        (_, Err(error)) => return Err(failure(context, error)),
+        (Err(error), Ok(_)) => return Err(error),
+    };
+    load.dump_id = id;
+    context
+        .record(Change::CommitLoad {
+            database: context.database_name().to_owned(),
+            load: load.clone(),
+        })
+        .await?;
+    connection
+        .batch_execute("COMMIT")
+        .await
+        .map_err(connection.failed(format!("commit the load of {}.{}", load.schema, load.table)))?;
+    connection.close().await;
+    let _ = std::fs::remove_file(list);
+    Ok(load)
+}
+
+/// A file that names the one entry, for `pg_restore --use-list`.
+fn entry_list(archive: &Path, id: u32) -> Result<PathBuf, StepError> {
+    let path = archive.join(format!("{id}.list"));
+    std::fs::write(&path, format!("{id};\n")).map_err(|error| {
+        StepError::new(format!(
+            "cannot write {}: {error}\nlook at the free space of dump.root",
+            path.display()
+        ))
+    })?;
+    Ok(path)
+}
+
+/// Begins a transaction and copies the rows. The transaction is left open.
+async fn copy_table(
+    context: &Context,
+    connection: &Connection,
+    stdout: tokio::process::ChildStdout,
+    sent: &AtomicU64,
+) -> Result<Load, StepError> {
+    let script = Script::open(stdout)
+        .await
+        .map_err(|error| failed(connection, "the delayed load", error))?
+        .ok_or_else(|| StepError::new("an entry of the delayed archive holds no rows to copy"))?;
+    let statement = script.statement.clone();
+    let (schema, table) =
+        table_of(&statement).ok_or_else(|| StepError::fault(format!("no table in {statement}")))?;
+    let name = format!("{}.{}", quote_identifier(&schema), quote_identifier(&table));
+    let action = format!("load {name}");
+    let switched_off = begin(context, connection, &name).await?;
+
+    let on_bytes = |bytes| {
+        context.report(Progress {
+            done: sent.fetch_add(bytes, Ordering::Relaxed) + bytes,
+            total: None,
+            unit: Unit::Bytes,
+        });
+    };
+    let copy = async {
+        let sink = connection.copy_in::<_, Bytes>(&statement).await?;
+        let mut sink = pin!(sink);
+        script.send(sink.as_mut(), on_bytes).await?;
+        Ok::<u64, CopyError>(sink.finish().await?)
+    };
+    let result = tokio::select! {
+        result = copy => result,
+        () = context.shared.stop.cancelled() => return Err(StepError::interrupted()),
+    };
+    let rows = match result {
+        Ok(rows) => rows,
+        Err(error) => return Err(explain(connection, &name, &action, error).await),
+    };
+    for (trigger, mode) in switched_off {
+        let enable = match mode.as_str() {
+            "A" => "ENABLE ALWAYS",
+            "R" => "ENABLE REPLICA",
+            _ => "ENABLE",
+        };
+        connection
+            .batch_execute(&format!("ALTER TABLE {name} {enable} TRIGGER {trigger}"))
+            .await
+            .map_err(
+                connection.failed(format!("switch the trigger {trigger} of {name} on again")),
+            )?;
+    }
+    let transaction = connection
+        .query_one("SELECT txid_current()", &[])
+        .await
+        .map_err(connection.failed(&action))?
+        .get(0);
+    Ok(Load {
+        schema,
+        table,
+        dump_id: 0,
+        transaction,
+        rows,
+    })
+}
+
+/// Triggers that would fire during the load, with how they are enabled now.
+const TRIGGERS: &str = "\
+    SELECT quote_ident(tgname), tgenabled::text FROM pg_catalog.pg_trigger \
+    WHERE tgrelid = $1::text::regclass AND NOT tgisinternal AND tgenabled::text = ANY ($2)";
+
+/// Begins the transaction of a load in which no trigger fires: for this session alone where the role may set
+/// `session_replication_role`, and the triggers that fire all the same switched off within the transaction,
+/// so that nobody else ever sees them off and no crash leaves them so. Returns those, and how they were enabled.
+async fn begin(
+    context: &Context,
+    connection: &Connection,
+    name: &str,
+) -> Result<Vec<(String, String)>, StepError> {
+    let mut begin = "BEGIN; SET LOCAL xmloption = content;".to_owned();
+    if context.shared.inspection.target.sets_replication_role {
+        begin += " SET LOCAL session_replication_role = replica;";
+    }
+    connection
+        .batch_execute(&begin)
+        .await
+        .map_err(connection.failed(format!("begin the load of {name}")))?;
+    let firing = firing(context, connection, name).await?;
+    for (trigger, _) in &firing {
+        connection
+            .batch_execute(&format!("ALTER TABLE {name} DISABLE TRIGGER {trigger}"))
+            .await
+            .map_err(connection.failed(format!(
+                "switch off the trigger {trigger} for the load of {name}"
+            )))?;
+    }
+    Ok(firing)
+}
+
+async fn firing(
+    context: &Context,
+    connection: &Connection,
+    name: &str,
+) -> Result<Vec<(String, String)>, StepError> {
+    // Enabled always, and for replicas; or always, and for others.
+    let modes: Vec<&str> = match context.shared.inspection.target.sets_replication_role {
+        true => vec!["A", "R"],
+        false => vec!["A", "O"],
+    };
+    let rows = connection
+        .query(TRIGGERS, &[&name, &modes])
+        .await
+        .map_err(connection.failed(format!("read the triggers of {name}")))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// What went wrong, and for rows that clients inserted already, which.
+async fn explain(connection: &Connection, name: &str, action: &str, error: CopyError) -> StepError {
+    let taken = match &error {
+        CopyError::Server(error) => error.code() == Some(&SqlState::UNIQUE_VIOLATION),
+        _ => false,
+    };
+    let mut failure = failed(connection, action, error);
+    if taken {
+        let range = match connection.batch_execute("ROLLBACK").await {
+            Ok(()) => key_range(connection, name).await,
+            Err(_) => None,
+        };
+        if let Some(range) = range {
+            failure.message = format!(
+                "{}\nbefore the load {name} holds {range}; nothing of the load was kept\n\
+                 remove or renumber the rows that have keys of the source, and run again",
+                failure.message
+            );
+        }
+    }
+    failure
+}
+
+/// `3 rows that clients inserted, with id from 1 to 7`.
+async fn key_range(connection: &Connection, name: &str) -> Option<String> {
+    let key = connection
+        .query_opt(
+            "SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) \
+             FROM pg_catalog.pg_index i \
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) \
+             WHERE i.indrelid = $1::text::regclass AND i.indisprimary",
+            &[&name],
+        )
+        .await
+        .ok()??;
+    let key: String = key.get::<_, Option<String>>(0)?;
+    let row = connection
+        .query_one(
+            &format!(
+                "SELECT count(*), \
+                        (SELECT ROW({key})::text FROM {name} ORDER BY {key} LIMIT 1), \
+                        (SELECT ROW({key})::text FROM {name} ORDER BY ROW({key}) DESC LIMIT 1) FROM {name}"
+            ),
+            &[],
+        )
+        .await
+        .ok()?;
+    let text = |column| row.get::<_, Option<String>>(column);
+    let bare = |key: String| key.trim_start_matches('(').trim_end_matches(')').to_owned();
+    Some(format!(
+        "{} rows that clients inserted, with {key} from {} to {}",
+        row.get::<_, i64>(0),
+        bare(text(1)?),
+        bare(text(2)?)
+    ))
+}
+
+fn failed(connection: &Connection, action: &str, error: CopyError) -> StepError {
+    match error {
+        CopyError::Server(error) => connection.failed(action)(error).into(),
+        other => StepError::new(format!("cannot {action}: {other}")),
+    }
+}
+
+/// Schema and table of `COPY "schema"."table" …`; pg_dump quotes all identifiers.
+fn table_of(statement: &str) -> Option<(String, String)> {
+    let rest = statement.strip_prefix("COPY ")?;
+    let (schema, rest) = quoted(rest)?;
+    let (table, _) = quoted(rest.strip_prefix('.')?)?;
+    Some((schema, table))
+}
+
+/// A quoted identifier at the start of the text, and what follows it.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let mut name = String::new();
+    let mut rest = text.strip_prefix('"')?;
+    loop {
+        let end = rest.find('"')?;
+        name.push_str(&rest[..end]);
+        rest = &rest[end + 1..];
+        match rest.strip_prefix('"') {
+            Some(after) => {
+                name.push('"');
+                rest = after;
+            }
+            None => return Some((name, rest)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_a_copy_is_read_whatever_its_name() {
+        let of = |statement| table_of(statement).unwrap();
+        assert_eq!(
+            of("COPY \"public\".\"t\" (\"a\") FROM stdin"),
+            ("public".into(), "t".into())
+        );
+        assert_eq!(
+            of("COPY \"a.b\".\"x\"\"y\n\" FROM stdin"),
+            ("a.b".into(), "x\"y\n".into())
+        );
+        assert_eq!(table_of("COPY public.t FROM stdin"), None);
+    }
+}

@@ -1,0 +1,53 @@
+//! The delayed phase: the data of huge tables, loaded without the cost of their secondary indexes, while
+//! clients may write to the target already.
+
+mod copy;
+mod indexes;
+mod load;
+mod verify;
+
+pub use indexes::{drop_indexes, recreate_indexes};
+pub use load::load;
+pub use verify::verify;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Context, StepError, dump};
+use crate::graph::{Output, Resource, TableCount, delayed_archive};
+use crate::inspect::count_tables;
+use crate::plan::{DelaySnapshot, Side, VerifyMode};
+use crate::postgres::{Pool, Session};
+
+/// `delayed-dump`: the delayed tables' data. Under a later snapshot their rows are counted as well, since the
+/// regular counts saw another one.
+pub async fn dump(context: &Context) -> Result<Output, StepError> {
+    let archive = delayed_archive(context.plan(), context.database_name());
+    if context.plan().delay.snapshot == DelaySnapshot::Same {
+        return dump::into(context, &archive).await;
+    }
+    let snapshot = context
+        .snapshot
+        .as_ref()
+        .ok_or_else(|| StepError::fault("a delayed dump has a snapshot"))?;
+    let session = context.session(Side::Source).under_snapshot(snapshot.id());
+    let counting = count(context, Side::Source, &session, &context.shared.stop);
+    let (mut output, counts) = tokio::try_join!(dump::into(context, &archive), counting)?;
+    output.counts = counts;
+    Ok(output)
+}
+
+/// Exact rows of the delayed tables on one server, whatever the plan's mode is for the others.
+async fn count(
+    context: &Context,
+    side: Side,
+    session: &Session,
+    stop: &CancellationToken,
+) -> Result<Vec<TableCount>, StepError> {
+    let delayed = context.delayed_tables();
+    let queries = context.step().claims.get(Resource::VerifyQueries).max(1) as usize;
+    let endpoint = context.endpoint(side);
+    let pool = Pool::new(endpoint, context.database_name(), session, queries)?;
+    let wanted = |schema: &str, table: &str| delayed.contains(&format!("{schema}.{table}"));
+    let counts = count_tables(&pool, queries, VerifyMode::Exact, stop, wanted, |_, _| {}).await?;
+    Ok(counts)
+}

@@ -1,0 +1,161 @@
+//! `delayed-verify`: the rows that the source had, that the load brought, and that are there now.
+
+use std::collections::BTreeMap;
+
+use super::count;
+use crate::graph::{Kind, Output, TableCount, TableResult, delayed_archive};
+use crate::plan::{DelaySnapshot, Side};
+use crate::step::verify::remove_archive;
+use crate::step::{Context, StepError};
+
+/// Compares the rows of the source's snapshot with those that the load's own command tags counted. What is
+/// there beyond them was added by clients meanwhile: reported, and no difference.
+pub async fn verify(context: &Context) -> Result<Output, StepError> {
+    let session = context.session(Side::Target);
+    let now = count(context, Side::Target, &session, &context.shared.stop).await?;
+    let same = context.plan().delay.snapshot == DelaySnapshot::Same;
+    let (kind, note) = match same {
+        true => (Kind::SourceCounts, None),
+        false => (Kind::DelayedDump, later(context)?),
+    };
+    let source = context.input(kind)?;
+    let loaded = context.input(Kind::DelayedRestore)?;
+    let mut output = Output {
+        warnings: note.into_iter().collect(),
+        ..Output::default()
+    };
+    output.tables = compare(
+        &context.delayed_tables().into_iter().collect::<Vec<_>>(),
+        &source.counts,
+        &loaded.counts,
+        &now,
+    );
+    let differing: Vec<String> = output
+        .tables
+        .iter()
+        .filter(|table| !table.matches)
+        .map(|table| format!("{}.{}", table.schema, table.table))
+        .collect();
+    if differing.is_empty() {
+        if !context.plan().dump.keep {
+            remove_archive(&delayed_archive(context.plan(), context.database_name())).await?;
+        }
+        return Ok(output);
+    }
+    Err(StepError::new(format!(
+        "database \"{}\": delayed tables differ between source and target: {}\n\
+         look at them in the report; to load them anew, make the database anew: pg-migrate reset --database",
+        context.database_name(),
+        differing.join(", ")
+    ))
+    .with_output(output))
+}
+
+/// What a report says where the two dumps saw the source at different times.
+fn later(context: &Context) -> Result<Option<String>, StepError> {
+    let snapshot = |kind| -> Result<String, StepError> {
+        Ok(context.input(kind)?.snapshot.clone().unwrap_or_default())
+    };
+    Ok(Some(format!(
+        "the delayed tables are those of the later snapshot {}, the others those of snapshot {}",
+        snapshot(Kind::DelayedDump)?,
+        snapshot(Kind::Dump)?
+    )))
+}
+
+fn compare(
+    delayed: &[String],
+    source: &[TableCount],
+    loaded: &[TableCount],
+    now: &[TableCount],
+) -> Vec<TableResult> {
+    let by_name = |counts: &[TableCount]| -> BTreeMap<String, (String, String, Option<u64>)> {
+        let entry = |count: &TableCount| {
+            let key = format!("{}.{}", count.schema, count.table);
+            (key, (count.schema.clone(), count.table.clone(), count.rows))
+        };
+        counts.iter().map(entry).collect()
+    };
+    let (source, loaded, now) = (by_name(source), by_name(loaded), by_name(now));
+    delayed
+        .iter()
+        .map(|name| {
+            let known = [&source, &loaded, &now];
+            let (schema, table) = known
+                .iter()
+                .find_map(|counts| counts.get(name))
+                .map_or_else(
+                    || (String::new(), name.clone()),
+                    |(schema, table, _)| (schema.clone(), table.clone()),
+                );
+            let rows = |counts: &BTreeMap<String, (String, String, Option<u64>)>| {
+                counts.get(name).and_then(|(_, _, rows)| *rows)
+            };
+            let (source_rows, loaded_rows, now_rows) = (rows(&source), rows(&loaded), rows(&now));
+            let matches = source_rows.is_some() && source_rows == loaded_rows && now_rows.is_some();
+            let note = match (loaded_rows, now_rows) {
+                (None, _) => Some("was not loaded".to_owned()),
+                (_, None) => Some("is not on the target".to_owned()),
+                (Some(loaded), _) if !matches => Some(format!("{loaded} rows were loaded")),
+                (Some(loaded), Some(now)) if now > loaded => Some(format!(
+                    "{loaded} rows were loaded, {} were added by clients",
+                    now - loaded
+                )),
+                (Some(loaded), Some(now)) if now < loaded => Some(format!(
+                    "{loaded} rows were loaded, {} were removed by clients since",
+                    loaded - now
+                )),
+                _ => None,
+            };
+            TableResult {
+                schema,
+                table,
+                source_rows,
+                target_rows: now_rows,
+                matches,
+                note,
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::RelationKind;
+
+    fn counts(rows: Option<u64>) -> Vec<TableCount> {
+        rows.map(|rows| TableCount {
+            schema: "public".into(),
+            table: "t".into(),
+            kind: RelationKind::Table,
+            rows: Some(rows),
+        })
+        .into_iter()
+        .collect()
+    }
+
+    fn judged(source: Option<u64>, loaded: Option<u64>, now: Option<u64>) -> (bool, String) {
+        let delayed = ["public.t".to_owned()];
+        let mut results = compare(&delayed, &counts(source), &counts(loaded), &counts(now));
+        let result = results.pop().unwrap();
+        (result.matches, result.note.unwrap_or_default())
+    }
+
+    #[test]
+    fn rows_of_clients_are_reported_and_no_difference() {
+        assert_eq!(judged(Some(5), Some(5), Some(5)), (true, String::new()));
+        let (matches, note) = judged(Some(5), Some(5), Some(8));
+        assert!(matches);
+        assert_eq!(note, "5 rows were loaded, 3 were added by clients");
+        assert!(judged(Some(5), Some(5), Some(4)).0);
+    }
+
+    #[test]
+    fn what_was_not_loaded_whole_is_a_difference() {
+        assert!(!judged(Some(5), Some(4), Some(5)).0);
+        assert!(!judged(Some(5), None, Some(5)).0);
+        assert!(!judged(None, Some(5), Some(5)).0);
+        assert!(!judged(Some(5), Some(5), None).0);
+    }
+}

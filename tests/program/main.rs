@@ -4,6 +4,7 @@ mod support;
 
 mod bad_input;
 mod container;
+mod delayed;
 mod interruptions;
 mod migrations;
 mod plan_files;

@@ -65,7 +65,8 @@ pub async fn drop_indexes(context: &Context) -> Result<Output, StepError> {
     Ok(Output::default())
 }
 
-/// Makes the dropped indexes again, those of the largest table first. One that is there already is left alone.
+/// Makes the dropped indexes again, those of the largest table first, and refreshes what was computed from
+/// the tables while they were empty. An index that is there already is left alone.
 pub async fn recreate_indexes(context: &Context) -> Result<Output, StepError> {
     let builds = context.step().jobs as usize;
     let mut indexes = context.dropped_indexes.clone();
@@ -100,6 +101,7 @@ pub async fn recreate_indexes(context: &Context) -> Result<Output, StepError> {
         .map(qualified)
         .collect();
     if lost.is_empty() {
+        refresh_views(context, &connection).await?;
         return Ok(Output::default());
     }
     Err(StepError::new(format!(
@@ -108,6 +110,41 @@ pub async fn recreate_indexes(context: &Context) -> Result<Output, StepError> {
         context.database_name(),
         lost.join(", ")
     )))
+}
+
+/// Materialized views that hold data, those first that others read.
+const VIEWS: &str = "\
+    WITH RECURSIVE uses AS ( \
+        SELECT DISTINCT r.ev_class AS view, d.refobjid AS used FROM pg_catalog.pg_depend d \
+        JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid \
+        WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass \
+          AND d.refclassid = 'pg_catalog.pg_class'::regclass AND r.ev_class <> d.refobjid), \
+    reached (oid, depth) AS ( \
+        SELECT c.oid, 0 FROM pg_catalog.pg_class c WHERE c.relkind = 'm' \
+        UNION SELECT u.view, reached.depth + 1 FROM reached JOIN uses u ON u.used = reached.oid) \
+    SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM reached \
+    JOIN pg_catalog.pg_class c ON c.oid = reached.oid \
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    WHERE c.relkind = 'm' AND c.relispopulated GROUP BY 1 ORDER BY max(depth), 1";
+
+/// The restore refreshed the materialized views while the delayed tables were empty. All of them are refreshed
+/// again: what a view reads through a function is in no catalog.
+async fn refresh_views(context: &Context, connection: &Connection) -> Result<(), StepError> {
+    let views = connection
+        .query(VIEWS, &[])
+        .await
+        .map_err(connection.failed("list the materialized views"))?;
+    for row in &views {
+        let view: &str = row.get(0);
+        connection
+            .attempt(
+                format!("refresh the materialized view {view}"),
+                &context.shared.stop,
+                connection.batch_execute(&format!("REFRESH MATERIALIZED VIEW {view}")),
+            )
+            .await?;
+    }
+    Ok(())
 }
 
 /// Everything but the table's size, which the load has changed.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::budget::{self, Share};
 use super::{Finding, Severity};
-use crate::catalog::{ClientFacts, Database, Inspection, LocaleProvider, ServerFacts};
+use crate::catalog::{ClientFacts, Database, Inspection, LocaleProvider, ServerFacts, locale};
 use crate::plan::{Compression, Plan, Side, SslMode, Waive};
 
 /// A finding that is about no database.
@@ -395,13 +395,13 @@ pub fn of_database(
             ));
         }
     } else if database.provider == LocaleProvider::Libc {
-        for locale in [&database.collate, &database.ctype] {
-            if !has_locale(target, locale) {
+        for locale_name in [&database.collate, &database.ctype] {
+            if !locale::is_available(locale_name, &target.locales) {
                 findings.push(finding(
                     Severity::Fix,
                     "target/locale-missing",
                     None,
-                    format!("the target's operating system does not seem to have the locale \"{locale}\""),
+                    format!("the target's operating system does not seem to have the locale \"{locale_name}\""),
                     "install the locale on the target's host, then SELECT pg_import_system_collations('pg_catalog')",
                 ));
                 break;
@@ -468,14 +468,6 @@ pub fn of_delays(database: &str, target: &ServerFacts) -> Vec<Finding> {
         });
     }
     findings
-}
-
-/// Whether the target's operating system offers the locale, however it spells its code set.
-fn has_locale(target: &ServerFacts, locale: &str) -> bool {
-    let normal = |locale: &str| locale.to_ascii_lowercase().replace('-', "");
-    let wanted = normal(locale);
-    matches!(wanted.as_str(), "c" | "posix" | "")
-        || target.locales.iter().any(|has| normal(has) == wanted)
 }
 
 /// Turns findings that the plan waives into information, for as long as the waiver holds.

@@ -9,6 +9,8 @@ mod preflight;
 mod selection;
 mod step;
 pub mod stored;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use command::{SNAPSHOT, archive, delayed_archive, file_name};
 pub use compile::{Input, compile};

@@ -1,0 +1,262 @@
+//! What somebody should know before the run, and whether it may start.
+
+use insta::assert_snapshot;
+
+use super::synthetic::{Case, contents, database, table};
+use crate::catalog::{Role, Version};
+use crate::graph::{Finding, Graph, Severity};
+
+/// A finding a line, in the graph's order.
+fn lines(graph: &Graph) -> String {
+    let line = |finding: &Finding| {
+        let place: Vec<&str> = [&finding.database, &finding.object]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        format!(
+            "{:?} {} [{}] {}\n  fix: {}\n",
+            finding.severity,
+            finding.code,
+            place.join(" "),
+            finding.message,
+            finding.fix.as_deref().unwrap_or("none")
+        )
+    };
+    graph.findings.iter().map(line).collect()
+}
+
+fn codes(graph: &Graph) -> Vec<(Severity, &str)> {
+    graph
+        .findings
+        .iter()
+        .map(|finding| (finding.severity, finding.code.as_str()))
+        .collect()
+}
+
+#[test]
+fn a_healthy_pair_of_servers_has_no_findings() {
+    let graph = Case::new("", vec![database("crm", 1 << 20, 10)]).compile();
+    assert_eq!(codes(&graph), []);
+}
+
+#[test]
+fn databases_that_cannot_migrate_are_named_with_the_reason() {
+    let mut closed = database("closed", 1, 1);
+    closed.allows_connections = false;
+    closed.contents = None;
+    let mut invalid = database("half dropped", 1, 1);
+    invalid.connection_limit = -2;
+    let mut template = database("mould", 1, 1);
+    template.is_template = true;
+    let mut postgres = database("postgres", 1, 1);
+    contents(&mut postgres).user_objects = 1;
+    let case = Case::new(
+        "[databases]\ninclude = [\"*\", \"crn\"]",
+        vec![closed, invalid, template, postgres],
+    );
+    let graph = case.compile();
+    assert_eq!(graph.databases, []);
+    assert_eq!(graph.blockers().count(), 0);
+    assert_snapshot!(lines(&graph), @r#"
+    Warn plan/include-matches-nothing [] databases.include has "crn", which no database of the source matches
+      fix: correct the pattern, or remove it
+    Warn source/no-databases [] no database of the source migrates
+      fix: look at databases.include and databases.exclude
+    Warn source/database-closed [closed] nobody may connect to it (ALLOW_CONNECTIONS is false), so it cannot be read; it does not migrate
+      fix: ALTER DATABASE … ALLOW_CONNECTIONS true on the source, or exclude it
+    Warn source/database-invalid [half dropped] DROP DATABASE was interrupted (datconnlimit is -2), so nobody can connect to it; it does not migrate
+      fix: DROP DATABASE on the source, or exclude it
+    Warn source/database-template [mould] it is a template (IS_TEMPLATE is true); it does not migrate
+      fix: ALTER DATABASE … IS_TEMPLATE false on the source, or exclude it
+    Warn source/postgres-database [postgres] the database "postgres" holds objects of users; it does not migrate, because every server brings its own
+      fix: move them to a database of their own, or migrate them by hand
+    "#);
+}
+
+#[test]
+fn a_target_that_does_not_fit_blocks_the_run() {
+    let mut crm = database("crm", 1 << 20, 10);
+    crm.collate = "tr_TR.UTF-8".into();
+    let mut case = Case::new("", vec![crm]);
+    case.inspection.target.version = Version(90_624);
+    case.inspection.client.version = Version(90_624);
+    case.inspection.target.in_recovery = true;
+    case.inspection.target.is_superuser = false;
+    case.inspection.target.can_create_database = false;
+    case.inspection.target.can_create_role = false;
+    assert_snapshot!(lines(&case.compile()), @r#"
+    Block client/too-old [] the client programs are of version 9.6.24, older than the newest server (10.23): pg_dump refuses servers that are newer than itself
+      fix: install the client programs of PostgreSQL 10 or later and put them first on PATH
+    Block target/cannot-create-databases [] the role "postgres" may not create databases on the target
+      fix: ALTER ROLE … CREATEDB on the target, or use another role for [target]
+    Block target/older-than-source [] the target is of version 9.6.24, older than the source (10.23)
+      fix: exchange [source] and [target], or use a newer target
+    Block target/standby [] the target is a standby: nothing can be written to it
+      fix: use its primary as the target
+    Fix target/limited-role [] the role "postgres" may not create roles on the target: roles that are missing there do not migrate
+      fix: use a superuser for [target], or create the roles beforehand and set globals.migrate = false
+    Fix target/locale-missing [crm] the target's operating system does not seem to have the locale "tr_TR.UTF-8"
+      fix: install the locale on the target's host, then SELECT pg_import_system_collations('pg_catalog')
+    "#);
+}
+
+#[test]
+fn nothing_is_overwritten_that_this_plan_did_not_create() {
+    let mut case = Case::new("", vec![database("crm", 1 << 20, 2)]);
+    case.inspection.target.databases = vec![database("crm", 7 << 20, 1)];
+    assert_eq!(
+        codes(&case.compile()),
+        [(Severity::Block, "target/database-not-empty")]
+    );
+
+    // What could not be looked into may hold anything.
+    case.inspection.target.databases[0].contents = None;
+    assert_eq!(
+        codes(&case.compile()),
+        [(Severity::Block, "target/database-not-empty")]
+    );
+
+    case.inspection.target.databases = vec![database("crm", 7 << 20, 0)];
+    assert_eq!(
+        codes(&case.compile()),
+        [(Severity::Warn, "target/database-exists")]
+    );
+
+    case.inspection.target.databases[0].encoding = "LATIN1".into();
+    assert_eq!(
+        codes(&case.compile()),
+        [(Severity::Block, "target/database-encoding")]
+    );
+
+    case.created.insert("crm".into());
+    assert_eq!(codes(&case.compile()), []);
+}
+
+#[test]
+fn a_locale_is_found_however_its_code_set_is_spelled() {
+    let mut crm = database("crm", 1 << 20, 2);
+    let mut case = Case::new("", vec![crm.clone()]);
+    assert_eq!(case.inspection.target.locales, ["en_US.utf8"]);
+    assert_eq!(crm.collate, "en_US.UTF-8");
+    assert_eq!(codes(&case.compile()), []);
+
+    crm.ctype = "de_DE.UTF-8".into();
+    case.inspection.source.databases = vec![crm];
+    let graph = case.compile();
+    assert_eq!(codes(&graph), [(Severity::Fix, "target/locale-missing")]);
+    assert!(graph.findings[0].message.contains("de_DE.UTF-8"));
+}
+
+#[test]
+fn client_programs_have_to_know_both_servers_and_the_plans_wishes() {
+    let rest = "source.sslmode = \"verify-full\"\nsource.sslrootcert = \"ca.pem\"\n[dump]\ncompression = \"zstd:9\"";
+    let mut case = Case::new(rest, vec![database("crm", 1, 1)]);
+    case.inspection.client.version = Version(170_010);
+    case.inspection.client.zstd = false;
+    case.inspection.client.tls = false;
+    assert_snapshot!(lines(&case.compile()), @r#"
+    Block client/compression [] this pg_dump (17.10) was built without zstd:9
+      fix: set compression = "lz4" or "auto", or install a pg_dump that has it
+    Block client/no-tls [] the plan asks for TLS to the source, but pg_dump was built without it
+      fix: install client programs that were built with OpenSSL and put them first on PATH
+    Block client/too-old [] the client programs are of version 17.10, older than the newest server (18.6): pg_dump refuses servers that are newer than itself
+      fix: install the client programs of PostgreSQL 18 or later and put them first on PATH
+    "#);
+}
+
+#[test]
+fn a_source_that_hides_something_says_so() {
+    let mut crm = database("crm", 1, 1);
+    let mut secret = table(1, "salaries");
+    secret.row_security = true;
+    contents(&mut crm).relations.push(secret);
+    let mut case = Case::new("", vec![crm]);
+    case.inspection.source.version = Version(90_524);
+    case.inspection.source.in_recovery = true;
+    case.inspection.source.reads_passwords = false;
+    case.inspection.source.roles = vec![Role {
+        name: "pg_reader".into(),
+        is_superuser: false,
+        can_login: true,
+    }];
+    assert_snapshot!(lines(&case.compile()), @r#"
+    Block source/standby [] the source is a standby of version 9.5.24, which cannot export a snapshot
+      fix: use its primary as the source
+    Block source/row-security [crm public.salaries] row security applies to the source's role, so the table cannot be read in full
+      fix: use a role with BYPASSRLS, or the table's owner, for [source]
+    Fix source/role-name-reserved [ROLE pg_reader] the role "pg_reader" cannot be created on the target: names that start with pg_ are reserved since 9.6
+      fix: ALTER ROLE … RENAME TO … on the source
+    Warn source/passwords-unreadable [] the role "postgres" may not read pg_authid, so roles migrate without their passwords
+      fix: use a superuser for [source], or set passwords on the target afterwards
+    "#);
+}
+
+#[test]
+fn source_and_target_are_two_servers() {
+    let mut case = Case::new("", vec![database("crm", 1, 1)]);
+    case.inspection.target = case.inspection.source.clone();
+    assert!(codes(&case.compile()).contains(&(Severity::Block, "target/same-server")));
+}
+
+/// Tables with oids, one of them waived until the last day of January 2027.
+fn with_oids() -> Case {
+    let mut erp = database("erp", 1, 0);
+    for name in ["accounts", "legacy_orders"] {
+        let mut relation = table(1, name);
+        relation.has_oids = true;
+        contents(&mut erp).relations.push(relation);
+    }
+    Case::new(
+        "[[waive]]\ncode = \"source/with-oids\"\nobject = \"erp.public.legacy_*\"\n\
+         until = 2027-01-31\nreason = \"ticket 4711\"",
+        vec![erp],
+    )
+}
+
+#[test]
+fn a_waiver_holds_for_its_objects_until_its_last_day() {
+    let mut case = with_oids();
+    case.today = jiff::civil::date(2027, 1, 31);
+    let graph = case.compile();
+    let blockers: Vec<&str> = graph
+        .blockers()
+        .filter_map(|finding| finding.object.as_deref())
+        .collect();
+    assert_eq!(blockers, ["public.accounts"]);
+    assert_snapshot!(lines(&graph), @"
+    Block source/with-oids [erp public.accounts] the table was created WITH OIDS; pg_dump 12 and later leave the oids out, so they would be lost
+      fix: ALTER TABLE … SET WITHOUT OIDS on the source, or accept the loss by [[waive]]
+    Info source/with-oids [erp public.legacy_orders] the table was created WITH OIDS; pg_dump 12 and later leave the oids out, so they would be lost (waived until 2027-01-31: ticket 4711)
+      fix: none
+    ");
+}
+
+#[test]
+fn a_waiver_is_over_on_the_day_after() {
+    let mut case = with_oids();
+    case.today = jiff::civil::date(2027, 2, 1);
+    assert_eq!(
+        codes(&case.compile()),
+        [
+            (Severity::Block, "source/with-oids"),
+            (Severity::Block, "source/with-oids")
+        ]
+    );
+}
+
+#[test]
+fn what_this_machine_lacks_is_a_finding_like_any_other() {
+    let mut case = with_oids();
+    case.findings.push(Finding {
+        severity: Severity::Block,
+        code: "client/dump-root".into(),
+        database: None,
+        object: None,
+        message: "archives cannot be written".into(),
+        fix: None,
+    });
+    let graph = case.compile();
+    assert_eq!(graph.findings[0].code, "client/dump-root");
+    assert_eq!(graph.blockers().count(), 2);
+}

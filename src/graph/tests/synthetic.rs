@@ -1,0 +1,156 @@
+//! Servers that exist on paper only, for tests of what a plan compiles to.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::catalog::{
+    ClientFacts, Contents, Database, Inspection, LocaleProvider, Relation, RelationKind,
+    ServerFacts, Version,
+};
+use crate::graph::{Finding, Graph, Input, compile};
+use crate::plan::{Endpoint, Plan, Side, SslMode, parse};
+
+/// Everything that a compilation starts from. Tests change what they are about.
+#[derive(Debug)]
+pub(crate) struct Case {
+    pub plan: Plan,
+    pub inspection: Inspection,
+    pub created: BTreeSet<String>,
+    pub today: jiff::civil::Date,
+    pub findings: Vec<Finding>,
+}
+
+impl Case {
+    /// A plan with nothing but `rest` beside the two servers: 10.23 with these databases, and an empty
+    /// 18.6. Both have the `max_connections` of a new installation, 100.
+    pub(crate) fn new(rest: &str, databases: Vec<Database>) -> Case {
+        Case {
+            plan: plan(rest),
+            inspection: Inspection {
+                source: server(Version(100_023), databases),
+                target: server(Version(180_006), Vec::new()),
+                client: ClientFacts {
+                    version: Version(180_006),
+                    gzip: true,
+                    lz4: true,
+                    zstd: true,
+                    tls: true,
+                },
+            },
+            created: BTreeSet::new(),
+            today: jiff::civil::date(2026, 3, 1),
+            findings: Vec::new(),
+        }
+    }
+
+    pub(crate) fn compile(&self) -> Graph {
+        compile(Input {
+            plan: &self.plan,
+            source: &endpoint(Side::Source, "old-db"),
+            target: &endpoint(Side::Target, "new-db"),
+            inspection: &self.inspection,
+            created: &self.created,
+            today: self.today,
+            findings: self.findings.clone(),
+        })
+    }
+}
+
+/// The plan whose file holds the two servers' names and `rest`, which may begin with more dotted keys.
+pub(crate) fn plan(rest: &str) -> Plan {
+    let text = format!("source.host = \"old-db\"\ntarget.host = \"new-db\"\n{rest}\n");
+    parse(&text, Path::new("/plans/erp.toml")).unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+fn endpoint(side: Side, host: &str) -> Endpoint {
+    Endpoint {
+        side,
+        host: host.into(),
+        hostaddr: None,
+        port: 5432,
+        user: "postgres".into(),
+        database: "postgres".into(),
+        password: None,
+        sslmode: SslMode::Prefer,
+        sslrootcert: None,
+        sslcert: None,
+        sslkey: None,
+        connect_timeout: std::time::Duration::from_secs(10),
+    }
+}
+
+/// A new installation of this version, with these databases. Its operating system has one locale.
+pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts {
+    ServerFacts {
+        version,
+        system_identifier: Some(format!("74{}", version.0)),
+        started: format!("2026-02-01 00:00:00.{}+00", version.0),
+        max_connections: 100,
+        reserved_connections: 3,
+        used_connections: 0,
+        user: "postgres".into(),
+        is_superuser: true,
+        can_create_database: true,
+        can_create_role: true,
+        reads_passwords: true,
+        in_recovery: false,
+        roles: Vec::new(),
+        databases,
+        tablespaces: Vec::new(),
+        locales: vec!["en_US.utf8".into()],
+    }
+}
+
+/// A database of this size with so many tables, each with a primary key and an index.
+pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
+    Database {
+        name: name.into(),
+        owner: "postgres".into(),
+        bytes: Some(bytes),
+        is_template: false,
+        allows_connections: true,
+        connection_limit: -1,
+        encoding: "UTF8".into(),
+        collate: "en_US.UTF-8".into(),
+        ctype: "en_US.UTF-8".into(),
+        provider: LocaleProvider::Libc,
+        locale: None,
+        icu_rules: None,
+        tablespace: "pg_default".into(),
+        comment: None,
+        privileges: None,
+        settings: Vec::new(),
+        contents: Some(Contents {
+            relations: (0..tables)
+                .map(|number| table(16_384 + number, &format!("table_{number:04}")))
+                .collect(),
+            indexes: 2 * tables,
+            large_objects: 0,
+            user_objects: 0,
+            extensions: Vec::new(),
+        }),
+    }
+}
+
+/// A table in `public`.
+pub(crate) fn table(oid: u32, name: &str) -> Relation {
+    Relation {
+        oid,
+        schema: "public".into(),
+        name: name.into(),
+        kind: RelationKind::Table,
+        parents: Vec::new(),
+        unlogged: false,
+        populated: true,
+        bytes: 8_192,
+        estimated_rows: Some(100),
+        row_security: false,
+        has_oids: false,
+        extension: None,
+    }
+}
+
+/// The contents of a database that [`database`] made, to change them.
+pub(crate) fn contents(database: &mut Database) -> &mut Contents {
+    database.contents.as_mut().expect("somebody looked into it")
+}

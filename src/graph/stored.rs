@@ -225,3 +225,7 @@ impl Stored {
         drift
     }
 }
+
+#[cfg(test)]
+#[path = "stored_tests.rs"]
+mod tests;

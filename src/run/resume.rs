@@ -82,3 +82,7 @@ pub fn resume(
         forgotten: again,
     }
 }
+
+#[cfg(test)]
+#[path = "resume_tests.rs"]
+mod tests;

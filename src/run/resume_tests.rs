@@ -1,0 +1,245 @@
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::*;
+use crate::graph::Output;
+use crate::graph::tests::synthetic::{Case, database};
+use crate::journal::StepState;
+
+/// The databases `a` and `b`.
+fn graph() -> Graph {
+    Case::new("", vec![database("a", 1, 2), database("b", 2, 2)]).compile()
+}
+
+fn id(text: &str) -> StepId {
+    text.parse().unwrap()
+}
+
+/// A journal in which these steps stand so.
+fn state<'a>(steps: impl IntoIterator<Item = (&'a str, Status)>) -> State {
+    let steps = steps.into_iter().map(|(step, status)| {
+        let state = StepState {
+            status,
+            attempt: 1,
+            started: Timestamp::UNIX_EPOCH,
+            seconds: None,
+            error: None,
+            output: Output::default(),
+        };
+        (id(step), state)
+    });
+    State {
+        steps: steps.collect(),
+        ..State::default()
+    }
+}
+
+/// A journal in which these steps are done.
+fn done(steps: &[&'static str]) -> Vec<(&'static str, Status)> {
+    steps.iter().map(|step| (*step, Status::Done)).collect()
+}
+
+/// What a run would take over, and what it would do again. Every archive is there.
+fn resumed(state: &State, read_only: bool) -> (Vec<String>, Vec<String>) {
+    named(&resume(&graph(), state, read_only, |_| true))
+}
+
+fn named(resume: &Resume) -> (Vec<String>, Vec<String>) {
+    let graph = graph();
+    let done = resume.done.iter();
+    let done = done.map(|step| graph.steps[*step as usize].id.to_string());
+    let again = resume.forgotten.iter().map(|(step, _)| step.to_string());
+    (done.collect(), again.collect())
+}
+
+#[test]
+fn a_first_run_takes_nothing_over() {
+    assert_eq!(
+        resume(&graph(), &State::default(), false, |_| false),
+        Resume::default()
+    );
+}
+
+#[test]
+fn only_what_has_an_end_is_done() {
+    for status in [Status::Started, Status::Failed, Status::Interrupted] {
+        let state = state([("globals", Status::Done), ("a/create", status)]);
+        let (done, again) = resumed(&state, false);
+        assert_eq!(done, ["globals"], "{status:?}");
+        assert_eq!(again, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_completed_database_stays_as_it_is_though_its_archive_is_gone() {
+    let all = [
+        "a/create",
+        "a/dump",
+        "a/source-counts",
+        "a/restore",
+        "a/target-counts",
+        "a/verify",
+    ];
+    let resume = resume(&graph(), &state(done(&all)), false, |_| false);
+    let (done, again) = named(&resume);
+    assert_eq!(done, all);
+    assert_eq!(again, Vec::<String>::new());
+}
+
+#[test]
+fn a_database_whose_restore_did_not_end_is_made_again_from_its_archive() {
+    for status in [Status::Started, Status::Failed, Status::Interrupted] {
+        let mut steps = done(&["a/create", "a/dump", "a/source-counts"]);
+        steps.push(("a/restore", status));
+        let (done, again) = resumed(&state(steps), false);
+        assert_eq!(done, ["a/dump", "a/source-counts"], "{status:?}");
+        assert_eq!(again, ["a/create"]);
+    }
+}
+
+#[test]
+fn a_dump_without_its_counts_is_redone_because_their_snapshot_is_gone() {
+    for counts in [Status::Started, Status::Failed] {
+        let mut steps = done(&["a/create", "a/dump"]);
+        steps.push(("a/source-counts", counts));
+        let (done, again) = resumed(&state(steps.clone()), false);
+        assert_eq!(done, ["a/create"]);
+        assert_eq!(again, ["a/dump", "a/source-counts"]);
+        // Nobody writes there, so a new snapshot shows the same.
+        let (done, again) = resumed(&state(steps), true);
+        assert_eq!(done, ["a/create", "a/dump"]);
+        assert_eq!(again, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn counts_without_their_dump_are_redone_too() {
+    let steps = state([
+        ("a/create", Status::Done),
+        ("a/dump", Status::Interrupted),
+        ("a/source-counts", Status::Done),
+    ]);
+    assert_eq!(resumed(&steps, false).0, ["a/create"]);
+    assert_eq!(resumed(&steps, true).0, ["a/create", "a/source-counts"]);
+}
+
+#[test]
+fn a_dump_whose_archive_is_gone_is_redone_and_its_counts_with_it() {
+    let steps = state(done(&["a/create", "a/dump", "a/source-counts"]));
+    let of = |read_only| named(&resume(&graph(), &steps, read_only, |name| name != "a"));
+    let (done, again) = of(false);
+    assert_eq!(done, ["a/create"]);
+    assert_eq!(again, ["a/dump", "a/source-counts"]);
+    let (done, again) = of(true);
+    assert_eq!(done, ["a/create", "a/source-counts"]);
+    assert_eq!(again, ["a/dump"]);
+}
+
+#[test]
+fn the_target_is_counted_anew_after_a_difference() {
+    let whole = [
+        "a/create",
+        "a/dump",
+        "a/source-counts",
+        "a/restore",
+        "a/target-counts",
+    ];
+    let mut steps = done(&whole);
+    steps.push(("a/verify", Status::Failed));
+    let (done, again) = resumed(&state(steps), false);
+    assert_eq!(done, whole[..4]);
+    assert_eq!(again, ["a/target-counts"]);
+}
+
+#[test]
+fn a_database_that_does_not_migrate_any_more_is_left_alone() {
+    let steps = state([
+        ("gone/create", Status::Done),
+        ("gone/restore", Status::Failed),
+    ]);
+    assert_eq!(resumed(&steps, false), (Vec::new(), Vec::new()));
+}
+
+/// What can be on record for one database: its steps in the order of a run, each in a state that the
+/// ones before it allow.
+fn any_record() -> impl Strategy<Value = BTreeMap<Kind, Status>> {
+    let end = prop_oneof![
+        4 => Just(Some(Status::Done)),
+        1 => Just(Some(Status::Failed)),
+        1 => Just(Some(Status::Interrupted)),
+        1 => Just(Some(Status::Started)),
+        1 => Just(None),
+    ];
+    prop::collection::vec(end, 6).prop_map(|ends| {
+        let needs = [
+            (Kind::Create, vec![]),
+            (Kind::Dump, vec![Kind::Create]),
+            (Kind::SourceCounts, vec![Kind::Create]),
+            (Kind::Restore, vec![Kind::Dump, Kind::SourceCounts]),
+            (Kind::TargetCounts, vec![Kind::Restore]),
+            (Kind::Verify, vec![Kind::TargetCounts]),
+        ];
+        let mut record = BTreeMap::new();
+        for ((kind, needs), end) in needs.into_iter().zip(ends) {
+            let may_start = needs
+                .iter()
+                .all(|need| record.get(need) == Some(&Status::Done));
+            if let Some(end) = end.filter(|_| may_start) {
+                record.insert(kind, end);
+            }
+        }
+        record
+    })
+}
+
+proptest! {
+    #[test]
+    fn nothing_counts_as_done_that_has_to_be_redone(
+        record in any_record(),
+        read_only in any::<bool>(),
+        archive in any::<bool>(),
+    ) {
+        let graph = graph();
+        let database = "a".into();
+        let texts: Vec<(String, Status)> = record
+            .iter()
+            .map(|(kind, status)| (StepId::of(&database, *kind).to_string(), *status))
+            .collect();
+        let mut state = state(texts.iter().map(|(step, status)| (step.as_str(), *status)));
+        let resume = resume(&graph, &state, read_only, |_| archive);
+        let kinds: BTreeSet<Kind> = resume
+            .done
+            .iter()
+            .map(|step| graph.steps[*step as usize].id.kind)
+            .collect();
+        let kept = |kind| kinds.contains(&kind);
+        let was = |kind| record.get(&kind) == Some(&Status::Done);
+
+        prop_assert!(kinds.iter().all(|kind| was(*kind)));
+        if !was(Kind::Restore) {
+            // A restore that began left something in the database.
+            prop_assert!(!(record.contains_key(&Kind::Restore) && kept(Kind::Create)));
+            // What is restored was read under one snapshot, and can be read.
+            prop_assert!(read_only || kept(Kind::Dump) == kept(Kind::SourceCounts));
+            prop_assert!(archive || !kept(Kind::Dump));
+        } else {
+            prop_assert!(kept(Kind::Restore) && kept(Kind::Create) && kept(Kind::SourceCounts));
+        }
+        if record.get(&Kind::Verify) == Some(&Status::Failed) {
+            prop_assert!(!kept(Kind::TargetCounts));
+        }
+
+        // With these forgotten, the journal lets every step start that is not done.
+        for (step, reason) in &resume.forgotten {
+            prop_assert!(!reason.is_empty());
+            prop_assert!(state.steps.remove(step).is_some(), "{} was not on record", step);
+        }
+        for (index, step) in graph.steps.iter().enumerate() {
+            let on_record = state.steps.get(&step.id).map(|state| state.status);
+            let done = resume.done.contains(&(index as u32));
+            prop_assert_eq!(on_record == Some(Status::Done), done, "{}", &step.id);
+        }
+    }
+}

@@ -6,6 +6,7 @@ mod bad_input;
 mod container;
 mod delayed;
 mod interruptions;
+mod layers;
 mod migrations;
 mod plan_files;
 mod planning;

@@ -21,6 +21,8 @@ pub struct Resume {
 /// - A database that was being restored is made again, so its `create` is redone.
 /// - Steps that share a snapshot are redone together unless all of them are done: the snapshot died with
 ///   its run. Where the plan says that nobody writes to the source, a new one is as good.
+/// - Where delayed tables share the snapshot and are not dumped yet, so is the whole database, but not once it
+///   was verified: clients may write to it.
 /// - A dump whose archive is gone is redone while something still needs it.
 /// - After a difference the target is counted anew, because somebody may have mended it.
 pub fn resume(
@@ -48,7 +50,20 @@ pub fn resume(
         };
         let of = |kind| StepId::of(&database, kind);
         if is_done(&of(Kind::Restore)) {
-            if status(&of(Kind::Verify)) == Some(Status::Failed) {
+            let shared_dump_missing = members.iter().any(|id| !is_done(id));
+            if shared_dump_missing && !source_is_read_only && !is_done(&of(Kind::Verify)) {
+                // Nobody was told yet that the database may be used.
+                for kind in [
+                    Kind::Create,
+                    Kind::Dump,
+                    Kind::SourceCounts,
+                    Kind::Restore,
+                    Kind::TargetCounts,
+                    Kind::Verify,
+                ] {
+                    redo(of(kind), "the snapshot of its delayed tables is gone");
+                }
+            } else if status(&of(Kind::Verify)) == Some(Status::Failed) {
                 redo(
                     of(Kind::TargetCounts),
                     "the target is counted anew after a difference",

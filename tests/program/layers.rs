@@ -35,10 +35,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
             "catalog", "plan", "postgres", "graph", "event", "schedule", "journal", "step",
         ],
     ),
-    (
-        "report",
-        &["postgres", "graph", "event", "journal"],
-    ),
+    ("report", &["postgres", "graph", "event", "journal"]),
     (
         "cli",
         &[

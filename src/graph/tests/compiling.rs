@@ -88,7 +88,7 @@ fn a_small_plan_reads_like_this() {
             '--dbname=host='\''new-db'\'' port='\''5432'\'' user='\''postgres'\'' dbname='\''Weird "Name"'\'' sslmode='\''prefer'\'' connect_timeout='\''10'\'' keepalives_idle='\''60'\'' keepalives_interval='\''10'\'' keepalives_count='\''6'\''' \
             '/plans/pg_dumps/erp/Weird %22Name%22'
       target-counts    after restore; takes 1 target.connections, 1 verify.queries
-      verify           after source-counts, target-counts
+      verify           after source-counts, target-counts; takes 1 target.connections
 
     Database crm
       create           after globals; takes 1 target.connections
@@ -105,7 +105,7 @@ fn a_small_plan_reads_like_this() {
             '--dbname=host='\''new-db'\'' port='\''5432'\'' user='\''postgres'\'' dbname='\''crm'\'' sslmode='\''prefer'\'' connect_timeout='\''10'\'' keepalives_idle='\''60'\'' keepalives_interval='\''10'\'' keepalives_count='\''6'\''' \
             /plans/pg_dumps/erp/crm
       target-counts    after restore; takes 2 target.connections, 2 verify.queries
-      verify           after source-counts, target-counts
+      verify           after source-counts, target-counts; takes 1 target.connections
     "#);
 }
 
@@ -241,12 +241,14 @@ fn a_small_plan_is_this_json() {
             "crm/source-counts",
             "crm/target-counts"
           ],
-          "claims": {}
+          "claims": {
+            "target.connections": 1
+          }
         }
       ],
       "peaks": {
         "source.connections": 9,
-        "target.connections": 16
+        "target.connections": 17
       },
       "findings": []
     }

@@ -93,6 +93,8 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
         can_create_database: true,
         can_create_role: true,
         reads_passwords: true,
+        sets_replication_role: true,
+        maintenance_work_mem: 64 << 20,
         in_recovery: false,
         roles: Vec::new(),
         databases,
@@ -121,6 +123,7 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
         privileges: None,
         settings: Vec::new(),
         contents: Some(Contents {
+            bytes: 0,
             relations: (0..tables)
                 .map(|number| table(16_384 + number, &format!("table_{number:04}")))
                 .collect(),

@@ -13,7 +13,7 @@ pub use verify::verify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, StepError, dump};
-use crate::graph::{Output, Resource, TableCount, delayed_archive};
+use crate::graph::{Kind, Output, Resource, TableCount, delayed_archive};
 use crate::inspect::count_tables;
 use crate::plan::{DelaySnapshot, Side, VerifyMode};
 use crate::postgres::{Pool, Session};
@@ -23,6 +23,7 @@ use crate::postgres::{Pool, Session};
 pub async fn dump(context: &Context) -> Result<Output, StepError> {
     let archive = delayed_archive(context.plan(), context.database_name());
     if context.plan().delay.snapshot == DelaySnapshot::Same {
+        refuse_other_snapshot(context)?;
         return dump::into(context, &archive).await;
     }
     let snapshot = context
@@ -34,6 +35,23 @@ pub async fn dump(context: &Context) -> Result<Output, StepError> {
     let (mut output, counts) = tokio::try_join!(dump::into(context, &archive), counting)?;
     output.counts = counts;
     Ok(output)
+}
+
+/// The regular dump's snapshot died with its run, or with its connection: what is dumped now may not fit it,
+/// unless nobody writes to the source.
+fn refuse_other_snapshot(context: &Context) -> Result<(), StepError> {
+    let regular = context.input(Kind::Dump)?.snapshot.as_deref();
+    let now = context.snapshot.as_ref().map(|snapshot| snapshot.id());
+    if regular == now || context.plan().source_read_only {
+        return Ok(());
+    }
+    let database = context.database_name();
+    Err(StepError::new(format!(
+        "database \"{database}\": the snapshot that its delayed tables should share with the regular dump is gone, \
+         and clients may write to the database on the target already, so it is not made anew\n\
+         set delay.snapshot = \"later\" to take the delayed tables as they are now, or source.read_only = true if \
+         nobody writes to the source, or give the database up: pg-migrate reset --database"
+    )))
 }
 
 /// Exact rows of the delayed tables on one server, whatever the plan's mode is for the others.

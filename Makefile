@@ -28,8 +28,9 @@ test: servers ## Run every test, against real servers
 		exec $(CARGO) test --locked; \
 	fi
 
-bench: servers ## Measure against plain pg_dump and pg_restore
-	$(CARGO) bench --locked
+bench: ## Measure against plain pg_dump and pg_restore (some minutes, on an idle machine)
+	$(CARGO) build --release --locked
+	@tests/servers/bench
 
 lint: ## Check formatting and lints
 	$(CARGO) fmt --all --check

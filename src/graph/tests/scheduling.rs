@@ -63,6 +63,8 @@ prop_compose! {
         parallel in (1..9_u32, 1..9_u32),
         jobs in (1..30_u32, 1..30_u32),
         queries in 1..20_u32,
+        delayed in (prop::sample::select(vec!["db*.table_000*", "db00.*", "none.*"]), any::<bool>()),
+        index_memory in prop::option::of(1..4_096_u32),
     ) -> Case {
         let databases = databases
             .into_iter()
@@ -76,8 +78,14 @@ prop_compose! {
         let rest = format!(
             "source.max_connections = {source}\ntarget.max_connections = {target}\n[parallelism]\n\
              dump_parallel = {}\nrestore_parallel = {}\ndump_jobs = {}\nrestore_jobs = {}\n\
-             verify_concurrency = {queries}",
-            parallel.0, parallel.1, jobs.0, jobs.1
+             verify_concurrency = {queries}\n[delay]\ntable_data = [\"{}\"]\nsnapshot = \"{}\"\n{}",
+            parallel.0,
+            parallel.1,
+            jobs.0,
+            jobs.1,
+            delayed.0,
+            if delayed.1 { "same" } else { "later" },
+            index_memory.map_or(String::new(), |mb| format!("index_memory = \"{mb}MB\""))
         );
         Case::new(&rest, databases)
     }

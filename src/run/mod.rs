@@ -10,6 +10,7 @@ pub use resume::{Resume, resume};
 pub use signal::{Signal, Signals};
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use miette::Diagnostic;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Inspection;
 use crate::event::{DatabaseWork, Event};
-use crate::graph::{Graph, Severity, archive};
+use crate::graph::{Graph, Kind, Severity, StepId, archive, delayed_archive};
 use crate::journal::{self, Entry, Journal, Outcome};
 use crate::plan::{Endpoint, Plan};
 use crate::schedule::Schedule;
@@ -83,7 +84,7 @@ impl Job {
             &self.graph,
             self.journal.state(),
             self.plan.source_read_only,
-            |database| archive(&self.plan, database).join("toc.dat").exists(),
+            |dump| archive_of(&self.plan, dump).join("toc.dat").exists(),
         );
         self.begin(&resumed, &events)?;
         let (changes, requests) = mpsc::channel(16);
@@ -187,6 +188,15 @@ impl Job {
             });
         }
         Ok(())
+    }
+}
+
+/// Where a step that dumps puts its archive.
+fn archive_of(plan: &Plan, dump: &StepId) -> PathBuf {
+    let database = dump.database.as_deref().unwrap_or_default();
+    match dump.kind {
+        Kind::DelayedDump => delayed_archive(plan, database),
+        _ => archive(plan, database),
     }
 }
 

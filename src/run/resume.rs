@@ -14,7 +14,17 @@ pub struct Resume {
     pub forgotten: Vec<(StepId, &'static str)>,
 }
 
-/// Works out what is done. `archive_exists` tells whether a database's archive is still there.
+/// The steps after which a database may be used, in their order.
+const REGULAR: [Kind; 6] = [
+    Kind::Create,
+    Kind::Dump,
+    Kind::SourceCounts,
+    Kind::Restore,
+    Kind::TargetCounts,
+    Kind::Verify,
+];
+
+/// Works out what is done. `archive_exists` tells whether the archive of a dump is still there.
 ///
 /// A start without an end is not done. Beyond that:
 ///
@@ -29,7 +39,7 @@ pub fn resume(
     graph: &Graph,
     state: &State,
     source_is_read_only: bool,
-    archive_exists: impl Fn(&str) -> bool,
+    archive_exists: impl Fn(&StepId) -> bool,
 ) -> Resume {
     let status = |id: &StepId| state.steps.get(id).map(|step| step.status);
     let is_done = |id: &StepId| status(id) == Some(Status::Done);
@@ -49,38 +59,39 @@ pub fn resume(
             continue;
         };
         let of = |kind| StepId::of(&database, kind);
-        if is_done(&of(Kind::Restore)) {
-            let shared_dump_missing = members.iter().any(|id| !is_done(id));
-            if shared_dump_missing && !source_is_read_only && !is_done(&of(Kind::Verify)) {
-                // Nobody was told yet that the database may be used.
-                for kind in [
-                    Kind::Create,
-                    Kind::Dump,
-                    Kind::SourceCounts,
-                    Kind::Restore,
-                    Kind::TargetCounts,
-                    Kind::Verify,
-                ] {
-                    redo(of(kind), "the snapshot of its delayed tables is gone");
-                }
-            } else if status(&of(Kind::Verify)) == Some(Status::Failed) {
-                redo(
-                    of(Kind::TargetCounts),
-                    "the target is counted anew after a difference",
-                );
-            }
-            continue;
-        }
-        if status(&of(Kind::Restore)).is_some() {
+        let is_restored = is_done(&of(Kind::Restore));
+        let archive_gone = |id: &StepId| {
+            let needed_by = match id.kind {
+                Kind::Dump => Kind::Restore,
+                Kind::DelayedDump => Kind::DelayedRestore,
+                _ => return false,
+            };
+            is_done(id) && !is_done(&of(needed_by)) && !archive_exists(id)
+        };
+        if status(&of(Kind::Restore)).is_some() && !is_restored {
             redo(of(Kind::Create), "its restore did not end");
         }
-        let whole = members.iter().all(|id| is_done(id));
-        let archive_gone = is_done(&of(Kind::Dump)) && !archive_exists(&database);
-        for id in members {
-            if !whole && !source_is_read_only {
+        if is_restored && status(&of(Kind::Verify)) == Some(Status::Failed) {
+            redo(
+                of(Kind::TargetCounts),
+                "the target is counted anew after a difference",
+            );
+        }
+        for id in members.iter().filter(|id| archive_gone(id)) {
+            redo((*id).clone(), "the archive is gone");
+        }
+        let whole = members.iter().all(|id| is_done(id) && !archive_gone(id));
+        if whole || source_is_read_only || members.len() == 1 {
+            continue;
+        }
+        if !is_restored {
+            for id in members {
                 redo(id.clone(), "the snapshot that it shared is gone");
-            } else if archive_gone && (id.kind == Kind::Dump || !source_is_read_only) {
-                redo(id.clone(), "the archive is gone");
+            }
+        } else if !is_done(&of(Kind::Verify)) {
+            // Nobody was told yet that the database may be used.
+            for kind in REGULAR {
+                redo(of(kind), "the snapshot of its delayed tables is gone");
             }
         }
     }

@@ -128,7 +128,11 @@ fn counts_without_their_dump_are_redone_too() {
 #[test]
 fn a_dump_whose_archive_is_gone_is_redone_and_its_counts_with_it() {
     let steps = state(done(&["a/create", "a/dump", "a/source-counts"]));
-    let of = |read_only| named(&resume(&graph(), &steps, read_only, |name| name != "a"));
+    let of = |read_only| {
+        named(&resume(&graph(), &steps, read_only, |dump| {
+            *dump != id("a/dump")
+        }))
+    };
     let (done, again) = of(false);
     assert_eq!(done, ["a/create"]);
     assert_eq!(again, ["a/dump", "a/source-counts"]);
@@ -162,32 +166,107 @@ fn a_database_that_does_not_migrate_any_more_is_left_alone() {
     assert_eq!(resumed(&steps, false), (Vec::new(), Vec::new()));
 }
 
-/// What can be on record for one database: its steps in the order of a run, each in a state that the
-/// ones before it allow.
-fn any_record() -> impl Strategy<Value = BTreeMap<Kind, Status>> {
+/// The database `a` with a delayed table.
+fn delayed_graph(snapshot: &str) -> Graph {
+    let rest = format!("[delay]\ntable_data = [\"a.table_0000\"]\nsnapshot = \"{snapshot}\"");
+    Case::new(&rest, vec![database("a", 1, 2)]).compile()
+}
+
+/// As [`resumed`], with a delayed table in `a`.
+fn resumed_with_delays(
+    snapshot: &str,
+    steps: &[(&'static str, Status)],
+    read_only: bool,
+    archive_exists: impl Fn(&StepId) -> bool,
+) -> (Vec<String>, Vec<String>) {
+    let graph = delayed_graph(snapshot);
+    let state = state(steps.iter().copied());
+    let resume = resume(&graph, &state, read_only, archive_exists);
+    let done = resume.done.iter();
+    let done = done.map(|step| graph.steps[*step as usize].id.to_string());
+    let again = resume.forgotten.iter().map(|(step, _)| step.to_string());
+    (done.collect(), again.collect())
+}
+
+const RESTORED: [&str; 4] = ["a/create", "a/dump", "a/source-counts", "a/restore"];
+const VERIFIED: [&str; 6] = [
+    "a/create",
+    "a/dump",
+    "a/source-counts",
+    "a/restore",
+    "a/target-counts",
+    "a/verify",
+];
+
+#[test]
+fn a_snapshot_that_delayed_tables_share_takes_the_database_with_it_until_that_is_verified() {
+    let resumed = |steps: &[&'static str], read_only| {
+        resumed_with_delays("same", &done(steps), read_only, |_| true)
+    };
+    assert_eq!(resumed(&RESTORED, false).0, Vec::<String>::new());
+    assert_eq!(resumed(&RESTORED, true).0, RESTORED);
+    // Clients may write to it, so it is not made anew: the delayed dump says what to do.
+    assert_eq!(resumed(&VERIFIED, false), resumed(&VERIFIED, true));
+    assert_eq!(resumed(&VERIFIED, false).0, VERIFIED);
+}
+
+#[test]
+fn a_later_snapshot_is_nothing_to_the_regular_phase() {
+    let mut steps = done(&RESTORED);
+    assert_eq!(
+        resumed_with_delays("later", &steps, false, |_| true).0,
+        RESTORED
+    );
+    steps.extend(done(&["a/target-counts"]));
+    steps.push(("a/verify", Status::Failed));
+    let (done, again) = resumed_with_delays("later", &steps, false, |_| true);
+    assert_eq!(done, RESTORED);
+    assert_eq!(again, ["a/target-counts"]);
+}
+
+#[test]
+fn delayed_tables_whose_archive_is_gone_are_dumped_again_until_they_are_loaded() {
+    let mut steps = done(&VERIFIED);
+    steps.extend(done(&["a/delayed-dump", "a/drop-indexes"]));
+    steps.push(("a/delayed-restore", Status::Failed));
+    for snapshot in ["same", "later"] {
+        let gone = |dump: &StepId| dump.kind != Kind::DelayedDump;
+        let (_, again) = resumed_with_delays(snapshot, &steps, false, gone);
+        assert_eq!(again, ["a/delayed-dump"]);
+        let mut loaded = steps.clone();
+        loaded.pop();
+        loaded.extend(done(&["a/delayed-restore"]));
+        let (_, again) = resumed_with_delays(snapshot, &loaded, false, gone);
+        assert_eq!(again, Vec::<String>::new());
+    }
+}
+
+/// What can be on record for one database of this graph: steps that started, each after those that it
+/// needs were done.
+fn any_record(graph: &Graph) -> impl Strategy<Value = BTreeMap<Kind, Status>> + use<> {
     let end = prop_oneof![
-        4 => Just(Some(Status::Done)),
+        8 => Just(Some(Status::Done)),
         1 => Just(Some(Status::Failed)),
         1 => Just(Some(Status::Interrupted)),
         1 => Just(Some(Status::Started)),
         1 => Just(None),
     ];
-    prop::collection::vec(end, 6).prop_map(|ends| {
-        let needs = [
-            (Kind::Create, vec![]),
-            (Kind::Dump, vec![Kind::Create]),
-            (Kind::SourceCounts, vec![Kind::Create]),
-            (Kind::Restore, vec![Kind::Dump, Kind::SourceCounts]),
-            (Kind::TargetCounts, vec![Kind::Restore]),
-            (Kind::Verify, vec![Kind::TargetCounts]),
-        ];
+    let steps: Vec<(Kind, Vec<Kind>)> = graph
+        .steps
+        .iter()
+        .map(|step| {
+            let kind = |need: &u32| graph.steps[*need as usize].id.kind;
+            (step.id.kind, step.needs.iter().map(kind).collect())
+        })
+        .collect();
+    prop::collection::vec(end, steps.len()).prop_map(move |ends| {
         let mut record = BTreeMap::new();
-        for ((kind, needs), end) in needs.into_iter().zip(ends) {
+        for ((kind, needs), end) in steps.iter().zip(ends) {
             let may_start = needs
                 .iter()
                 .all(|need| record.get(need) == Some(&Status::Done));
             if let Some(end) = end.filter(|_| may_start) {
-                record.insert(kind, end);
+                record.insert(*kind, end);
             }
         }
         record
@@ -197,18 +276,23 @@ fn any_record() -> impl Strategy<Value = BTreeMap<Kind, Status>> {
 proptest! {
     #[test]
     fn nothing_counts_as_done_that_has_to_be_redone(
-        record in any_record(),
+        (snapshot, record) in prop::sample::select(vec!["same", "later"])
+            .prop_flat_map(|snapshot| (Just(snapshot), any_record(&delayed_graph(snapshot)))),
         read_only in any::<bool>(),
-        archive in any::<bool>(),
+        archives in any::<(bool, bool)>(),
     ) {
-        let graph = graph();
-        let database = "a".into();
+        let graph = delayed_graph(snapshot);
+        let step = |kind| match Kind::is_server_level(kind) {
+            true => StepId::server(kind),
+            false => StepId::of(&"a".into(), kind),
+        };
         let texts: Vec<(String, Status)> = record
             .iter()
-            .map(|(kind, status)| (StepId::of(&database, *kind).to_string(), *status))
+            .map(|(kind, status)| (step(*kind).to_string(), *status))
             .collect();
         let mut state = state(texts.iter().map(|(step, status)| (step.as_str(), *status)));
-        let resume = resume(&graph, &state, read_only, |_| archive);
+        let archive = |kind| if kind == Kind::Dump { archives.0 } else { archives.1 };
+        let resume = resume(&graph, &state, read_only, |dump| archive(dump.kind));
         let kinds: BTreeSet<Kind> = resume
             .done
             .iter()
@@ -218,14 +302,29 @@ proptest! {
         let was = |kind| record.get(&kind) == Some(&Status::Done);
 
         prop_assert!(kinds.iter().all(|kind| was(*kind)));
-        if !was(Kind::Restore) {
+        // What was restored went into what was created then, and was read by what was dumped then.
+        for (kind, needs) in [
+            (Kind::Restore, &[Kind::Create, Kind::Dump, Kind::SourceCounts][..]),
+            (Kind::TargetCounts, &[Kind::Restore]),
+            (Kind::Verify, &[Kind::TargetCounts]),
+            (Kind::DropIndexes, &[Kind::Verify]),
+            (Kind::DelayedRestore, &[Kind::DelayedDump, Kind::DropIndexes]),
+        ] {
+            prop_assert!(!kept(kind) || needs.iter().all(|need| kept(*need)), "{}", kind);
+        }
+        // Once it is verified, clients may write to it.
+        prop_assert!(!was(Kind::Verify) || kept(Kind::Create) && kept(Kind::Restore));
+        if !kept(Kind::Restore) {
             // A restore that began left something in the database.
             prop_assert!(!(record.contains_key(&Kind::Restore) && kept(Kind::Create)));
-            // What is restored was read under one snapshot, and can be read.
+            // What will be restored was read under one snapshot, and can be read.
             prop_assert!(read_only || kept(Kind::Dump) == kept(Kind::SourceCounts));
-            prop_assert!(archive || !kept(Kind::Dump));
-        } else {
-            prop_assert!(kept(Kind::Restore) && kept(Kind::Create) && kept(Kind::SourceCounts));
+            prop_assert!(archive(Kind::Dump) || !kept(Kind::Dump));
+            let shared = snapshot == "same" && !read_only;
+            prop_assert!(!shared || kept(Kind::Dump) == kept(Kind::DelayedDump));
+        }
+        if !kept(Kind::DelayedRestore) {
+            prop_assert!(archive(Kind::DelayedDump) || !kept(Kind::DelayedDump));
         }
         if record.get(&Kind::Verify) == Some(&Status::Failed) {
             prop_assert!(!kept(Kind::TargetCounts));

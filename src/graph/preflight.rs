@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::budget::{self, Share};
 use super::{Finding, Severity};
 use crate::catalog::{ClientFacts, Database, Inspection, LocaleProvider, ServerFacts, locale};
-use crate::plan::{Compression, Plan, Side, SslMode, Waive};
+use crate::plan::{Compression, Override, Plan, Side, SslMode, Transfer, VerifyMode, Waive};
 
 /// A finding that is about no database.
 fn server_finding(severity: Severity, code: &str, message: String, fix: &str) -> Finding {
@@ -84,6 +84,30 @@ pub fn of_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> {
     }
     findings.extend(of_source(plan, source));
     findings.extend(of_target(plan, source, target));
+    findings.extend(not_available(plan));
+    findings
+}
+
+/// What the plan asks for and this version does not do: a run must not pass it over.
+fn not_available(plan: &Plan) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let streams = |entry: &Override| entry.transfer == Some(Transfer::Stream);
+    if plan.overrides.iter().any(streams) {
+        findings.push(server_finding(
+            Severity::Block,
+            "plan/not-available",
+            "transfer = \"stream\" is not available in this version".into(),
+            "remove it: archives are the default",
+        ));
+    }
+    if plan.verify == VerifyMode::Checksum {
+        findings.push(server_finding(
+            Severity::Block,
+            "plan/not-available",
+            "verify.mode = \"checksum\" is not available in this version".into(),
+            "set verify.mode = \"exact\"",
+        ));
+    }
     findings
 }
 

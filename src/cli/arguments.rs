@@ -9,7 +9,7 @@ use crate::graph::Kind;
 /// Moves every user database and the roles of one PostgreSQL server to another, and proves that
 /// everything arrived.
 #[derive(Debug, Parser)]
-#[command(name = "pg-migrate", version, max_term_width = 100)]
+#[command(name = "pg-migrate", version, max_term_width = 100, after_help = FIRST_STEPS)]
 pub struct Arguments {
     /// When to use colours; NO_COLOR turns `auto` off
     #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto)]
@@ -17,6 +17,19 @@ pub struct Arguments {
     #[command(subcommand)]
     pub verb: Verb,
 }
+
+const FIRST_STEPS: &str = "\
+A first migration: `init --out plan.toml`, fill in the servers, `check plan.toml`,
+`plan --dry-run plan.toml`, `run plan.toml`.
+
+Exit codes: 0 done, and everything that was compared matched; 1 a fault of pg-migrate;
+2 the command line or the plan file is wrong; 3 nothing was changed: a server, a blocker or a
+sealed plan that drifted; 4 a step failed; 5 a difference between source and target; 6 another run
+holds the plan's state or the target; 130 and 143 interrupted by SIGINT or SIGTERM.";
+
+const REFERENCE_PASSWORDS: &str = "\
+There is no --from-pass and no --to-pass: a plan never holds a password. The plan that is written
+takes them from the environment variables SOURCE_PASSWORD and TARGET_PASSWORD.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ColorChoice {
@@ -62,6 +75,7 @@ pub struct PlanArguments {
     /// Print only: write nothing anywhere
     #[arg(long)]
     pub dry_run: bool,
+    /// What to print
     #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
     pub format: PlanFormat,
 }
@@ -88,6 +102,7 @@ pub struct CheckArguments {
 pub struct StatusArguments {
     /// The plan file
     pub plan: PathBuf,
+    /// What to print
     #[arg(long, value_enum, default_value_t = StatusFormat::Text)]
     pub format: StatusFormat,
 }
@@ -108,6 +123,7 @@ pub struct VerifyArguments {
 pub struct ReportArguments {
     /// The plan file
     pub plan: PathBuf,
+    /// What to print
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub format: ReportFormat,
     /// Write to this file instead of stdout
@@ -135,6 +151,7 @@ pub struct ResetArguments {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = REFERENCE_PASSWORDS)]
 pub struct InitArguments {
     /// Write to this file instead of stdout; an existing file is left alone
     #[arg(long)]
@@ -143,27 +160,37 @@ pub struct InitArguments {
     /// environment variable that the plan names
     #[arg(long)]
     pub look: bool,
+    /// Host of the source
     #[arg(long, value_name = "HOST")]
     pub from_host: Option<String>,
+    /// Port of the source
     #[arg(long, value_name = "PORT")]
     pub from_port: Option<u16>,
+    /// Role on the source
     #[arg(long, value_name = "ROLE")]
     pub from_user: Option<String>,
+    /// Where to connect first on the source
     #[arg(long, value_name = "DATABASE")]
     pub from_db: Option<String>,
+    /// Host of the target
     #[arg(long, value_name = "HOST")]
     pub to_host: Option<String>,
+    /// Port of the target
     #[arg(long, value_name = "PORT")]
     pub to_port: Option<u16>,
+    /// Role on the target
     #[arg(long, value_name = "ROLE")]
     pub to_user: Option<String>,
+    /// Where to connect first on the target
     #[arg(long, value_name = "DATABASE")]
     pub to_db: Option<String>,
     /// Databases at a time
     #[arg(short = 'p', long, value_name = "N")]
     pub max_parallel: Option<u32>,
+    /// Databases at a time on the source
     #[arg(long, value_name = "N")]
     pub dump_parallel: Option<u32>,
+    /// Databases at a time on the target
     #[arg(long, value_name = "N")]
     pub restore_parallel: Option<u32>,
     /// pg_dump -j, per database
@@ -175,8 +202,10 @@ pub struct InitArguments {
     /// Count queries in flight, all databases and both servers
     #[arg(long, value_name = "N")]
     pub verify_concurrency: Option<u32>,
+    /// Where archives are written
     #[arg(long, value_name = "DIRECTORY")]
     pub dump_root: Option<String>,
+    /// Whether roles and tablespaces migrate
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub migrate_globals: Option<bool>,
     /// Leave the target's settings as they are

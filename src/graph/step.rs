@@ -92,7 +92,10 @@ impl FromStr for Kind {
         Kind::ALL
             .into_iter()
             .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| format!("`{text}` is no kind of step"))
+            .ok_or_else(|| {
+                let kinds = Kind::ALL.map(Kind::as_str).join(", ");
+                format!("`{text}` is no kind of step; these are: {kinds}")
+            })
     }
 }
 

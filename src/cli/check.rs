@@ -6,6 +6,7 @@ use super::output::{Terminal, print};
 use super::prepare::{describe, load, prepare};
 use crate::graph::Severity;
 use crate::journal;
+use crate::report::counted;
 
 pub async fn run(arguments: CheckArguments, _: &Terminal) -> Result<u8, Failure> {
     let plan = load(&arguments.plan)?;
@@ -35,10 +36,14 @@ pub async fn run(arguments: CheckArguments, _: &Terminal) -> Result<u8, Failure>
     }
     let blockers = graph.blockers().count();
     text.push_str(&format!(
-        "{}: {} databases, {} findings, {blockers} of them block the run\n",
+        "{}: {}, {}, {}\n",
         graph.name,
-        graph.databases.len(),
-        graph.findings.len()
+        counted(graph.databases.len(), "database"),
+        counted(graph.findings.len(), "finding"),
+        match blockers {
+            0 => "nothing blocks the run".to_owned(),
+            some => format!("{some} of them block the run"),
+        }
     ));
     print(&text)?;
     Ok(if blockers > 0 { NOT_STARTED } else { 0 })

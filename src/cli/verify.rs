@@ -12,7 +12,8 @@ use crate::inspect::count_tables;
 use crate::journal;
 use crate::plan::Side;
 use crate::postgres::{Pool, Session, escape_control};
-use crate::verify::compare;
+use crate::report::counted;
+use crate::verify::{Comparison, compare};
 
 /// Counts both sides now, each under a snapshot of its own, and compares. What clients wrote since the
 /// migration shows as a difference.
@@ -21,6 +22,7 @@ pub async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Result<u8, 
     let state = journal::read(&plan.state_dir)?.unwrap_or_default();
     let prepared = prepare(plan, &state.created).await?;
     let mut different = 0;
+    let mut differing = 0;
     for database in &prepared.graph.databases {
         let source = count(&prepared, Side::Source, &database.name).await?;
         let exists = prepared
@@ -34,15 +36,14 @@ pub async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Result<u8, 
         };
         let comparison = compare(&source, &target, prepared.plan.verify);
         let mismatches: Vec<_> = comparison.mismatches().collect();
+        let before = different;
         different += mismatches.len();
         let name = escape_control(&database.name);
         print(&match (exists, mismatches.len()) {
             (false, _) => format!("{name}: the target has no such database\n"),
-            (true, 0) => format!("{name}: {} tables match\n", comparison.tables.len()),
-            (true, count) => format!(
-                "{name}: {count} of {} tables differ\n",
-                comparison.tables.len()
-            ),
+            (true, 0) if comparison.tables.is_empty() => format!("{name}: no tables\n"),
+            (true, 0) => format!("{name}: {} compared, no difference\n", tables(&comparison)),
+            (true, count) => format!("{name}: {} compared, {count} differ\n", tables(&comparison)),
         })?;
         for warning in &comparison.warnings {
             print(&format!("  {}\n", escape_control(warning)))?;
@@ -67,8 +68,18 @@ pub async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Result<u8, 
         } else if !exists {
             different += 1;
         }
+        differing += u32::from(different > before);
     }
+    print(&format!(
+        "{}: {} compared, {differing} differ\n",
+        escape_control(&prepared.graph.name),
+        counted(prepared.graph.databases.len(), "database"),
+    ))?;
     Ok(if different > 0 { 5 } else { 0 })
+}
+
+fn tables(comparison: &Comparison) -> String {
+    counted(comparison.tables.len(), "table")
 }
 
 async fn count(

@@ -443,7 +443,8 @@ pub fn of_database(
                 "source/with-oids",
                 object(),
                 "the table was created WITH OIDS; pg_dump 12 and later leave the oids out, so they would be lost".into(),
-                "ALTER TABLE … SET WITHOUT OIDS on the source, or accept the loss by [[waive]]",
+                "ALTER TABLE … SET WITHOUT OIDS on the source, or accept the loss by [[waive]] with object = \
+                 \"DATABASE.SCHEMA.TABLE\"",
             ));
         }
         if relation.row_security {

@@ -51,7 +51,7 @@ pub(super) fn short_count(number: u64) -> String {
 }
 
 /// A number and what it counts: `1 step`, `2 steps`.
-pub(super) fn counted(number: usize, one: &str) -> String {
+pub(crate) fn counted(number: usize, one: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {one}{plural}", count(number as u64))
 }

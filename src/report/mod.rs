@@ -30,3 +30,4 @@ pub mod summary;
 mod width;
 
 pub use color::Color;
+pub(crate) use format::counted;

@@ -277,19 +277,19 @@ fn differences(page: &mut Page, report: &Report) {
 }
 
 fn difference(database: &str, table: &TableResult) -> String {
-    let rows = |rows: Option<u64>| rows.map_or("unknown".to_owned(), count);
-    let mut text = format!(
-        "{} {}.{}: {} rows on the source, {} on the target",
+    let rows = [(table.source_rows, "source"), (table.target_rows, "target")]
+        .into_iter()
+        .filter_map(|(rows, side)| {
+            Some(format!("{} on the {side}", counted(rows? as usize, "row")))
+        });
+    let rows: Vec<String> = rows.chain(table.note.clone()).collect();
+    format!(
+        "{} {}.{}: {}",
         escape_control(database),
         escape_control(&table.schema),
         escape_control(&table.table),
-        rows(table.source_rows),
-        rows(table.target_rows),
-    );
-    if let Some(note) = &table.note {
-        text.push_str(&format!(" ({note})"));
-    }
-    text
+        rows.join(", ")
+    )
 }
 
 fn ledger(page: &mut Page, report: &Report) {
@@ -364,8 +364,9 @@ fn what_next(page: &mut Page, report: &Report) {
         .find(|database| database.outcome == DatabaseOutcome::Mismatched);
     if let Some(database) = mismatched {
         advice.push(format!(
-            "Find out who wrote to the tables that differ. `pg-migrate verify PLAN` compares again; \
-             `pg-migrate reset PLAN --database {}` and another run move a database anew.",
+            "Find out why the tables differ: whether somebody wrote to the target, or an object is missing there. \
+             `pg-migrate verify PLAN` compares again; `pg-migrate reset PLAN --database {}` and another run drop \
+             the target's database and move it anew.",
             shell::quote(&database.name)
         ));
     }
@@ -398,10 +399,9 @@ mod tests {
           - 2 steps not started: what they need has failed
 
         Tables that differ
-          - we\u{1b}[31mird "db" public.gone: 7 rows on the source, unknown on the
-            target (not on the target)
+          - we\u{1b}[31mird "db" public.gone: 7 rows on the source, not on the target
           - we\u{1b}[31mird "db" public.more\u{1b}[1m: 1,000 rows on the source, 1,001
-            on the target
+            rows on the target
 
         Restore errors that the plan does not accept
           - 請求書管理システム顧客別売上集計二〇二四年 FUNCTION legacy.hash(text): could
@@ -418,9 +418,10 @@ mod tests {
           - Mend the cause, then `pg-migrate run PLAN` goes on: what is done is not done
             again. What the client programs wrote is in the state directory, under log/.
             A restore error that is expected goes into the plan under [[accept]].
-          - Find out who wrote to the tables that differ. `pg-migrate verify PLAN`
-            compares again; `pg-migrate reset PLAN --database $'we\033[31mird "db"'` and
-            another run move a database anew.
+          - Find out why the tables differ: whether somebody wrote to the target, or an
+            object is missing there. `pg-migrate verify PLAN` compares again;
+            `pg-migrate reset PLAN --database $'we\033[31mird "db"'` and another run
+            drop the target's database and move it anew.
         "#);
     }
 

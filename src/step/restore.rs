@@ -106,7 +106,7 @@ fn refusal(context: &Context, ledger: &[LedgerEntry]) -> String {
         String::new()
     };
     format!(
-        "database \"{database}\": {} objects were not restored without an error:\n{}{more}\n\
+        "database \"{database}\": errors of pg_restore that the plan does not accept: {}\n{}{more}\n\
          mend the cause on the source, or accept them in the plan ([[accept]] with database, object and reason), \
          and run again: the database is made and restored anew",
         refused.len(),

@@ -51,8 +51,8 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     };
     Err(StepError::new(format!(
         "database \"{database}\": {} of {} tables differ between source and target: {shown}{more}\n\
-         do not use this database on the target yet; look for writes to it since the restore, mend the cause, \
-         and run again: the target is counted anew",
+         do not use this database on the target yet; look for writes to it since the restore and for tables that \
+         could not be restored, mend the cause, and run again: the target is counted anew",
         differing.len(),
         output.tables.len()
     ))

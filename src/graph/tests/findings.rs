@@ -224,12 +224,12 @@ fn a_waiver_holds_for_its_objects_until_its_last_day() {
         .filter_map(|finding| finding.object.as_deref())
         .collect();
     assert_eq!(blockers, ["public.accounts"]);
-    assert_snapshot!(lines(&graph), @"
+    assert_snapshot!(lines(&graph), @r#"
     Block source/with-oids [erp public.accounts] the table was created WITH OIDS; pg_dump 12 and later leave the oids out, so they would be lost
-      fix: ALTER TABLE … SET WITHOUT OIDS on the source, or accept the loss by [[waive]]
+      fix: ALTER TABLE … SET WITHOUT OIDS on the source, or accept the loss by [[waive]] with object = "DATABASE.SCHEMA.TABLE"
     Info source/with-oids [erp public.legacy_orders] the table was created WITH OIDS; pg_dump 12 and later leave the oids out, so they would be lost (waived until 2027-01-31: ticket 4711)
       fix: none
-    ");
+    "#);
 }
 
 #[test]

@@ -105,13 +105,19 @@ pub(super) fn amount(progress: Progress) -> String {
 fn words(progress: Progress, number: fn(u64) -> String) -> String {
     let (number, unit): (fn(u64) -> String, &str) = match progress.unit {
         Unit::Bytes => (bytes, ""),
-        Unit::Tables => (number, " tables"),
-        Unit::Rows => (number, " rows"),
-        Unit::Items => (number, " items"),
+        Unit::Tables => (number, " table"),
+        Unit::Rows => (number, " row"),
+        Unit::Items => (number, " item"),
     };
+    let is_one = progress.total.unwrap_or(progress.done) == 1;
+    let plural = if unit.is_empty() || is_one { "" } else { "s" };
     match progress.total {
-        Some(total) => format!("{} of {}{unit}", number(progress.done), number(total)),
-        None => format!("{}{unit}", number(progress.done)),
+        Some(total) => format!(
+            "{} of {}{unit}{plural}",
+            number(progress.done),
+            number(total)
+        ),
+        None => format!("{}{unit}{plural}", number(progress.done)),
     }
 }
 

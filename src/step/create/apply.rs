@@ -104,14 +104,14 @@ async fn drop_own(context: &Context, connection: &Connection) -> Result<(), Step
         .map_err(connection.failed("end the sessions that a killed run left"))?;
     tracing::info!(
         database = name,
-        "dropping the database of a restore that did not end"
+        "dropping the database that an earlier run of this plan made"
     );
     // A template cannot be dropped, and this mark is set only after a load.
     connection
         .batch_execute(&format!("DROP DATABASE {}", quote_identifier(name)))
         .await
         .map_err(connection.failed(format!(
-            "drop the database \"{name}\", which this plan made and did not fill"
+            "drop the database \"{name}\", which an earlier run of this plan made"
         )))?;
     Ok(())
 }

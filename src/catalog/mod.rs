@@ -3,7 +3,11 @@
 pub mod locale;
 pub mod parameter;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use parameter::Parameter;
 
 /// `server_version_num`: 90524, 100023, 180006 (PostgreSQL manual, 20.15).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -99,6 +103,39 @@ pub struct ServerFacts {
     pub tablespaces: Vec<String>,
     /// `collcollate` of the collations of provider libc: what the operating system offers.
     pub locales: Vec<String>,
+    /// Of the target; of the source, nothing.
+    pub configuration: Configuration,
+}
+
+/// How a server is configured, and what our role may do about it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Configuration {
+    /// By name.
+    pub parameters: BTreeMap<String, Parameter>,
+    /// `pg_file_settings` may be read: what `postgresql.auto.conf` holds.
+    pub reads_file_settings: bool,
+    /// `pg_reload_conf()` may be called.
+    pub may_reload: bool,
+    /// CHECKPOINT may be run.
+    pub may_checkpoint: bool,
+    /// Programs may be run on the server's host (`COPY … TO PROGRAM`).
+    pub may_run_programs: bool,
+    /// `postgresql.auto.conf` holds something that ALTER SYSTEM does not keep: comments, doubled entries.
+    /// `None`: it may not be read.
+    pub is_edited_by_hand: Option<bool>,
+    /// Bytes of the host's memory, or what a container leaves of it. `None`: it may not be read.
+    pub memory: Option<u64>,
+    /// `pg_stat_replication`: how many standbys and the like are connected.
+    pub replicas: u32,
+    pub slots: Vec<ReplicationSlot>,
+}
+
+/// One row of `pg_replication_slots`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicationSlot {
+    pub name: String,
+    /// Somebody reads from it.
+    pub is_active: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,47 @@
-//! Facts about configuration parameters that a migration trips over.
+//! Configuration parameters: what a server says of its own, and facts that a migration trips over.
 
 use super::Version;
+
+/// What can change a parameter (PostgreSQL manual, 53.24 "pg_settings", column `context`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changeable {
+    /// Never.
+    Never,
+    /// A restart of the server (`postmaster`).
+    Restart,
+    /// The configuration files alone (`sighup`).
+    Reload,
+    /// The start of a session (`backend`, `superuser-backend`).
+    SessionStart,
+    /// A session with the privilege (`superuser`).
+    PrivilegedSession,
+    /// Every session (`user`).
+    Session,
+}
+
+/// One row of `pg_settings`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameter {
+    /// In lower case.
+    pub name: String,
+    pub changeable: Changeable,
+    /// `bool`, `enum`, `integer`, `real` or `string`.
+    pub vartype: String,
+    /// The value now, without a unit.
+    pub setting: String,
+    /// What a bare number counts: `kB`, `8kB`, `ms`.
+    pub unit: Option<String>,
+    pub min: Option<f64>,
+    pub max: Option<f64>,
+    /// The words of an `enum`.
+    pub choices: Vec<String>,
+    /// Given on the server's command line or in its environment, which wins over ALTER SYSTEM.
+    pub is_fixed: bool,
+    /// Our role has the privilege ALTER SYSTEM on it (superusers; by GRANT from 15 on).
+    pub may_alter_system: bool,
+    /// Our role has the privilege SET on it (superusers; by GRANT from 15 on).
+    pub may_set: bool,
+}
 
 /// Parameters that a role or a database could set, and that a later version dropped: the first
 /// version without it, and the parameter that took over. The release notes' sections "Migration to

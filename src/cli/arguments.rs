@@ -52,6 +52,8 @@ pub enum Verb {
     Verify(VerifyArguments),
     /// Print the last run's report
     Report(ReportArguments),
+    /// Put the target's settings back as they were before this plan tuned it
+    Revert(RevertArguments),
     /// Forget completed steps, so that `run` does them again
     Reset(ResetArguments),
     /// Write a commented plan
@@ -136,6 +138,12 @@ pub enum ReportFormat {
     Text,
     Json,
     Html,
+}
+
+#[derive(Debug, Args)]
+pub struct RevertArguments {
+    /// The plan file
+    pub plan: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -15,7 +15,7 @@ pub async fn run(arguments: CheckArguments, _: &Terminal) -> Result<u8, Failure>
         return Ok(0);
     }
     let state = journal::read(&plan.state_dir)?.unwrap_or_default();
-    let prepared = prepare(plan, &state.created).await?;
+    let prepared = prepare(plan, &state).await?;
     let graph = &prepared.graph;
     let mut text = String::new();
     for (severity, title) in [

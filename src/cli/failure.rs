@@ -10,6 +10,8 @@ pub const UNEXPECTED: u8 = 1;
 pub const WRONG_INPUT: u8 = 2;
 /// Nothing was changed: a server, a blocker, or drift.
 pub const NOT_STARTED: u8 = 3;
+/// A step failed.
+pub const STEP_FAILED: u8 = 4;
 /// Something else holds the state or the target.
 pub const HELD: u8 = 6;
 
@@ -55,7 +57,8 @@ impl From<run::Error> for Failure {
     fn from(error: run::Error) -> Self {
         let code = match &error {
             run::Error::TargetHeld { .. } => HELD,
-            run::Error::Postgres(_) => NOT_STARTED,
+            run::Error::Postgres(_) | run::Error::OtherTarget { .. } => NOT_STARTED,
+            run::Error::NotPutBack(_) => STEP_FAILED,
             run::Error::Journal(_) | run::Error::DoesNotFit(_) => UNEXPECTED,
         };
         Failure::new(code, error)

@@ -11,6 +11,7 @@ mod plan;
 mod prepare;
 mod report;
 mod reset;
+mod revert;
 mod run;
 mod status;
 mod verify;
@@ -62,6 +63,7 @@ async fn dispatch(verb: Verb, terminal: &Terminal) -> Result<u8, Failure> {
         Verb::Status(arguments) => status::run(arguments, terminal),
         Verb::Verify(arguments) => verify::run(arguments, terminal).await,
         Verb::Report(arguments) => report::run(arguments, terminal),
+        Verb::Revert(arguments) => revert::run(arguments).await,
         Verb::Reset(arguments) => reset::run(arguments),
         Verb::Init(arguments) => init::run(*arguments).await,
         Verb::Schema => {

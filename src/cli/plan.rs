@@ -20,7 +20,7 @@ pub async fn run(arguments: PlanArguments, _: &Terminal) -> Result<u8, Failure> 
         false => Some(Lock::take(&plan.state_dir)?),
     };
     let state = journal::read(&plan.state_dir)?.unwrap_or_default();
-    let prepared = prepare(plan, &state.created).await?;
+    let prepared = prepare(plan, &state).await?;
     let json = plan_json::render(&prepared.graph);
     print(&match arguments.format {
         PlanFormat::Text => plan_text::render(&prepared.graph, COLUMNS),

@@ -1,6 +1,5 @@
 //! From a plan file to a compiled graph: what `run`, `plan`, `check` and `verify` have in common.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use nix::unistd::{AccessFlags, access};
@@ -9,6 +8,7 @@ use super::failure::{Failure, NOT_STARTED, WRONG_INPUT};
 use crate::catalog::Inspection;
 use crate::graph::stored::Basis;
 use crate::graph::{Finding, Graph, Input, Severity, compile};
+use crate::journal::State;
 use crate::plan::{Endpoint, Plan};
 use crate::postgres::resolve;
 use crate::process::LocalEnvironment;
@@ -48,8 +48,8 @@ pub async fn endpoints(plan: &Plan) -> Result<(Endpoint, Endpoint), Failure> {
 
 /// Looks at both servers and at this machine, and compiles.
 ///
-/// `created`: databases of the target that this plan made, by its journal.
-pub async fn prepare(plan: Plan, created: &BTreeSet<String>) -> Result<Prepared, Failure> {
+/// `state`: what this plan did so far, by its journal.
+pub async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failure> {
     let (source, target) = endpoints(&plan).await?;
     let client = process::client_facts()
         .await
@@ -67,9 +67,12 @@ pub async fn prepare(plan: Plan, created: &BTreeSet<String>) -> Result<Prepared,
         source: &source,
         target: &target,
         inspection: &inspection,
-        created,
+        created: &state.created,
         today: jiff::Zoned::now().date(),
-        findings: dump_root(&plan).into_iter().collect(),
+        findings: [dump_root(&plan), still_tuned(state)]
+            .into_iter()
+            .flatten()
+            .collect(),
     });
     Ok(Prepared {
         plan,
@@ -118,6 +121,29 @@ pub fn describe(finding: &Finding) -> String {
         .map(|fix| format!("\n  to mend it: {fix}"))
         .unwrap_or_default();
     crate::postgres::escape_control_lines(&format!("{finding}{fix}"))
+}
+
+/// A finding where a run left the target with its settings for the load, or is at work with them.
+fn still_tuned(state: &State) -> Option<Finding> {
+    if state.tuned.is_empty() {
+        return None;
+    }
+    let names: Vec<&str> = state.tuned.keys().map(String::as_str).collect();
+    Some(Finding {
+        severity: Severity::Warn,
+        code: "target/still-tuned".into(),
+        database: None,
+        object: None,
+        message: format!(
+            "a run of this plan has changed settings of the target and not put them back yet: {}",
+            names.join(", ")
+        ),
+        fix: Some(
+            "wait for the run, if it is at work; otherwise `pg-migrate revert` puts them back, and so does the next \
+             run before anything else"
+                .into(),
+        ),
+    })
 }
 
 /// A finding where archives could not be written. Nothing is written to find out.

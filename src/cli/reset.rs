@@ -70,7 +70,11 @@ fn with_followers(steps: &[Step], chosen: impl Fn(&StepId) -> bool) -> Vec<StepI
             let follows = step
                 .needs
                 .iter()
-                .any(|need| picked.contains(&(*need as usize)));
+                // What was loaded stays loaded, whatever the target's settings are.
+                .any(|need| {
+                    let need = *need as usize;
+                    picked.contains(&need) && steps[need].id.kind != Kind::TuneTarget
+                });
             let together = |kind| {
                 let Some(database) = &step.id.database else {
                     return false;

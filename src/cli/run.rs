@@ -10,6 +10,7 @@ use super::failure::{Failure, NOT_STARTED, UNEXPECTED};
 use super::log;
 use super::output::{Terminal, print};
 use super::prepare::{Prepared, load, prepare};
+use super::revert::put_back;
 use crate::event::Event;
 use crate::graph::stored;
 use crate::journal::{Journal, Lock, Outcome, State};
@@ -24,14 +25,18 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Fai
     let plan = load(&arguments.plan)?;
     let mut signals = Signals::catch()?;
     let lock = Lock::take(&plan.state_dir)?;
-    let journal = Journal::open(&plan.state_dir, lock)?;
+    let mut journal = Journal::open(&plan.state_dir, lock)?;
     let progress = progress(terminal);
     let _log = log::start(&plan.state_dir, Some(progress.log_writer()))?;
+
+    // Whatever becomes of this run: a target is not left as a run that was killed left it, and what is found
+    // there from here on is its owner's.
+    put_back(&plan, &mut journal).await?;
 
     let state_dir = plan.state_dir.clone();
     let archives = plan.dump.root.join(&plan.name);
     let prepared = tokio::select! {
-        prepared = prepare(plan, &journal.state().created) => prepared?,
+        prepared = prepare(plan, journal.state()) => prepared?,
         signal = signals.next() => {
             return Err(Failure::message(
                 signal.exit_code(),
@@ -40,7 +45,10 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Fai
             ));
         }
     };
-    prepared.refuse_blockers()?;
+    let is_complete = is_complete(&prepared, journal.state());
+    if !is_complete {
+        prepared.refuse_blockers()?;
+    }
     settle(&prepared, journal.state())?;
     std::fs::create_dir_all(&archives).map_err(|error| {
         Failure::message(
@@ -49,7 +57,7 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Fai
             "set dump.root to a directory that this user may write to",
         )
     })?;
-    if is_complete(&prepared, journal.state()) {
+    if is_complete {
         eprintln!(
             "{}: completed already, nothing to do; `pg-migrate report` shows the result",
             prepared.plan.name
@@ -168,12 +176,13 @@ fn settle(prepared: &Prepared, state: &State) -> Result<(), Failure> {
     .map_err(|error| Failure::message(UNEXPECTED, error, "look at the free space of state.dir"))
 }
 
-/// Every step is done, and the last run said so.
+/// Every step is done, and the last run said so. Settings are no work of their own.
 fn is_complete(prepared: &Prepared, state: &State) -> bool {
     let ended = state.runs.last().and_then(|run| run.ended);
     matches!(ended, Some((_, Outcome::Completed, _)))
         && prepared.graph.steps.iter().all(|step| {
             let state = state.steps.get(&step.id);
-            state.is_some_and(|state| state.status == crate::journal::Status::Done)
+            step.id.kind.is_tuning()
+                || state.is_some_and(|state| state.status == crate::journal::Status::Done)
         })
 }

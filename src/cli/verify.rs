@@ -20,7 +20,7 @@ use crate::verify::{Comparison, compare};
 pub async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Result<u8, Failure> {
     let plan = load(&arguments.plan)?;
     let state = journal::read(&plan.state_dir)?.unwrap_or_default();
-    let prepared = prepare(plan, &state.created).await?;
+    let prepared = prepare(plan, &state).await?;
     let mut different = 0;
     let mut differing = 0;
     for database in &prepared.graph.databases {

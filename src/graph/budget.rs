@@ -98,13 +98,13 @@ pub struct IndexMemory {
 }
 
 /// Without a value in the plan, so many builds run at a time.
-const BUILDS_BY_DEFAULT: u32 = 4;
+pub const BUILDS_BY_DEFAULT: u32 = 4;
 
 impl IndexMemory {
-    /// By `delay.index_memory` and the `maintenance_work_mem` that a build will have.
-    pub fn of(plan: &Plan, target: &ServerFacts) -> Self {
+    /// By `delay.index_memory` and the `maintenance_work_mem` that a build will have, in bytes.
+    pub fn of(plan: &Plan, maintenance_work_mem: u64) -> Self {
         let mb = |bytes: u64| u32::try_from(bytes >> 20).unwrap_or(u32::MAX).max(1);
-        let per_build_mb = mb(target.maintenance_work_mem);
+        let per_build_mb = mb(maintenance_work_mem);
         let total_mb = match plan.delay.index_memory {
             // One build always fits, or none would ever start.
             Some(bytes) => mb(bytes).max(per_build_mb),

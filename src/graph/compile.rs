@@ -10,7 +10,7 @@ use super::command::{self, Content, DumpCommand};
 use super::delay::{DelayedTable, Delays};
 use super::{
     Amounts, DatabaseSummary, Finding, Graph, Hold, Kind, Resource, ServerSummary, Severity, Step,
-    StepId, preflight, selection,
+    StepId, preflight, selection, tuning,
 };
 use crate::catalog::{Contents, Database, Inspection, RelationKind};
 use crate::plan::{Compression, DelaySnapshot, Endpoint, Plan, Side, VerifyMode};
@@ -49,17 +49,38 @@ pub fn compile(input: Input<'_>) -> Graph {
     let count = databases.len() as u32;
     let share = budget::share(&plan.parallelism, count, source_budget, target_budget);
     findings.extend(preflight::of_budgets(plan, input.inspection, &share, count));
+    let delayed_builds = match plan.delay.patterns.is_empty() {
+        true => 1,
+        false => budget::BUILDS_BY_DEFAULT,
+    };
+    let load = tuning::Load {
+        jobs: restore_jobs_at_a_time(plan, &databases, &share).max(delayed_builds),
+        others: selection::others(target, &databases, input.created),
+    };
+    let (tuning, tuning_findings) = tuning::tune(plan, target, &load);
+    findings.extend(tuning_findings);
+    let maintenance_work_mem = tuning
+        .as_ref()
+        .and_then(|tuning| tuning.maintenance_work_mem)
+        .unwrap_or(target.maintenance_work_mem);
+    let index_memory = budget::IndexMemory::of(plan, maintenance_work_mem);
 
     let mut builder = Builder {
         input: &input,
         share,
+        index_memory,
         delays: Delays::new(plan),
         delayed: Vec::with_capacity(databases.len()),
         steps: Vec::with_capacity(databases.len() * 6 + 3),
         holds: Vec::with_capacity(databases.len()),
         findings,
     };
+    let tune = tuning.is_some().then(|| builder.tune_target());
     builder.build(&databases);
+    if let Some(tune) = tune {
+        builder.await_tuning(tune);
+        builder.restore_settings();
+    }
     let Builder {
         steps,
         holds,
@@ -85,10 +106,7 @@ pub fn compile(input: Input<'_>) -> Graph {
     findings.dedup();
 
     let mut budgets = budget::budgets(&share, &plan.parallelism, source_budget, target_budget);
-    budgets.set(
-        Resource::IndexMemory,
-        budget::IndexMemory::of(plan, target).total_mb,
-    );
+    budgets.set(Resource::IndexMemory, index_memory.total_mb);
     let databases = databases
         .iter()
         .zip(delayed)
@@ -116,6 +134,8 @@ pub fn compile(input: Input<'_>) -> Graph {
         holds,
         budgets,
         findings,
+        tuning,
+        maintenance_work_mem,
     };
     graph.fingerprint = fingerprint(&graph, &input);
     graph
@@ -134,9 +154,46 @@ fn contents(database: &Database) -> &Contents {
     database.contents.as_ref().unwrap_or(&NOTHING)
 }
 
+/// Tables whose data is dumped.
+fn with_data(contents: &Contents) -> u32 {
+    let relations = contents.relations.iter().filter(|relation| {
+        matches!(
+            relation.kind,
+            RelationKind::Table | RelationKind::MaterializedView
+        )
+    });
+    relations.count() as u32
+}
+
+/// What can be dumped at a time: tables with data, and large objects.
+fn dump_items(contents: &Contents) -> u32 {
+    with_data(contents) + u32::from(contents.large_objects > 0)
+}
+
+/// Jobs of a database's restore. One more than there are items would cost a connection and do nothing.
+fn restore_jobs(plan: &Plan, database: &Database, share: &Share) -> u32 {
+    let contents = contents(database);
+    let wanted = plan.options(&database.name).restore_jobs;
+    wanted
+        .min(share.restore_jobs)
+        .min(dump_items(contents) + contents.indexes)
+        .max(1)
+}
+
+/// The most restore jobs, and with them index builds, that can be at work at a time.
+fn restore_jobs_at_a_time(plan: &Plan, databases: &[&Database], share: &Share) -> u32 {
+    let mut jobs: Vec<u32> = databases
+        .iter()
+        .map(|database| restore_jobs(plan, database, share))
+        .collect();
+    jobs.sort_unstable_by(|a, b| b.cmp(a));
+    jobs.iter().take(share.restore_parallel as usize).sum()
+}
+
 struct Builder<'a> {
     input: &'a Input<'a>,
     share: Share,
+    index_memory: budget::IndexMemory,
     delays: Delays<'a>,
     /// Of each database in order, `schema.table`, sorted.
     delayed: Vec<Vec<String>>,
@@ -201,6 +258,37 @@ impl Builder<'_> {
         index
     }
 
+    fn tune_target(&mut self) -> u32 {
+        let claims = Amounts::new(&[(Resource::TargetConnections, 1)]);
+        self.push(StepId::server(Kind::TuneTarget), Vec::new(), claims)
+    }
+
+    /// What changes the target waits until it is tuned. A run that goes on has no other step before it.
+    fn await_tuning(&mut self, tune: u32) {
+        for step in &mut self.steps {
+            let changes_the_target = matches!(
+                step.id.kind,
+                Kind::Globals
+                    | Kind::Create
+                    | Kind::Restore
+                    | Kind::DropIndexes
+                    | Kind::DelayedRestore
+                    | Kind::RecreateIndexes
+            );
+            if changes_the_target {
+                step.needs.insert(0, tune);
+            }
+        }
+    }
+
+    /// The last step, whatever happened to the others.
+    fn restore_settings(&mut self) {
+        let claims = Amounts::new(&[(Resource::TargetConnections, 1)]);
+        let all = (0..self.steps.len() as u32).collect();
+        let step = self.push(StepId::server(Kind::RestoreSettings), all, claims);
+        self.steps[step as usize].finally = true;
+    }
+
     /// The regular phase of one database.
     fn database(&mut self, database: &Database, name: &Arc<str>, create: u32) {
         let plan = self.input.plan;
@@ -210,28 +298,14 @@ impl Builder<'_> {
         let archive = command::archive(plan, name);
         let delayed = self.delays.of(database, contents);
 
-        let with_data = contents
-            .relations
-            .iter()
-            .filter(|relation| {
-                matches!(
-                    relation.kind,
-                    RelationKind::Table | RelationKind::MaterializedView
-                )
-            })
-            .count() as u32;
+        let with_data = with_data(contents);
         // A job more than there are items would cost a connection and do nothing.
-        let dump_items = with_data + u32::from(contents.large_objects > 0);
         let dump_jobs = options
             .dump_jobs
             .min(self.share.dump_jobs)
-            .min(dump_items)
+            .min(dump_items(contents))
             .max(1);
-        let restore_jobs = options
-            .restore_jobs
-            .min(self.share.restore_jobs)
-            .min(dump_items + contents.indexes)
-            .max(1);
+        let restore_jobs = restore_jobs(plan, database, &self.share);
         let queries = match plan.verify {
             VerifyMode::Fast => 1,
             VerifyMode::Exact | VerifyMode::Checksum => {
@@ -402,7 +476,7 @@ impl Builder<'_> {
         self.steps[load as usize].jobs = load_jobs;
 
         let target = &self.input.inspection.target;
-        let memory = budget::IndexMemory::of(plan, target);
+        let memory = self.index_memory;
         let builds = options
             .restore_jobs
             .min(self.share.restore_jobs)
@@ -493,11 +567,13 @@ fn fingerprint(graph: &Graph, input: &Input<'_>) -> String {
         .steps
         .iter()
         .map(|step| {
-            let needs: Vec<String> = step
+            let mut needs: Vec<String> = step
                 .needs
                 .iter()
                 .map(|need| graph.steps[*need as usize].id.to_string())
                 .collect();
+            // The order of databases is that of their sizes.
+            needs.sort_unstable();
             format!("{} <- {}", step.id, needs.join(", "))
         })
         .collect();
@@ -505,6 +581,10 @@ fn fingerprint(graph: &Graph, input: &Input<'_>) -> String {
     ids.iter().for_each(|id| line(id));
     for database in &graph.databases {
         database.delayed.iter().for_each(|table| line(table));
+    }
+    // How much memory an index build gets depends on the jobs.
+    for setting in graph.tuning.iter().flat_map(|tuning| &tuning.settings) {
+        line(&format!("{} {:?}", setting.name, setting.reach));
     }
     let digest: String = hash
         .finalize()

@@ -11,11 +11,13 @@ mod step;
 pub mod stored;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tuning;
 
 pub use command::{SNAPSHOT, archive, delayed_archive, file_name};
 pub use compile::{Input, compile};
 pub use output::*;
 pub use step::*;
+pub use tuning::{Reach, Tuning, TuningSetting};
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +41,10 @@ pub struct Graph {
     /// The most that can be claimed at a time.
     pub peaks: Amounts,
     pub findings: Vec<Finding>,
+    /// The target's settings for the load; `None`: it stays as it is.
+    pub tuning: Option<Tuning>,
+    /// Bytes that an index build of ours on the target may take.
+    pub maintenance_work_mem: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,12 @@ use crate::plan::{
 };
 
 /// A finding that is about no database.
-fn server_finding(severity: Severity, code: &str, message: String, fix: &str) -> Finding {
+pub(super) fn server_finding(
+    severity: Severity,
+    code: &str,
+    message: String,
+    fix: &str,
+) -> Finding {
     Finding {
         severity,
         code: code.to_owned(),
@@ -202,7 +207,8 @@ fn of_target(plan: &Plan, source: &ServerFacts, target: &ServerFacts) -> Vec<Fin
         let (severity, message) = if target.can_create_role {
             (
                 Severity::Warn,
-                "is no superuser: superuser roles, and attributes that only a superuser may give, do not migrate",
+                "is no superuser: superuser roles, and attributes that only a superuser may give, do not migrate, and it \
+                 becomes a member of the roles that it makes",
             )
         } else {
             (

@@ -1,5 +1,7 @@
 //! Which databases migrate, and why others do not.
 
+use std::collections::{BTreeSet, HashSet};
+
 use super::{Finding, Severity};
 use crate::catalog::{Database, ServerFacts};
 use crate::plan::Plan;
@@ -92,6 +94,33 @@ pub fn select<'a>(plan: &Plan, source: &'a ServerFacts) -> (Vec<&'a Database>, V
         });
     }
     (selected, findings)
+}
+
+/// Databases of the target that have nothing to do with this plan and hold something, or that nobody could
+/// look into. The `postgres` of a new server is none of them.
+pub fn others<'a>(
+    target: &'a ServerFacts,
+    migrating: &[&Database],
+    created: &BTreeSet<String>,
+) -> Vec<&'a str> {
+    let migrating: HashSet<&str> = migrating
+        .iter()
+        .map(|database| database.name.as_str())
+        .collect();
+    let mut others: Vec<&str> = target
+        .databases
+        .iter()
+        .filter(|database| !matches!(database.name.as_str(), "template0" | "template1"))
+        .filter(|database| !migrating.contains(database.name.as_str()))
+        .filter(|database| !created.contains(&database.name))
+        .filter(|database| {
+            let contents = database.contents.as_ref();
+            contents.is_none_or(|contents| !contents.is_empty())
+        })
+        .map(|database| database.name.as_str())
+        .collect();
+    others.sort_unstable();
+    others
 }
 
 fn reason_to_leave_out(database: &Database) -> Option<Finding> {

@@ -76,6 +76,11 @@ impl Kind {
         )
     }
 
+    /// Whether the step changes the target's settings or puts them back.
+    pub fn is_tuning(self) -> bool {
+        matches!(self, Kind::TuneTarget | Kind::RestoreSettings)
+    }
+
     /// Whether the step is about the whole server.
     pub fn is_server_level(self) -> bool {
         matches!(

@@ -1,5 +1,6 @@
 //! `plan.json` in the state directory: the compiled plan that the journal is about.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Amounts, DatabaseSummary, Graph, Step, StepId};
+use super::{Amounts, DatabaseSummary, Graph, Reach, Step, StepId};
 
 /// What a later run or `status` needs of the compiled plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Stored {
     pub databases: Vec<DatabaseSummary>,
     /// Ids and needs; claims and commands are worked out anew.
     pub steps: Vec<Step>,
+    /// The settings of the target for the load, by name, with their reach.
+    pub tuning: BTreeMap<String, Reach>,
 }
 
 /// What the plan was compiled from, for saying what drifted.
@@ -65,6 +68,14 @@ struct FileState {
 struct FileStep {
     id: StepId,
     needs: Vec<StepId>,
+    #[serde(default)]
+    settings: Vec<FileSetting>,
+}
+
+#[derive(Deserialize)]
+struct FileSetting {
+    name: String,
+    scope: Reach,
 }
 
 /// The file's place.
@@ -149,7 +160,7 @@ pub fn read(state_dir: &Path) -> Result<Option<Stored>, Error> {
                 .filter_map(|need| positions.get(need).copied())
                 .collect(),
             claims: Amounts::default(),
-            finally: false,
+            finally: step.id.kind == super::Kind::RestoreSettings,
             hold: None,
             command: Vec::new(),
             jobs: 1,
@@ -162,7 +173,21 @@ pub fn read(state_dir: &Path) -> Result<Option<Stored>, Error> {
         basis: file.state.basis,
         databases: file.databases,
         steps,
+        tuning: file
+            .steps
+            .into_iter()
+            .flat_map(|step| step.settings)
+            .map(|setting| (setting.name, setting.scope))
+            .collect(),
     }))
+}
+
+fn place_of(reach: Option<Reach>) -> &'static str {
+    match reach {
+        Some(Reach::System | Reach::Both) => "in the whole server",
+        Some(Reach::Session) => "in the run's own sessions",
+        None => "nowhere",
+    }
 }
 
 impl Stored {
@@ -190,7 +215,7 @@ impl Stored {
                 ));
             }
         }
-        let before: std::collections::BTreeMap<&str, &DatabaseSummary> = self
+        let before: BTreeMap<&str, &DatabaseSummary> = self
             .databases
             .iter()
             .map(|database| (database.name.as_str(), database))
@@ -214,6 +239,28 @@ impl Stored {
                 .any(|database| database.name == *name)
             {
                 drift.push(format!("the database \"{name}\" does not migrate any more"));
+            }
+        }
+        let now: BTreeMap<&str, Reach> = graph
+            .tuning
+            .iter()
+            .flat_map(|tuning| &tuning.settings)
+            .map(|setting| (setting.name.as_str(), setting.reach))
+            .collect();
+        let names: BTreeSet<&str> = self
+            .tuning
+            .keys()
+            .map(String::as_str)
+            .chain(now.keys().copied())
+            .collect();
+        for name in names {
+            let (before, now) = (self.tuning.get(name).copied(), now.get(name).copied());
+            if before != now {
+                drift.push(format!(
+                    "the target's {name} was to be set {}, now {}",
+                    place_of(before),
+                    place_of(now)
+                ));
             }
         }
         if drift.is_empty() && self.fingerprint != graph.fingerprint {

@@ -2,6 +2,7 @@ use insta::assert_snapshot;
 
 use super::*;
 use crate::graph::tests::synthetic::{Case, database};
+use crate::graph::{Tuning, TuningSetting};
 use crate::report::plan_json;
 
 fn case() -> Case {
@@ -124,6 +125,37 @@ fn everything_that_drifted_is_said_at_once() {
     the delayed tables of "crm" were [public.events, public.log], now they are []
     the database "Weird / Name" does not migrate any more
     "#);
+}
+
+#[test]
+fn settings_that_reach_further_than_what_was_sealed_are_drift() {
+    let mut graph = case().compile();
+    let setting = |name: &str, value: &str, reach| TuningSetting {
+        name: name.into(),
+        value: value.into(),
+        reach,
+    };
+    let tuning = |settings| {
+        Some(Tuning {
+            settings,
+            maintenance_work_mem: None,
+        })
+    };
+    graph.tuning = tuning(vec![
+        setting("max_wal_size", "8GB", Reach::System),
+        setting("synchronous_commit", "off", Reach::Session),
+    ]);
+    let before = stored(&graph, true);
+    assert_eq!(before.drift(&graph, &basis()), Vec::<String>::new());
+    graph.tuning = tuning(vec![
+        setting("fsync", "off", Reach::System),
+        setting("synchronous_commit", "off", Reach::Both),
+    ]);
+    assert_snapshot!(before.drift(&graph, &basis()).join("\n"), @r"
+    the target's fsync was to be set nowhere, now in the whole server
+    the target's max_wal_size was to be set in the whole server, now nowhere
+    the target's synchronous_commit was to be set in the run's own sessions, now in the whole server
+    ");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A look at a live server: SQL in, `catalog` out. The only place with catalog queries, each by the
 //! server's version.
 
+mod configuration;
 mod contents;
 mod count;
 mod countable;
@@ -10,20 +11,22 @@ mod server;
 
 pub use contents::read as contents_of;
 pub use count::count_tables;
+pub use server::system_identifier;
 
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::catalog::{Contents, Database, ServerFacts};
-use crate::plan::{Endpoint, Plan};
+use crate::plan::{Endpoint, Plan, TuningMode};
 use crate::postgres::{Connection, Error, Session, connect};
 
 /// Databases that are looked into at a time.
 const LOOKS_AT_A_TIME: usize = 8;
 
 /// Both servers, with the contents of every database that may matter: on the source those that the plan
-/// takes, on the target those of the same names.
+/// takes, on the target those of the same names, and where the whole target may be tuned, the others as far
+/// as they can be looked into.
 ///
 /// # Errors
 ///
@@ -34,7 +37,7 @@ pub async fn servers(
     target: &Endpoint,
 ) -> Result<(ServerFacts, ServerFacts), Error> {
     let (mut source_facts, mut target_facts) =
-        tokio::try_join!(facts(plan, source), facts(plan, target))?;
+        tokio::try_join!(facts(plan, source), facts_of_target(plan, target))?;
     let wanted = |database: &Database| {
         database.allows_connections
             && database.connection_limit != -2
@@ -47,11 +50,20 @@ pub async fn servers(
             && database.name != "postgres"
             && of_source.contains(&database.name)
     });
-    let (in_source, in_target) = tokio::try_join!(
+    let is_tuned = plan.tuning.mode != TuningMode::Off && may_alter_system(&target_facts);
+    let others = names(&target_facts, |database| {
+        is_tuned
+            && database.allows_connections
+            && !database.name.starts_with("template")
+            && !of_target.contains(&database.name)
+    });
+    let (in_source, mut in_target, in_others) = tokio::try_join!(
         look_into(plan, source, of_source),
-        look_into(plan, target, of_target)
+        look_into(plan, target, of_target),
+        async { Ok(look_into_others(plan, target, others).await) }
     )?;
     fill(&mut source_facts, in_source);
+    in_target.extend(in_others);
     fill(&mut target_facts, in_target);
     Ok((source_facts, target_facts))
 }
@@ -96,6 +108,42 @@ async fn facts(plan: &Plan, endpoint: &Endpoint) -> Result<ServerFacts, Error> {
     let mut facts = server::read(&connection).await?;
     facts.databases = databases::read(&connection).await?;
     Ok(facts)
+}
+
+/// As [`facts`], with the server's configuration.
+async fn facts_of_target(plan: &Plan, target: &Endpoint) -> Result<ServerFacts, Error> {
+    let mut facts = facts(plan, target).await?;
+    let connection = open(plan, target, &target.database).await?;
+    facts.configuration = configuration::read(&connection).await?;
+    Ok(facts)
+}
+
+fn may_alter_system(facts: &ServerFacts) -> bool {
+    let mut parameters = facts.configuration.parameters.values();
+    parameters.any(|parameter| parameter.may_alter_system)
+}
+
+/// What those of the databases hold that can be looked into.
+async fn look_into_others(
+    plan: &Plan,
+    endpoint: &Endpoint,
+    names: Vec<String>,
+) -> BTreeMap<String, Contents> {
+    stream::iter(names)
+        .map(|name| async move {
+            let look = async { contents::read(&open(plan, endpoint, &name).await?).await };
+            match look.await {
+                Ok(contents) => Some((name, contents)),
+                Err(error) => {
+                    tracing::debug!(%error, "a database of the target cannot be looked into");
+                    None
+                }
+            }
+        })
+        .buffer_unordered(LOOKS_AT_A_TIME)
+        .filter_map(std::future::ready)
+        .collect()
+        .await
 }
 
 /// What the given databases hold.

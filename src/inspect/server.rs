@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::query;
-use crate::catalog::{Role, ServerFacts};
+use crate::catalog::{Configuration, Role, ServerFacts};
 use crate::postgres::{Connection, Error};
 
 /// Reads everything but the databases.
@@ -64,24 +64,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
     )
     .await?;
 
-    let mut system_identifier = None;
-    if version.major() >= 906 {
-        let allowed = query::row(
-            connection,
-            "ask for the right to read the system identifier",
-            "SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')",
-        )
-        .await?;
-        if allowed.get(0) {
-            let row = query::row(
-                connection,
-                "read the system identifier",
-                "SELECT system_identifier::text FROM pg_catalog.pg_control_system()",
-            )
-            .await?;
-            system_identifier = row.get(0);
-        }
-    }
+    let system_identifier = system_identifier(connection).await?;
 
     let roles = query::rows(
             connection,
@@ -143,5 +126,33 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
         databases: Vec::new(),
         tablespaces,
         locales,
+        configuration: Configuration::default(),
     })
+}
+
+/// Tells one cluster from another (9.6 and later); `None` where it may not be read.
+///
+/// # Errors
+///
+/// A connection that breaks.
+pub async fn system_identifier(connection: &Connection) -> Result<Option<String>, Error> {
+    if connection.version().major() < 906 {
+        return Ok(None);
+    }
+    let allowed = query::row(
+        connection,
+        "ask for the right to read the system identifier",
+        "SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')",
+    )
+    .await?;
+    if !allowed.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    let row = query::row(
+        connection,
+        "read the system identifier",
+        "SELECT system_identifier::text FROM pg_catalog.pg_control_system()",
+    )
+    .await?;
+    Ok(row.get(0))
 }

@@ -85,6 +85,20 @@ pub enum Change {
     },
     /// COMMIT of the load of a delayed table.
     CommitLoad { database: String, load: Load },
+    /// ALTER SYSTEM SET on the target, for the load.
+    AlterSystem { settings: Vec<AlteredSetting> },
+    /// Written after the change: the settings are as they were, and what was written without fsync is on
+    /// disk as far as we could see to it.
+    PutBack { settings: Vec<String> },
+}
+
+/// A parameter that ALTER SYSTEM is about to change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlteredSetting {
+    pub name: String,
+    pub value: String,
+    /// What `postgresql.auto.conf` held, as it was spelled there; `None`: nothing.
+    pub before: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! Replay: records become a [`State`], through legal transitions only.
 
 use super::record::{Change, Entry, Record, VERSION};
-use super::state::{RunState, State, Status, StepState};
+use super::state::{RunState, State, Status, StepState, TunedSetting};
 use crate::graph::{Output, StepId};
 
 /// A record that cannot follow those before it, or that cannot be read.
@@ -202,6 +202,22 @@ impl State {
                 let loads = self.loads.entry(database.clone()).or_default();
                 loads.push(load.clone());
             }
+            Change::AlterSystem { settings } => {
+                for setting in settings {
+                    let tuned = self.tuned.entry(setting.name.clone());
+                    // What was recorded first wins: later, the file holds what we wrote.
+                    let tuned = tuned.or_insert_with(|| TunedSetting {
+                        before: setting.before.clone(),
+                        ..TunedSetting::default()
+                    });
+                    tuned.values.insert(setting.value.clone());
+                }
+            }
+            Change::PutBack { settings } => {
+                for name in settings {
+                    self.tuned.remove(name);
+                }
+            }
         }
     }
 
@@ -329,6 +345,35 @@ mod tests {
         ] {
             assert_eq!(replay(text.as_bytes()).unwrap_err().line, line, "{text}");
         }
+    }
+
+    #[test]
+    fn the_first_value_before_wins_until_it_is_put_back() {
+        let alter = |value: &str, before: Option<&str>| {
+            let setting = crate::journal::AlteredSetting {
+                name: "work_mem".into(),
+                value: value.into(),
+                before: before.map(str::to_owned),
+            };
+            line(Entry::Change {
+                change: Change::AlterSystem {
+                    settings: vec![setting],
+                },
+            })
+        };
+        let put_back = line(Entry::Change {
+            change: Change::PutBack {
+                settings: vec!["work_mem".into()],
+            },
+        });
+        let tuned = |text: &str| replay(text.as_bytes()).unwrap().state.tuned;
+        let killed = run() + &alter("1GB", Some("64MB")) + &run() + &alter("2GB", Some("1GB"));
+        let work_mem = &tuned(&killed)["work_mem"];
+        assert_eq!(work_mem.before.as_deref(), Some("64MB"));
+        assert_eq!(work_mem.values.len(), 2);
+        assert!(tuned(&(killed.clone() + &put_back)).is_empty());
+        let again = tuned(&(killed + &put_back + &alter("2GB", None)));
+        assert_eq!(again["work_mem"].before, None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a journal says: the state of every step that it speaks of.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
@@ -52,4 +52,15 @@ pub struct State {
     pub dropped_indexes: HashMap<String, Vec<IndexDefinition>>,
     /// Loads that were committed, or were about to be, by database.
     pub loads: HashMap<String, Vec<Load>>,
+    /// Settings of the target that this plan changed, or was about to, and did not put back yet.
+    pub tuned: BTreeMap<String, TunedSetting>,
+}
+
+/// A setting that has to be put back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TunedSetting {
+    /// What `postgresql.auto.conf` held before this plan changed it first; `None`: nothing.
+    pub before: Option<String>,
+    /// What this plan set, or was about to: whatever else is there now is not ours.
+    pub values: BTreeSet<String>,
 }

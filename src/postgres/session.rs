@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::identifier::quote_literal;
+use super::identifier::{quote_identifier, quote_literal};
 use crate::catalog::Version;
 use crate::plan::Side;
 
@@ -13,6 +13,7 @@ pub struct Session {
     application: String,
     lock_timeout: Duration,
     snapshot: Option<String>,
+    settings: Vec<(String, String)>,
 }
 
 impl Session {
@@ -23,6 +24,7 @@ impl Session {
             application: application_name(application),
             lock_timeout: Duration::ZERO,
             snapshot: None,
+            settings: Vec::new(),
         }
     }
 
@@ -36,6 +38,14 @@ impl Session {
     /// from its start to its end (see [`super::Snapshot`]).
     pub fn under_snapshot(mut self, id: &str) -> Self {
         self.snapshot = Some(id.to_owned());
+        self
+    }
+
+    /// Sets these parameters as well; those that every session of ours sets cannot be among them.
+    pub fn settings<'a>(mut self, settings: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        self.settings = settings
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
         self
     }
 
@@ -89,6 +99,14 @@ impl Session {
             }
         }
         let mut statements = String::new();
+        for (name, value) in &self.settings {
+            let _ = writeln!(
+                statements,
+                "SET {} = {};",
+                quote_identifier(name),
+                quote_literal(value)
+            );
+        }
         for (name, value) in settings {
             let _ = writeln!(statements, "SET {name} = {};", quote_literal(value));
         }
@@ -148,6 +166,17 @@ mod tests {
         assert_eq!(timeouts(90_600), [true, false, false]);
         assert_eq!(timeouts(140_000), [true, true, false]);
         assert_eq!(timeouts(180_006), [true, true, true]);
+    }
+
+    #[test]
+    fn more_settings_come_first_so_that_ours_win() {
+        let settings = [("maintenance_work_mem", "2GB"), ("row_security", "on")];
+        let session = Session::new("x").settings(settings.into_iter());
+        let setup = session.setup(Side::Target, Version(180_006));
+        assert!(setup.starts_with(
+            "SET \"maintenance_work_mem\" = '2GB';\nSET \"row_security\" = 'on';\nSET statement_timeout"
+        ));
+        assert!(setup.contains("SET row_security = 'off'"));
     }
 
     proptest! {

@@ -2,12 +2,15 @@
 
 use serde::Serialize;
 
-use crate::graph::{Amounts, DatabaseSummary, Finding, Graph, Kind, ServerSummary, StepId};
+use crate::graph::{
+    Amounts, DatabaseSummary, Finding, Graph, Kind, ServerSummary, StepId, TuningSetting,
+};
 
 /// The compiled plan as JSON, with an end of line: the same bytes for the same graph.
 ///
 /// A step about the whole server has `null` for its database; a step that runs no program has no
-/// `command`.
+/// `command`. `tune-target` has `settings`, each with its name, value and `scope`: `system` (ALTER SYSTEM),
+/// `session` (this run's own sessions) or `both`.
 pub fn render(graph: &Graph) -> String {
     let mut text =
         serde_json::to_string_pretty(&Document::of(graph)).expect("a plan has no keys but strings");
@@ -47,6 +50,8 @@ struct Step<'a> {
     claims: &'a Amounts,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     command: &'a [String],
+    #[serde(skip_serializing_if = "<[TuningSetting]>::is_empty")]
+    settings: &'a [TuningSetting],
 }
 
 impl<'a> Document<'a> {
@@ -77,6 +82,10 @@ impl<'a> Document<'a> {
                         .collect(),
                     claims: &step.claims,
                     command: &step.command,
+                    settings: match &graph.tuning {
+                        Some(tuning) if step.id.kind == Kind::TuneTarget => &tuning.settings,
+                        _ => &[],
+                    },
                 })
                 .collect(),
             peaks: &graph.peaks,
@@ -197,6 +206,20 @@ mod tests {
           ]
         }
         "#);
+    }
+
+    #[test]
+    fn the_step_that_tunes_says_what_it_sets() {
+        let mut graph = samples::graph();
+        graph.tuning = Some(samples::tuning());
+        let document: serde_json::Value = serde_json::from_str(&render(&graph)).unwrap();
+        let settings = serde_json::json!([
+            {"name": "fsync", "value": "off", "scope": "system"},
+            {"name": "maintenance_work_mem", "value": "2GB", "scope": "both"},
+            {"name": "wal_compression", "value": "pglz", "scope": "session"},
+        ]);
+        assert_eq!(document["steps"][0]["settings"], settings);
+        assert!(document["steps"][1].get("settings").is_none());
     }
 
     #[test]

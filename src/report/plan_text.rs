@@ -8,7 +8,9 @@ use indexmap::IndexMap;
 use super::format::{bytes, count, counted};
 use super::shell;
 use super::width::{left, name, right, width, wrap};
-use crate::graph::{Amounts, Finding, Graph, Resource, ServerSummary, Severity, Step, StepId};
+use crate::graph::{
+    Amounts, Finding, Graph, Kind, Reach, Resource, ServerSummary, Severity, Step, StepId, Tuning,
+};
 use crate::postgres::escape_control;
 
 /// Needs of one step that are named.
@@ -269,6 +271,31 @@ fn one_step(out: &mut String, step: &Step, graph: &Graph, columns: usize) {
     if !step.command.is_empty() {
         command(out, &step.command, columns);
     }
+    if let (Kind::TuneTarget, Some(tuning)) = (step.id.kind, &graph.tuning) {
+        settings(out, tuning, columns);
+    }
+}
+
+/// What is set for the load, by where it holds.
+fn settings(out: &mut String, tuning: &Tuning, columns: usize) {
+    let list = |reaches: &[Reach]| -> String {
+        let settings = tuning.settings.iter();
+        let listed: Vec<String> = settings
+            .filter(|setting| reaches.contains(&setting.reach))
+            .map(|setting| {
+                escape_control(&format!("{} = {}", setting.name, setting.value)).into_owned()
+            })
+            .collect();
+        listed.join(", ")
+    };
+    for (title, listed) in [
+        ("ALTER SYSTEM SET", list(&[Reach::System, Reach::Both])),
+        ("own sessions SET", list(&[Reach::Session])),
+    ] {
+        if !listed.is_empty() {
+            wrap(out, &format!("    {title} "), &listed, columns);
+        }
+    }
 }
 
 /// `dump, source-counts`: steps of the same database by their kind, others by their id.
@@ -328,6 +355,21 @@ fn command(out: &mut String, command: &[String], columns: usize) {
 mod tests {
     use super::*;
     use crate::report::samples;
+
+    #[test]
+    fn the_step_that_tunes_says_what_it_sets() {
+        let mut graph = samples::graph();
+        graph.tuning = Some(samples::tuning());
+        let text = render(&graph, 60);
+        let from = text.find("\nServer\n").unwrap();
+        let to = text.find("  globals").unwrap();
+        insta::assert_snapshot!(&text[from..to], @r"
+        Server
+          tune-target
+            ALTER SYSTEM SET fsync = off, maintenance_work_mem = 2GB
+            own sessions SET wal_compression = pglz
+        ");
+    }
 
     #[test]
     fn findings_first_then_databases_then_steps() {

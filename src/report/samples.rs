@@ -7,10 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::document::{Report, build};
 use crate::catalog::Version;
 use crate::graph::{
-    Amounts, DatabaseSummary, Finding, Graph, Kind, LedgerEntry, Output, Resource, ServerSummary,
-    Severity, Step, StepId, TableResult,
+    Amounts, DatabaseSummary, Finding, Graph, Kind, LedgerEntry, Output, Reach, Resource,
+    ServerSummary, Severity, Step, StepId, TableResult, Tuning, TuningSetting,
 };
-use crate::journal::{Outcome, RunState, State, Status, StepState};
+use crate::journal::{Outcome, RunState, State, Status, StepState, TunedSetting};
 
 /// 63 bytes of UTF-8, as many as a name may have, in 42 columns.
 pub(super) const LONG: &str = "請求書管理システム顧客別売上集計二〇二四年";
@@ -45,6 +45,8 @@ pub(super) fn graph() -> Graph {
             (Resource::TargetConnections, 53),
         ]),
         findings: findings(),
+        tuning: None,
+        maintenance_work_mem: 64 << 20,
         holds: Vec::new(),
         steps: Vec::new(),
         databases: Vec::new(),
@@ -57,6 +59,23 @@ pub(super) fn graph() -> Graph {
     }
     add(&mut graph, None, Kind::RestoreSettings, &last);
     graph
+}
+
+/// Settings of each reach.
+pub(super) fn tuning() -> Tuning {
+    let setting = |name: &str, value: &str, reach| TuningSetting {
+        name: name.to_owned(),
+        value: value.to_owned(),
+        reach,
+    };
+    Tuning {
+        settings: vec![
+            setting("fsync", "off", Reach::System),
+            setting("maintenance_work_mem", "2GB", Reach::Both),
+            setting("wal_compression", "pglz", Reach::Session),
+        ],
+        maintenance_work_mem: Some(2 * GB),
+    }
 }
 
 /// The same with so many databases of six steps.
@@ -225,6 +244,7 @@ pub(super) fn state() -> State {
             run(0, None),
             run(4_000, Some((at(8_000), Outcome::Failed, 4))),
         ],
+        tuned: [("fsync".to_owned(), TunedSetting::default())].into(),
         ..State::default()
     };
     let mut add = |database: Option<&str>, kind, step| {

@@ -25,6 +25,8 @@ pub struct Status {
     pub runs: usize,
     /// The last run; `null` where there was none.
     pub run: Option<Run>,
+    /// Settings of the target that this plan changed and did not put back yet.
+    pub tuned: Vec<String>,
     /// Steps about the whole server, in the graph's order.
     pub server: Vec<StepStatus>,
     /// In the graph's order.
@@ -109,6 +111,7 @@ pub fn status(
             outcome: run.ended.map(|(_, outcome, _)| outcome),
             exit_code: run.ended.map(|(_, _, exit_code)| exit_code),
         }),
+        tuned: state.tuned.keys().cloned().collect(),
         server: Vec::new(),
         databases: Vec::new(),
     };
@@ -172,6 +175,20 @@ pub fn text(status: &Status, columns: usize, color: Color) -> String {
     let mut out = String::new();
     for line in [overall(status), run(status)] {
         wrap(&mut out, "", &line, columns);
+    }
+    let is_under_way = status.run.as_ref().is_some_and(|run| run.under_way);
+    if !status.tuned.is_empty() && !is_under_way {
+        let line = format!(
+            "the target still has its settings for the load ({}): `pg-migrate revert PLAN` puts its own settings \
+             back, and so does the next run before anything else",
+            status.tuned.join(", ")
+        );
+        let mut lines = String::new();
+        wrap(&mut lines, "", &line, columns);
+        for line in lines.lines() {
+            out.push_str(&color.paint(Tone::Attention, line));
+            out.push('\n');
+        }
     }
     if !status.server.is_empty() {
         group(&mut out, "server", &status.server, columns, color);
@@ -299,6 +316,8 @@ mod tests {
         erp-10-to-18: 17 of 32 steps done, 2 failed, 1 interrupted
         run 2 ended with failed steps after 1h 06m 40s, 16m 40s ago (from 2026-03-01
         23:06:40 UTC to 2026-03-02 00:13:20 UTC, exit code 4)
+        the target still has its settings for the load (fsync): `pg-migrate revert PLAN`
+        puts its own settings back, and so does the next run before anything else
 
         server: 2 of 3 done
           tune-target      done              0.4 s
@@ -398,6 +417,9 @@ mod tests {
             "outcome": "failed",
             "exit_code": 4
           },
+          "tuned": [
+            "fsync"
+          ],
           "server": [
             {
               "id": "tune-target",

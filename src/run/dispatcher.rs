@@ -1,7 +1,7 @@
 //! The loop that joins schedule, journal and steps. It alone writes the journal and decides nothing: what
 //! starts is the schedule's word, what is done the journal's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use super::signal::{Signal, Signals};
 use super::snapshots::Snapshots;
 use crate::event::{Ending, Event};
 use crate::graph::{IndexDefinition, Kind, Load, Output, StepId};
-use crate::journal::{self, Entry, Journal, Status};
+use crate::journal::{self, Entry, Journal, Status, TunedSetting};
 use crate::postgres::Class;
 use crate::schedule::{Ended, Schedule, Standing, Start};
 use crate::step::{self, ChangeRequest, Context, Shared, StepError};
@@ -160,6 +160,10 @@ impl<'a> Dispatcher<'a> {
             .cloned()
             .unwrap_or_default();
         let loads = state.loads.get(database).cloned().unwrap_or_default();
+        let tuned = match step.id.kind.is_server_level() {
+            true => state.tuned.clone(),
+            false => BTreeMap::new(),
+        };
         self.journal.append(Entry::StepStarted {
             step: step.id.clone(),
             attempt: number,
@@ -179,6 +183,7 @@ impl<'a> Dispatcher<'a> {
                 dropped_indexes,
                 loads,
                 created,
+                tuned,
                 is_retry,
             };
             let result = attempt(&shared, index, given, &snapshots).await;
@@ -365,6 +370,7 @@ struct Given {
     dropped_indexes: Vec<IndexDefinition>,
     loads: Vec<Load>,
     created: bool,
+    tuned: BTreeMap<String, TunedSetting>,
     is_retry: bool,
 }
 
@@ -389,6 +395,7 @@ async fn attempt(
         loads: given.loads,
         snapshot: snapshot.clone(),
         created: given.created,
+        tuned: given.tuned,
     };
     let mut result = step::run(&context).await;
     if let (Err(error), Some(snapshot)) = (&mut result, &snapshot) {

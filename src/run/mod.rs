@@ -3,10 +3,12 @@
 mod control;
 mod dispatcher;
 mod resume;
+mod settings;
 mod signal;
 mod snapshots;
 
 pub use resume::{Resume, resume};
+pub use settings::put_back;
 pub use signal::{Signal, Signals};
 
 use std::collections::{HashMap, HashSet};
@@ -24,6 +26,7 @@ use crate::journal::{self, Entry, Journal, Outcome};
 use crate::plan::{Endpoint, Plan};
 use crate::schedule::Schedule;
 use crate::step::Shared;
+use crate::step::tuning::put_back as put_back_now;
 use control::Control;
 use dispatcher::{Dispatcher, Endings};
 
@@ -59,6 +62,19 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Postgres(#[from] crate::postgres::Error),
+    #[error(
+        "the target is another server than the one whose settings this plan changed: its system identifier was {was}, now it is {is}"
+    )]
+    #[diagnostic(help(
+        "the settings for the load are still set on that other server; let [target] of the plan lead there, and \
+         `pg-migrate revert` puts them back"
+    ))]
+    OtherTarget { was: String, is: String },
+    #[error("the target's settings could not be put back, and are still those for the load:\n{0}")]
+    #[diagnostic(help(
+        "mend the cause, then `pg-migrate revert` puts them back, or the next `pg-migrate run` before anything else"
+    ))]
+    NotPutBack(String),
     #[error("the graph cannot be run: {0}")]
     DoesNotFit(#[from] crate::schedule::DoesNotFit),
 }
@@ -101,7 +117,13 @@ impl Job {
         let schedule = Schedule::new(&shared.graph, resumed.done, shared.plan.retry)?;
         let dispatcher =
             Dispatcher::new(Arc::clone(&shared), schedule, &mut self.journal, requests);
-        let endings = dispatcher.run(signals, control.lost.clone()).await?;
+        let endings = match dispatcher.run(signals, control.lost.clone()).await {
+            Ok(endings) => endings,
+            Err(error) => {
+                untune(&shared, &self.journal).await;
+                return Err(error.into());
+            }
+        };
         control.release().await;
         let finished = judge(&endings);
         self.journal.append(Entry::RunEnded {
@@ -197,6 +219,31 @@ fn archive_of(plan: &Plan, dump: &StepId) -> PathBuf {
     match dump.kind {
         Kind::DelayedDump => delayed_archive(plan, database),
         _ => archive(plan, database),
+    }
+}
+
+/// Puts the target's settings back although the journal takes no more records. It still says that they were
+/// changed, so the next run or `revert` looks after them again and finds them as they were.
+async fn untune(shared: &Shared, journal: &Journal) {
+    let tuned = &journal.state().tuned;
+    if tuned.is_empty() {
+        return;
+    }
+    let application = format!("pg-migrate/{}/restore-settings", shared.plan.name);
+    let warnings = match put_back_now(&shared.target, &application, tuned).await {
+        Ok(outcome) => outcome.warnings,
+        Err(error) => vec![format!(
+            "the target still has its settings for the load, `pg-migrate revert` puts them back: {}",
+            error.message
+        )],
+    };
+    for message in warnings {
+        tracing::warn!("{message}");
+        // Nobody listening is no reason to stop.
+        let _ = shared.events.send(Event::Warning {
+            database: None,
+            message,
+        });
     }
 }
 

@@ -35,6 +35,7 @@ const REGULAR: [Kind; 6] = [
 ///   was verified: clients may write to it.
 /// - A dump whose archive is gone is redone while something still needs it.
 /// - After a difference the target is counted anew, because somebody may have mended it.
+/// - The target is tuned by every run that has something else to do, and put back by every run.
 pub fn resume(
     graph: &Graph,
     state: &State,
@@ -93,6 +94,20 @@ pub fn resume(
             for kind in REGULAR {
                 redo(of(kind), "the snapshot of its delayed tables is gone");
             }
+        }
+    }
+    let is_again = |id: &StepId| again.iter().any(|(other, _)| other == id);
+    let has_work = graph
+        .steps
+        .iter()
+        .any(|step| !step.id.kind.is_tuning() && (!is_done(&step.id) || is_again(&step.id)));
+    for kind in [Kind::TuneTarget, Kind::RestoreSettings] {
+        let id = StepId::server(kind);
+        if has_work && status(&id).is_some() {
+            again.push((
+                id,
+                "every run that loads tunes the target, and puts it back",
+            ));
         }
     }
     let forgotten: BTreeSet<&StepId> = again.iter().map(|(id, _)| id).collect();

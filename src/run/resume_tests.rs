@@ -158,6 +158,31 @@ fn the_target_is_counted_anew_after_a_difference() {
 }
 
 #[test]
+fn the_target_is_tuned_again_by_a_run_that_loads_and_by_no_other() {
+    let everything: Vec<String> = graph()
+        .steps
+        .iter()
+        .map(|step| step.id.to_string())
+        .collect();
+    let all = || everything.iter().map(|step| (step.as_str(), Status::Done));
+    let (done, again) = resumed(&state(all()), false);
+    assert_eq!((done.len(), again.len()), (everything.len(), 0));
+
+    let with = |step: &'static str, status| state(all().chain([(step, status)]));
+    let (done, again) = resumed(&with("a/verify", Status::Failed), false);
+    assert!(done.contains(&"b/verify".to_owned()));
+    assert_eq!(
+        again,
+        ["a/target-counts", "tune-target", "restore-settings"]
+    );
+
+    // The run before was killed at its very end.
+    let (done, again) = resumed(&with("restore-settings", Status::Interrupted), false);
+    assert_eq!(done.len(), everything.len() - 1);
+    assert_eq!(again, Vec::<String>::new());
+}
+
+#[test]
 fn a_database_that_does_not_migrate_any_more_is_left_alone() {
     let steps = state([
         ("gone/create", Status::Done),

@@ -33,6 +33,8 @@ fn graph(steps: Vec<Step>, holds: Vec<Hold>) -> Graph {
         budgets: budgets(),
         peaks: Amounts::default(),
         findings: Vec::new(),
+        tuning: None,
+        maintenance_work_mem: 64 << 20,
     }
 }
 

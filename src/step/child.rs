@@ -20,7 +20,24 @@ fn options(context: &Context, side: Side) -> String {
     if version.major() >= 1400 {
         options.push_str(" -c idle_session_timeout=0");
     }
+    if side == Side::Target {
+        for (name, value) in context.session_settings() {
+            options.push_str(&format!(" -c {name}={}", option_value(value)));
+        }
+    }
     options
+}
+
+/// A value in `PGOPTIONS`, where blanks separate (PostgreSQL manual, 32.1.2, `options`).
+fn option_value(value: &str) -> String {
+    let mut escaped = String::with_capacity(value.len());
+    for c in value.chars() {
+        if c == '\\' || c.is_whitespace() {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
 }
 
 /// The step's command, ready to run against one of the servers.
@@ -89,4 +106,16 @@ pub(super) async fn directory_bytes(path: &Path) -> u64 {
             .sum()
     };
     tokio::task::spawn_blocking(sum).await.unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_in_values_do_not_separate() {
+        assert_eq!(option_value("2 GB"), r"2\ GB");
+        assert_eq!(option_value(r"a\b"), r"a\\b");
+        assert_eq!(option_value("0.9"), "0.9");
+    }
 }

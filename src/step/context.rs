@@ -1,6 +1,6 @@
 //! What a step is given, and what it may say back.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::StepError;
 use crate::catalog::{Database, Inspection};
 use crate::event::{Event, Progress};
 use crate::graph::{Graph, IndexDefinition, Kind, Load, Output, Step, file_name};
-use crate::journal::Change;
+use crate::journal::{Change, TunedSetting};
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::{Session, Snapshot};
 
@@ -52,6 +52,9 @@ pub struct Context {
     pub loads: Vec<Load>,
     /// The target's database of this name was made by this plan, by its journal.
     pub created: bool,
+    /// In a step about the whole server: settings of the target that this plan changed and has to put back,
+    /// by its journal.
+    pub tuned: BTreeMap<String, TunedSetting>,
 }
 
 impl Context {
@@ -116,13 +119,22 @@ impl Context {
         format!("pg-migrate/{}/{}", self.plan().name, self.step().id)
     }
 
-    /// A session of this step. On the source it gives up waiting for a lock as the plan says.
+    /// A session of this step. On the source it gives up waiting for a lock as the plan says, on the target
+    /// it has the settings for the load.
     pub fn session(&self, side: Side) -> Session {
         let session = Session::new(&self.application());
         match side {
             Side::Source => session.lock_timeout(self.plan().source_lock_timeout),
-            Side::Target => session,
+            Side::Target => session.settings(self.session_settings()),
         }
+    }
+
+    /// What this run's sessions on the target set for themselves, names and values.
+    pub fn session_settings(&self) -> impl Iterator<Item = (&str, &str)> {
+        let tuning = self.shared.graph.tuning.iter();
+        tuning
+            .flat_map(|tuning| tuning.session())
+            .map(|setting| (setting.name.as_str(), setting.value.as_str()))
     }
 
     /// Where the step's child writes its stderr.

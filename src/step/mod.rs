@@ -10,6 +10,7 @@ mod dump;
 mod error;
 pub mod globals;
 mod restore;
+pub mod tuning;
 mod verify;
 
 pub use context::{ChangeRequest, Context, Shared};
@@ -34,8 +35,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         Kind::DelayedRestore => delayed::load(context).await,
         Kind::RecreateIndexes => delayed::recreate_indexes(context).await,
         Kind::DelayedVerify => delayed::verify(context).await,
-        Kind::TuneTarget | Kind::RestoreSettings => {
-            Err(StepError::fault(format!("no graph has a step {kind} yet")))
-        }
+        Kind::TuneTarget => tuning::tune(context).await,
+        Kind::RestoreSettings => tuning::restore(context).await,
     }
 }

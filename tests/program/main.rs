@@ -12,3 +12,4 @@ mod plan_files;
 mod planning;
 mod secrets;
 mod support_works;
+mod tuning;

@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::synthetic::{Case, contents, database};
-use crate::graph::{Amounts, Graph, Kind, Resource, Severity, Step};
+use crate::graph::{Amounts, Graph, Kind, Resource, Severity, Step, StepId};
 use crate::report::{plan_json, plan_text};
 
 /// The step of a database.
@@ -44,9 +44,9 @@ fn a_small_plan_reads_like_this() {
 
     source       PostgreSQL 10.23, at most 10 of this run's 12 connections at a time
     target       PostgreSQL 18.6, at most 9 of this run's 9 connections at a time
-    moves        2 databases, 20.0 MB, 3 tables, in 13 steps
+    moves        2 databases, 20.0 MB, 3 tables, in 15 steps
     findings     3 info
-    fingerprint  sha256:c269d936f00b3ad640e2bc962dd75fb4d7cb198c61f40fdf2a7d9969b3355c29
+    fingerprint  sha256:528eef75bbe659f90077d7cfe2eadff3d0f6c2c06cd00e9e1557c864b27d683f
 
     info client/compression
       - this pg_dump (18.6) was built without zstd:5, the default; lz4 is used instead
@@ -69,12 +69,13 @@ fn a_small_plan_reads_like_this() {
       crm           20.0 MB        3
 
     Server
-      globals          takes 1 source.connections, 1 target.connections
+      tune-target      takes 1 target.connections
+      globals          after tune-target; takes 1 source.connections, 1 target.connections
         $ pg_dumpall --globals-only --encoding=UTF8 \
             '--dbname=host='\''old-db'\'' port='\''5432'\'' user='\''postgres'\'' dbname='\''postgres'\'' sslmode='\''prefer'\'' connect_timeout='\''10'\'' keepalives_idle='\''60'\'' keepalives_interval='\''10'\'' keepalives_count='\''6'\'''
 
     Database Weird "Name"
-      create           after globals; takes 1 target.connections
+      create           after tune-target, globals; takes 1 target.connections
       dump             after create; takes 1 source.connections, 1 source.databases; shares Weird
                        "Name"/snapshot (1 source.connections)
         $ pg_dump --format=directory --jobs=1 --compress=lz4 --lock-wait-timeout=10000 \
@@ -83,7 +84,8 @@ fn a_small_plan_reads_like_this() {
             '--dbname=host='\''old-db'\'' port='\''5432'\'' user='\''postgres'\'' dbname='\''Weird "Name"'\'' sslmode='\''prefer'\'' connect_timeout='\''10'\'' keepalives_idle='\''60'\'' keepalives_interval='\''10'\'' keepalives_count='\''6'\'''
       source-counts    after create; takes 1 source.connections, 1 verify.queries; shares Weird
                        "Name"/snapshot (1 source.connections)
-      restore          after create, dump, source-counts; takes 1 target.connections, 1 target.databases
+      restore          after tune-target, create, dump, source-counts; takes 1 target.connections, 1
+                       target.databases
         $ pg_restore --format=directory --jobs=1 --verbose \
             '--dbname=host='\''new-db'\'' port='\''5432'\'' user='\''postgres'\'' dbname='\''Weird "Name"'\'' sslmode='\''prefer'\'' connect_timeout='\''10'\'' keepalives_idle='\''60'\'' keepalives_interval='\''10'\'' keepalives_count='\''6'\''' \
             '/plans/pg_dumps/erp/Weird %22Name%22'
@@ -91,7 +93,7 @@ fn a_small_plan_reads_like_this() {
       verify           after source-counts, target-counts; takes 1 target.connections
 
     Database crm
-      create           after globals; takes 1 target.connections
+      create           after tune-target, globals; takes 1 target.connections
       dump             after create; takes 3 source.connections, 1 source.databases; shares crm/snapshot
                        (1 source.connections)
         $ pg_dump --format=directory --jobs=2 --compress=lz4 --lock-wait-timeout=10000 \
@@ -100,12 +102,17 @@ fn a_small_plan_reads_like_this() {
             '--dbname=host='\''old-db'\'' port='\''5432'\'' user='\''postgres'\'' dbname='\''crm'\'' sslmode='\''prefer'\'' connect_timeout='\''10'\'' keepalives_idle='\''60'\'' keepalives_interval='\''10'\'' keepalives_count='\''6'\'''
       source-counts    after create; takes 2 source.connections, 2 verify.queries; shares crm/snapshot
                        (1 source.connections)
-      restore          after create, dump, source-counts; takes 4 target.connections, 1 target.databases
+      restore          after tune-target, create, dump, source-counts; takes 4 target.connections, 1
+                       target.databases
         $ pg_restore --format=directory --jobs=3 --verbose \
             '--dbname=host='\''new-db'\'' port='\''5432'\'' user='\''postgres'\'' dbname='\''crm'\'' sslmode='\''prefer'\'' connect_timeout='\''10'\'' keepalives_idle='\''60'\'' keepalives_interval='\''10'\'' keepalives_count='\''6'\''' \
             /plans/pg_dumps/erp/crm
       target-counts    after restore; takes 2 target.connections, 2 verify.queries
       verify           after source-counts, target-counts; takes 1 target.connections
+
+    Server
+      restore-settings after tune-target, globals, Weird "Name"/create, crm/create and 10 other steps;
+                       runs also after failures; takes 1 target.connections
     "#);
 }
 
@@ -115,7 +122,7 @@ fn a_small_plan_is_this_json() {
     assert_snapshot!(plan_json::render(&case.compile()), @r#"
     {
       "name": "erp",
-      "fingerprint": "sha256:10a715986c8e5cb842b1003dea6976873323ca1378c69e76792bb930c33ea2cd",
+      "fingerprint": "sha256:a69b85648bfaba35f15c783036359bd5fefbaf76362fc3253c947a7cfdcb96d5",
       "servers": {
         "source": {
           "version": "10.23",
@@ -136,10 +143,21 @@ fn a_small_plan_is_this_json() {
       ],
       "steps": [
         {
+          "id": "tune-target",
+          "kind": "tune-target",
+          "database": null,
+          "needs": [],
+          "claims": {
+            "target.connections": 1
+          }
+        },
+        {
           "id": "globals",
           "kind": "globals",
           "database": null,
-          "needs": [],
+          "needs": [
+            "tune-target"
+          ],
           "claims": {
             "source.connections": 1,
             "target.connections": 1
@@ -156,6 +174,7 @@ fn a_small_plan_is_this_json() {
           "kind": "create",
           "database": "crm",
           "needs": [
+            "tune-target",
             "globals"
           ],
           "claims": {
@@ -204,6 +223,7 @@ fn a_small_plan_is_this_json() {
           "kind": "restore",
           "database": "crm",
           "needs": [
+            "tune-target",
             "crm/create",
             "crm/dump",
             "crm/source-counts"
@@ -244,11 +264,29 @@ fn a_small_plan_is_this_json() {
           "claims": {
             "target.connections": 1
           }
+        },
+        {
+          "id": "restore-settings",
+          "kind": "restore-settings",
+          "database": null,
+          "needs": [
+            "tune-target",
+            "globals",
+            "crm/create",
+            "crm/dump",
+            "crm/source-counts",
+            "crm/restore",
+            "crm/target-counts",
+            "crm/verify"
+          ],
+          "claims": {
+            "target.connections": 1
+          }
         }
       ],
       "peaks": {
         "source.connections": 9,
-        "target.connections": 17
+        "target.connections": 19
       },
       "findings": []
     }
@@ -374,7 +412,29 @@ fn without_globals_the_databases_do_not_wait_for_roles() {
     let case = Case::new("[globals]\nmigrate = false", vec![database("a", 1, 1)]);
     let graph = case.compile();
     assert!(graph.steps.iter().all(|step| step.id.kind != Kind::Globals));
-    assert_eq!(step(&graph, "a", Kind::Create).needs, Vec::<u32>::new());
+    // Position 0: it tunes the target.
+    assert_eq!(step(&graph, "a", Kind::Create).needs, [0]);
+}
+
+#[test]
+fn what_changes_the_target_waits_until_it_is_tuned_and_its_settings_come_back_last() {
+    let case = Case::new("", vec![database("a", 1, 1), database("b", 2, 1)]);
+    let graph = case.compile();
+    assert_eq!(graph.steps[0].id, StepId::server(Kind::TuneTarget));
+    for step in &graph.steps[1..] {
+        let changes_the_target =
+            matches!(step.id.kind, Kind::Globals | Kind::Create | Kind::Restore);
+        let waits = changes_the_target || step.finally;
+        assert_eq!(step.needs.contains(&0), waits, "{}", step.id);
+    }
+    let last = graph.steps.last().unwrap();
+    assert_eq!(last.id, StepId::server(Kind::RestoreSettings));
+    assert!(last.finally);
+    assert_eq!(last.needs.len(), graph.steps.len() - 1);
+
+    let case = Case::new("target.tuning.mode = \"off\"", vec![database("a", 1, 1)]);
+    let graph = case.compile();
+    assert!(graph.steps.iter().all(|step| !step.id.kind.is_tuning()));
 }
 
 #[test]

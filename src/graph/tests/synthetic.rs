@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::catalog::{
-    ClientFacts, Contents, Database, Inspection, LocaleProvider, Relation, RelationKind,
-    ServerFacts, Version,
+    ClientFacts, Configuration, Contents, Database, Inspection, LocaleProvider, Relation,
+    RelationKind, ServerFacts, Version,
 };
 use crate::graph::{Finding, Graph, Input, compile};
 use crate::plan::{Endpoint, Plan, Side, SslMode, parse};
@@ -100,6 +100,7 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
         databases,
         tablespaces: Vec::new(),
         locales: vec!["en_US.utf8".into()],
+        configuration: Configuration::default(),
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::{Timestamp, Unit};
 use super::{
     DatabaseOutcome, DatabaseReport, Report, Seconds, ServerReport, StepOutcome, StepReport,
 };
-use crate::graph::{DatabaseSummary, Kind, Output, Step, StepId, TableResult};
+use crate::graph::{DatabaseSummary, Kind, Output, Step, TableResult};
 use crate::journal::{Outcome, State, Status, StepState};
 
 /// What an interrupted step has for an error.
@@ -47,7 +47,7 @@ pub fn build<'a>(
         started: run.started,
         finished: run.ended.map(|(at, _, _)| at),
         resumed: state.runs.len() > 1,
-        settings_restored: settings_restored(state),
+        settings_restored: state.tuned.is_empty(),
         server: work(None).server(),
         databases: databases
             .iter()
@@ -75,18 +75,6 @@ fn outcomes(steps: &[Step], state: &State) -> Vec<StepOutcome> {
         });
     }
     outcomes
-}
-
-/// Whether the target's settings are what they were: they were never changed, or put back since.
-fn settings_restored(state: &State) -> bool {
-    let of = |kind| state.steps.get(&StepId::server(kind));
-    match (of(Kind::TuneTarget), of(Kind::RestoreSettings)) {
-        (None, _) => true,
-        (Some(_), None) => false,
-        (Some(tuned), Some(restored)) => {
-            restored.status == Status::Done && restored.started >= tuned.started
-        }
-    }
 }
 
 /// The times between runs, when nobody worked.

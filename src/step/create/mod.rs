@@ -6,4 +6,5 @@ mod settings;
 mod sql;
 
 pub use apply::{finish, run};
+pub(super) use settings::value_of;
 pub use sql::*;

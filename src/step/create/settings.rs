@@ -14,15 +14,20 @@ pub(super) fn statement(database: &str, setting: &Setting) -> Statement {
         ),
         None => (format!("DATABASE {database}"), String::new()),
     };
-    let value = if parameter::is_quoted_list(name) {
-        list(value)
-    } else {
-        quote_literal(value)
-    };
+    let value = value_of(name, value);
     Statement {
         // A name in quotes may hold the dot of a customized parameter; pg_dump writes it so too.
         sql: format!("ALTER {subject} SET {} TO {value}", quote_identifier(name)),
         what: format!("setting {name}{of_role}"),
+    }
+}
+
+/// A parameter's value, as the server keeps it, for `SET`.
+pub(in crate::step) fn value_of(name: &str, value: &str) -> String {
+    if parameter::is_quoted_list(name) {
+        list(value)
+    } else {
+        quote_literal(value)
     }
 }
 

@@ -217,7 +217,7 @@ async fn build(context: &Context, pool: &Pool, index: IndexDefinition) -> Result
 
 fn script(context: &Context, index: &IndexDefinition) -> String {
     let name = qualified(index);
-    let memory = context.shared.inspection.target.maintenance_work_mem >> 10;
+    let memory = context.shared.graph.maintenance_work_mem >> 10;
     let tablespace = index.tablespace.as_deref().unwrap_or_default();
     let mut script = format!(
         "BEGIN; SET LOCAL default_tablespace = {}; SET LOCAL maintenance_work_mem = {memory}; {};",

@@ -30,6 +30,14 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
 
     let target = context.endpoint(Side::Target);
     let connection = connect(target, &target.database, &context.session(Side::Target)).await?;
+    let facts = &context.shared.inspection.target;
+    if facts.version.major() >= 1600 && !facts.is_superuser {
+        // Otherwise it could administer the roles that it makes, and not give them a database.
+        connection
+            .batch_execute("SET createrole_self_grant = 'set, inherit'")
+            .await
+            .map_err(connection.failed("set createrole_self_grant"))?;
+    }
     let mut output = Output::default();
     for action in &actions {
         match action {

@@ -1,0 +1,201 @@
+//! The target's settings for the load: which, with which values, and how far each of them reaches.
+
+mod findings;
+mod memory;
+mod value;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use super::Finding;
+use crate::catalog::parameter::{Changeable, Parameter};
+use crate::catalog::{Configuration, ServerFacts};
+use crate::plan::{Plan, TuningMode};
+use memory::Memory;
+
+/// Settings with which a crash of the operating system loses the whole cluster.
+const UNSAFE: [(&str, &str); 2] = [("fsync", "off"), ("full_page_writes", "off")];
+
+/// Settings of either mode, beside those that are worked out. They help without danger: fewer checkpoints
+/// write fewer pages twice, commits of a load need not wait for the disk one by one, and autovacuum does
+/// not read tables that are still being filled.
+const SAFE: [(&str, &str); 5] = [
+    ("synchronous_commit", "off"),
+    ("checkpoint_completion_target", "0.9"),
+    ("max_wal_size", "8GB"),
+    ("checkpoint_timeout", "1h"),
+    ("autovacuum", "off"),
+];
+
+/// The settings for the load; there are none where the plan's mode is `off`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tuning {
+    pub settings: Vec<TuningSetting>,
+    /// Bytes that an index build of ours may take (`maintenance_work_mem`); `None`: as the server has it.
+    pub maintenance_work_mem: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TuningSetting {
+    pub name: String,
+    pub value: String,
+    #[serde(rename = "scope")]
+    pub reach: Reach,
+}
+
+/// Where a setting holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reach {
+    /// In the whole server, by ALTER SYSTEM.
+    System,
+    /// In this run's own sessions alone.
+    Session,
+    /// In the whole server, and in this run's sessions also where the role or the database has a value of
+    /// its own.
+    Both,
+}
+
+impl Tuning {
+    /// What ALTER SYSTEM sets.
+    pub fn system(&self) -> impl Iterator<Item = &TuningSetting> {
+        self.reaching([Reach::System, Reach::Both])
+    }
+
+    /// What this run's sessions on the target set for themselves.
+    pub fn session(&self) -> impl Iterator<Item = &TuningSetting> {
+        self.reaching([Reach::Session, Reach::Both])
+    }
+
+    fn reaching(&self, reaches: [Reach; 2]) -> impl Iterator<Item = &TuningSetting> {
+        self.settings
+            .iter()
+            .filter(move |setting| reaches.contains(&setting.reach))
+    }
+
+    /// Settings for the whole server with which a crash of its operating system loses the cluster.
+    fn unsafe_settings(&self) -> Vec<&str> {
+        self.system()
+            .filter(|setting| {
+                UNSAFE.iter().any(|(name, _)| *name == setting.name)
+                    && value::boolean(&setting.value) == Some(false)
+            })
+            .map(|setting| setting.name.as_str())
+            .collect()
+    }
+}
+
+/// What of the load the settings depend on.
+pub struct Load<'a> {
+    /// Index builds that may run at a time.
+    pub jobs: u32,
+    /// Databases of the target that this plan did not make and that hold something, or may.
+    pub others: Vec<&'a str>,
+}
+
+/// Works out the settings; `None` where the plan wants the target as it is.
+pub fn tune(plan: &Plan, target: &ServerFacts, load: &Load<'_>) -> (Option<Tuning>, Vec<Finding>) {
+    let mode = plan.tuning.mode;
+    if mode == TuningMode::Off {
+        return (None, Vec::new());
+    }
+    let configuration = &target.configuration;
+    let memory = Memory::of(configuration);
+    let mut wanted = of_mode(mode, configuration, memory.as_ref(), load);
+    wanted.extend(plan.tuning.settings.iter().cloned());
+
+    let mut findings = Vec::new();
+    let mut tuning = Tuning::default();
+    let mut out_of_reach = Vec::new();
+    let no_alter = findings::why_not_alter(target);
+    for (name, value) in wanted {
+        let Some(parameter) = configuration.parameters.get(&name) else {
+            // What a mode sets, a server of another version may not have.
+            if plan.tuning.settings.iter().any(|(own, _)| *own == name) {
+                findings.push(findings::unknown(&name, target));
+            }
+            continue;
+        };
+        if let Some(finding) = findings::refused(parameter, &value) {
+            findings.push(finding);
+            continue;
+        }
+        match reach(mode, parameter, no_alter.is_none()) {
+            Some(reach) => tuning.settings.push(TuningSetting { name, value, reach }),
+            None => out_of_reach.push(parameter),
+        }
+    }
+    findings.extend(findings::of_tuning(plan, target, &tuning, load));
+    findings.extend(findings::out_of_reach(
+        &out_of_reach,
+        target,
+        no_alter.as_ref(),
+    ));
+    if let (Some(memory), Some(parameter)) =
+        (memory, configuration.parameters.get("maintenance_work_mem"))
+    {
+        let set = tuning
+            .settings
+            .iter()
+            .find(|setting| setting.name == parameter.name);
+        let now = value::at_least(parameter, "0");
+        let value = set.map_or(&now, |setting| &setting.value);
+        let bytes = value::bytes(parameter, value);
+        findings.extend(memory.worst_case(configuration, value, load.jobs));
+        tuning.maintenance_work_mem = bytes;
+    }
+    (Some(tuning), findings)
+}
+
+/// The settings of a mode with their values on this server.
+fn of_mode(
+    mode: TuningMode,
+    configuration: &Configuration,
+    memory: Option<&Memory>,
+    load: &Load<'_>,
+) -> IndexMap<String, String> {
+    let mut settings = IndexMap::new();
+    if mode == TuningMode::Fast {
+        settings.extend(UNSAFE.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+    if let Some(memory) = memory {
+        settings.insert("maintenance_work_mem".to_owned(), memory.fit(load.jobs));
+    }
+    for (name, value) in SAFE {
+        // Other databases still need it.
+        if name == "autovacuum" && !load.others.is_empty() {
+            continue;
+        }
+        let value = match configuration.parameters.get(name) {
+            Some(parameter) if matches!(name, "max_wal_size" | "checkpoint_timeout") => {
+                value::at_least(parameter, value)
+            }
+            _ => value.to_owned(),
+        };
+        settings.insert(name.to_owned(), value);
+    }
+    settings
+}
+
+/// How far a setting of the parameter reaches; `None`: it cannot be set. In mode `safe`, what sessions can
+/// set for themselves is nobody else's business.
+fn reach(mode: TuningMode, parameter: &Parameter, may_alter: bool) -> Option<Reach> {
+    let in_sessions = match parameter.changeable {
+        Changeable::Session => true,
+        Changeable::PrivilegedSession => parameter.may_set,
+        _ => false,
+    };
+    let by_system = may_alter
+        && parameter.may_alter_system
+        && !parameter.is_fixed
+        && (mode == TuningMode::Fast || !in_sessions);
+    match (by_system, in_sessions) {
+        (true, true) => Some(Reach::Both),
+        (true, false) => Some(Reach::System),
+        (false, true) => Some(Reach::Session),
+        (false, false) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,402 @@
+//! Servers in, settings and findings out.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::catalog::{ReplicationSlot, Version};
+use crate::graph::Severity;
+
+/// The parameters that matter here, as PostgreSQL 18 has them: name, type, value, unit, and the least and the
+/// most of a number or the words of an enum.
+const PARAMETERS: &str = "
+archive_mode                  restart enum    off         always,on,off
+autovacuum                    reload  bool    on
+checkpoint_completion_target  reload  real    0.5      -  0  1
+checkpoint_timeout            reload  integer 300      s  30 86400
+effective_cache_size          session integer 524288  8kB 1  2147483647
+fsync                         reload  bool    on
+full_page_writes              reload  bool    on
+maintenance_work_mem          session integer 65536   kB  1024 2147483647
+max_wal_size                  reload  integer 1024    MB  2  2147483647
+search_path                   session string  public
+shared_buffers                restart integer 16384   8kB 16 1073741823
+synchronous_commit            session enum    on          local,remote_write,on,off
+synchronous_standby_names     reload  string
+wal_compression               super   enum    off         pglz,on,off
+wal_level                     restart enum    replica     minimal,replica,logical
+";
+
+/// A parameter of a server on which we are superuser.
+pub(super) fn parameter(name: &str) -> Parameter {
+    let mut lines = PARAMETERS.lines();
+    let line = lines.find(|line| line.split_whitespace().next() == Some(name));
+    let words: Vec<&str> = line.unwrap().split_whitespace().collect();
+    let word = |position: usize| words.get(position).copied();
+    let is_number = matches!(words[2], "integer" | "real");
+    let number = |position| {
+        word(position)
+            .filter(|_| is_number)
+            .map(|text| text.parse().unwrap())
+    };
+    Parameter {
+        name: name.to_owned(),
+        changeable: match words[1] {
+            "restart" => Changeable::Restart,
+            "reload" => Changeable::Reload,
+            "super" => Changeable::PrivilegedSession,
+            _ => Changeable::Session,
+        },
+        vartype: words[2].to_owned(),
+        setting: word(3).unwrap_or_default().to_owned(),
+        unit: word(4)
+            .filter(|unit| is_number && *unit != "-")
+            .map(str::to_owned),
+        min: number(5),
+        max: number(6),
+        choices: match (words[2], word(4)) {
+            ("enum", Some(choices)) => choices.split(',').map(str::to_owned).collect(),
+            _ => Vec::new(),
+        },
+        is_fixed: false,
+        may_alter_system: true,
+        may_set: true,
+    }
+}
+
+/// Of a superuser on a host with 64 GB.
+pub(super) fn configuration() -> Configuration {
+    let names = PARAMETERS
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    let parameters = names.map(|name| (name.to_owned(), parameter(name)));
+    Configuration {
+        parameters: parameters.collect(),
+        reads_file_settings: true,
+        may_reload: true,
+        may_checkpoint: true,
+        may_run_programs: true,
+        is_edited_by_hand: Some(false),
+        memory: Some(64 << 30),
+        replicas: 0,
+        slots: Vec::new(),
+    }
+}
+
+fn target() -> ServerFacts {
+    ServerFacts {
+        version: Version(180_004),
+        system_identifier: None,
+        started: String::new(),
+        max_connections: 100,
+        reserved_connections: 3,
+        used_connections: 0,
+        user: "postgres".into(),
+        is_superuser: true,
+        can_create_database: true,
+        can_create_role: true,
+        reads_passwords: true,
+        in_recovery: false,
+        roles: Vec::new(),
+        databases: Vec::new(),
+        tablespaces: Vec::new(),
+        locales: Vec::new(),
+        sets_replication_role: true,
+        maintenance_work_mem: 64 << 20,
+        configuration: configuration(),
+    }
+}
+
+/// A role of a managed service.
+fn limited_target() -> ServerFacts {
+    let mut target = target();
+    target.user = "app".into();
+    for parameter in target.configuration.parameters.values_mut() {
+        parameter.may_alter_system = false;
+        parameter.may_set = false;
+    }
+    target.configuration.reads_file_settings = false;
+    target.configuration.may_reload = false;
+    target.configuration.memory = None;
+    target
+}
+
+fn plan(tuning: &str) -> Plan {
+    let text = format!("[source]\nhost = \"a\"\n[target]\nhost = \"b\"\n{tuning}");
+    crate::plan::parse(&text, std::path::Path::new("/x.toml")).unwrap()
+}
+
+fn mode(mode: &str) -> Plan {
+    plan(&format!("[target.tuning]\nmode = \"{mode}\""))
+}
+
+const ALONE: Load = Load {
+    jobs: 4,
+    others: Vec::new(),
+};
+
+fn shown(plan: &Plan, target: &ServerFacts, load: &Load) -> String {
+    let (tuning, findings) = tune(plan, target, load);
+    let mut text = String::new();
+    for setting in tuning.unwrap().settings {
+        text.push_str(&format!(
+            "{} = {} ({:?})\n",
+            setting.name, setting.value, setting.reach
+        ));
+    }
+    for finding in findings {
+        text.push_str(&format!(
+            "\n{:?} {}{}\n",
+            finding.severity,
+            finding.code,
+            finding
+                .object
+                .map(|name| format!(" {name}"))
+                .unwrap_or_default(),
+        ));
+        text.push_str(&format!("  {}\n", finding.message));
+        if let Some(fix) = finding.fix {
+            text.push_str(&format!("  fix: {fix}\n"));
+        }
+    }
+    text
+}
+
+fn codes(plan: &Plan, target: &ServerFacts, load: &Load) -> Vec<(Severity, String)> {
+    let (_, findings) = tune(plan, target, load);
+    let findings = findings.into_iter();
+    findings
+        .map(|finding| (finding.severity, finding.code))
+        .collect()
+}
+
+#[test]
+fn fast_sets_everything_for_the_whole_server() {
+    insta::assert_snapshot!(shown(&mode("fast"), &target(), &ALONE), @r#"
+    fsync = off (System)
+    full_page_writes = off (System)
+    maintenance_work_mem = 2GB (Both)
+    synchronous_commit = off (Both)
+    checkpoint_completion_target = 0.9 (System)
+    max_wal_size = 8GB (System)
+    checkpoint_timeout = 1h (System)
+    autovacuum = off (System)
+
+    Info target/tuning
+      for the load, ALTER SYSTEM sets fsync = off, full_page_writes = off, maintenance_work_mem = 2GB, synchronous_commit = off, checkpoint_completion_target = 0.9, max_wal_size = 8GB, checkpoint_timeout = 1h, autovacuum = off in the whole target; what postgresql.auto.conf holds now comes back when the run ends
+
+    Info target/tuning-wal
+      WAL up to max_wal_size stays in the target's pg_wal, whose free space cannot be seen from here
+
+    Info target/tuning-unsafe
+      with fsync and full_page_writes off, the target's cluster is lost should its operating system crash during the load: it would have to be made and loaded anew
+      fix: set target.tuning.mode = "safe" to rule that out
+
+    Info target/wal-level
+      wal_level is replica: the load writes everything to the WAL as well, which nobody reads now
+      fix: wal_level = minimal and max_wal_senders = 0 spare that; both need a restart before and after the load, and a base backup afterwards
+
+    Info target/tuning-memory
+      4 index builds at a time with maintenance_work_mem = 2GB each take up to 8.0 GB of the target's 64.0 GB of memory
+    "#);
+}
+
+#[test]
+fn safe_risks_nothing_and_leaves_other_sessions_alone() {
+    insta::assert_snapshot!(shown(&mode("safe"), &target(), &ALONE), @r"
+    maintenance_work_mem = 2GB (Session)
+    synchronous_commit = off (Session)
+    checkpoint_completion_target = 0.9 (System)
+    max_wal_size = 8GB (System)
+    checkpoint_timeout = 1h (System)
+    autovacuum = off (System)
+
+    Info target/tuning
+      for the load, ALTER SYSTEM sets checkpoint_completion_target = 0.9, max_wal_size = 8GB, checkpoint_timeout = 1h, autovacuum = off in the whole target; what postgresql.auto.conf holds now comes back when the run ends
+
+    Info target/tuning-session
+      for the load, this run's own sessions on the target set maintenance_work_mem = 2GB, synchronous_commit = off
+
+    Info target/tuning-wal
+      WAL up to max_wal_size stays in the target's pg_wal, whose free space cannot be seen from here
+
+    Info target/tuning-memory
+      4 index builds at a time with maintenance_work_mem = 2GB each take up to 8.0 GB of the target's 64.0 GB of memory
+    ");
+}
+
+#[test]
+fn off_sets_nothing() {
+    let (tuning, findings) = tune(&mode("off"), &target(), &ALONE);
+    assert_eq!((tuning, findings.len()), (None, 0));
+}
+
+#[test]
+fn without_the_right_to_alter_system_sessions_are_set() {
+    insta::assert_snapshot!(shown(&mode("fast"), &limited_target(), &ALONE), @r#"
+    maintenance_work_mem = 496MB (Session)
+    synchronous_commit = off (Session)
+
+    Info target/tuning-session
+      for the load, this run's own sessions on the target set maintenance_work_mem = 496MB, synchronous_commit = off
+
+    Info target/tuning-out-of-reach
+      not set for the load: fsync, full_page_writes, checkpoint_completion_target, max_wal_size, checkpoint_timeout, autovacuum (the role "app" may not run ALTER SYSTEM)
+      fix: use a superuser for [target], or GRANT ALTER SYSTEM ON PARAMETER …, SELECT ON pg_file_settings and EXECUTE ON FUNCTION pg_show_all_file_settings(), pg_reload_conf() to the role
+
+    Info target/tuning-memory
+      4 index builds at a time with maintenance_work_mem = 496MB each take up to 1.9 GB of the target's memory, whose size may not be read (by effective_cache_size and shared_buffers, 4.0 GB were reckoned with)
+    "#);
+}
+
+#[test]
+fn a_single_missing_right_is_named() {
+    let mut unreadable = target();
+    unreadable.configuration.reads_file_settings = false;
+    let mut no_reload = target();
+    no_reload.configuration.may_reload = false;
+    let mut partly = target();
+    let parameters = &mut partly.configuration.parameters;
+    parameters.get_mut("fsync").unwrap().may_alter_system = false;
+    parameters.get_mut("max_wal_size").unwrap().is_fixed = true;
+    let mut forbidden = target();
+    let mut allow = parameter("autovacuum");
+    allow.setting = "off".into();
+    let parameters = &mut forbidden.configuration.parameters;
+    parameters.insert("allow_alter_system".into(), allow);
+    let reasons: Vec<String> = [unreadable, no_reload, partly, forbidden]
+        .iter()
+        .flat_map(|target| tune(&mode("fast"), target, &ALONE).1)
+        .filter(|finding| finding.code == "target/tuning-out-of-reach")
+        .map(|finding| finding.message)
+        .collect();
+    insta::assert_snapshot!(reasons.join("\n"), @r#"
+    not set for the load: fsync, full_page_writes, checkpoint_completion_target, max_wal_size, checkpoint_timeout, autovacuum (the role "postgres" may not read pg_file_settings, and what postgresql.auto.conf holds could not be put back)
+    not set for the load: fsync, full_page_writes, checkpoint_completion_target, max_wal_size, checkpoint_timeout, autovacuum (the role "postgres" may not call pg_reload_conf())
+    not set for the load: max_wal_size (what the server's command line or environment says wins over ALTER SYSTEM)
+    not set for the load: fsync (the role "postgres" lacks the privilege ALTER SYSTEM on that)
+    not set for the load: fsync, full_page_writes, checkpoint_completion_target, max_wal_size, checkpoint_timeout, autovacuum (the server allows no ALTER SYSTEM (allow_alter_system = off))
+    "#);
+}
+
+#[test]
+fn the_plans_settings_come_on_top() {
+    let plan = plan(
+        "[target.tuning]\nmode = \"fast\"\n[target.tuning.settings]\nFSYNC = true\n\
+         maintenance_work_mem = \"32GB\"\nwal_compression = \"pglz\"\n",
+    );
+    let (tuning, findings) = tune(&plan, &target(), &ALONE);
+    let tuning = tuning.unwrap();
+    let value = |name: &str| {
+        let mut settings = tuning.settings.iter();
+        settings
+            .find(|setting| setting.name == name)
+            .map(|setting| setting.value.as_str())
+    };
+    assert_eq!(value("fsync"), Some("on"));
+    assert_eq!(value("wal_compression"), Some("pglz"));
+    assert_eq!(tuning.unsafe_settings(), ["full_page_writes"]);
+    let memory = findings
+        .iter()
+        .find(|finding| finding.code == "target/tuning-memory")
+        .unwrap();
+    assert_eq!(memory.severity, Severity::Warn);
+    assert!(
+        memory.message.contains("up to 128.0 GB"),
+        "{}",
+        memory.message
+    );
+}
+
+#[test]
+fn settings_that_cannot_be_set_block_the_run() {
+    let plan = plan(
+        "[target.tuning.settings]\nshared_buffers = \"8GB\"\nmaintenance_wrok_mem = \"1GB\"\n\
+         fsync = \"perhaps\"\n\"auto_explain.log_min_duration\" = 0\n",
+    );
+    let (_, findings) = tune(&plan, &target(), &ALONE);
+    let blockers: Vec<String> = findings
+        .iter()
+        .filter(|finding| matches!(finding.severity, Severity::Block | Severity::Warn))
+        .map(|finding| {
+            format!(
+                "{:?} {}: {}",
+                finding.severity, finding.code, finding.message
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(blockers.join("\n"), @r#"
+    Block target/tuning-value: fsync: "perhaps" is neither on nor off
+    Block target/tuning-restart: shared_buffers takes effect only when the server is started again, which this program does not do
+    Block target/tuning-unknown: target.tuning.settings has maintenance_wrok_mem, and PostgreSQL 18.4 has no such parameter
+    Warn target/tuning-unknown: auto_explain.log_min_duration is not set for the load: the target has not loaded auto_explain
+    "#);
+}
+
+#[test]
+fn a_server_with_other_databases_is_not_risked_unasked() {
+    let shared = Load {
+        jobs: 4,
+        others: vec!["crm", "erp"],
+    };
+    let severity = |plan: &Plan, target: &ServerFacts| {
+        codes(plan, target, &shared)
+            .into_iter()
+            .find(|(_, code)| code == "target/shared")
+            .map(|(severity, _)| severity)
+    };
+    assert_eq!(severity(&mode("fast"), &target()), Some(Severity::Block));
+    let accepted = plan("[target.tuning]\nshared_target = true");
+    assert_eq!(severity(&accepted, &target()), Some(Severity::Warn));
+    assert_eq!(severity(&mode("safe"), &target()), None);
+    // Where the whole server cannot be risked, nobody has to accept it.
+    assert_eq!(severity(&mode("fast"), &limited_target()), None);
+    let harmless = plan("[target.tuning.settings]\nfsync = \"on\"\nfull_page_writes = \"on\"");
+    assert_eq!(severity(&harmless, &target()), None);
+    // Others need their autovacuum.
+    let (tuning, _) = tune(&mode("safe"), &target(), &shared);
+    assert!(
+        tuning
+            .unwrap()
+            .settings
+            .iter()
+            .all(|setting| setting.name != "autovacuum")
+    );
+}
+
+#[test]
+fn who_follows_the_target_is_thought_of() {
+    let mut target = target();
+    let configuration = &mut target.configuration;
+    configuration.replicas = 2;
+    configuration.slots = vec![
+        ReplicationSlot {
+            name: "gone".into(),
+            is_active: false,
+        },
+        ReplicationSlot {
+            name: "standby".into(),
+            is_active: true,
+        },
+    ];
+    let parameters: &mut BTreeMap<String, Parameter> = &mut configuration.parameters;
+    parameters.get_mut("archive_mode").unwrap().setting = "on".into();
+    parameters
+        .get_mut("synchronous_standby_names")
+        .unwrap()
+        .setting = "s1".into();
+    configuration.may_run_programs = false;
+    configuration.is_edited_by_hand = Some(true);
+    let (_, findings) = tune(&mode("fast"), &target, &ALONE);
+    let warnings: Vec<String> = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Warn)
+        .map(|finding| format!("{}: {}", finding.code, finding.message))
+        .collect();
+    insta::assert_snapshot!(warnings.join("\n"), @r#"
+    target/auto-conf-edited: the target's postgresql.auto.conf was edited by hand: its settings come back, its comments and doubled entries do not, because ALTER SYSTEM writes the file anew
+    target/tuning-replicas: 2 replicas are connected to the target: after a crash they may hold what it lost, and have to be made anew; no base backup can be taken from them while full_page_writes is off, and commits do not wait for them during the load
+    target/tuning-archiving: archive_mode is on: all WAL of the load is archived, and after a crash the archive may hold what the target lost
+    target/tuning-no-sync: the role "postgres" may not see to it that what the load wrote reaches the disk (CHECKPOINT, then sync by COPY … TO PROGRAM)
+    target/idle-slots: nobody reads from the target's replication slots gone: all WAL of the load stays in pg_wal until somebody does, whatever max_wal_size says
+    "#);
+}

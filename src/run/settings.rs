@@ -1,0 +1,49 @@
+//! Putting the target's settings back outside of a run: after one that was killed.
+
+use crate::journal::{Change, Entry, Journal};
+use crate::plan::{Endpoint, Plan};
+use crate::step::tuning::{PutBack, identity, put_back as put_settings_back};
+
+use super::Error;
+use super::control::Control;
+
+/// Puts back what the journal says was changed and not put back yet, and puts that on record. `None`:
+/// there is nothing to put back.
+///
+/// # Errors
+///
+/// A target that cannot be reached, is held by another plan's run, or is another one than was changed.
+pub async fn put_back(
+    plan: &Plan,
+    target: &Endpoint,
+    journal: &mut Journal,
+) -> Result<Option<PutBack>, Error> {
+    let tuned = journal.state().tuned.clone();
+    if tuned.is_empty() {
+        return Ok(None);
+    }
+    let Some(control) = Control::take(plan, target).await? else {
+        return Err(Error::TargetHeld {
+            target: target.to_string(),
+        });
+    };
+    let application = format!("pg-migrate/{}/restore-settings", plan.name);
+    let is = identity(target, &application).await?;
+    let last = journal.state().runs.last();
+    let was = last.and_then(|run| run.target.clone());
+    if let (Some(was), Some(is)) = (was, is)
+        && was != is
+    {
+        return Err(Error::OtherTarget { was, is });
+    }
+    let outcome = put_settings_back(target, &application, &tuned)
+        .await
+        .map_err(|error| Error::NotPutBack(error.message))?;
+    journal.append(Entry::Change {
+        change: Change::PutBack {
+            settings: tuned.into_keys().collect(),
+        },
+    })?;
+    control.release().await;
+    Ok(Some(outcome))
+}

@@ -1,0 +1,113 @@
+//! Getting onto the disk what was written while nobody waited for it.
+//!
+//! With fsync on again, only what is written from then on is waited for: the requests of before were
+//! dropped (sync.c, `ProcessSyncRequests`). So the whole operating system is asked to write what it holds.
+//! The checkpoint before it brings out what is still in shared buffers, and starts a time in which every
+//! page is written whole to the WAL again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::journal::TunedSetting;
+use crate::postgres::Connection;
+use crate::step::StepError;
+
+pub(super) const FSYNC: &str = "fsync";
+const FULL_PAGE_WRITES: &str = "full_page_writes";
+
+/// How long statements of others that began without fsync are waited for.
+const OTHERS: Duration = Duration::from_secs(10);
+
+/// Whether the settings were such that something may not be on disk.
+pub(super) fn is_needed(tuned: &BTreeMap<String, TunedSetting>) -> bool {
+    tuned.contains_key(FSYNC) || tuned.contains_key(FULL_PAGE_WRITES)
+}
+
+/// Brings everything to the disk, as far as the role may. The settings from before are in effect. Returns
+/// what somebody has to do still.
+pub(super) async fn flush(connection: &Connection) -> Result<Vec<String>, StepError> {
+    let row = connection
+        .query_one("SELECT pg_catalog.current_setting('fsync')", &[])
+        .await
+        .map_err(connection.failed("read fsync"))?;
+    if row.get::<_, &str>(0) == "off" {
+        // So it was before the load, and the server's owner knows.
+        return Ok(Vec::new());
+    }
+    let mut warnings = Vec::new();
+    warnings.extend(await_others(connection).await?);
+    warnings.extend(checkpoint_and_sync(connection).await);
+    Ok(warnings)
+}
+
+/// A statement that is under way goes on by the old settings: a session reads the new ones between two
+/// statements (postgres.c, `PostgresMain`).
+async fn await_others(connection: &Connection) -> Result<Option<String>, StepError> {
+    let clients = match connection.version().major() >= 1000 {
+        true => "AND backend_type = 'client backend'",
+        false => "",
+    };
+    let sql = format!(
+        "SELECT count(*) FROM pg_catalog.pg_stat_activity \
+         WHERE state = 'active' AND pid <> pg_backend_pid() {clients} \
+           AND query_start < pg_catalog.pg_conf_load_time()"
+    );
+    let deadline = Instant::now() + OTHERS;
+    loop {
+        let row = connection
+            .query_one(&sql, &[])
+            .await
+            .map_err(connection.failed("look for statements under way"))?;
+        match row.get::<_, i64>(0) {
+            0 => return Ok(None),
+            left if Instant::now() > deadline => {
+                return Ok(Some(format!(
+                    "{left} statements of others were under way on the target since before fsync was on again, and \
+                     do not wait for the disk until they end; run CHECKPOINT when they have ended"
+                )));
+            }
+            _ => sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+/// A failure is a warning here: the settings are back, and a person can do the rest.
+async fn checkpoint_and_sync(connection: &Connection) -> Option<String> {
+    let statements = [
+        ("CHECKPOINT", "CHECKPOINT"),
+        ("sync", "COPY (SELECT 1) TO PROGRAM 'sync'"),
+    ];
+    for (what, sql) in statements {
+        if let Err(error) = connection.batch_execute(sql).await {
+            let reason = match error.as_db_error() {
+                Some(server) => server.message().to_owned(),
+                None => error.to_string(),
+            };
+            return Some(format!(
+                "fsync is on again on the target, but {what} could not be run there ({reason}): what was written \
+                 during the load may not be on disk yet, and a crash of the operating system could lose it; run \
+                 CHECKPOINT as a superuser, then sync on the target's host"
+            ));
+        }
+    }
+    None
+}
+
+/// Waits until what this run committed without waiting is on disk (`synchronous_commit = off`). Commits of
+/// others are not waited for, nor standbys.
+pub(super) async fn flush_commits(connection: &Connection) -> Result<(), StepError> {
+    if connection.version().major() < 906 {
+        return Ok(());
+    }
+    // The WAL is written in one piece: with the end of it, all before it.
+    connection
+        .batch_execute(
+            "SET synchronous_commit = local; \
+             SELECT pg_catalog.pg_logical_emit_message(true, 'pg-migrate', 'the end of the load')",
+        )
+        .await
+        .map_err(connection.failed("wait for the WAL to reach the disk"))?;
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! Putting the target's settings back.
+
+use std::collections::BTreeMap;
+
+use super::{Entries, Target, alter_system, auto_conf, durable, reload};
+use crate::inspect::system_identifier;
+use crate::journal::TunedSetting;
+use crate::plan::Endpoint;
+use crate::postgres::{Error, Session, connect};
+use crate::step::StepError;
+
+/// What was done about the settings that this plan had changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct PutBack {
+    /// What was put back, a line each.
+    pub done: Vec<String>,
+    /// What somebody should know: settings that others changed since, data that may not be on disk.
+    pub warnings: Vec<String>,
+}
+
+/// What to do about one setting.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It is as it was: it was never changed, or put back before.
+    Unchanged,
+    Restore,
+    /// Somebody else changed it since.
+    Foreign,
+}
+
+/// Puts back what this plan changed in `postgresql.auto.conf`, waits until it is in effect, and sees to it
+/// that what was written without fsync reaches the disk. What somebody else changed since stays. May be
+/// done again.
+///
+/// # Errors
+///
+/// A server that cannot be reached, refuses us, or does not load its configuration. Then some settings may
+/// be back and others not.
+pub async fn put_back(
+    endpoint: &Endpoint,
+    application: &str,
+    tuned: &BTreeMap<String, TunedSetting>,
+) -> Result<PutBack, StepError> {
+    let target = Target {
+        endpoint,
+        session: Session::new(application),
+    };
+    let mut outcome = PutBack::default();
+    let mut connection = target.connect().await?;
+    let mut entries = auto_conf::entries(&connection).await?;
+
+    // First of all: what is written from here on, the file itself included, reaches the disk.
+    if let Some(fsync) = tuned.get(durable::FSYNC)
+        && verdict(fsync, entries.get(durable::FSYNC)) == Verdict::Restore
+    {
+        alter_system(&connection, durable::FSYNC, fsync.before.as_deref()).await?;
+        outcome.done.push(line(durable::FSYNC, fsync));
+        connection = reload(connection, &target).await?;
+        entries = auto_conf::entries(&connection).await?;
+    }
+    for (name, setting) in tuned {
+        match verdict(setting, entries.get(name)) {
+            Verdict::Unchanged => {}
+            Verdict::Restore => {
+                alter_system(&connection, name, setting.before.as_deref()).await?;
+                outcome.done.push(line(name, setting));
+            }
+            Verdict::Foreign => outcome.warnings.push(foreign(name, setting, &entries)),
+        }
+    }
+    // Also where nothing was changed: whoever changed it may have died before this.
+    connection = reload(connection, &target).await?;
+    if durable::is_needed(tuned) {
+        outcome.warnings.extend(durable::flush(&connection).await?);
+    }
+    connection.close().await;
+    Ok(outcome)
+}
+
+/// The server's `system_identifier`, where it may be read: settings go back to the server that had them.
+///
+/// # Errors
+///
+/// A server that cannot be reached or refuses us.
+pub async fn identity(endpoint: &Endpoint, application: &str) -> Result<Option<String>, Error> {
+    let session = Session::new(application);
+    let connection = connect(endpoint, &endpoint.database, &session).await?;
+    let identifier = system_identifier(&connection).await?;
+    connection.close().await;
+    Ok(identifier)
+}
+
+fn verdict(setting: &TunedSetting, now: Option<&String>) -> Verdict {
+    if now == setting.before.as_ref() {
+        Verdict::Unchanged
+    } else if now.is_some_and(|now| setting.values.contains(now)) {
+        Verdict::Restore
+    } else {
+        Verdict::Foreign
+    }
+}
+
+fn line(name: &str, setting: &TunedSetting) -> String {
+    match &setting.before {
+        Some(before) => format!("{name} = {before}, as it was in postgresql.auto.conf"),
+        None => format!("{name} is not in postgresql.auto.conf, as before"),
+    }
+}
+
+fn foreign(name: &str, setting: &TunedSetting, entries: &Entries) -> String {
+    let text = |value: Option<&String>| match value {
+        Some(value) => format!("{name} = {value}"),
+        None => format!("no {name}"),
+    };
+    let ours: Vec<&str> = setting.values.iter().map(String::as_str).collect();
+    format!(
+        "{name} was changed on the target while this plan had it set to {}: postgresql.auto.conf has {} now, which \
+         was left as it is; before the load it had {}",
+        ours.join(" or "),
+        text(entries.get(name)),
+        text(setting.before.as_ref()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setting(before: Option<&str>, values: &[&str]) -> TunedSetting {
+        TunedSetting {
+            before: before.map(str::to_owned),
+            values: values.iter().map(|value| (*value).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn only_what_is_ours_is_put_back() {
+        let judge = |before, now: Option<&str>| {
+            verdict(
+                &setting(before, &["2GB", "1GB"]),
+                now.map(str::to_owned).as_ref(),
+            )
+        };
+        assert_eq!(judge(Some("64MB"), Some("2GB")), Verdict::Restore);
+        assert_eq!(judge(None, Some("1GB")), Verdict::Restore);
+        assert_eq!(judge(None, None), Verdict::Unchanged);
+        assert_eq!(judge(Some("64MB"), Some("64MB")), Verdict::Unchanged);
+        assert_eq!(judge(Some("2GB"), Some("2GB")), Verdict::Unchanged);
+        assert_eq!(judge(Some("64MB"), None), Verdict::Foreign);
+        assert_eq!(judge(None, Some("2048MB")), Verdict::Foreign);
+    }
+
+    #[test]
+    fn a_change_by_others_is_told_with_all_that_is_known() {
+        let entries = Entries::from([("work_mem".to_owned(), "5MB".to_owned())]);
+        insta::assert_snapshot!(
+            foreign("work_mem", &setting(None, &["1GB"]), &entries),
+            @r"work_mem was changed on the target while this plan had it set to 1GB: postgresql.auto.conf has work_mem = 5MB now, which was left as it is; before the load it had no work_mem"
+        );
+    }
+}

@@ -1,0 +1,66 @@
+//! `restore-settings`: the last step of every run, whatever happened before it.
+
+use super::{PutBack, Target, durable, put_back};
+use crate::graph::{Output, Tuning};
+use crate::journal::Change;
+use crate::plan::Side;
+use crate::postgres::{Class, Session};
+use crate::step::{Context, StepError};
+
+/// Puts the target's settings back. A run that is stopping does not interrupt it.
+pub async fn run(context: &Context) -> Result<Output, StepError> {
+    let target = Target {
+        endpoint: context.endpoint(Side::Target),
+        session: Session::new(&context.application()),
+    };
+    let PutBack { done, warnings } = patiently(context, &target).await?;
+    for line in done {
+        tracing::info!("put back: {line}");
+    }
+    if !context.tuned.is_empty() {
+        let settings = context.tuned.keys().cloned().collect();
+        context.record(Change::PutBack { settings }).await?;
+    }
+    Ok(Output {
+        warnings,
+        ..Output::default()
+    })
+}
+
+/// While the run is stopping nobody tries a step again, and a target that restarts may be why it stops.
+async fn patiently(context: &Context, target: &Target<'_>) -> Result<PutBack, StepError> {
+    let retry = context.plan().retry;
+    let mut attempt = 1;
+    loop {
+        match once(context, target).await {
+            Err(error)
+                if error.class == Class::Retry
+                    && context.shared.stop.is_cancelled()
+                    && attempt < retry.attempts =>
+            {
+                tracing::warn!(attempt, error = %error.message, "the settings could not be put back yet");
+                tokio::time::sleep(retry.pause_after(attempt)).await;
+                attempt += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn once(context: &Context, target: &Target<'_>) -> Result<PutBack, StepError> {
+    let mut settings = context.shared.graph.tuning.iter().flat_map(Tuning::session);
+    if settings.any(|setting| setting.name == "synchronous_commit") {
+        let connection = target.connect().await?;
+        durable::flush_commits(&connection).await?;
+        connection.close().await;
+    }
+    if context.tuned.is_empty() {
+        return Ok(PutBack::default());
+    }
+    put_back(
+        target.endpoint,
+        target.session.application(),
+        &context.tuned,
+    )
+    .await
+}

@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use super::budget::{self, Share};
 use super::{Finding, Severity};
 use crate::catalog::{ClientFacts, Database, Inspection, LocaleProvider, ServerFacts, locale};
-use crate::plan::{
-    Compression, Override, Plan, Side, SslMode, Transfer, TuningMode, VerifyMode, Waive,
-};
+use crate::plan::{Compression, Override, Plan, Side, SslMode, Transfer, VerifyMode, Waive};
 
 /// A finding that is about no database.
 pub(super) fn server_finding(
@@ -105,15 +103,6 @@ fn not_available(plan: &Plan) -> Vec<Finding> {
             "plan/not-available",
             "transfer = \"stream\" is not available in this version".into(),
             "remove it: archives are the default",
-        ));
-    }
-    // The default is passed over in silence: leaving the target's settings alone is the safer side.
-    if plan.tuning.mode == TuningMode::Safe || !plan.tuning.settings.is_empty() {
-        findings.push(server_finding(
-            Severity::Warn,
-            "plan/not-available",
-            "[target.tuning] is not available in this version: the target's settings are left as they are".into(),
-            "set what the load needs on the target yourself, and put it back afterwards",
         ));
     }
     if plan.verify == VerifyMode::Checksum {

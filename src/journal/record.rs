@@ -86,10 +86,22 @@ pub enum Change {
     /// COMMIT of the load of a delayed table.
     CommitLoad { database: String, load: Load },
     /// ALTER SYSTEM SET on the target, for the load.
-    AlterSystem { settings: Vec<AlteredSetting> },
+    AlterSystem {
+        settings: Vec<AlteredSetting>,
+        since: Started,
+    },
     /// Written after the change: the settings are as they were, and what was written without fsync is on
     /// disk as far as we could see to it.
     PutBack { settings: Vec<String> },
+}
+
+/// Which start of a server, and of the machine below it, this is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// Seconds of the epoch by the server's clock (`pg_postmaster_start_time`).
+    pub server: String,
+    /// What the machine's kernel calls this start (`boot_id` of random(4)), where our role may read it.
+    pub machine: Option<String>,
 }
 
 /// A parameter that ALTER SYSTEM is about to change.

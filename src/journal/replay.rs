@@ -202,12 +202,13 @@ impl State {
                 let loads = self.loads.entry(database.clone()).or_default();
                 loads.push(load.clone());
             }
-            Change::AlterSystem { settings } => {
+            Change::AlterSystem { settings, since } => {
                 for setting in settings {
                     let tuned = self.tuned.entry(setting.name.clone());
                     // What was recorded first wins: later, the file holds what we wrote.
                     let tuned = tuned.or_insert_with(|| TunedSetting {
                         before: setting.before.clone(),
+                        since: since.clone(),
                         ..TunedSetting::default()
                     });
                     tuned.values.insert(setting.value.clone());
@@ -358,6 +359,7 @@ mod tests {
             line(Entry::Change {
                 change: Change::AlterSystem {
                     settings: vec![setting],
+                    since: crate::journal::Started::default(),
                 },
             })
         };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
-use super::record::Outcome;
+use super::record::{Outcome, Started};
 use crate::graph::{IndexDefinition, Load, Output, StepId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,4 +63,6 @@ pub struct TunedSetting {
     pub before: Option<String>,
     /// What this plan set, or was about to: whatever else is there now is not ours.
     pub values: BTreeSet<String>,
+    /// The start of the target in which this plan changed it first.
+    pub since: Started,
 }

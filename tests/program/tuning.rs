@@ -346,6 +346,26 @@ fn a_target_that_is_down_is_put_back_later() {
 }
 
 #[test]
+fn a_machine_that_went_down_without_fsync_is_not_trusted() {
+    let load = load();
+    load.killed();
+    let journal = load.project.state_directory().join("journal.jsonl");
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let text = fs::read_to_string(&journal).unwrap();
+    assert!(text.contains(boot.trim()), "{text}");
+    fs::write(
+        &journal,
+        text.replace(boot.trim(), "5b0b9ffa-0000-4000-8000-000000000000"),
+    )
+    .unwrap();
+    load.project
+        .run(&["revert"])
+        .expect_code(0)
+        .expect_words(&["machine was started again", "initdb"]);
+    load.assert_back();
+}
+
+#[test]
 fn another_server_is_never_reverted() {
     let load = load();
     load.killed();

@@ -22,7 +22,12 @@ const OTHERS: Duration = Duration::from_secs(10);
 
 /// Whether the settings were such that something may not be on disk.
 pub(super) fn is_needed(tuned: &BTreeMap<String, TunedSetting>) -> bool {
-    tuned.contains_key(FSYNC) || tuned.contains_key(FULL_PAGE_WRITES)
+    unsafe_setting(tuned).is_some()
+}
+
+/// Of the settings that this plan changed, one with which something may not be on disk.
+pub(super) fn unsafe_setting(tuned: &BTreeMap<String, TunedSetting>) -> Option<&TunedSetting> {
+    tuned.get(FSYNC).or_else(|| tuned.get(FULL_PAGE_WRITES))
 }
 
 /// Brings everything to the disk, as far as the role may. The settings from before are in effect. Returns

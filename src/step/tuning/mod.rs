@@ -4,6 +4,7 @@ mod auto_conf;
 mod durable;
 mod put_back;
 mod restore;
+mod started;
 mod tune;
 
 pub use put_back::{PutBack, identity, put_back};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Entries, Target, alter_system, auto_conf, durable, reload};
+use super::{Entries, Target, alter_system, auto_conf, durable, reload, started};
 use crate::inspect::system_identifier;
 use crate::journal::TunedSetting;
 use crate::plan::Endpoint;
@@ -70,6 +70,9 @@ pub async fn put_back(
     }
     // Also where nothing was changed: whoever changed it may have died before this.
     connection = reload(connection, &target).await?;
+    outcome
+        .warnings
+        .extend(started::doubt(&connection, tuned).await?);
     if durable::is_needed(tuned) {
         outcome.warnings.extend(durable::flush(&connection).await?);
     }
@@ -130,6 +133,7 @@ mod tests {
         TunedSetting {
             before: before.map(str::to_owned),
             values: values.iter().map(|value| (*value).to_owned()).collect(),
+            ..TunedSetting::default()
         }
     }
 

@@ -1,6 +1,6 @@
 //! `tune-target`: sets what the graph says, after what was there before is on record.
 
-use super::{Target, alter_system, auto_conf, reload};
+use super::{Target, alter_system, auto_conf, reload, started};
 use crate::graph::Output;
 use crate::journal::{AlteredSetting, Change};
 use crate::plan::Side;
@@ -37,7 +37,10 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
             },
         })
         .collect();
-    context.record(Change::AlterSystem { settings }).await?;
+    let since = started::read(&connection).await?;
+    context
+        .record(Change::AlterSystem { settings, since })
+        .await?;
     for setting in tuning.system() {
         alter_system(&connection, &setting.name, Some(&setting.value)).await?;
     }

@@ -57,7 +57,9 @@ impl From<run::Error> for Failure {
     fn from(error: run::Error) -> Self {
         let code = match &error {
             run::Error::TargetHeld { .. } => HELD,
-            run::Error::Postgres(_) | run::Error::OtherTarget { .. } => NOT_STARTED,
+            run::Error::Postgres(_)
+            | run::Error::OtherTarget { .. }
+            | run::Error::Leftovers { .. } => NOT_STARTED,
             run::Error::NotPutBack(_) => STEP_FAILED,
             run::Error::Journal(_) | run::Error::DoesNotFit(_) => UNEXPECTED,
         };

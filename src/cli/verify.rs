@@ -11,7 +11,7 @@ use crate::graph::TableCount;
 use crate::inspect::count_tables;
 use crate::journal;
 use crate::plan::Side;
-use crate::postgres::{Pool, Session, escape_control};
+use crate::postgres::{Application, Pool, Session, escape_control};
 use crate::report::counted;
 use crate::verify::{Comparison, compare};
 
@@ -97,11 +97,9 @@ async fn count(
         .verify_concurrency
         .min(budget)
         .max(1) as usize;
-    let session = Session::new(&format!(
-        "pg-migrate/{}/{database}/verify",
-        prepared.plan.name
-    ))
-    .lock_timeout(prepared.plan.source_lock_timeout);
+    let application = Application::new(&prepared.plan.name);
+    let session = Session::new(&application.doing(&format!("{database}/verify")))
+        .lock_timeout(prepared.plan.source_lock_timeout);
     let pool =
         Pool::new(endpoint, database, &session, queries).map_err(Failure::with(NOT_STARTED))?;
     let stop = CancellationToken::new();

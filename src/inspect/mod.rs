@@ -19,7 +19,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::catalog::{Contents, Database, ServerFacts};
 use crate::plan::{Endpoint, Plan, TuningMode};
-use crate::postgres::{Connection, Error, Session, connect};
+use crate::postgres::{Application, Connection, Error, Session, connect};
 
 /// Databases that are looked into at a time.
 const LOOKS_AT_A_TIME: usize = 8;
@@ -168,6 +168,6 @@ async fn look_into(
 }
 
 async fn open(plan: &Plan, endpoint: &Endpoint, database: &str) -> Result<Connection, Error> {
-    let session = Session::new(&format!("pg-migrate/{}/inspect", plan.name));
+    let session = Session::new(&Application::new(&plan.name).doing("inspect"));
     connect(endpoint, database, &session).await
 }

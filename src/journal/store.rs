@@ -1,6 +1,8 @@
 //! The journal's file, and the lock of the state directory.
 
+use std::collections::hash_map::RandomState;
 use std::fs::{File, OpenOptions, TryLockError};
+use std::hash::BuildHasher;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -59,6 +61,7 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Erro
 /// The state directory, held by this process and no other until it is dropped or the process dies.
 #[derive(Debug)]
 pub struct Lock {
+    id: String,
     _file: File,
 }
 
@@ -75,24 +78,32 @@ impl Lock {
             .create(directory)
             .map_err(io_error("make the state directory", directory))?;
         let path = directory.join("lock");
-        let file = OpenOptions::new()
+        let mut file = OpenOptions::new()
             .create(true)
             .truncate(false)
+            .read(true)
             .write(true)
             .mode(0o600)
             .open(&path)
             .map_err(io_error("open", &path))?;
         match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(Error::Held {
-                path: directory.to_owned(),
-            }),
-            Err(TryLockError::Error(error)) => Err(io_error("lock", &path)(error)),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Held {
+                    path: directory.to_owned(),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(io_error("lock", &path)(error)),
         }
+        let id = identify(&mut file).map_err(io_error("write", &path))?;
+        Ok(Lock { id, _file: file })
     }
-}
 
-impl Lock {
+    /// What tells this state directory from all others, as long as it exists: eight hexadecimal digits.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Whether a process holds the state directory now.
     pub fn is_held(directory: &Path) -> bool {
         let Ok(file) = File::open(directory.join("lock")) else {
@@ -103,13 +114,30 @@ impl Lock {
     }
 }
 
+/// The id in the lock file, or a new one where there is none yet.
+fn identify(file: &mut File) -> io::Result<String> {
+    let mut id = String::new();
+    // What a crash left of a first writing is none.
+    if file.read_to_string(&mut id).is_ok() && id.len() == 9 && id.ends_with('\n') {
+        id.truncate(8);
+        return Ok(id);
+    }
+    let random = RandomState::new().hash_one(std::process::id());
+    let id = format!("{:08x}", random as u32);
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{id}")?;
+    file.sync_all()?;
+    Ok(id)
+}
+
 /// The journal, open for appending. Every record is on disk when `append` returns.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     file: File,
     state: State,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Journal {
@@ -146,7 +174,7 @@ impl Journal {
             path,
             file,
             state: replayed.state,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -168,6 +196,11 @@ impl Journal {
             .write_all(&line)
             .and_then(|()| self.file.sync_data())
             .map_err(io_error("write", &self.path))
+    }
+
+    /// See [`Lock::id`].
+    pub fn id(&self) -> &str {
+        self.lock.id()
     }
 
     /// What the journal says, with every record that was appended.
@@ -255,8 +288,20 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let first = Lock::take(root.path()).unwrap();
         assert!(matches!(Lock::take(root.path()), Err(Error::Held { .. })));
+        let id = first.id().to_owned();
         drop(first);
-        assert!(Lock::take(root.path()).is_ok());
+        assert_eq!(Lock::take(root.path()).unwrap().id(), id);
+        let other = tempfile::tempdir().unwrap();
+        assert_ne!(Lock::take(other.path()).unwrap().id(), id);
+    }
+
+    #[test]
+    fn a_torn_id_is_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("lock"), "12ab").unwrap();
+        let id = Lock::take(root.path()).unwrap().id().to_owned();
+        assert_eq!(id.len(), 8);
+        assert_eq!(Lock::take(root.path()).unwrap().id(), id);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! [`resolve`] finds out how a server is reached, [`connect`], [`Pool`] and [`Snapshot`] reach it. All of
 //! them set their sessions up in one way ([`Session`]) and fail in one way ([`Error`]).
 
+mod application;
 mod connect;
 mod dialer;
 mod endpoint;
@@ -17,6 +18,7 @@ mod snapshot;
 mod tls;
 mod verifier;
 
+pub use application::{Application, application_name};
 pub use connect::{Connection, connect};
 pub use endpoint::{EndpointError, Environment, Failure, Resolved, resolve};
 pub use error::{Class, Error, Place, ServerMessage, classify};
@@ -24,6 +26,6 @@ pub use identifier::{
     conninfo, escape_control, escape_control_lines, quote_identifier, quote_literal,
 };
 pub use pool::Pool;
-pub use session::{Session, application_name};
+pub use session::Session;
 pub use snapshot::{Snapshot, adopt};
 pub use tls::{SYSTEM_ROOTS, TlsError};

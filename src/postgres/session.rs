@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::application::application_name;
 use super::identifier::{quote_identifier, quote_literal};
 use crate::catalog::Version;
 use crate::plan::Side;
@@ -114,25 +115,8 @@ impl Session {
     }
 }
 
-/// The text as an `application_name` that every server shows alike: at most 63 bytes, printable
-/// ASCII alone. Servers replace other characters, each version in its own way (PostgreSQL manual,
-/// 19.8), and then nobody would find the session by its name.
-///
-/// ```
-/// use pg_migrate::postgres::application_name;
-/// assert_eq!(application_name("pg-migrate/erp/größe/dump"), "pg-migrate/erp/gr??e/dump");
-/// ```
-pub fn application_name(text: &str) -> String {
-    text.chars()
-        .map(|c| if matches!(c, ' '..='~') { c } else { '?' })
-        .take(63)
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -177,15 +161,5 @@ mod tests {
             "SET \"maintenance_work_mem\" = '2GB';\nSET \"row_security\" = 'on';\nSET statement_timeout"
         ));
         assert!(setup.contains("SET row_security = 'off'"));
-    }
-
-    proptest! {
-        #[test]
-        fn an_application_name_is_what_the_server_keeps(text in any::<String>()) {
-            let name = application_name(&text);
-            prop_assert!(name.len() <= 63);
-            prop_assert!(name.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
-            prop_assert_eq!(application_name(&name), name);
-        }
     }
 }

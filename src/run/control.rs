@@ -1,42 +1,139 @@
 //! The run's own connection to the target: it keeps the target for this plan.
 
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::plan::{Endpoint, Plan};
-use crate::postgres::{Connection, Error, Session, connect};
+use super::{Error, leftovers};
+use crate::plan::{Endpoint, Retry};
+use crate::postgres::{self, Application, Connection, Session, connect};
 
 /// The advisory lock's key, one for all plans: "pg-m" and "igra" as numbers.
 const KEY: (i32, i32) = (0x7067_2d6d, 0x6967_7261);
 
-/// The target, kept for one run until this is dropped.
+/// How long giving the target back may take.
+const RELEASE: Duration = Duration::from_secs(5);
+
+/// The target, kept for one run until this is released or dropped.
 pub(super) struct Control {
-    connection: Connection,
-    /// Cancelled when the connection has ended, and with it the lock.
+    /// Cancelled when the target could not be kept.
     pub(super) lost: CancellationToken,
+    release: CancellationToken,
+    keeper: JoinHandle<()>,
+}
+
+/// How the target is taken, at first and again.
+struct Keeper {
+    target: Endpoint,
+    session: Session,
+    retry: Retry,
+    lost: CancellationToken,
+    release: CancellationToken,
 }
 
 impl Control {
-    /// Takes the target for this run. `None`: another run has it.
+    /// Takes the target for this run, after sessions that a killed run of the same state directory left on
+    /// it are ended. A connection that breaks is made again, as often as the plan retries a step.
     ///
     /// # Errors
     ///
-    /// A target that cannot be reached.
-    pub(super) async fn take(plan: &Plan, target: &Endpoint) -> Result<Option<Control>, Error> {
-        let session = Session::new(&format!("pg-migrate/{}/control", plan.name));
-        let connection = connect(target, &target.database, &session).await?;
+    /// [`Error::TargetHeld`] where another run has it; a target that cannot be reached.
+    pub(super) async fn take(
+        application: &Application,
+        target: &Endpoint,
+        retry: Retry,
+    ) -> Result<Control, Error> {
+        leftovers::end(target, application).await?;
+        let keeper = Keeper {
+            target: target.clone(),
+            session: Session::new(&application.doing("control")),
+            retry,
+            lost: CancellationToken::new(),
+            release: CancellationToken::new(),
+        };
+        let Some(connection) = keeper.take().await? else {
+            return Err(Error::TargetHeld {
+                target: target.to_string(),
+            });
+        };
+        Ok(Control {
+            lost: keeper.lost.clone(),
+            release: keeper.release.clone(),
+            keeper: tokio::spawn(keeper.keep(connection)),
+        })
+    }
+
+    /// Gives the target back.
+    pub(super) async fn release(mut self) {
+        self.release.cancel();
+        if timeout(RELEASE, &mut self.keeper).await.is_err() {
+            tracing::warn!("the connection that held the target did not end in time");
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.release.cancel();
+    }
+}
+
+impl Keeper {
+    /// `None`: another session has it.
+    async fn take(&self) -> Result<Option<Connection>, postgres::Error> {
+        let connection = connect(&self.target, &self.target.database, &self.session).await?;
         let row = connection
             .query_one("SELECT pg_try_advisory_lock($1, $2)", &[&KEY.0, &KEY.1])
             .await
             .map_err(connection.failed("take the advisory lock of this run"))?;
-        if !row.get::<_, bool>(0) {
-            return Ok(None);
+        if row.get::<_, bool>(0) {
+            return Ok(Some(connection));
         }
-        let lost = connection.ended().unwrap_or_default();
-        Ok(Some(Control { connection, lost }))
+        // Where the connection broke on its way, the server may still keep its session.
+        connection
+            .execute(
+                "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
+                 WHERE application_name = $1 AND usename = current_user AND pid <> pg_backend_pid()",
+                &[&self.session.application()],
+            )
+            .await
+            .map_err(connection.failed("end the session that held the target before"))?;
+        connection.close().await;
+        Ok(None)
     }
 
-    /// Gives the target back.
-    pub(super) async fn release(self) {
-        self.connection.close().await;
+    async fn keep(self, mut connection: Connection) {
+        loop {
+            let ended = connection.ended().unwrap_or_default();
+            tokio::select! {
+                () = ended.cancelled() => {}
+                () = self.release.cancelled() => return connection.close().await,
+            }
+            tracing::warn!(server = %self.target, "the connection that holds the target was lost");
+            tokio::select! {
+                again = self.take_again() => match again {
+                    Some(again) => connection = again,
+                    None => return self.lost.cancel(),
+                },
+                () = self.release.cancelled() => return,
+            }
+        }
+    }
+
+    async fn take_again(&self) -> Option<Connection> {
+        for attempt in 1..=self.retry.attempts {
+            sleep(self.retry.pause_after(attempt)).await;
+            match self.take().await {
+                Ok(Some(connection)) => {
+                    tracing::info!(server = %self.target, attempt, "the target is held again");
+                    return Some(connection);
+                }
+                Ok(None) => tracing::warn!(attempt, "another session holds the target"),
+                Err(error) => tracing::warn!(attempt, %error, "the target cannot be held again"),
+            }
+        }
+        None
     }
 }

@@ -2,6 +2,7 @@
 
 mod control;
 mod dispatcher;
+mod leftovers;
 mod resume;
 mod settings;
 mod signal;
@@ -24,6 +25,7 @@ use crate::event::{DatabaseWork, Event};
 use crate::graph::{Graph, Kind, Severity, StepId, archive, delayed_archive};
 use crate::journal::{self, Entry, Journal, Outcome};
 use crate::plan::{Endpoint, Plan};
+use crate::postgres::Application;
 use crate::schedule::Schedule;
 use crate::step::Shared;
 use crate::step::tuning::put_back as put_back_now;
@@ -75,6 +77,12 @@ pub enum Error {
         "mend the cause, then `pg-migrate revert` puts them back, or the next `pg-migrate run` before anything else"
     ))]
     NotPutBack(String),
+    #[error("{sessions} sessions that a killed run of this plan left on the {server} do not end")]
+    #[diagnostic(help(
+        "look at them in pg_stat_activity (application_name starts with pg-migrate/): what they wait for keeps them; \
+         then run again"
+    ))]
+    Leftovers { server: String, sessions: u32 },
     #[error("the graph cannot be run: {0}")]
     DoesNotFit(#[from] crate::schedule::DoesNotFit),
 }
@@ -91,11 +99,9 @@ impl Job {
         signals: &mut Signals,
         events: mpsc::UnboundedSender<Event>,
     ) -> Result<Finished, Error> {
-        let Some(control) = Control::take(&self.plan, &self.target).await? else {
-            return Err(Error::TargetHeld {
-                target: self.target.to_string(),
-            });
-        };
+        let application = application(&self.plan, &self.journal);
+        let control = Control::take(&application, &self.target, self.plan.retry).await?;
+        leftovers::end(&self.source, &application).await?;
         let resumed = resume(
             &self.graph,
             self.journal.state(),
@@ -110,6 +116,7 @@ impl Job {
             target: self.target,
             inspection: self.inspection,
             graph: self.graph,
+            application,
             stop: CancellationToken::new(),
             events,
             changes,
@@ -213,6 +220,11 @@ impl Job {
     }
 }
 
+/// What sessions of a run of this plan are called.
+fn application(plan: &Plan, journal: &Journal) -> Application {
+    Application::of_state(&plan.name, journal.id())
+}
+
 /// Where a step that dumps puts its archive.
 fn archive_of(plan: &Plan, dump: &StepId) -> PathBuf {
     let database = dump.database.as_deref().unwrap_or_default();
@@ -229,7 +241,7 @@ async fn untune(shared: &Shared, journal: &Journal) {
     if tuned.is_empty() {
         return;
     }
-    let application = format!("pg-migrate/{}/restore-settings", shared.plan.name);
+    let application = shared.application.doing("restore-settings");
     let warnings = match put_back_now(&shared.target, &application, tuned).await {
         Ok(outcome) => outcome.warnings,
         Err(error) => vec![format!(

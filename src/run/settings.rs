@@ -22,12 +22,9 @@ pub async fn put_back(
     if tuned.is_empty() {
         return Ok(None);
     }
-    let Some(control) = Control::take(plan, target).await? else {
-        return Err(Error::TargetHeld {
-            target: target.to_string(),
-        });
-    };
-    let application = format!("pg-migrate/{}/restore-settings", plan.name);
+    let application = super::application(plan, journal);
+    let control = Control::take(&application, target, plan.retry).await?;
+    let application = application.doing("restore-settings");
     let is = identity(target, &application).await?;
     let last = journal.state().runs.last();
     let was = last.and_then(|run| run.target.clone());

@@ -13,7 +13,7 @@ use crate::event::{Event, Progress};
 use crate::graph::{Graph, IndexDefinition, Kind, Load, Output, Step, file_name};
 use crate::journal::{Change, TunedSetting};
 use crate::plan::{Endpoint, Plan, Side};
-use crate::postgres::{Session, Snapshot};
+use crate::postgres::{Application, Session, Snapshot};
 
 /// What every step of a run shares.
 pub struct Shared {
@@ -22,6 +22,8 @@ pub struct Shared {
     pub target: Endpoint,
     pub inspection: Inspection,
     pub graph: Graph,
+    /// What sessions of this run are called.
+    pub application: Application,
     /// Cancelled when the run is stopping.
     pub stop: CancellationToken,
     pub events: mpsc::UnboundedSender<Event>,
@@ -116,7 +118,7 @@ impl Context {
 
     /// The name by which sessions of this step are found on a server.
     pub fn application(&self) -> String {
-        format!("pg-migrate/{}/{}", self.plan().name, self.step().id)
+        self.shared.application.doing(&self.step().id.to_string())
     }
 
     /// A session of this step. On the source it gives up waiting for a lock as the plan says, on the target

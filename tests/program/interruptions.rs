@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::project::{Project, Running};
 use crate::support::proxy::Proxy;
-use crate::support::server::Server;
+use crate::support::server::{Mode, Server};
 use crate::support::watch::command_lines;
 use crate::support::{compare, fill};
 
@@ -130,6 +130,102 @@ fn two_runs_never_share_a_state() {
     assert!(status.to_string().contains("restore"), "{status:#}");
     slow.proxy.set_delay(Duration::ZERO);
     running.wait().expect_code(0);
+}
+
+/// The run's own connections end as well, that which holds the target among them.
+#[test]
+fn a_restart_of_the_target_is_waited_for() {
+    for mode in [Mode::Fast, Mode::Immediate] {
+        let mut slow = slow();
+        let running = slow.half_way();
+        slow.target.restart(mode);
+        slow.proxy.set_delay(Duration::ZERO);
+        running.wait().expect_code(0);
+        for database in &slow.databases {
+            compare::assert_same(&slow.source, &slow.target, database);
+        }
+    }
+}
+
+#[test]
+fn a_restart_of_the_source_is_waited_for() {
+    let mut slow = slow();
+    let running = slow.half_way();
+    slow.source.restart(Mode::Fast);
+    slow.proxy.set_delay(Duration::ZERO);
+    running.wait().expect_code(0);
+    for database in &slow.databases {
+        compare::assert_same(&slow.source, &slow.target, database);
+    }
+}
+
+/// A server that does not notice that its client is gone keeps the session, with its locks.
+#[test]
+fn sessions_that_a_killed_run_left_are_ended_and_no_others() {
+    let slow = slow();
+    let running = slow.half_way();
+    running.kill9();
+    assert_eq!(running.wait().signal, Some(9));
+    slow.assert_quiet();
+    let id = std::fs::read_to_string(slow.project.state_directory().join("lock")).unwrap();
+    let id = id.trim();
+    assert_eq!(id.len(), 8, "{id}");
+    let ours = format!("pg-migrate/test/db1/restore#{id}");
+    let control = format!("pg-migrate/test/control#{id}");
+    let others = "pg-migrate/test/db1/restore#00000000";
+    let sessions = [
+        linger(&slow.target, "postgres", &ours, "SELECT 1"),
+        linger(
+            &slow.target,
+            "postgres",
+            &control,
+            "SELECT pg_advisory_lock(1885810029, 1768387169)",
+        ),
+        linger(&slow.source, "postgres", &ours, "SELECT 1"),
+        linger(&slow.target, "template1", others, "SELECT 1"),
+        linger(&slow.source, "postgres", others, "SELECT 1"),
+    ];
+    slow.assert_resumes();
+    let alive = sessions.map(|mut session| session.try_wait().unwrap().is_none());
+    assert_eq!(alive, [false, false, false, true, true]);
+}
+
+/// A session of this name that has run the statement and is busy.
+fn linger(server: &Server, database: &str, name: &str, sql: &str) -> Lingering {
+    let child = server
+        .client("psql", database)
+        .env("PGAPPNAME", name)
+        .args(["-q", "-c", sql, "-c", "SELECT pg_sleep(600)"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let asleep = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{name}' AND query LIKE '%sleep%'"
+    );
+    for _ in 0..200 {
+        if server.psql("postgres", &asleep) == "1" {
+            return Lingering(child);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("no session {name}");
+}
+
+/// Ended with the test.
+struct Lingering(std::process::Child);
+
+impl Lingering {
+    fn try_wait(&mut self) -> std::io::Result<Option<std::process::ExitStatus>> {
+        self.0.try_wait()
+    }
+}
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]

@@ -89,19 +89,10 @@ async fn apply(connection: &Connection, statements: &[Statement]) -> Result<(), 
     Ok(())
 }
 
-/// Drops the database that this plan made. Sessions of this plan that a killed run left are ended first;
+/// Drops the database that this plan made. Sessions that a killed run left were ended when this one began;
 /// sessions of anybody else keep the database, and the error says so.
 async fn drop_own(context: &Context, connection: &Connection) -> Result<(), StepError> {
     let name = context.database_name();
-    let ours = format!("pg-migrate/{}/", context.plan().name);
-    connection
-        .execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
-             WHERE datname = $1 AND left(application_name, length($2)) = $2 AND pid <> pg_backend_pid()",
-            &[&name, &ours],
-        )
-        .await
-        .map_err(connection.failed("end the sessions that a killed run left"))?;
     tracing::info!(
         database = name,
         "dropping the database that an earlier run of this plan made"

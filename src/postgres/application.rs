@@ -1,0 +1,104 @@
+//! The name by which sessions of ours are found on a server.
+
+use super::{Connection, Error};
+
+/// What a server keeps of an `application_name`: NAMEDATALEN less one (PostgreSQL manual, 19.8).
+const LONGEST: usize = 63;
+
+/// Whose sessions they are: of a plan and, within a run, of its state directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Application {
+    plan: String,
+    state: Option<String>,
+}
+
+impl Application {
+    /// Of a command that only looks.
+    pub fn new(plan: &str) -> Self {
+        Application {
+            plan: plan.to_owned(),
+            state: None,
+        }
+    }
+
+    /// Of a run, and of those that go on from the same state directory. Plans of the same name elsewhere
+    /// have another id.
+    pub fn of_state(plan: &str, id: &str) -> Self {
+        Application {
+            plan: plan.to_owned(),
+            state: Some(id.to_owned()),
+        }
+    }
+
+    /// The `application_name` of a session that does `what`.
+    ///
+    /// ```
+    /// use pg_migrate::postgres::Application;
+    /// let application = Application::of_state("größe", "1a2b3c4d");
+    /// assert_eq!(application.doing("erp/dump"), "pg-migrate/gr??e/erp/dump#1a2b3c4d");
+    /// ```
+    pub fn doing(&self, what: &str) -> String {
+        let mark = self.mark();
+        let text = application_name(&format!("pg-migrate/{}/{what}", self.plan));
+        let end = text.len().min(LONGEST - mark.len());
+        format!("{}{mark}", &text[..end])
+    }
+
+    fn mark(&self) -> String {
+        self.state
+            .as_ref()
+            .map(|id| format!("#{id}"))
+            .unwrap_or_default()
+    }
+
+    /// Ends the sessions of this state directory on a server, except our own, and tells how many there are.
+    ///
+    /// # Errors
+    ///
+    /// As the server has it.
+    pub async fn terminate(&self, connection: &Connection) -> Result<u32, Error> {
+        let mark = self.mark();
+        if mark.is_empty() {
+            return Ok(0);
+        }
+        let row = connection
+            .query_one(
+                "SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity \
+                 WHERE application_name LIKE 'pg-migrate/%' AND right(application_name, length($1)) = $1 \
+                   AND usename = current_user AND pid <> pg_catalog.pg_backend_pid()",
+                &[&mark],
+            )
+            .await
+            .map_err(connection.failed("end the sessions that a killed run left"))?;
+        Ok(u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX))
+    }
+}
+
+/// The text as an `application_name` that every server shows alike: at most 63 bytes, printable
+/// ASCII alone. Servers replace other characters, each version in its own way (PostgreSQL manual,
+/// 19.8), and then nobody would find the session by its name.
+pub fn application_name(text: &str) -> String {
+    text.chars()
+        .map(|c| if matches!(c, ' '..='~') { c } else { '?' })
+        .take(LONGEST)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_name_is_what_the_server_keeps(plan in any::<String>(), what in any::<String>()) {
+            let ours = Application::of_state(&plan, "0123abcd").doing(&what);
+            prop_assert!(ours.len() <= LONGEST);
+            prop_assert!(ours.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+            prop_assert!(ours.starts_with("pg-migrate/"));
+            prop_assert!(ours.ends_with("#0123abcd"));
+            prop_assert_eq!(application_name(&ours), ours);
+        }
+    }
+}

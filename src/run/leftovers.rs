@@ -1,0 +1,47 @@
+//! Sessions that a killed run left on a server.
+//!
+//! A server notices that a client is gone only when it reads or writes: until then a session goes on
+//! dumping, building an index, or waiting to commit.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::Error;
+use crate::plan::Endpoint;
+use crate::postgres::{Application, Session, connect};
+
+/// How long they may take to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Ends them, and waits until they are gone. Only a holder of the state directory may: whatever else runs
+/// under its id is dead.
+///
+/// # Errors
+///
+/// A server that cannot be reached; sessions that do not end.
+pub(super) async fn end(endpoint: &Endpoint, application: &Application) -> Result<(), Error> {
+    let session = Session::new(&application.doing("control"));
+    let connection = connect(endpoint, &endpoint.database, &session).await?;
+    let deadline = Instant::now() + PATIENCE;
+    let mut is_first = true;
+    loop {
+        let sessions = application.terminate(&connection).await?;
+        if sessions == 0 {
+            break;
+        }
+        if is_first {
+            is_first = false;
+            tracing::warn!(server = %endpoint, sessions, "ending sessions that a killed run left");
+        }
+        if Instant::now() > deadline {
+            return Err(Error::Leftovers {
+                server: endpoint.to_string(),
+                sessions,
+            });
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    connection.close().await;
+    Ok(())
+}

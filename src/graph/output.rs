@@ -41,6 +41,15 @@ pub struct TableResult {
     pub note: Option<String>,
 }
 
+/// An archive as it was written: what a run that goes on finds must be the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveSeal {
+    pub files: u64,
+    pub bytes: u64,
+    /// SHA-256 over names, sizes and contents of its files, in hexadecimal digits.
+    pub digest: String,
+}
+
 /// An index, with everything that makes it what it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexDefinition {
@@ -84,9 +93,9 @@ pub struct Output {
     pub ledger: Vec<LedgerEntry>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// Bytes of the archive that the step wrote.
+    /// The archive that the step wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub archive_bytes: Option<u64>,
+    pub archive: Option<ArchiveSeal>,
     /// The snapshot under which the step read the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,

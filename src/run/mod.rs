@@ -1,5 +1,6 @@
 //! The runner: joins schedule, journal and steps on tokio.
 
+mod archives;
 mod control;
 mod dispatcher;
 mod leftovers;
@@ -102,12 +103,20 @@ impl Job {
         let application = application(&self.plan, &self.journal);
         let control = Control::take(&application, &self.target, self.plan.retry).await?;
         leftovers::end(&self.source, &application).await?;
-        let resumed = resume(
-            &self.graph,
-            self.journal.state(),
-            self.plan.source_read_only,
-            |dump| archive_of(&self.plan, dump).join("toc.dat").exists(),
-        );
+        let stop = CancellationToken::new();
+        let state = self.journal.state();
+        let whole = tokio::select! {
+            whole = archives::whole(&self.graph, state, &self.plan, &stop) => whole,
+            signal = signals.next() => {
+                // It is reading a file.
+                stop.cancel();
+                control.release().await;
+                return Ok(Finished { outcome: Outcome::Interrupted, exit_code: signal.exit_code() });
+            }
+        };
+        let resumed = resume(&self.graph, state, self.plan.source_read_only, |dump| {
+            whole.contains(dump)
+        });
         self.begin(&resumed, &events)?;
         let (changes, requests) = mpsc::channel(16);
         let shared = Arc::new(Shared {
@@ -117,7 +126,7 @@ impl Job {
             inspection: self.inspection,
             graph: self.graph,
             application,
-            stop: CancellationToken::new(),
+            stop,
             events,
             changes,
         });

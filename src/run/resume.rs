@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::archives::restored_by;
 use crate::graph::{Graph, Kind, StepId};
 use crate::journal::{State, Status};
 
@@ -24,7 +25,8 @@ const REGULAR: [Kind; 6] = [
     Kind::Verify,
 ];
 
-/// Works out what is done. `archive_exists` tells whether the archive of a dump is still there.
+/// Works out what is done. `archive_is_whole` tells whether the archive of a dump, which is still to be
+/// restored, is as it was written.
 ///
 /// A start without an end is not done. Beyond that:
 ///
@@ -33,14 +35,14 @@ const REGULAR: [Kind; 6] = [
 ///   its run. Where the plan says that nobody writes to the source, a new one is as good.
 /// - Where delayed tables share the snapshot and are not dumped yet, so is the whole database, but not once it
 ///   was verified: clients may write to it.
-/// - A dump whose archive is gone is redone while something still needs it.
+/// - A dump whose archive is gone or damaged is redone while something still needs it.
 /// - After a difference the target is counted anew, because somebody may have mended it.
 /// - The target is tuned by every run that has something else to do, and put back by every run.
 pub fn resume(
     graph: &Graph,
     state: &State,
     source_is_read_only: bool,
-    archive_exists: impl Fn(&StepId) -> bool,
+    archive_is_whole: impl Fn(&StepId) -> bool,
 ) -> Resume {
     let status = |id: &StepId| state.steps.get(id).map(|step| step.status);
     let is_done = |id: &StepId| status(id) == Some(Status::Done);
@@ -62,12 +64,8 @@ pub fn resume(
         let of = |kind| StepId::of(&database, kind);
         let is_restored = is_done(&of(Kind::Restore));
         let archive_gone = |id: &StepId| {
-            let needed_by = match id.kind {
-                Kind::Dump => Kind::Restore,
-                Kind::DelayedDump => Kind::DelayedRestore,
-                _ => return false,
-            };
-            is_done(id) && !is_done(&of(needed_by)) && !archive_exists(id)
+            let restore = restored_by(id);
+            is_done(id) && restore.is_some_and(|id| !is_done(&id)) && !archive_is_whole(id)
         };
         if status(&of(Kind::Restore)).is_some() && !is_restored {
             redo(of(Kind::Create), "its restore did not end");
@@ -79,7 +77,7 @@ pub fn resume(
             );
         }
         for id in members.iter().filter(|id| archive_gone(id)) {
-            redo((*id).clone(), "the archive is gone");
+            redo((*id).clone(), "its archive is gone or damaged");
         }
         let whole = members.iter().all(|id| is_done(id) && !archive_gone(id));
         if whole || source_is_read_only || members.len() == 1 {

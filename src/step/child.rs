@@ -1,7 +1,5 @@
 //! Client programs of PostgreSQL, as the steps run them.
 
-use std::path::Path;
-
 use super::error::{describe, printable};
 use super::{Context, StepError};
 use crate::plan::Side;
@@ -91,21 +89,6 @@ pub(super) fn failure(context: &Context, error: ChildError) -> StepError {
             context.log_file().display()
         )))
     }
-}
-
-/// The bytes of the files in a directory, as far as they can be read.
-pub(super) async fn directory_bytes(path: &Path) -> u64 {
-    let path = path.to_owned();
-    let sum = move || -> u64 {
-        let Ok(entries) = std::fs::read_dir(&path) else {
-            return 0;
-        };
-        entries
-            .filter_map(|entry| entry.ok()?.metadata().ok())
-            .map(|metadata| metadata.len())
-            .sum()
-    };
-    tokio::task::spawn_blocking(sum).await.unwrap_or(0)
 }
 
 #[cfg(test)]

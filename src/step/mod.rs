@@ -1,6 +1,7 @@
 //! How each kind of step works, a file each. A step knows nothing of other steps, of budgets or of the
 //! journal.
 
+pub mod archive;
 mod child;
 mod context;
 mod counts;

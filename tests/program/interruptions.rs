@@ -192,20 +192,22 @@ fn sessions_that_a_killed_run_left_are_ended_and_no_others() {
 
 /// A session of this name that has run the statement and is busy.
 fn linger(server: &Server, database: &str, name: &str, sql: &str) -> Lingering {
-    let child = server
-        .client("psql", database)
-        .env("PGAPPNAME", name)
-        .args(["-q", "-c", sql, "-c", "SELECT pg_sleep(600)"])
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let session = Lingering(
+        server
+            .client("psql", database)
+            .env("PGAPPNAME", name)
+            .args(["-q", "-c", sql, "-c", "SELECT pg_sleep(600)"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
     let asleep = format!(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{name}' AND query LIKE '%sleep%'"
     );
     for _ in 0..200 {
         if server.psql("postgres", &asleep) == "1" {
-            return Lingering(child);
+            return session;
         }
         std::thread::sleep(Duration::from_millis(50));
     }

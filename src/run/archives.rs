@@ -1,0 +1,70 @@
+//! Archives of runs before this one: whether they may be restored.
+
+use std::collections::HashSet;
+use std::io;
+
+use tokio_util::sync::CancellationToken;
+
+use super::archive_of;
+use crate::graph::{Graph, Kind, StepId};
+use crate::journal::{State, Status};
+use crate::plan::Plan;
+use crate::step::archive::is_as_sealed;
+
+/// The step that restores what a step dumped.
+pub(super) fn restored_by(dump: &StepId) -> Option<StepId> {
+    let kind = match dump.kind {
+        Kind::Dump => Kind::Restore,
+        Kind::DelayedDump => Kind::DelayedRestore,
+        _ => return None,
+    };
+    Some(StepId::of(dump.database.as_ref()?, kind))
+}
+
+/// Reads the archives that are on record and not restored yet, and returns the dumps whose archive is as it
+/// was written. Those that `stop` leaves unread are not among them.
+pub(super) async fn whole(
+    graph: &Graph,
+    state: &State,
+    plan: &Plan,
+    stop: &CancellationToken,
+) -> HashSet<StepId> {
+    let mut whole = HashSet::new();
+    let is_done = |id: &StepId| {
+        let step = state.steps.get(id);
+        step.is_some_and(|step| step.status == Status::Done)
+    };
+    for step in &graph.steps {
+        let id = &step.id;
+        let Some(restore) = restored_by(id) else {
+            continue;
+        };
+        if !is_done(id) || is_done(&restore) {
+            continue;
+        }
+        let path = archive_of(plan, id);
+        let sealed = state
+            .steps
+            .get(id)
+            .and_then(|step| step.output.archive.as_ref());
+        let is_whole = match sealed {
+            Some(sealed) => {
+                tracing::info!(step = %id, bytes = sealed.bytes, "checking the archive of an earlier run");
+                is_as_sealed(&path, sealed, step.jobs, stop).await
+            }
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        match is_whole {
+            Ok(true) => {
+                whole.insert(id.clone());
+            }
+            Ok(false) => tracing::warn!(
+                step = %id, archive = %path.display(), "the archive is not as it was written"
+            ),
+            Err(error) => tracing::warn!(
+                step = %id, archive = %path.display(), %error, "the archive cannot be read"
+            ),
+        }
+    }
+    whole
+}

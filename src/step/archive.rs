@@ -1,0 +1,200 @@
+//! Archives on disk: room for a new one, and whether one is still as it was written.
+//!
+//! pg_dump's directory format (PostgreSQL manual, "pg_dump", `--format=directory`) is a directory of plain
+//! files, a table of contents among them.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use super::StepError;
+use crate::graph::ArchiveSeal;
+
+/// What is read at a time.
+const BLOCK: usize = 1 << 20;
+
+/// Makes the archive's parent directory and removes an archive that is there: a half-written one, since a
+/// whole one would not be dumped again.
+pub(super) fn make_room(archive: &Path) -> Result<(), StepError> {
+    let make = || -> io::Result<()> {
+        match fs::remove_dir_all(archive) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let parent = archive.parent().unwrap_or(archive);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)
+    };
+    make().map_err(|error| {
+        StepError::new(format!(
+            "cannot prepare the archive's directory {}: {error}\nlook at the permissions and the free space of \
+             dump.root",
+            archive.display()
+        ))
+    })
+}
+
+/// The bytes of the files in a directory, as far as they can be read.
+pub(super) async fn bytes(archive: &Path) -> u64 {
+    let archive = archive.to_owned();
+    let sum = move || files(&archive).map_or(0, |files| files.iter().map(|(_, bytes)| bytes).sum());
+    tokio::task::spawn_blocking(sum).await.unwrap_or(0)
+}
+
+/// Reads the whole archive, in as many threads as there are jobs.
+///
+/// # Errors
+///
+/// Files that cannot be read; [`io::ErrorKind::Interrupted`] when `stop` is cancelled.
+pub async fn seal(archive: &Path, jobs: u32, stop: &CancellationToken) -> io::Result<ArchiveSeal> {
+    let (archive, stop) = (archive.to_owned(), stop.clone());
+    tokio::task::spawn_blocking(move || read(&archive, jobs, &stop))
+        .await
+        .map_err(io::Error::other)?
+}
+
+/// Whether the archive is as it was when it was sealed. Its size is looked at first.
+///
+/// # Errors
+///
+/// As [`seal`].
+pub async fn is_as_sealed(
+    archive: &Path,
+    sealed: &ArchiveSeal,
+    jobs: u32,
+    stop: &CancellationToken,
+) -> io::Result<bool> {
+    let list = files(archive)?;
+    let same_size = list.len() as u64 == sealed.files
+        && list.iter().map(|(_, bytes)| bytes).sum::<u64>() == sealed.bytes;
+    Ok(same_size && seal(archive, jobs, stop).await? == *sealed)
+}
+
+/// Names and sizes of the files, in the order of their names.
+fn files(archive: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(archive)? {
+        let entry = entry?;
+        files.push((entry.path(), entry.metadata()?.len()));
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read(archive: &Path, jobs: u32, stop: &CancellationToken) -> io::Result<ArchiveSeal> {
+    let files = files(archive)?;
+    let left = Mutex::new(files.iter().enumerate());
+    let digests = Mutex::new(vec![String::new(); files.len()]);
+    std::thread::scope(|threads| {
+        let work = || -> io::Result<()> {
+            loop {
+                let next = left.lock().expect("no thread panicked").next();
+                let Some((position, (path, _))) = next else {
+                    return Ok(());
+                };
+                let digest = digest(path, stop)?;
+                digests.lock().expect("no thread panicked")[position] = digest;
+            }
+        };
+        let workers: Vec<_> = (0..jobs.max(1)).map(|_| threads.spawn(work)).collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().expect("no thread panicked"))
+    })?;
+    let mut whole = Sha256::new();
+    let digests = digests.into_inner().expect("no thread panicked");
+    for ((path, bytes), digest) in files.iter().zip(&digests) {
+        let name = path.file_name().unwrap_or_default();
+        whole.update(name.as_encoded_bytes());
+        whole.update(format!("\0{bytes} {digest}\n"));
+    }
+    Ok(ArchiveSeal {
+        files: files.len() as u64,
+        bytes: files.iter().map(|(_, bytes)| bytes).sum(),
+        digest: hexadecimal(whole),
+    })
+}
+
+fn digest(path: &Path, stop: &CancellationToken) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut block = vec![0; BLOCK];
+    let mut hash = Sha256::new();
+    loop {
+        if stop.is_cancelled() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        match file.read(&mut block)? {
+            0 => return Ok(hexadecimal(hash)),
+            length => hash.update(&block[..length]),
+        }
+    }
+}
+
+fn hexadecimal(hash: Sha256) -> String {
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whatever_changes_in_an_archive_is_noticed() {
+        let root = tempfile::tempdir().unwrap();
+        let archive = root.path().join("erp");
+        let file = |name: &str| archive.join(name);
+        let write = || {
+            make_room(&archive).unwrap();
+            fs::create_dir(&archive).unwrap();
+            fs::write(file("toc.dat"), "contents").unwrap();
+            fs::write(file("3456.dat"), vec![7; 3 * BLOCK / 2]).unwrap();
+            fs::write(file("3457.dat"), "").unwrap();
+        };
+        write();
+        let never = CancellationToken::new();
+        let sealed = seal(&archive, 2, &never).await.unwrap();
+        assert_eq!(sealed.files, 3);
+        assert_eq!(sealed.bytes, 8 + 3 * BLOCK as u64 / 2);
+        assert_eq!(bytes(&archive).await, sealed.bytes);
+        assert_eq!(seal(&archive, 1, &never).await.unwrap(), sealed);
+
+        let changes: [&dyn Fn(); 5] = [
+            &|| fs::write(file("toc.dat"), "Contents").unwrap(),
+            &|| fs::write(file("3457.dat"), "x").unwrap(),
+            &|| fs::remove_file(file("3457.dat")).unwrap(),
+            &|| fs::rename(file("3457.dat"), file("3458.dat")).unwrap(),
+            &|| fs::write(file("4000.dat"), "").unwrap(),
+        ];
+        for change in changes {
+            write();
+            assert!(is_as_sealed(&archive, &sealed, 2, &never).await.unwrap());
+            change();
+            assert!(!is_as_sealed(&archive, &sealed, 2, &never).await.unwrap());
+        }
+        fs::remove_dir_all(&archive).unwrap();
+        let gone = is_as_sealed(&archive, &sealed, 2, &never)
+            .await
+            .unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn reading_stops_when_the_run_does() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("toc.dat"), "x").unwrap();
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let error = seal(root.path(), 1, &stop).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+    }
+}

@@ -59,6 +59,7 @@ impl From<run::Error> for Failure {
             run::Error::TargetHeld { .. } => HELD,
             run::Error::Postgres(_)
             | run::Error::OtherTarget { .. }
+            | run::Error::Conflict(_)
             | run::Error::Leftovers { .. } => NOT_STARTED,
             run::Error::NotPutBack(_) => STEP_FAILED,
             run::Error::Journal(_) | run::Error::DoesNotFit(_) => UNEXPECTED,

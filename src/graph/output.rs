@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::RelationKind;
+use crate::plan::VerifyMode;
 
 /// Rows of one table on one server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +97,12 @@ pub struct Output {
     /// The archive that the step wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive: Option<ArchiveSeal>,
+    /// Of a dump: the tables whose data it left to the delayed phase, `schema.table`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delayed: Vec<String>,
+    /// How the rows were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<VerifyMode>,
     /// The snapshot under which the step read the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,

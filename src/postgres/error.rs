@@ -229,6 +229,11 @@ pub fn classify(error: &tokio_postgres::Error) -> Class {
     }
 }
 
+/// As [`classify`], by the SQLSTATE alone (PostgreSQL manual, Appendix A).
+pub fn class_of_sqlstate(code: &str) -> Class {
+    classify_sqlstate(&SqlState::from_code(code))
+}
+
 fn classify_sqlstate(code: &SqlState) -> Class {
     const RETRY: [SqlState; 7] = [
         // The server goes down, crashed beside us, or is not up yet.

@@ -21,7 +21,7 @@ mod verifier;
 pub use application::{Application, application_name};
 pub use connect::{Connection, connect};
 pub use endpoint::{EndpointError, Environment, Failure, Resolved, resolve};
-pub use error::{Class, Error, Place, ServerMessage, classify};
+pub use error::{Class, Error, Place, ServerMessage, class_of_sqlstate, classify};
 pub use identifier::{
     conninfo, escape_control, escape_control_lines, quote_identifier, quote_literal,
 };

@@ -16,10 +16,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::environment::PgEnvironment;
-use super::lost::is_lost_connection;
 use super::output::{Tail, open_log, read_bytes, read_lines};
 use super::spawner::{Group, spawn};
-use crate::postgres::escape_control;
+use super::transient::is_transient;
+use crate::postgres::{Class, escape_control};
 
 /// How long a child may take to end after SIGTERM, unless somebody says otherwise.
 const GRACE: Duration = Duration::from_secs(10);
@@ -308,13 +308,17 @@ async fn end(
 }
 
 impl ChildError {
-    /// The program lost its connection to the server: another attempt may end better.
-    pub fn is_lost_connection(&self) -> bool {
+    /// Whether another attempt may end better: the program lost its connection, waited too long for a lock,
+    /// met a deadlock.
+    pub fn class(&self) -> Class {
         match self {
-            ChildError::Failed { stderr_tail, .. } => {
-                stderr_tail.iter().any(|line| is_lost_connection(line))
+            ChildError::Failed { stderr_tail, .. }
+                if stderr_tail.iter().any(|line| is_transient(line)) =>
+            {
+                Class::Retry
             }
-            _ => false,
+            ChildError::Interrupted { .. } => Class::Interrupted,
+            _ => Class::Fail,
         }
     }
 }

@@ -7,10 +7,10 @@ mod child;
 mod client;
 mod environment;
 mod local;
-mod lost;
 mod output;
 pub mod restore_log;
 mod spawner;
+mod transient;
 
 pub use child::{ChildError, Finished, Invocation, Stdout};
 pub use client::{ClientError, client_facts};

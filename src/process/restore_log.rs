@@ -12,7 +12,7 @@ pub use progress::DumpProgress;
 use progress::ItemCount;
 pub use toc::{Entry, Toc};
 
-use super::lost::is_lost_connection;
+use super::transient::is_transient;
 use crate::plan::Accept;
 
 /// One error of pg_restore that it went on after.
@@ -35,6 +35,8 @@ pub struct RestoreReport {
     /// Errors that belong to no entry of the archive. With one of them the restore is incomplete in a
     /// way that nobody can accept: a lost connection, a missing file, a worker that died.
     pub fatal: Vec<String>,
+    /// One of them may not happen again: a lost connection, a deadlock.
+    pub is_transient: bool,
     /// Such as `restoring tables WITH OIDS is not supported anymore`.
     pub warnings: Vec<String>,
     /// How many errors pg_restore says it went on after. With jobs it counts some of them twice.
@@ -273,17 +275,18 @@ impl RestoreLog {
         let keeps_commands = entry.is_some_and(|entry| !entry.may_hold_secrets());
         let message = open.message(keeps_commands);
         match entry {
-            Some(entry) if !is_lost_connection(&message) => {
+            Some(entry) if !is_transient(&message) => {
                 self.report.errors.push(RestoreError {
                     object: entry.object(),
                     message,
                     command: open.command.filter(|_| keeps_commands),
                 });
             }
-            Some(entry) => self
-                .report
-                .fatal
-                .push(format!("{}: {message}", entry.object())),
+            Some(entry) => {
+                self.report.is_transient = true;
+                let message = format!("{}: {message}", entry.object());
+                self.report.fatal.push(message);
+            }
             None => self.report.fatal.push(message),
         }
     }

@@ -9,7 +9,7 @@ mod settings;
 mod signal;
 mod snapshots;
 
-pub use resume::{Resume, resume};
+pub use resume::{Resume, Terms, resume};
 pub use settings::put_back;
 pub use signal::{Signal, Signals};
 
@@ -84,6 +84,13 @@ pub enum Error {
          then run again"
     ))]
     Leftovers { server: String, sessions: u32 },
+    #[error("what was done cannot be combined with the plan as it is now:\n{0}")]
+    #[diagnostic(help(
+        "clients may write to the database since it was verified, so it is not made again by itself; put the plan \
+         back as it was, or, if nobody uses the database on the target, `pg-migrate reset PLAN --database NAME`: \
+         the next run drops it and makes it anew"
+    ))]
+    Conflict(String),
     #[error("the graph cannot be run: {0}")]
     DoesNotFit(#[from] crate::schedule::DoesNotFit),
 }
@@ -114,9 +121,15 @@ impl Job {
                 return Ok(Finished { outcome: Outcome::Interrupted, exit_code: signal.exit_code() });
             }
         };
-        let resumed = resume(&self.graph, state, self.plan.source_read_only, |dump| {
-            whole.contains(dump)
-        });
+        let terms = Terms {
+            source_is_read_only: self.plan.source_read_only,
+            verify: self.plan.verify,
+        };
+        let resumed = resume(&self.graph, state, terms, |dump| whole.contains(dump));
+        if !resumed.conflicts.is_empty() {
+            control.release().await;
+            return Err(Error::Conflict(resumed.conflicts.join("\n")));
+        }
         self.begin(&resumed, &events)?;
         let (changes, requests) = mpsc::channel(16);
         let shared = Arc::new(Shared {

@@ -1,10 +1,12 @@
 //! Which steps are done, by the journal. A pure function of the record.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::archives::restored_by;
 use crate::graph::{Graph, Kind, StepId};
 use crate::journal::{State, Status};
+use crate::plan::VerifyMode;
 
 /// What a run takes over from the runs before it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -13,6 +15,16 @@ pub struct Resume {
     pub done: Vec<u32>,
     /// Steps that are on record and have to be done again, with the reason.
     pub forgotten: Vec<(StepId, &'static str)>,
+    /// What was done cannot be combined with the plan as it is now, and must not be done again without being
+    /// asked for. Nothing may start.
+    pub conflicts: Vec<String>,
+}
+
+/// What of the plan decides, beside its graph.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terms {
+    pub source_is_read_only: bool,
+    pub verify: VerifyMode,
 }
 
 /// The steps after which a database may be used, in their order.
@@ -37,11 +49,14 @@ const REGULAR: [Kind; 6] = [
 ///   was verified: clients may write to it.
 /// - A dump whose archive is gone or damaged is redone while something still needs it.
 /// - After a difference the target is counted anew, because somebody may have mended it.
+/// - Where the delayed tables are others than when the database was dumped, the whole database is redone. Once
+///   it was verified, clients may write to it: that is a conflict. So it is with another way to count, but
+///   for counts that were compared already.
 /// - The target is tuned by every run that has something else to do, and put back by every run.
 pub fn resume(
     graph: &Graph,
     state: &State,
-    source_is_read_only: bool,
+    terms: Terms,
     archive_is_whole: impl Fn(&StepId) -> bool,
 ) -> Resume {
     let status = |id: &StepId| state.steps.get(id).map(|step| step.status);
@@ -52,6 +67,39 @@ pub fn resume(
             again.push((id, reason));
         }
     };
+    let mut conflicts = Vec::new();
+    for database in &graph.databases {
+        let name: Arc<str> = database.name.as_str().into();
+        let of = |kind| StepId::of(&name, kind);
+        let output = |kind| {
+            let step = state.steps.get(&of(kind));
+            let step = step.filter(|step| step.status == Status::Done);
+            step.map(|step| &step.output)
+        };
+        let is_handed_over = is_done(&of(Kind::Verify));
+        if let Some(dumped) = output(Kind::Dump).filter(|dump| dump.delayed != database.delayed) {
+            let steps = graph.steps.iter().map(|step| &step.id);
+            let mut steps = steps.filter(|id| id.database.as_ref() == Some(&name));
+            let is_loaded = dumped.delayed.is_empty() || is_done(&of(Kind::DelayedVerify));
+            if !is_handed_over {
+                for kind in Kind::ALL {
+                    redo(of(kind), "its delayed tables are others now");
+                }
+            } else if !is_loaded || !steps.all(is_done) {
+                conflicts.push(format!(
+                    "database \"{name}\": its delayed tables were [{}] when it was dumped, now they are [{}]",
+                    dumped.delayed.join(", "),
+                    database.delayed.join(", ")
+                ));
+            }
+        }
+        let counted = output(Kind::SourceCounts).and_then(|output| output.counted);
+        if !is_handed_over && counted.is_some_and(|counted| counted != terms.verify) {
+            for kind in REGULAR {
+                redo(of(kind), "verify.mode is another now");
+            }
+        }
+    }
     for hold in &graph.holds {
         let members: Vec<&StepId> = hold
             .steps
@@ -80,7 +128,7 @@ pub fn resume(
             redo((*id).clone(), "its archive is gone or damaged");
         }
         let whole = members.iter().all(|id| is_done(id) && !archive_gone(id));
-        if whole || source_is_read_only || members.len() == 1 {
+        if whole || terms.source_is_read_only || members.len() == 1 {
             continue;
         }
         if !is_restored {
@@ -119,6 +167,7 @@ pub fn resume(
     Resume {
         done,
         forgotten: again,
+        conflicts,
     }
 }
 

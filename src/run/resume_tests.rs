@@ -43,7 +43,14 @@ fn done(steps: &[&'static str]) -> Vec<(&'static str, Status)> {
 
 /// What a run would take over, and what it would do again. Every archive is there.
 fn resumed(state: &State, read_only: bool) -> (Vec<String>, Vec<String>) {
-    named(&resume(&graph(), state, read_only, |_| true))
+    named(&resume(&graph(), state, terms(read_only), |_| true))
+}
+
+fn terms(source_is_read_only: bool) -> Terms {
+    Terms {
+        source_is_read_only,
+        ..Terms::default()
+    }
 }
 
 fn named(resume: &Resume) -> (Vec<String>, Vec<String>) {
@@ -57,7 +64,7 @@ fn named(resume: &Resume) -> (Vec<String>, Vec<String>) {
 #[test]
 fn a_first_run_takes_nothing_over() {
     assert_eq!(
-        resume(&graph(), &State::default(), false, |_| false),
+        resume(&graph(), &State::default(), Terms::default(), |_| false),
         Resume::default()
     );
 }
@@ -82,7 +89,7 @@ fn a_completed_database_stays_as_it_is_though_its_archive_is_gone() {
         "a/target-counts",
         "a/verify",
     ];
-    let resume = resume(&graph(), &state(done(&all)), false, |_| false);
+    let resume = resume(&graph(), &state(done(&all)), Terms::default(), |_| false);
     let (done, again) = named(&resume);
     assert_eq!(done, all);
     assert_eq!(again, Vec::<String>::new());
@@ -129,7 +136,7 @@ fn counts_without_their_dump_are_redone_too() {
 fn a_dump_whose_archive_is_gone_is_redone_and_its_counts_with_it() {
     let steps = state(done(&["a/create", "a/dump", "a/source-counts"]));
     let of = |read_only| {
-        named(&resume(&graph(), &steps, read_only, |dump| {
+        named(&resume(&graph(), &steps, terms(read_only), |dump| {
             *dump != id("a/dump")
         }))
     };
@@ -205,12 +212,20 @@ fn resumed_with_delays(
     archive_exists: impl Fn(&StepId) -> bool,
 ) -> (Vec<String>, Vec<String>) {
     let graph = delayed_graph(snapshot);
-    let state = state(steps.iter().copied());
-    let resume = resume(&graph, &state, read_only, archive_exists);
+    let mut state = state(steps.iter().copied());
+    leave_to_the_delayed_phase(&mut state, &graph.databases[0].delayed);
+    let resume = resume(&graph, &state, terms(read_only), archive_exists);
     let done = resume.done.iter();
     let done = done.map(|step| graph.steps[*step as usize].id.to_string());
     let again = resume.forgotten.iter().map(|(step, _)| step.to_string());
     (done.collect(), again.collect())
+}
+
+/// What `a` was dumped without.
+fn leave_to_the_delayed_phase(state: &mut State, tables: &[String]) {
+    if let Some(dump) = state.steps.get_mut(&id("a/dump")) {
+        dump.output.delayed = tables.to_vec();
+    }
 }
 
 const RESTORED: [&str; 4] = ["a/create", "a/dump", "a/source-counts", "a/restore"];
@@ -266,6 +281,60 @@ fn delayed_tables_whose_archive_is_gone_are_dumped_again_until_they_are_loaded()
     }
 }
 
+#[test]
+fn other_delayed_tables_take_the_database_with_them_until_that_is_verified() {
+    let graph = delayed_graph("later");
+    let dumped_without = |steps: &[&'static str], tables: &[&str]| {
+        let mut state = state(done(steps));
+        let tables: Vec<String> = tables.iter().map(|table| (*table).to_owned()).collect();
+        leave_to_the_delayed_phase(&mut state, &tables);
+        let resume = resume(&graph, &state, Terms::default(), |_| true);
+        (resume.done.len(), resume.conflicts.len())
+    };
+    let same = ["public.table_0000"];
+    assert_eq!(dumped_without(&RESTORED, &same), (4, 0));
+    assert_eq!(dumped_without(&RESTORED, &[]), (0, 0));
+    assert_eq!(dumped_without(&RESTORED, &["public.table_0001"]), (0, 0));
+    // The data that was left out would never come, or what is there would come twice.
+    assert_eq!(dumped_without(&VERIFIED, &same), (6, 0));
+    assert_eq!(dumped_without(&VERIFIED, &[]).1, 1);
+    assert_eq!(dumped_without(&VERIFIED, &["public.table_0001"]).1, 1);
+    let loaded: Vec<&'static str> = VERIFIED
+        .into_iter()
+        .chain([
+            "a/delayed-dump",
+            "a/drop-indexes",
+            "a/delayed-restore",
+            "a/recreate-indexes",
+            "a/delayed-verify",
+        ])
+        .collect();
+    assert_eq!(dumped_without(&loaded, &["public.table_0001"]).1, 0);
+
+    // The pattern was removed before the delayed data came.
+    let without = Case::new("", vec![database("a", 1, 2)]).compile();
+    let mut state = state(done(&VERIFIED));
+    leave_to_the_delayed_phase(&mut state, &["public.table_0000".to_owned()]);
+    let resume = resume(&without, &state, Terms::default(), |_| true);
+    insta::assert_snapshot!(
+        resume.conflicts.join("\n"),
+        @r#"database "a": its delayed tables were [public.table_0000] when it was dumped, now they are []"#
+    );
+}
+
+#[test]
+fn another_way_to_count_begins_anew_until_the_counts_were_compared() {
+    let done_with = |steps: &[&'static str], counted| {
+        let mut state = state(done(steps));
+        let counts = state.steps.get_mut(&id("a/source-counts")).unwrap();
+        counts.output.counted = Some(counted);
+        named(&resume(&graph(), &state, Terms::default(), |_| true)).0
+    };
+    assert_eq!(done_with(&RESTORED, VerifyMode::Exact), RESTORED);
+    assert_eq!(done_with(&RESTORED, VerifyMode::Fast), Vec::<String>::new());
+    assert_eq!(done_with(&VERIFIED, VerifyMode::Fast), VERIFIED);
+}
+
 /// What can be on record for one database of this graph: steps that started, each after those that it
 /// needs were done.
 fn any_record(graph: &Graph) -> impl Strategy<Value = BTreeMap<Kind, Status>> + use<> {
@@ -316,8 +385,9 @@ proptest! {
             .map(|(kind, status)| (step(*kind).to_string(), *status))
             .collect();
         let mut state = state(texts.iter().map(|(step, status)| (step.as_str(), *status)));
+        leave_to_the_delayed_phase(&mut state, &graph.databases[0].delayed);
         let archive = |kind| if kind == Kind::Dump { archives.0 } else { archives.1 };
-        let resume = resume(&graph, &state, read_only, |dump| archive(dump.kind));
+        let resume = resume(&graph, &state, terms(read_only), |dump| archive(dump.kind));
         let kinds: BTreeSet<Kind> = resume
             .done
             .iter()

@@ -3,20 +3,24 @@
 use super::error::{describe, printable};
 use super::{Context, StepError};
 use crate::plan::Side;
-use crate::postgres::{Class, application_name};
+use crate::postgres::application_name;
 use crate::process::{ChildError, Finished, Invocation, PgEnvironment, Stdout};
 
 /// Settings of a database or a role that would break the session of a client program, and which it does
 /// not set itself. What comes with the connection wins over ALTER DATABASE … SET (PostgreSQL manual,
 /// 19.1.3).
 fn options(context: &Context, side: Side) -> String {
-    let (version, read_only) = match side {
-        Side::Source => (context.shared.inspection.source.version, "on"),
-        Side::Target => (context.shared.inspection.target.version, "off"),
+    let inspection = &context.shared.inspection;
+    let (server, read_only) = match side {
+        Side::Source => (&inspection.source, "on"),
+        Side::Target => (&inspection.target, "off"),
     };
     let mut options = format!("-c default_transaction_read_only={read_only}");
-    if version.major() >= 1400 {
+    if server.version.major() >= 1400 {
         options.push_str(" -c idle_session_timeout=0");
+    }
+    if server.is_superuser {
+        options.push_str(" -c lc_messages=C");
     }
     if side == Side::Target {
         for (name, value) in context.session_settings() {
@@ -77,12 +81,8 @@ pub(super) fn failure(context: &Context, error: ChildError) -> StepError {
         Some(database) => format!("database \"{database}\": "),
         None => String::new(),
     };
-    let class = match error.is_lost_connection() {
-        true => Class::Retry,
-        false => Class::Fail,
-    };
     StepError {
-        class,
+        class: error.class(),
         ..StepError::new(printable(&format!(
             "{database}{}\nthe whole of its messages is in {}",
             describe(&error),

@@ -28,6 +28,7 @@ pub async fn run(context: &Context, side: Side) -> Result<Output, StepError> {
     let counts = count_tables(&pool, queries, mode, stop, |_, _| true, on_count).await;
     Ok(Output {
         counts: counts?,
+        counted: Some(mode),
         snapshot: context
             .snapshot
             .as_ref()

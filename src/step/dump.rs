@@ -17,7 +17,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Dumps the database into an archive of its own. What an attempt before left there is removed.
 pub async fn run(context: &Context) -> Result<Output, StepError> {
     let path = graph::archive(context.plan(), context.database_name());
-    into(context, &path).await
+    let mut output = into(context, &path).await?;
+    output.delayed = context.delayed_tables().into_iter().collect();
+    Ok(output)
 }
 
 /// Runs the step's pg_dump under the step's snapshot, into an archive that is not there yet or is removed.

@@ -8,6 +8,7 @@ use super::{Context, StepError, create};
 use crate::event::{Progress, Unit};
 use crate::graph::{LedgerEntry, Output, archive};
 use crate::plan::Side;
+use crate::postgres::Class;
 use crate::process::restore_log::{RestoreLog, RestoreReport, Toc, accepted};
 use crate::process::{Invocation, Stdout};
 
@@ -54,10 +55,13 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     if report.fatal.is_empty() && unaccepted > 0 {
         return Err(StepError::new(refusal(context, &output.ledger)).with_output(output));
     }
-    let error = match finished.success() {
+    let mut error = match finished.success() {
         Err(error) => failure(context, error),
         Ok(_) => StepError::new(printable(&report.fatal.join("\n"))),
     };
+    if report.is_transient {
+        error.class = Class::Retry;
+    }
     Err(error.with_output(output))
 }
 

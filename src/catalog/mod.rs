@@ -210,6 +210,8 @@ pub struct Contents {
     pub relations: Vec<Relation>,
     /// Items that pg_restore can build at a time: indexes and foreign keys.
     pub indexes: u32,
+    /// Secondary indexes of partitions that are attached to a partitioned index (11 and later).
+    pub attached_indexes: Vec<AttachedIndex>,
     pub large_objects: u64,
     /// Objects of any kind that a user made: functions, types, schemas, extensions other than plpgsql.
     /// Decides whether a target database is empty.
@@ -218,6 +220,18 @@ pub struct Contents {
     /// `pg_relation_size` of all relations. Unlike `pg_database_size` it does not count files that come and
     /// go with connections (`pg_internal.init`), so that two looks at an idle server agree.
     pub bytes: u64,
+}
+
+/// An index of a partition that enforces nothing, and is part of an index of the partitioned table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachedIndex {
+    /// Of the partition and of the index.
+    pub schema: String,
+    /// The partition.
+    pub table: String,
+    pub name: String,
+    /// The partitioned index, `schema.name`.
+    pub parent: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,10 +7,10 @@ use super::arguments::VerifyArguments;
 use super::failure::{Failure, NOT_STARTED};
 use super::output::{Terminal, print};
 use super::prepare::{Prepared, load, prepare};
-use crate::graph::TableCount;
-use crate::inspect::count_tables;
+use crate::graph::{DatabaseSummary, TableCount};
+use crate::inspect::{Rows, count_tables};
 use crate::journal;
-use crate::plan::Side;
+use crate::plan::{Side, VerifyMode};
 use crate::postgres::{Application, Pool, Session, escape_control};
 use crate::report::counted;
 use crate::verify::{Comparison, compare};
@@ -24,17 +24,17 @@ pub async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Result<u8, 
     let mut different = 0;
     let mut differing = 0;
     for database in &prepared.graph.databases {
-        let source = count(&prepared, Side::Source, &database.name).await?;
+        let source = count(&prepared, Side::Source, database).await?;
         let exists = prepared
             .inspection
             .target
             .database(&database.name)
             .is_some();
         let target = match exists {
-            true => count(&prepared, Side::Target, &database.name).await?,
+            true => count(&prepared, Side::Target, database).await?,
             false => Vec::new(),
         };
-        let comparison = compare(&source, &target, prepared.plan.verify);
+        let comparison = compare_all(&prepared, database, source, target);
         let mismatches: Vec<_> = comparison.mismatches().collect();
         let before = different;
         different += mismatches.len();
@@ -82,10 +82,35 @@ fn tables(comparison: &Comparison) -> String {
     counted(comparison.tables.len(), "table")
 }
 
+fn is_delayed(database: &DatabaseSummary, schema: &str, table: &str) -> bool {
+    let name = format!("{schema}.{table}");
+    database.delayed.binary_search(&name).is_ok()
+}
+
+/// A delayed table was counted on both sides, whatever the plan's mode is.
+fn compare_all(
+    prepared: &Prepared,
+    database: &DatabaseSummary,
+    source: Vec<TableCount>,
+    target: Vec<TableCount>,
+) -> Comparison {
+    let split = |counts: Vec<TableCount>| -> (Vec<TableCount>, Vec<TableCount>) {
+        counts
+            .into_iter()
+            .partition(|count| is_delayed(database, &count.schema, &count.table))
+    };
+    let ((source_delayed, source), (target_delayed, target)) = (split(source), split(target));
+    let mut comparison = compare(&source, &target, prepared.plan.verify);
+    let delayed = compare(&source_delayed, &target_delayed, VerifyMode::Exact);
+    comparison.tables.extend(delayed.tables);
+    comparison.warnings.extend(delayed.warnings);
+    comparison
+}
+
 async fn count(
     prepared: &Prepared,
     side: Side,
-    database: &str,
+    database: &DatabaseSummary,
 ) -> Result<Vec<TableCount>, Failure> {
     let (endpoint, budget) = match side {
         Side::Source => (&prepared.source, prepared.graph.source.budget),
@@ -98,19 +123,15 @@ async fn count(
         .min(budget)
         .max(1) as usize;
     let application = Application::new(&prepared.plan.name);
-    let session = Session::new(&application.doing(&format!("{database}/verify")))
+    let session = Session::new(&application.doing(&format!("{}/verify", database.name)))
         .lock_timeout(prepared.plan.source_lock_timeout);
-    let pool =
-        Pool::new(endpoint, database, &session, queries).map_err(Failure::with(NOT_STARTED))?;
+    let pool = Pool::new(endpoint, &database.name, &session, queries)
+        .map_err(Failure::with(NOT_STARTED))?;
     let stop = CancellationToken::new();
-    let counts = count_tables(
-        &pool,
-        queries,
-        prepared.plan.verify,
-        &stop,
-        |_, _| true,
-        |_, _| {},
-    )
-    .await;
+    let how = |schema: &str, table: &str| {
+        let is_delayed = is_delayed(database, schema, table);
+        Some(Rows::by(prepared.plan.verify, is_delayed))
+    };
+    let counts = count_tables(&pool, side, queries, &stop, how, |_, _| {}).await;
     counts.map_err(Failure::with(NOT_STARTED))
 }

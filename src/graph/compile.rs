@@ -146,6 +146,7 @@ fn contents(database: &Database) -> &Contents {
     static NOTHING: Contents = Contents {
         relations: Vec::new(),
         indexes: 0,
+        attached_indexes: Vec::new(),
         large_objects: 0,
         user_objects: 0,
         extensions: Vec::new(),
@@ -306,11 +307,15 @@ impl Builder<'_> {
             .min(dump_items(contents))
             .max(1);
         let restore_jobs = restore_jobs(plan, database, &self.share);
-        let queries = match plan.verify {
-            VerifyMode::Fast => 1,
-            VerifyMode::Exact | VerifyMode::Checksum => {
-                self.share.count_queries.min(with_data).max(1)
+        let queries = |counted: u32| self.share.count_queries.min(counted).max(1);
+        // Estimates are one query a side; the delayed tables' rows are counted all the same, and in the regular
+        // phase where both dumps share a snapshot.
+        let (source_queries, target_queries) = match plan.verify {
+            VerifyMode::Fast if plan.delay.snapshot == DelaySnapshot::Same => {
+                (queries(delayed.len() as u32), 1)
             }
+            VerifyMode::Fast => (1, 1),
+            VerifyMode::Exact | VerifyMode::Checksum => (queries(with_data), queries(with_data)),
         };
         let (compression, finding) = preflight::compression(
             &options.compression,
@@ -342,15 +347,15 @@ impl Builder<'_> {
             content: Content::Regular(&delayed),
         }
         .render();
-        let count_claims = |connections| {
+        let count_claims = |connections, queries| {
             Amounts::new(&[(connections, queries), (Resource::VerifyQueries, queries)])
         };
         let source_counts = self.push(
             StepId::of(name, Kind::SourceCounts),
             vec![create],
-            count_claims(Resource::SourceConnections),
+            count_claims(Resource::SourceConnections, source_queries),
         );
-        self.steps[source_counts as usize].jobs = queries;
+        self.steps[source_counts as usize].jobs = source_queries;
         // Both read under one snapshot, which lives on a connection of its own.
         let hold = self.holds.len() as u32;
         self.holds.push(Hold {
@@ -380,9 +385,9 @@ impl Builder<'_> {
         let target_counts = self.push(
             StepId::of(name, Kind::TargetCounts),
             vec![restore],
-            count_claims(Resource::TargetConnections),
+            count_claims(Resource::TargetConnections, target_queries),
         );
-        self.steps[target_counts as usize].jobs = queries;
+        self.steps[target_counts as usize].jobs = target_queries;
         let verify = self.push(
             StepId::of(name, Kind::Verify),
             vec![source_counts, target_counts],
@@ -396,6 +401,8 @@ impl Builder<'_> {
         names.sort_unstable();
         self.delayed.push(names);
         if !delayed.is_empty() {
+            self.findings
+                .extend(preflight::kept_indexes(name, contents, &delayed));
             let regular = Regular {
                 dump,
                 verify,

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::RelationKind;
-use crate::plan::VerifyMode;
 
 /// Rows of one table on one server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +87,9 @@ pub struct Load {
 pub struct Output {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counts: Vec<TableCount>,
+    /// The counts are estimates (`verify.mode = "fast"`), which cannot stand beside counted rows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<TableResult>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -100,9 +102,6 @@ pub struct Output {
     /// Of a dump: the tables whose data it left to the delayed phase, `schema.table`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub delayed: Vec<String>,
-    /// How the rows were counted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub counted: Option<VerifyMode>,
     /// The snapshot under which the step read the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,

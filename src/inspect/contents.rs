@@ -1,7 +1,7 @@
 //! What one database holds.
 
 use super::query;
-use crate::catalog::{Contents, Relation, RelationKind};
+use crate::catalog::{AttachedIndex, Contents, Relation, RelationKind};
 use crate::postgres::{Connection, Error};
 
 /// Schemas of the system, of temporary and of TOAST tables.
@@ -81,6 +81,10 @@ pub async fn read(connection: &Connection) -> Result<Contents, Error> {
         ),
     )
     .await?;
+    let attached_indexes = match version.major() >= 1100 {
+        true => attached_indexes(connection).await?,
+        false => Vec::new(),
+    };
     let extensions = query::texts(
         connection,
         "list the extensions",
@@ -91,11 +95,42 @@ pub async fn read(connection: &Connection) -> Result<Contents, Error> {
     Ok(Contents {
         relations,
         indexes: u32::try_from(number(0)).unwrap_or(u32::MAX),
+        attached_indexes,
         large_objects: number(1),
         user_objects: number(2),
         extensions,
         bytes: number(3),
     })
+}
+
+/// Indexes that a delayed load would drop, were they not attached.
+async fn attached_indexes(connection: &Connection) -> Result<Vec<AttachedIndex>, Error> {
+    let rows = query::rows(
+        connection,
+        "list the indexes of partitions",
+        &format!(
+            "SELECT n.nspname::text, t.relname::text, i.relname::text, pn.nspname || '.' || p.relname \
+             FROM pg_catalog.pg_inherits h \
+             JOIN pg_catalog.pg_index x ON x.indexrelid = h.inhrelid \
+             JOIN pg_catalog.pg_class i ON i.oid = h.inhrelid AND i.relkind = 'i' \
+             JOIN pg_catalog.pg_class t ON t.oid = x.indrelid \
+             JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace \
+             JOIN pg_catalog.pg_class p ON p.oid = h.inhparent \
+             JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace \
+             WHERE NOT x.indisunique AND NOT x.indisexclusion AND NOT x.indisreplident AND {USER_SCHEMA} \
+             ORDER BY n.nspname::text COLLATE \"C\", i.relname::text COLLATE \"C\""
+        ),
+    )
+    .await?;
+    Ok(rows
+        .iter()
+        .map(|row| AttachedIndex {
+            schema: row.get(0),
+            table: row.get(1),
+            name: row.get(2),
+            parent: row.get(3),
+        })
+        .collect())
 }
 
 /// `pg_class.relkind` (PostgreSQL manual, 52.11) of the kinds that the query selects.
@@ -109,7 +144,7 @@ pub(crate) fn kind(relkind: &str) -> RelationKind {
 }
 
 /// `reltuples` is −1 for a table that was never analyzed; before 14 it is 0, as for an empty table.
-pub(crate) fn estimate(tuples: f32, major: u32) -> Option<u64> {
+fn estimate(tuples: f32, major: u32) -> Option<u64> {
     let unknown = tuples < 0.0 || (major < 1400 && tuples == 0.0);
     (!unknown).then_some(tuples as u64)
 }

@@ -5,38 +5,63 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
-use super::countable::{Countable, countable};
+use super::countable::{Countable, Estimates, countable};
 use crate::catalog::RelationKind;
 use crate::graph::TableCount;
-use crate::plan::VerifyMode;
+use crate::plan::{Side, VerifyMode};
 use crate::postgres::{Error, Pool, quote_identifier};
 
-/// Counts the tables that are `wanted`, by schema and name, with so many queries at a time, at most the pool's connections. `on_count` is told how many
-/// tables are done, and of how many. Sorted by schema, then table.
+/// Where a table's number of rows comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// `count(*)`, a query a table.
+    Counted,
+    /// What the server has on record, one query for all tables.
+    Estimated,
+}
+
+impl Rows {
+    /// By the plan's mode. Delayed tables are always counted.
+    pub fn by(mode: VerifyMode, is_delayed: bool) -> Rows {
+        match mode {
+            VerifyMode::Fast if !is_delayed => Rows::Estimated,
+            _ => Rows::Counted,
+        }
+    }
+}
+
+/// Finds the rows of tables of one side, in the way that `how` says for a schema and a name (`None`: the table is left out), with so many
+/// count queries at a time, at most the pool's connections. `on_count` is told how many tables are done, and of how many. Sorted by
+/// schema, then table.
 ///
 /// # Errors
 ///
 /// The first table that cannot be counted; [`crate::postgres::Class::Interrupted`] after `stop`.
 pub async fn count_tables(
     pool: &Pool,
+    side: Side,
     queries: usize,
-    mode: VerifyMode,
     stop: &CancellationToken,
-    wanted: impl Fn(&str, &str) -> bool,
+    how: impl Fn(&str, &str) -> Option<Rows>,
     on_count: impl Fn(u64, u64),
 ) -> Result<Vec<TableCount>, Error> {
-    let mut tables = {
+    let tables = {
         let connection = pool.get().await?;
-        countable(&connection).await?
+        let estimates = Estimates::of(side, connection.version());
+        countable(&connection, estimates).await?
     };
-    tables.retain(|table| wanted(&table.schema, &table.name));
+    let tables: Vec<(Countable, Rows)> = tables
+        .into_iter()
+        .filter_map(|table| how(&table.schema, &table.name).map(|rows| (table, rows)))
+        .collect();
     let total = tables.len() as u64;
-    let done = AtomicU64::new(0);
+    let (done, on_count) = (&AtomicU64::new(0), &on_count);
     let mut counts: Vec<TableCount> = stream::iter(tables)
-        .map(|table| async {
-            let rows = match mode {
-                VerifyMode::Fast => table.estimated_rows,
-                VerifyMode::Exact | VerifyMode::Checksum => rows(pool, &table, stop).await?,
+        .map(|(table, how)| async move {
+            let rows = match how {
+                _ if !has_rows(&table) => None,
+                Rows::Estimated => table.estimated_rows,
+                Rows::Counted => count(pool, &table, stop).await?,
             };
             on_count(done.fetch_add(1, Ordering::Relaxed) + 1, total);
             Ok::<_, Error>(TableCount {
@@ -53,18 +78,22 @@ pub async fn count_tables(
     Ok(counts)
 }
 
-/// The table's own rows. Those of a partitioned table are counted in its partitions and those of a
+/// Whether there is anything to count. The rows of a partitioned table are counted in its partitions and those of a
 /// foreign table are elsewhere; a materialized view that was never refreshed cannot be read.
-async fn rows(
+fn has_rows(table: &Countable) -> bool {
+    match table.kind {
+        RelationKind::PartitionedTable | RelationKind::ForeignTable => false,
+        RelationKind::MaterializedView => table.populated,
+        RelationKind::Table => true,
+    }
+}
+
+/// The table's own rows.
+async fn count(
     pool: &Pool,
     table: &Countable,
     stop: &CancellationToken,
 ) -> Result<Option<u64>, Error> {
-    match table.kind {
-        RelationKind::PartitionedTable | RelationKind::ForeignTable => return Ok(None),
-        RelationKind::MaterializedView if !table.populated => return Ok(None),
-        RelationKind::MaterializedView | RelationKind::Table => {}
-    }
     let name = format!(
         "{}.{}",
         quote_identifier(&table.schema),

@@ -10,7 +10,7 @@ mod query;
 mod server;
 
 pub use contents::read as contents_of;
-pub use count::count_tables;
+pub use count::{Rows, count_tables};
 pub use server::system_identifier;
 
 use std::collections::BTreeMap;

@@ -61,6 +61,11 @@ pub enum Entry {
     Change {
         change: Change,
     },
+    /// Somebody should know, and no step's output says it.
+    Warning {
+        database: Option<String>,
+        message: String,
+    },
     /// Steps that `run` shall do again, by `reset` or because what they made is gone.
     Forgotten {
         steps: Vec<StepId>,
@@ -85,6 +90,11 @@ pub enum Change {
     },
     /// COMMIT of the load of a delayed table.
     CommitLoad { database: String, load: Load },
+    /// Written after the change: a transaction of this run on the source exported a snapshot, and vacuum there
+    /// keeps what it sees. It ends with the run at the latest.
+    HoldSnapshot { database: String, snapshot: String },
+    /// Written after the change: that transaction has ended.
+    EndSnapshot { database: String },
     /// ALTER SYSTEM SET on the target, for the load.
     AlterSystem {
         settings: Vec<AlteredSetting>,

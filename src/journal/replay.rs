@@ -1,7 +1,7 @@
 //! Replay: records become a [`State`], through legal transitions only.
 
 use super::record::{Change, Entry, Record, VERSION};
-use super::state::{RunState, State, Status, StepState, TunedSetting};
+use super::state::{HeldSnapshot, RunState, State, Status, StepState, TunedSetting};
 use crate::graph::{Output, StepId};
 
 /// A record that cannot follow those before it, or that cannot be read.
@@ -103,12 +103,14 @@ impl State {
                         step.status = Status::Interrupted;
                     }
                 }
+                self.snapshots.clear();
                 self.runs.push(RunState {
                     started: record.at,
                     fingerprint: fingerprint.clone(),
                     source: source.clone(),
                     target: target.clone(),
                     findings: findings.clone(),
+                    warnings: Vec::new(),
                     ended: None,
                 });
             }
@@ -159,7 +161,12 @@ impl State {
             Entry::StepInterrupted { step, attempt } => {
                 self.under_way(step, *attempt)?.status = Status::Interrupted;
             }
-            Entry::Change { change } => self.change(change),
+            Entry::Change { change } => self.change(change, record.at),
+            Entry::Warning { database, message } => {
+                if let Some(run) = self.runs.last_mut() {
+                    run.warnings.push((database.clone(), message.clone()));
+                }
+            }
             Entry::Forgotten { steps, .. } => {
                 for step in steps {
                     if self.steps.get(step).map(|state| state.status) == Some(Status::Started) {
@@ -174,12 +181,13 @@ impl State {
                 if let Some(run) = self.runs.last_mut() {
                     run.ended = Some((record.at, *outcome, *exit_code));
                 }
+                self.snapshots.clear();
             }
         }
         Ok(())
     }
 
-    fn change(&mut self, change: &Change) {
+    fn change(&mut self, change: &Change, at: jiff::Timestamp) {
         match change {
             Change::CreateDatabase { database } => {
                 self.created.insert(database.clone());
@@ -201,6 +209,16 @@ impl State {
             Change::CommitLoad { database, load } => {
                 let loads = self.loads.entry(database.clone()).or_default();
                 loads.push(load.clone());
+            }
+            Change::HoldSnapshot { database, snapshot } => {
+                let held = HeldSnapshot {
+                    id: snapshot.clone(),
+                    taken: at,
+                };
+                self.snapshots.insert(database.clone(), held);
+            }
+            Change::EndSnapshot { database } => {
+                self.snapshots.remove(database);
             }
             Change::AlterSystem { settings, since } => {
                 for setting in settings {
@@ -376,6 +394,41 @@ mod tests {
         assert!(tuned(&(killed.clone() + &put_back)).is_empty());
         let again = tuned(&(killed + &put_back + &alter("2GB", None)));
         assert_eq!(again["work_mem"].before, None);
+    }
+
+    #[test]
+    fn a_snapshot_is_held_until_it_or_its_run_ends() {
+        let change = |change| line(Entry::Change { change });
+        let hold = change(Change::HoldSnapshot {
+            database: "erp".into(),
+            snapshot: "00000003-1".into(),
+        });
+        let end = change(Change::EndSnapshot {
+            database: "erp".into(),
+        });
+        let ended = line(Entry::RunEnded {
+            outcome: Outcome::Failed,
+            exit_code: 4,
+        });
+        let held = |text: String| replay(text.as_bytes()).unwrap().state.snapshots;
+        assert_eq!(held(run() + &hold)["erp"].id, "00000003-1");
+        assert!(held(run() + &hold + &end).is_empty());
+        assert!(held(run() + &hold + &ended).is_empty());
+        assert!(held(run() + &hold + &run()).is_empty());
+    }
+
+    #[test]
+    fn a_warning_is_about_its_run() {
+        let warning = line(Entry::Warning {
+            database: Some("erp".into()),
+            message: "look".into(),
+        });
+        let runs = replay((run() + &warning + &run()).as_bytes())
+            .unwrap()
+            .state
+            .runs;
+        assert_eq!(runs[0].warnings, [(Some("erp".into()), "look".into())]);
+        assert!(runs[1].warnings.is_empty());
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct RunState {
     pub source: Option<String>,
     pub target: Option<String>,
     pub findings: Vec<String>,
+    /// What the run found out under way, beside the steps' own warnings, with the database that it is about.
+    pub warnings: Vec<(Option<String>, String)>,
     /// Time, outcome and exit code; `None`: under way, or killed.
     pub ended: Option<(Timestamp, Outcome, u8)>,
 }
@@ -52,8 +54,19 @@ pub struct State {
     pub dropped_indexes: HashMap<String, Vec<IndexDefinition>>,
     /// Loads that were committed, or were about to be, by database.
     pub loads: HashMap<String, Vec<Load>>,
+    /// Snapshots of the last run that are open on the source, by database. A run that was killed has none, whatever
+    /// stands here.
+    pub snapshots: BTreeMap<String, HeldSnapshot>,
     /// Settings of the target that this plan changed, or was about to, and did not put back yet.
     pub tuned: BTreeMap<String, TunedSetting>,
+}
+
+/// A snapshot that several steps share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldSnapshot {
+    /// By `pg_export_snapshot()`.
+    pub id: String,
+    pub taken: Timestamp,
 }
 
 /// A setting that has to be put back.

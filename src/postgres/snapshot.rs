@@ -58,6 +58,29 @@ impl Snapshot {
         self.taken
     }
 
+    /// How many transactions have begun on the server since, at least: what the other sessions at work show. A transaction's own
+    /// view of the next transaction id stands still (`age`), so it is compared with theirs.
+    pub async fn transactions_since(&self) -> Result<u64, Error> {
+        const ACTION: &str = "look at the age of a snapshot";
+        // Within a transaction the view shows what it showed first, unless it is told not to.
+        self.connection
+            .batch_execute("SELECT pg_catalog.pg_stat_clear_snapshot()")
+            .await
+            .map_err(self.connection.failed(ACTION))?;
+        let row = self
+            .connection
+            .query_one(
+                "SELECT (max(age(backend_xmin)) FILTER (WHERE pid = pg_backend_pid()))::bigint \
+                        - min(least(age(backend_xid), age(backend_xmin)))::bigint \
+                 FROM pg_catalog.pg_stat_activity",
+                &[],
+            )
+            .await
+            .map_err(self.connection.failed(ACTION))?;
+        let since: Option<i64> = row.get(0);
+        Ok(since.and_then(|since| since.try_into().ok()).unwrap_or(0))
+    }
+
     /// Whether other sessions can still adopt it, as far as is known here: a connection that a
     /// network swallowed is noticed by the keep-alive probes, two minutes later at most.
     pub fn is_alive(&self) -> bool {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 
 use super::format::{bytes, counted};
-use crate::graph::Graph;
+use crate::graph::{Finding, Graph};
 use crate::postgres::escape_control;
 
 /// A graph of more steps is drawn with one node a database: nobody can look at it otherwise.
@@ -30,6 +30,8 @@ pub fn mermaid(graph: &Graph) -> String {
         format!("\"{escaped}\"")
     };
     let mut out = String::from("flowchart LR\n");
+    // Braces after `%%` would be a directive.
+    out.push_str(&comments(graph, "  %%").replace(['{', '}'], "|"));
     for (position, group) in picture.groups.iter().enumerate() {
         let indent = match &group.title {
             Some(title) => {
@@ -62,6 +64,7 @@ pub fn dot(graph: &Graph) -> String {
         "digraph {} {{\n  rankdir=LR;\n  node [shape=box];\n",
         label(&escape_control(&graph.name))
     );
+    out.push_str(&comments(graph, "  //"));
     for (position, group) in picture.groups.iter().enumerate() {
         let indent = match &group.title {
             Some(title) => {
@@ -85,6 +88,16 @@ pub fn dot(graph: &Graph) -> String {
     }
     out.push_str("}\n");
     out
+}
+
+/// The findings, a comment each: a picture has no room for them, and nobody should miss them.
+fn comments(graph: &Graph, mark: &str) -> String {
+    let line = |finding: &Finding| {
+        let severity = format!("{:?}", finding.severity).to_lowercase();
+        let text = finding.to_string();
+        format!("{mark} {severity} {}\n", escape_control(&text))
+    };
+    graph.findings.iter().map(line).collect()
 }
 
 /// Nodes by group, and which comes after which.
@@ -193,6 +206,10 @@ mod tests {
     fn mermaid_draws_steps_by_database() {
         insta::assert_snapshot!(mermaid(&small()), @r#"
         flowchart LR
+          %% block target/not-empty: database "we\u|1b|[31mird "db"": the target has a database of this name, and it is not empty
+          %% fix source/with-oids: database "erp", public.orders: the table has oids, and pg_dump of 12 and later leaves them out without a word
+          %% fix source/with-oids: database "erp", public."order|lines": the table has oids, and pg_dump of 12 and later leaves them out without a word
+          %% info server/jobs-lowered: dump_jobs lowered from 24 to 4
           n0["tune-target"]
           n1["globals"]
           subgraph g1["crm"]
@@ -230,6 +247,10 @@ mod tests {
         digraph "erp-10-to-18" {
           rankdir=LR;
           node [shape=box];
+          // block target/not-empty: database "we\u{1b}[31mird "db"": the target has a database of this name, and it is not empty
+          // fix source/with-oids: database "erp", public.orders: the table has oids, and pg_dump of 12 and later leaves them out without a word
+          // fix source/with-oids: database "erp", public."order|lines": the table has oids, and pg_dump of 12 and later leaves them out without a word
+          // info server/jobs-lowered: dump_jobs lowered from 24 to 4
           n0 [label="tune-target"];
           n1 [label="globals"];
           subgraph cluster_1 {

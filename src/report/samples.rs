@@ -237,6 +237,7 @@ pub(super) fn state() -> State {
         source: None,
         findings: Vec::new(),
         target: None,
+        warnings: Vec::new(),
         ended,
     };
     let mut state = State {

@@ -25,6 +25,9 @@ pub struct Status {
     pub runs: usize,
     /// The last run; `null` where there was none.
     pub run: Option<Run>,
+    /// Snapshots that the run under way holds on the source: while they are open, vacuum there keeps what
+    /// they see.
+    pub snapshots: Vec<SnapshotStatus>,
     /// Settings of the target that this plan changed and did not put back yet.
     pub tuned: Vec<String>,
     /// Steps about the whole server, in the graph's order.
@@ -42,6 +45,16 @@ pub struct Run {
     pub ended: Option<Timestamp>,
     pub outcome: Option<Outcome>,
     pub exit_code: Option<u8>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SnapshotStatus {
+    pub database: String,
+    /// By `pg_export_snapshot()`.
+    pub snapshot: String,
+    pub taken: Timestamp,
+    /// Its age.
+    pub seconds: f64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -111,11 +124,21 @@ pub fn status(
             outcome: run.ended.map(|(_, outcome, _)| outcome),
             exit_code: run.ended.map(|(_, _, exit_code)| exit_code),
         }),
+        snapshots: Vec::new(),
         tuned: state.tuned.keys().cloned().collect(),
         server: Vec::new(),
         databases: Vec::new(),
     };
     let alive = status.run.as_ref().is_some_and(|run| run.under_way);
+    let held = state.snapshots.iter().filter(|_| alive);
+    status.snapshots = held
+        .map(|(database, held)| SnapshotStatus {
+            database: database.clone(),
+            snapshot: held.id.clone(),
+            taken: held.taken,
+            seconds: seconds_between(held.taken, now),
+        })
+        .collect();
     let mut databases: IndexMap<&str, Vec<StepStatus>> = IndexMap::new();
     for step in steps {
         let told = step_status(&step.id, state.steps.get(&step.id), alive, now);
@@ -174,6 +197,15 @@ pub fn json(status: &Status) -> String {
 pub fn text(status: &Status, columns: usize, color: Color) -> String {
     let mut out = String::new();
     for line in [overall(status), run(status)] {
+        wrap(&mut out, "", &line, columns);
+    }
+    for snapshot in &status.snapshots {
+        let line = format!(
+            "database {}: its snapshot {} is {} old, and vacuum on the source keeps what it sees",
+            escape_control(&snapshot.database),
+            snapshot.snapshot,
+            duration(snapshot.seconds)
+        );
         wrap(&mut out, "", &line, columns);
     }
     let is_under_way = status.run.as_ref().is_some_and(|run| run.under_way);
@@ -302,6 +334,7 @@ const SECONDS: usize = 11;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::HeldSnapshot;
     use crate::report::samples::{at, graph, state};
 
     fn sample(state: &State, under_way: bool, now: i64) -> Status {
@@ -397,6 +430,26 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_has_its_age_while_the_run_is_under_way() {
+        let mut state = state();
+        state.runs[1].ended = None;
+        let held = HeldSnapshot {
+            id: "00000003-0000001B-1".into(),
+            taken: at(4_000),
+        };
+        state.snapshots.insert("erp".into(), held);
+        assert!(sample(&state, false, 9_000).snapshots.is_empty());
+        let status = sample(&state, true, 9_000);
+        insta::assert_snapshot!(serde_json::to_string(&status.snapshots).unwrap(), @r#"[{"database":"erp","snapshot":"00000003-0000001B-1","taken":"2026-03-01T23:06:40Z","seconds":5000.0}]"#);
+        let text = text(&status, 80, Color::Off);
+        let lines: Vec<&str> = text.lines().skip(2).take(2).collect();
+        insta::assert_snapshot!(lines.join("\n"), @"
+        database erp: its snapshot 00000003-0000001B-1 is 1h 23m 20s old, and vacuum on
+        the source keeps what it sees
+        ");
+    }
+
+    #[test]
     fn json_keeps_its_keys() {
         let mut status = sample(&state(), false, 9_000);
         status.databases.drain(..1);
@@ -417,6 +470,7 @@ mod tests {
             "outcome": "failed",
             "exit_code": 4
           },
+          "snapshots": [],
           "tuned": [
             "fsync"
           ],

@@ -444,6 +444,19 @@ mod tests {
     }
 
     #[test]
+    fn the_delayed_phase_has_a_column_of_its_own() {
+        let mut report = samples::report();
+        report.databases.truncate(1);
+        report.databases[0].seconds.delayed = 61.0;
+        let text = render(&report, 80, Color::Off);
+        let lines: Vec<&str> = text.lines().skip(2).take(2).collect();
+        insta::assert_snapshot!(lines.join("\n"), @"
+        database  outcome       size  tables       rows  regular  delayed
+        crm       completed  20.0 MB     2/2  1,234,577   1m 34s   1m 01s
+        ");
+    }
+
+    #[test]
     fn lists_are_bounded() {
         let mut report = samples::report();
         report.databases[0].tables = (0..1_023)

@@ -11,10 +11,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::signal::{Signal, Signals};
-use super::snapshots::Snapshots;
+use super::snapshots::{OldSnapshot, Snapshots};
 use crate::event::{Ending, Event};
 use crate::graph::{IndexDefinition, Kind, Load, Output, StepId};
-use crate::journal::{self, Entry, Journal, Status, TunedSetting};
+use crate::journal::{self, Change, Entry, Journal, Status, TunedSetting};
 use crate::postgres::Class;
 use crate::schedule::{Ended, Schedule, Standing, Start};
 use crate::step::{self, ChangeRequest, Context, Shared, StepError};
@@ -84,7 +84,11 @@ impl<'a> Dispatcher<'a> {
         signals: &mut Signals,
         lost: CancellationToken,
     ) -> Result<Endings, journal::Error> {
-        let result = self.drive(signals, lost).await;
+        let (sender, mut old) = mpsc::unbounded_channel();
+        let snapshots = Arc::clone(&self.snapshots);
+        let watch = tokio::spawn(async move { snapshots.watch(sender).await });
+        let result = self.drive(signals, lost, &mut old).await;
+        watch.abort();
         if result.is_err() {
             self.shared.stop.cancel();
             while self.attempts.join_next().await.is_some() {}
@@ -97,6 +101,7 @@ impl<'a> Dispatcher<'a> {
         &mut self,
         signals: &mut Signals,
         lost: CancellationToken,
+        old: &mut mpsc::UnboundedReceiver<OldSnapshot>,
     ) -> Result<(), journal::Error> {
         let mut lost_handled = false;
         loop {
@@ -124,6 +129,7 @@ impl<'a> Dispatcher<'a> {
                     let _ = request.recorded.send(());
                 }
                 Some(ended) = self.attempts.join_next_with_id() => self.join(ended).await?,
+                Some(old) = old.recv() => self.warn(old)?,
                 signal = signals.next() => self.stop(format!("{signal} received"), Some(signal)),
                 () = lost.cancelled(), if !lost_handled => {
                     lost_handled = true;
@@ -133,6 +139,20 @@ impl<'a> Dispatcher<'a> {
                 () = pause => {}
             }
         }
+    }
+
+    fn warn(&mut self, old: OldSnapshot) -> Result<(), journal::Error> {
+        let OldSnapshot { database, message } = old;
+        tracing::warn!(database, "{message}");
+        self.journal.append(Entry::Warning {
+            database: Some(database.clone()),
+            message: message.clone(),
+        })?;
+        self.tell(Event::Warning {
+            database: Some(database),
+            message,
+        });
+        Ok(())
     }
 
     fn stop(&mut self, reason: String, signal: Option<Signal>) {
@@ -299,8 +319,11 @@ impl<'a> Dispatcher<'a> {
                 reason: "the snapshot that they shared was lost".into(),
             })?;
         }
-        if let Some(hold) = consequences.closed_hold {
-            self.snapshots.close(hold).await;
+        if let Some(hold) = consequences.closed_hold
+            && let Some(database) = self.snapshots.close(hold).await
+        {
+            let change = Change::EndSnapshot { database };
+            self.journal.append(Entry::Change { change })?;
         }
         self.report_ending(index, number, seconds, error, consequences.pause);
         for skipped in consequences.skipped {

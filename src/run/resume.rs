@@ -50,8 +50,9 @@ const REGULAR: [Kind; 6] = [
 /// - A dump whose archive is gone or damaged is redone while something still needs it.
 /// - After a difference the target is counted anew, because somebody may have mended it.
 /// - Where the delayed tables are others than when the database was dumped, the whole database is redone. Once
-///   it was verified, clients may write to it: that is a conflict. So it is with another way to count, but
-///   for counts that were compared already.
+///   it was verified, clients may write to it: that is a conflict.
+/// - Where the source was counted by another mode than the plan's is now, that is done anew, but not once the
+///   database was restored: then it is compared in the mode of old.
 /// - The target is tuned by every run that has something else to do, and put back by every run.
 pub fn resume(
     graph: &Graph,
@@ -93,12 +94,6 @@ pub fn resume(
                 ));
             }
         }
-        let counted = output(Kind::SourceCounts).and_then(|output| output.counted);
-        if !is_handed_over && counted.is_some_and(|counted| counted != terms.verify) {
-            for kind in REGULAR {
-                redo(of(kind), "verify.mode is another now");
-            }
-        }
     }
     for hold in &graph.holds {
         let members: Vec<&StepId> = hold
@@ -124,10 +119,22 @@ pub fn resume(
                 "the target is counted anew after a difference",
             );
         }
+        let other_mode = |id: &StepId| {
+            let is_estimated = state.steps.get(id).map(|step| step.output.estimated);
+            id.kind == Kind::SourceCounts
+                && is_done(id)
+                && !is_restored
+                && is_estimated != Some(terms.verify == VerifyMode::Fast)
+        };
+        for id in members.iter().filter(|id| other_mode(id)) {
+            redo((*id).clone(), "verify.mode was another when it was counted");
+        }
         for id in members.iter().filter(|id| archive_gone(id)) {
             redo((*id).clone(), "its archive is gone or damaged");
         }
-        let whole = members.iter().all(|id| is_done(id) && !archive_gone(id));
+        let whole = members
+            .iter()
+            .all(|id| is_done(id) && !archive_gone(id) && !other_mode(id));
         if whole || terms.source_is_read_only || members.len() == 1 {
             continue;
         }

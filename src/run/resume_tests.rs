@@ -122,6 +122,23 @@ fn a_dump_without_its_counts_is_redone_because_their_snapshot_is_gone() {
 }
 
 #[test]
+fn counts_of_another_mode_are_redone_until_the_database_is_restored() {
+    let fast = |steps: &[&'static str], read_only| {
+        let state = state(done(steps));
+        let terms = Terms {
+            verify: VerifyMode::Fast,
+            ..terms(read_only)
+        };
+        named(&resume(&graph(), &state, terms, |_| true)).1
+    };
+    let dumped = ["globals", "a/create", "a/dump", "a/source-counts"];
+    assert_eq!(fast(&dumped, false), ["a/source-counts", "a/dump"]);
+    assert_eq!(fast(&dumped, true), ["a/source-counts"]);
+    let restored = [&dumped[..], &["a/restore"]].concat();
+    assert_eq!(fast(&restored, false), Vec::<String>::new());
+}
+
+#[test]
 fn counts_without_their_dump_are_redone_too() {
     let steps = state([
         ("a/create", Status::Done),
@@ -320,19 +337,6 @@ fn other_delayed_tables_take_the_database_with_them_until_that_is_verified() {
         resume.conflicts.join("\n"),
         @r#"database "a": its delayed tables were [public.table_0000] when it was dumped, now they are []"#
     );
-}
-
-#[test]
-fn another_way_to_count_begins_anew_until_the_counts_were_compared() {
-    let done_with = |steps: &[&'static str], counted| {
-        let mut state = state(done(steps));
-        let counts = state.steps.get_mut(&id("a/source-counts")).unwrap();
-        counts.output.counted = Some(counted);
-        named(&resume(&graph(), &state, Terms::default(), |_| true)).0
-    };
-    assert_eq!(done_with(&RESTORED, VerifyMode::Exact), RESTORED);
-    assert_eq!(done_with(&RESTORED, VerifyMode::Fast), Vec::<String>::new());
-    assert_eq!(done_with(&VERIFIED, VerifyMode::Fast), VERIFIED);
 }
 
 /// What can be on record for one database of this graph: steps that started, each after those that it

@@ -1,23 +1,85 @@
-//! The snapshots that steps share: opened by the first step of a hold, closed after its last.
+//! The snapshots that steps share: opened by the first step of a hold, closed after its last, and looked at
+//! in between, because vacuum on the source waits for them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::Mutex;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::graph::{Graph, Step};
+use crate::journal::Change;
 use crate::plan::Side;
 use crate::postgres::{Class, Session, Snapshot};
-use crate::step::{Shared, StepError};
+use crate::step::{ChangeRequest, Shared, StepError};
+
+/// How often the snapshots are looked at.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// How long such a look may take.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// From this age on somebody should know: a queue table that is emptied and filled all the time bloats many times over in an
+/// hour without vacuum.
+const OLD: SignedDuration = SignedDuration::from_hours(1);
+
+/// On a busy source it does not take an hour: no row that these transactions deleted or replaced can be removed.
+const MANY_TRANSACTIONS: u64 = 1_000_000;
 
 pub(super) struct Snapshots {
     /// By the hold's position in the graph.
-    holds: Vec<Mutex<Option<Arc<Snapshot>>>>,
+    holds: Vec<Mutex<Option<Held>>>,
+}
+
+struct Held {
+    database: String,
+    snapshot: Arc<Snapshot>,
+    /// Somebody was told that it is old.
+    is_known: bool,
+}
+
+/// A snapshot that has been open for long.
+#[derive(Debug)]
+pub(super) struct OldSnapshot {
+    pub(super) database: String,
+    pub(super) message: String,
 }
 
 impl Snapshots {
     pub(super) fn new(graph: &Graph) -> Self {
         Snapshots {
             holds: graph.holds.iter().map(|_| Mutex::new(None)).collect(),
+        }
+    }
+
+    /// Looks at the open snapshots from time to time, and says so once for each that has been open for long. Never returns.
+    pub(super) async fn watch(&self, old: mpsc::UnboundedSender<OldSnapshot>) {
+        let mut ticks = interval(LOOK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            for slot in &self.holds {
+                let mut slot = slot.lock().await;
+                let Some(held) = slot.as_mut().filter(|held| !held.is_known) else {
+                    continue;
+                };
+                let transactions = timeout(LOOK_TIMEOUT, held.snapshot.transactions_since()).await;
+                let transactions = match transactions {
+                    Ok(Ok(transactions)) => transactions,
+                    // The steps that share it notice what has become of it.
+                    Ok(Err(_)) | Err(_) => 0,
+                };
+                let age = Timestamp::now().duration_since(held.snapshot.taken());
+                if let Some(message) = warning(held.snapshot.id(), age, transactions) {
+                    held.is_known = true;
+                    // A run that has ended does not mind.
+                    let _ = old.send(OldSnapshot {
+                        database: held.database.clone(),
+                        message,
+                    });
+                }
+            }
         }
     }
 
@@ -35,7 +97,7 @@ impl Snapshots {
     ) -> Result<Arc<Snapshot>, StepError> {
         let mut slot = self.holds[hold as usize].lock().await;
         match &*slot {
-            Some(snapshot) if snapshot.is_alive() => return Ok(Arc::clone(snapshot)),
+            Some(held) if held.snapshot.is_alive() => return Ok(Arc::clone(&held.snapshot)),
             Some(_) => {
                 *slot = None;
                 return Err(StepError {
@@ -65,22 +127,72 @@ impl Snapshots {
             side = %Side::Source,
             "snapshot exported"
         );
+        record(shared, database, &snapshot).await?;
         let snapshot = Arc::new(snapshot);
-        *slot = Some(Arc::clone(&snapshot));
+        *slot = Some(Held {
+            database: database.to_owned(),
+            snapshot: Arc::clone(&snapshot),
+            is_known: false,
+        });
         Ok(snapshot)
     }
 
-    /// Ends the hold's snapshot, and waits until its connection is gone.
-    pub(super) async fn close(&self, hold: u32) {
-        let snapshot = self.holds[hold as usize].lock().await.take();
-        if let Some(snapshot) = snapshot.and_then(Arc::into_inner) {
+    /// Ends the hold's snapshot, and waits until its connection is gone. Returns its database; `None`: there
+    /// was none.
+    pub(super) async fn close(&self, hold: u32) -> Option<String> {
+        let held = self.holds[hold as usize].lock().await.take()?;
+        if let Some(snapshot) = Arc::into_inner(held.snapshot) {
             snapshot.close().await;
         }
+        Some(held.database)
     }
 
     pub(super) async fn close_all(&self) {
         for hold in 0..self.holds.len() as u32 {
             self.close(hold).await;
         }
+    }
+}
+
+/// Puts the snapshot on record, so that `status` knows of it.
+async fn record(shared: &Shared, database: &str, snapshot: &Snapshot) -> Result<(), StepError> {
+    let (recorded, on_record) = oneshot::channel();
+    let request = ChangeRequest {
+        change: Change::HoldSnapshot {
+            database: database.to_owned(),
+            snapshot: snapshot.id().to_owned(),
+        },
+        recorded,
+    };
+    let sent = shared.changes.send(request).await.is_ok();
+    if sent && on_record.await.is_ok() {
+        return Ok(());
+    }
+    Err(StepError::fault("the snapshot could not be put on record"))
+}
+
+/// What somebody should know of a snapshot of this age, if anything.
+fn warning(id: &str, age: SignedDuration, transactions: u64) -> Option<String> {
+    if age < OLD && transactions < MANY_TRANSACTIONS {
+        return None;
+    }
+    let minutes = age.as_mins();
+    Some(format!(
+        "its snapshot {id} on the source is {minutes} min old, and {transactions} transactions or more have begun since: \
+         vacuum there cannot remove what they deleted or replaced until the dump and the counts under it are done; more \
+         dump jobs shorten that, and so does delay.snapshot = \"later\" where delayed tables share it"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_snapshot_is_said_by_time_or_by_transactions() {
+        let minutes = SignedDuration::from_mins;
+        assert_eq!(warning("1-1", minutes(59), 999_999), None);
+        assert!(warning("1-1", minutes(60), 0).is_some());
+        insta::assert_snapshot!(warning("00000003-1", minutes(7), 1_000_000).unwrap(), @r#"its snapshot 00000003-1 on the source is 7 min old, and 1000000 transactions or more have begun since: vacuum there cannot remove what they deleted or replaced until the dump and the counts under it are done; more dump jobs shorten that, and so does delay.snapshot = "later" where delayed tables share it"#);
     }
 }

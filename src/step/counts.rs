@@ -2,12 +2,14 @@
 
 use super::{Context, StepError};
 use crate::event::{Progress, Unit};
-use crate::graph::Output;
-use crate::inspect::count_tables;
-use crate::plan::Side;
+use crate::graph::{Kind, Output};
+use crate::inspect::{Rows, count_tables};
+use crate::plan::{DelaySnapshot, Side, VerifyMode};
 use crate::postgres::Pool;
 
-/// Counts the rows of every table of the step's database, the source's under the shared snapshot.
+/// Finds the rows of every table of the step's database, the source's under the shared snapshot. Where estimates will do, the
+/// delayed tables are counted all the same on the source: the delayed load is compared with that. On the target they have no
+/// rows yet but those of clients.
 pub async fn run(context: &Context, side: Side) -> Result<Output, StepError> {
     let mut session = context.session(side);
     if let Some(snapshot) = &context.snapshot {
@@ -23,16 +25,36 @@ pub async fn run(context: &Context, side: Side) -> Result<Output, StepError> {
             unit: Unit::Tables,
         });
     };
-    let mode = context.plan().verify;
+    let mode = match side {
+        Side::Source => context.plan().verify,
+        Side::Target => mode_of_source(context)?,
+    };
+    // Under a later snapshot the delayed dump counts them itself.
+    let is_counted_here =
+        side == Side::Source && context.plan().delay.snapshot == DelaySnapshot::Same;
+    let delayed = context.delayed_tables();
+    let how = |schema: &str, table: &str| {
+        let is_delayed = is_counted_here && delayed.contains(&format!("{schema}.{table}"));
+        Some(Rows::by(mode, is_delayed))
+    };
     let stop = &context.shared.stop;
-    let counts = count_tables(&pool, queries, mode, stop, |_, _| true, on_count).await;
+    let counts = count_tables(&pool, side, queries, stop, how, on_count).await;
     Ok(Output {
         counts: counts?,
-        counted: Some(mode),
+        estimated: mode == VerifyMode::Fast,
         snapshot: context
             .snapshot
             .as_ref()
             .map(|snapshot| snapshot.id().to_owned()),
         ..Output::default()
+    })
+}
+
+/// How the source was counted. A plan that changed since does not change that, and estimates cannot stand beside
+/// counted rows.
+pub(super) fn mode_of_source(context: &Context) -> Result<VerifyMode, StepError> {
+    Ok(match context.input(Kind::SourceCounts)?.estimated {
+        true => VerifyMode::Fast,
+        false => VerifyMode::Exact,
     })
 }

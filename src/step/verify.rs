@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::counts::mode_of_source;
 use super::{Context, StepError, create};
 use crate::graph::{Kind, Output, TableCount, archive};
 use crate::verify::compare;
@@ -18,7 +19,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     let comparison = compare(
         &counts(Kind::SourceCounts)?,
         &counts(Kind::TargetCounts)?,
-        context.plan().verify,
+        mode_of_source(context)?,
     );
     let differing: Vec<String> = comparison
         .mismatches()

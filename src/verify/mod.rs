@@ -42,7 +42,10 @@ pub fn compare(source: &[TableCount], target: &[TableCount], mode: VerifyMode) -
             matches,
             note: note.map(str::to_owned),
         };
-        if let Some(note) = note.filter(|_| matches && result.source_rows != result.target_rows) {
+        let is_unknown = note == Some(UNKNOWN);
+        if let Some(note) =
+            note.filter(|_| matches && (is_unknown || result.source_rows != result.target_rows))
+        {
             let rows =
                 |rows: Option<u64>| rows.map_or("unknown".to_owned(), |rows| rows.to_string());
             comparison.warnings.push(format!(
@@ -55,6 +58,9 @@ pub fn compare(source: &[TableCount], target: &[TableCount], mode: VerifyMode) -
     }
     comparison
 }
+
+/// No estimate, which says nothing about the rows.
+const UNKNOWN: &str = "no estimate: never analyzed";
 
 /// Whether the two agree, and what to say about it.
 fn judge(
@@ -83,10 +89,10 @@ fn judge(
         }
         (Some(_), Some(_)) if mode == VerifyMode::Fast => (true, Some("estimates differ")),
         (Some(_), Some(_)) => (false, Some("row counts differ")),
+        _ if mode == VerifyMode::Fast => (true, Some(UNKNOWN)),
         (None, None) if source.kind == RelationKind::MaterializedView => {
             (true, Some("never refreshed"))
         }
-        _ if mode == VerifyMode::Fast => (true, Some("unknown: never analyzed")),
         _ if source.kind == RelationKind::MaterializedView => {
             (false, Some("refreshed on one server alone"))
         }
@@ -161,15 +167,22 @@ mod tests {
     #[test]
     fn an_exact_count_that_is_missing_is_no_match() {
         let unknown = count("a", RelationKind::Table, None);
-        let both = [unknown.clone()];
+        let both = [unknown];
         assert_eq!(
             mismatched(&both, &both, VerifyMode::Exact),
             ["a: not counted"]
         );
-        let comparison = compare(&[unknown], &[table("a", 0)], VerifyMode::Fast);
+        let comparison = compare(&both, &[table("a", 0)], VerifyMode::Fast);
         assert_eq!(
             comparison.warnings,
-            ["public.a: unknown rows on the source, 0 on the target (unknown: never analyzed)"]
+            ["public.a: unknown rows on the source, 0 on the target (no estimate: never analyzed)"]
+        );
+        let comparison = compare(&both, &both, VerifyMode::Fast);
+        assert_eq!(
+            comparison.warnings,
+            [
+                "public.a: unknown rows on the source, unknown on the target (no estimate: never analyzed)"
+            ]
         );
     }
 

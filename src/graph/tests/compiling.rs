@@ -408,6 +408,47 @@ fn overrides_hold_for_the_databases_they_name_and_the_later_one_wins() {
 }
 
 #[test]
+fn index_builds_keep_to_the_jobs_and_to_the_memory() {
+    let builds = |memory: &str| {
+        let rest = format!(
+            "[parallelism]\nrestore_jobs = 5\n[delay]\ntable_data = [\"erp.table_*\"]\nindex_memory = \"{memory}\""
+        );
+        let graph = Case::new(&rest, vec![database("erp", 1 << 30, 9)]).compile();
+        let recreate = graph
+            .find(&"erp/recreate-indexes".parse().unwrap())
+            .unwrap();
+        let step = &graph.steps[recreate as usize];
+        let claimed = step.claims.get(Resource::IndexMemory);
+        assert!(claimed <= graph.budgets.get(Resource::IndexMemory));
+        assert_eq!(step.claims.get(Resource::TargetConnections), step.jobs);
+        step.jobs
+    };
+    // 64MB a build.
+    assert_eq!(builds("200MB"), 3);
+    assert_eq!(builds("10GB"), 5);
+    // One is built in any case.
+    assert_eq!(builds("1MB"), 1);
+}
+
+#[test]
+fn estimates_are_one_query_a_side_and_delayed_tables_are_counted() {
+    let jobs = |rest: &str, kind: &str| {
+        let graph = Case::new(rest, vec![database("erp", 1 << 30, 9)]).compile();
+        let step = graph.find(&format!("erp/{kind}").parse().unwrap()).unwrap();
+        graph.steps[step as usize].jobs
+    };
+    let fast = "[verify]\nmode = \"fast\"\n";
+    assert_eq!(jobs("", "source-counts"), 9);
+    assert_eq!(jobs(fast, "source-counts"), 1);
+    assert_eq!(jobs(fast, "target-counts"), 1);
+    let delayed = format!("{fast}[delay]\ntable_data = [\"erp.table_0002\", \"erp.table_0004\"]\n");
+    assert_eq!(jobs(&delayed, "source-counts"), 2);
+    assert_eq!(jobs(&delayed, "target-counts"), 1);
+    let later = format!("{delayed}snapshot = \"later\"\n");
+    assert_eq!(jobs(&later, "source-counts"), 1);
+}
+
+#[test]
 fn without_globals_the_databases_do_not_wait_for_roles() {
     let case = Case::new("[globals]\nmigrate = false", vec![database("a", 1, 1)]);
     let graph = case.compile();

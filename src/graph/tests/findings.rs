@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use super::synthetic::{Case, contents, database, table};
-use crate::catalog::{Role, Version};
+use crate::catalog::{AttachedIndex, Role, Version};
 use crate::graph::{Finding, Graph, Severity};
 
 /// A finding a line, in the graph's order.
@@ -75,6 +75,25 @@ fn databases_that_cannot_migrate_are_named_with_the_reason() {
 }
 
 #[test]
+fn an_attached_index_of_a_delayed_partition_is_kept_and_said() {
+    let mut erp = database("erp", 1 << 20, 3);
+    let attached = |table: &str| AttachedIndex {
+        schema: "public".into(),
+        table: table.into(),
+        name: format!("{table}_at_idx"),
+        parent: "public.parts_at".into(),
+    };
+    contents(&mut erp).attached_indexes = vec![attached("table_0000"), attached("table_0002")];
+    let plain = Case::new("", vec![erp.clone()]).compile();
+    assert_eq!(codes(&plain), []);
+    let rest = "[delay]\ntable_data = [\"erp.table_0002\"]";
+    assert_snapshot!(lines(&Case::new(rest, vec![erp]).compile()), @"
+    Info delay/index-kept [erp public.table_0002_at_idx] it stays while public.table_0002 is loaded, which takes longer for that: it is attached to the partitioned index public.parts_at, and cannot be dropped but with that one and the indexes of all partitions, delayed or not
+      fix: none
+    ");
+}
+
+#[test]
 fn a_target_that_does_not_fit_blocks_the_run() {
     let mut crm = database("crm", 1 << 20, 10);
     crm.collate = "tr_TR.UTF-8".into();
@@ -98,6 +117,8 @@ fn a_target_that_does_not_fit_blocks_the_run() {
       fix: use a superuser for [target], or create the roles beforehand and set globals.migrate = false
     Fix target/locale-missing [crm] the target's operating system does not seem to have the locale "tr_TR.UTF-8"
       fix: install the locale on the target's host, then SELECT pg_import_system_collations('pg_catalog')
+    Warn target/public-schema-owner [] before 15 the schema public belongs to the superuser who made the cluster, to whom the role "postgres" cannot give it on the target: pg_restore reports an error in each database
+      fix: [[accept]] with each database, object = "*SCHEMA*public*" and a reason, or use a superuser for [target]
     "#);
 }
 

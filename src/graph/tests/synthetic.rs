@@ -129,6 +129,7 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
                 .map(|number| table(16_384 + number, &format!("table_{number:04}")))
                 .collect(),
             indexes: 2 * tables,
+            attached_indexes: Vec::new(),
             large_objects: 0,
             user_objects: 0,
             extensions: Vec::new(),

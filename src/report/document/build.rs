@@ -130,7 +130,7 @@ impl<'a> Work<'a> {
                 .last()
                 .into_iter()
                 .flat_map(|run| run.findings.iter().cloned())
-                .chain(self.warnings())
+                .chain(self.warnings(None))
                 .collect(),
         }
     }
@@ -150,7 +150,7 @@ impl<'a> Work<'a> {
                 .outputs()
                 .flat_map(|(_, output)| output.ledger.clone())
                 .collect(),
-            warnings: self.warnings(),
+            warnings: self.warnings(Some(&database.name)),
         }
     }
 
@@ -166,9 +166,15 @@ impl<'a> Work<'a> {
             .map(|(step, state)| (step.id.kind, &state.output))
     }
 
-    fn warnings(&self) -> Vec<String> {
+    fn warnings(&self, database: Option<&str>) -> Vec<String> {
+        let run = self.state.runs.last().into_iter();
+        let under_way = run
+            .flat_map(|run| &run.warnings)
+            .filter(|(about, _)| about.as_deref() == database)
+            .map(|(_, message)| message.clone());
         self.outputs()
             .flat_map(|(_, output)| output.warnings.clone())
+            .chain(under_way)
             .collect()
     }
 
@@ -193,6 +199,7 @@ impl<'a> Work<'a> {
                         _ => None,
                     },
                     started: state.map(|state| state.started),
+                    snapshot: state.and_then(|state| state.output.snapshot.clone()),
                 }
             })
             .collect()

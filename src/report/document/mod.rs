@@ -1,7 +1,7 @@
 //! `report.json`: the last run of a plan, whole, for scripts and for the pages made from it.
 //!
 //! Beyond the keys that are promised, the document holds `server` (the steps about the whole server,
-//! with their ledger and warnings) and, of each step that was started, `started`.
+//! with their ledger and warnings) and, of each step that was started, `started`, and of each that read the source under a snapshot, `snapshot`.
 
 mod build;
 mod file;
@@ -108,6 +108,9 @@ pub struct StepReport {
     /// When the last attempt started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<Timestamp>,
+    /// Of a step that read the source: under which snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

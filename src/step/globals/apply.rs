@@ -3,7 +3,7 @@
 use super::{Action, OnError, Run, Skip, Target, plan, statements};
 use crate::graph::Output;
 use crate::plan::Side;
-use crate::postgres::{Connection, connect};
+use crate::postgres::{Connection, connect, quote_identifier};
 use crate::step::child::{capture, invocation};
 use crate::step::{Context, StepError};
 
@@ -59,8 +59,41 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
             }
         }
     }
+    if facts.version.major() < 1600 && !facts.is_superuser && facts.can_create_role {
+        output
+            .warnings
+            .extend(join_roles(context, &connection).await);
+    }
     connection.close().await;
     Ok(output)
+}
+
+/// Before 16, who makes a role is no member of it, and so may not give it a database or a table. A role with
+/// CREATEROLE may join any role but superusers (PostgreSQL manual 15, 22.2 "Role Attributes"). Returns what somebody should
+/// know.
+async fn join_roles(context: &Context, connection: &Connection) -> Vec<String> {
+    let inspection = &context.shared.inspection;
+    let user = &inspection.target.user;
+    let mut warnings = Vec::new();
+    let wanted =
+        inspection.source.roles.iter().filter(|role| {
+            !role.is_superuser && !role.name.starts_with("pg_") && role.name != *user
+        });
+    for role in wanted {
+        let sql = format!(
+            "GRANT {} TO {}",
+            quote_identifier(&role.name),
+            quote_identifier(user)
+        );
+        if let Err(error) = connection.batch_execute(&sql).await {
+            warnings.push(format!(
+                "role {user} is no member of role {}, and cannot give it what it owns on the source ({})",
+                role.name,
+                reason(&error)
+            ));
+        }
+    }
+    warnings
 }
 
 /// Runs one statement, or what stands in for it. Returns what somebody should know.

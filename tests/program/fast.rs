@@ -1,0 +1,142 @@
+//! `verify.mode = "fast"`: estimates warn, delayed tables are counted all the same.
+
+use serde_json::Value;
+
+use crate::support::compare;
+use crate::support::project::Project;
+use crate::support::server::Server;
+
+/// A table whose estimate is right, one whose estimate is out of date, one that nobody analyzed, an empty one, and
+/// one to delay, whose estimate is wrong too.
+const SCHEMA: &str = "
+    CREATE TABLE known AS SELECT generate_series(1, 500) AS id;
+    CREATE TABLE outdated AS SELECT generate_series(1, 100) AS id;
+    CREATE TABLE hollow (id int);
+    CREATE TABLE \"Late\" AS SELECT generate_series(1, 700) AS id;
+    ANALYZE;
+    INSERT INTO outdated SELECT generate_series(101, 900);
+    INSERT INTO \"Late\" SELECT generate_series(701, 5000);
+    CREATE TABLE unknown AS SELECT generate_series(1, 300) AS id;
+";
+
+fn servers(from: u32) -> (Server, Server) {
+    // So that nobody analyzes anything in between.
+    let source = Server::of(from).set("autovacuum", "off").start();
+    let target = Server::of(18).set("log_statement", "all").start();
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql("erp", SCHEMA);
+    source.psql("postgres", "ALTER SYSTEM SET log_statement = 'all'");
+    source.psql("postgres", "SELECT pg_reload_conf()");
+    (source, target)
+}
+
+fn fast(source: &Server, target: &Server, snapshot: &str) -> Project {
+    Project::between(source, target).with(&format!(
+        "[verify]\nmode = \"fast\"\n[delay]\ntable_data = [\"erp.Late\"]\nsnapshot = \"{snapshot}\"\n"
+    ))
+}
+
+/// Source rows, target rows, and whether they count as a match.
+fn rows(report: &Value, name: &str) -> (Value, Value, Value) {
+    let tables = report["databases"][0]["tables"].as_array().unwrap();
+    let of_name = tables.iter().find(|table| table["table"] == name);
+    let table = of_name.unwrap_or_else(|| panic!("{name} is not in the report: {report:#}"));
+    let field = |key: &str| table[key].clone();
+    (field("source_rows"), field("target_rows"), field("match"))
+}
+
+/// Statements of one step's sessions by the server's log.
+fn statements<'a>(log: &'a str, step: &str, text: &str) -> Vec<&'a str> {
+    log.lines()
+        .filter(|line| line.contains(&format!("pg-migrate/test/erp/{step}:")))
+        .filter(|line| line.contains(text))
+        .collect()
+}
+
+fn estimates_warn(from: u32, snapshot: &str) {
+    let (source, target) = servers(from);
+    let project = fast(&source, &target, snapshot);
+    let finished = project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+
+    let report = project.report();
+    assert_eq!(report["outcome"], "completed");
+    let yes = Value::from(true);
+    assert_eq!(
+        rows(&report, "known"),
+        (500.into(), 500.into(), yes.clone())
+    );
+    // The estimate of the source is older than its rows; the target's is not a copy of it.
+    assert_eq!(
+        rows(&report, "outdated"),
+        (100.into(), 900.into(), yes.clone())
+    );
+    // Exact, and of the snapshot that was dumped, although the estimate is 700.
+    assert_eq!(
+        rows(&report, "Late"),
+        (5000.into(), 5000.into(), yes.clone())
+    );
+    // Unknown, and not zero. Since 14, zero is known to be zero.
+    let hollow = if from >= 14 {
+        Value::from(0)
+    } else {
+        Value::Null
+    };
+    assert_eq!(
+        rows(&report, "unknown"),
+        (Value::Null, 300.into(), yes.clone())
+    );
+    assert_eq!(rows(&report, "hollow"), (hollow, 0.into(), yes));
+
+    let warnings = report["databases"][0]["warnings"].to_string();
+    for words in [
+        "public.outdated: 100 rows on the source, 900 on the target",
+        "public.unknown: unknown rows on the source, 300 on the target",
+    ] {
+        assert!(warnings.contains(words), "{words}: {warnings}");
+        assert!(finished.stderr.contains(words), "{}", finished.stderr);
+    }
+    for table in ["public.known", "Late"] {
+        assert!(!warnings.contains(table), "{table}: {warnings}");
+    }
+
+    // One query a side, and one count of the delayed table.
+    let (there, here) = (source.log(), target.log());
+    assert_eq!(statements(&there, "source-counts", "reltuples").len(), 1);
+    assert_eq!(
+        statements(&here, "target-counts", "FROM pg_catalog.pg_class c").len(),
+        1
+    );
+    assert_eq!(statements(&here, "target-counts", "count(*)").len(), 0);
+    let counts = statements(&there, "source-counts", "count(*)").len();
+    assert_eq!(counts, usize::from(snapshot == "same"));
+
+    // The command of the same name goes by the same rules.
+    let verified = project.run(&["verify"]).expect_code(0);
+    assert!(verified.stdout.contains("outdated"), "{}", verified.stdout);
+    target.psql("erp", "DELETE FROM outdated WHERE id > 890");
+    project.run(&["verify"]).expect_code(0);
+    target.psql("erp", "DELETE FROM \"Late\" WHERE id = 17");
+    let differs = project.run(&["verify"]).expect_code(5);
+    assert!(differs.stdout.contains("Late"), "{}", differs.stdout);
+}
+
+#[test]
+fn estimates_warn_and_delayed_tables_are_exact_from_10_to_18() {
+    estimates_warn(10, "same");
+}
+
+#[test]
+fn estimates_warn_and_delayed_tables_are_exact_from_16_to_18() {
+    estimates_warn(16, "later");
+}
+
+#[test]
+fn a_missing_table_is_a_difference_however_fast() {
+    let (source, target) = servers(16);
+    let project = Project::between(&source, &target).with("[verify]\nmode = \"fast\"\n");
+    project.run(&["run"]).expect_code(0);
+    target.psql("erp", "DROP TABLE hollow");
+    let differs = project.run(&["verify"]).expect_code(5);
+    assert!(differs.stdout.contains("hollow"), "{}", differs.stdout);
+}

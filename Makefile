@@ -6,6 +6,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 CARGO ?= cargo
+UPX ?= upx
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 MUSL := $(shell uname -m)-unknown-linux-musl
 STATIC := $(TARGET_DIR)/$(MUSL)/release/pg-migrate
@@ -49,7 +50,7 @@ build: musl ## Build a static program for this architecture
 
 compress: upx build ## Strip the static program and compress it with UPX
 	strip $(STATIC)
-	upx --brute --force-overwrite -o $(STATIC).upx $(STATIC)
+	$(UPX) --brute --force-overwrite -o $(STATIC).upx $(STATIC)
 	mv $(STATIC).upx $(STATIC)
 	@ls -l $(STATIC)
 
@@ -69,6 +70,6 @@ musl:
 	fi
 
 upx:
-	@if ! command -v upx >/dev/null; then \
+	@if ! command -v $(UPX) >/dev/null; then \
 		echo "Compressing needs UPX, which is not on PATH: install the package upx or upx-ucl" >&2; exit 1; \
 	fi

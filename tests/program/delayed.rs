@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::support::compare;
 use crate::support::project::Project;
+use crate::support::proxy::Proxy;
 use crate::support::server::Server;
 
 /// A database with a table to delay, as applications make them: a sequence, a trigger that must not fire, a
@@ -71,6 +72,17 @@ fn table<'a>(report: &'a Value, name: &str) -> &'a Value {
     of_name.unwrap_or_else(|| panic!("{name} is not in the report: {report:#}"))
 }
 
+/// When the step started and ended, by the journal.
+fn span(project: &Project, step: &str) -> (String, String) {
+    let journal = project.journal();
+    let at = |kind: &str| {
+        let of_step = |record: &&Value| record["entry"][kind]["step"] == step;
+        let record = journal.iter().find(of_step).expect("it is on record");
+        record["at"].as_str().unwrap().to_owned()
+    };
+    (at("step-started"), at("step-done"))
+}
+
 #[test]
 fn delayed_tables_arrive_with_their_indexes_and_without_their_triggers() {
     for (from, to, clients, snapshot) in [(12, 18, 18, "same"), (16, 17, 17, "later")] {
@@ -123,7 +135,9 @@ fn delayed_tables_arrive_with_their_indexes_and_without_their_triggers() {
 #[test]
 fn clients_insert_throughout_and_none_fails_or_is_lost() {
     let (source, target) = (Server::start(14), Server::start(18));
-    let project = delayed(&source, &target);
+    // Far away for the run and near for the clients, so that many inserts fall into each step.
+    let proxy = Proxy::to(target.port());
+    let project = delayed(&source, &target).target("port", &proxy.port().to_string());
     let mut running = project.start(&["run"]);
     // From the moment at which the regular phase has made the table.
     running.until("the table", || {
@@ -134,6 +148,7 @@ fn clients_insert_throughout_and_none_fails_or_is_lost() {
             )
             .is_ok_and(|found| found == "1")
     });
+    proxy.set_delay(Duration::from_millis(60));
     let target = Arc::new(target);
     let stop = Arc::new(AtomicBool::new(false));
     let writer = {
@@ -153,6 +168,24 @@ fn clients_insert_throughout_and_none_fails_or_is_lost() {
     running.wait().expect_code(0);
     stop.store(true, Ordering::Relaxed);
     let inserted: i64 = writer.join().expect("no client failed");
+    for step in [
+        "verify",
+        "drop-indexes",
+        "delayed-restore",
+        "recreate-indexes",
+    ] {
+        let (from, to) = span(&project, &format!("erp/{step}"));
+        let within = target.psql(
+            "erp",
+            &format!(
+                "SELECT count(*) FROM events WHERE code LIKE 'client %' AND at BETWEEN '{from}' AND '{to}'"
+            ),
+        );
+        assert_ne!(
+            within, "0",
+            "no client inserted during {step}, from {from} to {to}"
+        );
+    }
     let count = |what: &str| target.psql("erp", &format!("SELECT count(*) FROM events {what}"));
     assert_eq!(count("WHERE code LIKE 'client %'"), inserted.to_string());
     assert_eq!(count(""), (20000 + inserted).to_string());
@@ -182,6 +215,7 @@ fn a_key_that_clients_took_is_an_error_that_names_the_range_and_loads_nothing() 
         finished.stdout
     );
     assert_eq!(target.psql("erp", "SELECT count(*) FROM events"), "2");
+    assert_eq!(source.psql("erp", TRIGGERS), target.psql("erp", TRIGGERS));
     target.psql("erp", "DELETE FROM events");
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");
@@ -215,9 +249,55 @@ fn a_run_that_is_killed_in_the_delayed_phase_loads_nothing_twice() {
             sleep(Duration::from_millis(2));
         }
         running.wait();
+        assert_eq!(source.psql("erp", TRIGGERS), target.psql("erp", TRIGGERS));
     }
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");
     assert_eq!(source.psql("erp", INDEXES), target.psql("erp", INDEXES));
     assert_eq!(source.psql("erp", TRIGGERS), target.psql("erp", TRIGGERS));
+}
+
+#[test]
+fn indexes_of_partitions_that_are_kept_are_in_every_format_of_the_plan() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE parts (id int, at int) PARTITION BY RANGE (at);
+         CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (1) TO (10);
+         CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (10) TO (20);
+         CREATE INDEX parts_at ON parts (at);
+         CREATE INDEX alone ON parts_1 (id);
+         INSERT INTO parts SELECT n, 1 + n % 19 FROM generate_series(1, 1900) n",
+    );
+    let project =
+        Project::between(&source, &target).with("[delay]\ntable_data = [\"erp.parts_1\"]");
+    for format in ["text", "json", "markdown", "mermaid", "dot"] {
+        let plan = project.run(&["plan", "--dry-run", "--format", format]);
+        let plan = plan.expect_code(0).stdout;
+        for words in [
+            "delay/index-kept",
+            "public.parts_1_at_idx",
+            "public.parts_at",
+        ] {
+            // Markdown may quote what it writes.
+            let plain = plan.replace('\\', "");
+            assert!(plain.contains(words), "{format}: {words}\n{plan}");
+        }
+        // What is dropped, and what is not delayed, is no news.
+        assert!(!plan.contains("public.alone"), "{plan}");
+        assert!(!plan.contains("parts_2_at_idx"), "{plan}");
+    }
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+    assert_eq!(source.psql("erp", INDEXES), target.psql("erp", INDEXES));
+    let journal = project.journal();
+    let dropped = journal
+        .iter()
+        .find(|record| record["entry"]["change"]["change"]["change"] == "drop-indexes");
+    let dropped = dropped.expect("an index was dropped").to_string();
+    assert!(
+        dropped.contains("alone") && !dropped.contains("parts_1_at_idx"),
+        "{dropped}"
+    );
 }

@@ -299,7 +299,11 @@ fn reference_schema(
         "postgres",
         &format!("CREATE DATABASE {name} TEMPLATE template0 {like}"),
     );
-    let dump = pg_dump(source, database, &["--schema-only"]);
+    let mut dump = pg_dump(source, database, &["--schema-only"]);
+    if target.major() < 17 {
+        // The client of 18 sets it, and it came with 17.
+        dump = dump.replace("SET transaction_timeout = 0;\n", "");
+    }
     target.psql(reference, &dump);
     let objects = schema(target, reference);
     target.psql("postgres", &format!("DROP DATABASE {name}"));

@@ -190,26 +190,36 @@ impl Project {
 
     /// Runs it on whatever lies at the plan file's place.
     pub fn run_as_is(&self, verb: &[&str]) -> Finished {
-        self.launch(verb).wait()
+        self.launch(self.with_plan(verb)).wait()
+    }
+
+    /// Runs `pg-migrate ARGS…` in the project's directory, to its end.
+    pub fn run_without_plan(&self, arguments: &[&str]) -> Finished {
+        self.launch(arguments.iter().map(OsString::from).collect())
+            .wait()
     }
 
     /// Starts `pg-migrate VERB PLAN ARGS…`, without a terminal.
     pub fn start(&self, verb: &[&str]) -> Running {
         fs::write(self.plan_file(), self.text()).unwrap();
-        self.launch(verb)
+        self.launch(self.with_plan(verb))
+    }
+
+    fn with_plan(&self, verb: &[&str]) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = verb.iter().map(OsString::from).collect();
+        arguments.insert(1, self.plan_file().into());
+        arguments
     }
 
     #[expect(
         clippy::disallowed_methods,
         reason = "the tests start the program itself"
     )]
-    fn launch(&self, verb: &[&str]) -> Running {
+    fn launch(&self, arguments: Vec<OsString>) -> Running {
         let output = tempfile::tempdir_in(self.directory()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_pg-migrate"));
         command
-            .arg(verb[0])
-            .arg(self.plan_file())
-            .args(&verb[1..])
+            .args(arguments)
             .current_dir(self.directory())
             .env_clear()
             .envs(&self.environment)

@@ -1,0 +1,142 @@
+//! What is done is not done again, unless somebody says so.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::project::Project;
+use crate::support::server::Server;
+use crate::support::{compare, fill};
+
+/// How often the step ended well.
+fn times(project: &Project, step: &str) -> usize {
+    let steps = project.journal_steps("step-done");
+    steps.iter().filter(|done| *done == step).count()
+}
+
+/// A source whose `db2` cannot be restored until it is mended.
+fn broken() -> (Server, Server) {
+    let (source, target) = (Server::start(16), Server::start(18));
+    fill::plain(&source, 2, 100);
+    source.psql("postgres", "CREATE ROLE absent");
+    source.psql("db2", "GRANT SELECT ON table1 TO absent");
+    (source, target)
+}
+
+const WITHOUT_ROLES: &str = "[globals]\nmigrate = false\n";
+
+#[test]
+fn a_resumed_run_counts_nothing_twice() {
+    let (source, target) = broken();
+    let project = Project::between(&source, &target).with(WITHOUT_ROLES);
+    project.run(&["run"]).expect_code(4);
+    target.psql("postgres", "CREATE ROLE absent");
+    project.run(&["run"]).expect_code(0);
+    for database in ["db1", "db2"] {
+        for step in ["dump", "source-counts", "target-counts", "verify"] {
+            let step = format!("{database}/{step}");
+            assert_eq!(times(&project, &step), 1, "{step}");
+        }
+        compare::assert_same(&source, &target, database);
+    }
+}
+
+#[test]
+fn counts_of_one_mode_are_never_compared_with_those_of_another() {
+    let (source, target) = broken();
+    source.psql("db2", "ANALYZE; DELETE FROM table1 WHERE id > 40");
+    let fast = Project::between(&source, &target)
+        .with(WITHOUT_ROLES)
+        .with("[verify]\nmode = \"fast\"\n");
+    fast.run(&["run"]).expect_code(4);
+    target.psql("postgres", "CREATE ROLE absent");
+    let text = fast.text().replace("\"fast\"", "\"exact\"");
+    let exact = fast.plan_text(&text);
+    exact.run(&["run"]).expect_code(0);
+    // db2 was not restored, so it was counted anew; db1 was complete.
+    assert_eq!(times(&exact, "db1/source-counts"), 1);
+    assert_eq!(times(&exact, "db2/source-counts"), 2);
+    let report = exact.report();
+    let databases = report["databases"].as_array().unwrap();
+    let db2 = databases
+        .iter()
+        .find(|database| database["name"] == "db2")
+        .unwrap();
+    let tables = db2["tables"].as_array().unwrap();
+    let table1 = tables
+        .iter()
+        .find(|table| table["table"] == "table1")
+        .unwrap();
+    assert_eq!(table1["source_rows"], 40);
+    assert_eq!(table1["target_rows"], 40);
+}
+
+#[test]
+fn reset_has_steps_done_again() {
+    let (source, target) = (Server::start(14), Server::start(18));
+    fill::plain(&source, 2, 100);
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+    project
+        .run(&["reset", "--step", "globals"])
+        .expect_code(0)
+        .expect_words(&["globals"]);
+    project.run(&["reset", "--database", "db9"]).expect_code(2);
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(times(&project, "globals"), 2);
+}
+
+#[test]
+fn a_database_that_is_reset_is_moved_anew_and_the_others_stay() {
+    let (source, target) = (Server::start(14), Server::start(18));
+    fill::plain(&source, 2, 100);
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+    source.psql("db2", "INSERT INTO table2 VALUES (777, 'new')");
+    target.psql("db1", "COMMENT ON TABLE table1 IS 'still the same'");
+    project.run(&["reset", "--database", "db2"]).expect_code(0);
+    project.run(&["run"]).expect_code(0);
+    for step in [
+        "create",
+        "dump",
+        "source-counts",
+        "restore",
+        "target-counts",
+        "verify",
+    ] {
+        assert_eq!(times(&project, &format!("db1/{step}")), 1, "{step}");
+        assert_eq!(times(&project, &format!("db2/{step}")), 2, "{step}");
+    }
+    compare::assert_same(&source, &target, "db2");
+    let comment = "SELECT obj_description('table1'::regclass)";
+    assert_eq!(target.psql("db1", comment), "still the same");
+}
+
+#[test]
+fn archives_stay_where_the_plan_keeps_them_and_the_log_is_in_the_state_directory() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    fill::plain(&source, 1, 100);
+    let project = Project::between(&source, &target)
+        .with("[dump]\nroot = \"elsewhere\"\nkeep = true\n")
+        .variable("RUST_LOG", "debug");
+    let finished = project.run(&["run"]).expect_code(0);
+    let archive = project.directory().join("elsewhere/test/db1");
+    assert!(archive.join("toc.dat").exists());
+    // RUST_LOG asked for it on the terminal; without it, the log is in its directory alone.
+    assert!(finished.stderr.contains("DEBUG"), "{}", finished.stderr);
+    let quiet = Project::between(&source, &target).with("[databases]\nexclude = [\"*\"]\n");
+    let quiet = quiet.run(&["run"]);
+    assert!(!quiet.stderr.contains("DEBUG"), "{}", quiet.stderr);
+    let log = project.state_directory().join("log");
+    let logged = fs::read_dir(log).unwrap().flatten();
+    let names: Vec<String> = logged
+        .map(|entry| entry.file_name().to_string_lossy().into())
+        .collect();
+    assert!(names.iter().any(|name| name == "db1.dump.log"), "{names:?}");
+    // Nothing is kept in the home directory.
+    let home = fs::read_dir(project.directory().join("home")).unwrap();
+    assert_eq!(home.count(), 0);
+    let status = project.run(&["status", "--format", "json"]).expect_code(0);
+    let status: Value = serde_json::from_str(&status.stdout).unwrap();
+    assert_eq!(status["steps_done"], status["steps_total"]);
+}

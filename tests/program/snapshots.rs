@@ -1,0 +1,95 @@
+//! The snapshots under which the source is read: what somebody learns of them.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::fill;
+use crate::support::project::Project;
+use crate::support::proxy::Proxy;
+use crate::support::server::Server;
+
+/// The snapshot that a step of the report's only database read the source under.
+fn snapshot_of<'a>(report: &'a Value, kind: &str) -> &'a str {
+    let steps = report["databases"][0]["steps"].as_array().unwrap();
+    let step = steps.iter().find(|step| step["kind"] == kind).unwrap();
+    step["snapshot"].as_str().expect("it has a snapshot")
+}
+
+#[test]
+fn the_report_names_the_snapshots_of_regular_and_delayed_data() {
+    for mode in ["same", "later"] {
+        let (source, target) = (Server::start(16), Server::start(18));
+        fill::plain(&source, 1, 100);
+        let project = Project::between(&source, &target).with(&format!(
+            "[delay]\ntable_data = [\"db1.table3\"]\nsnapshot = \"{mode}\"\n"
+        ));
+        project.run(&["run"]).expect_code(0);
+        let report = project.report();
+        let regular = snapshot_of(&report, "dump");
+        let delayed = snapshot_of(&report, "delayed-dump");
+        assert_eq!(snapshot_of(&report, "source-counts"), regular);
+        assert_eq!(regular == delayed, mode == "same");
+        let warnings = report["databases"][0]["warnings"].to_string();
+        let both = warnings.contains(regular) && warnings.contains(delayed);
+        assert_eq!(both, mode == "later", "{warnings}");
+    }
+}
+
+#[test]
+fn status_tells_a_snapshots_age_and_an_old_one_is_warned_of() {
+    let (source, target) = (Server::start(14), Server::start(18));
+    fill::plain(&source, 1, 100);
+    let proxy = Proxy::to(source.port());
+    let project = Project::between(&source, &target).source("port", &proxy.port().to_string());
+    // The source goes far away as soon as the snapshot is taken.
+    let mut running = project.start(&["run"]);
+    let status = || -> Value {
+        let finished = project.run(&["status", "--format", "json"]).expect_code(0);
+        serde_json::from_str(&finished.stdout).expect("status is JSON")
+    };
+    let journal = project.state_directory().join("journal.jsonl");
+    running.until("a snapshot", || {
+        let text = std::fs::read_to_string(&journal).unwrap_or_default();
+        text.contains("hold-snapshot")
+    });
+    proxy.set_delay(Duration::from_millis(300));
+    // More transactions than a source should have to keep the dead rows of.
+    source.psql(
+        "db1",
+        "DO $$ BEGIN
+             FOR i IN 1..1000100 LOOP PERFORM txid_current(); COMMIT; END LOOP;
+         END $$",
+    );
+    // Somebody is at work, so that the number of transactions shows.
+    let at_work = source.client("psql", "db1");
+    let mut at_work = {
+        let mut at_work = at_work;
+        at_work.args(["-XqAtc", "SELECT pg_sleep(100)"]);
+        at_work.stdout(std::process::Stdio::null());
+        at_work.spawn().unwrap()
+    };
+    let found = status();
+    let held = &found["snapshots"][0];
+    assert_eq!(held["database"], "db1", "{found:#}");
+    assert!(held["seconds"].as_f64().unwrap() > 1.0, "{held}");
+    let id = held["snapshot"].as_str().unwrap().to_owned();
+    let text = project.run(&["status"]).expect_code(0).stdout;
+    assert!(text.contains(&format!("its snapshot {id} is ")), "{text}");
+
+    running.until("the warning", || {
+        let text = std::fs::read_to_string(&journal).unwrap();
+        text.contains("\"warning\"")
+    });
+    proxy.set_delay(Duration::ZERO);
+    let finished = running.wait().expect_code(0);
+    at_work.kill().ok();
+    at_work.wait().ok();
+    let warning = format!("its snapshot {id} on the source is ");
+    let shown = finished.stderr.matches(&warning).count();
+    assert_eq!(shown, 1, "{}", finished.stderr);
+    let report = project.report();
+    let warnings = report["databases"][0]["warnings"].to_string();
+    assert!(warnings.contains(&warning), "{warnings}");
+    assert_eq!(status()["snapshots"], Value::Array(Vec::new()));
+}

@@ -90,7 +90,7 @@ impl Prepared {
             (facts.system_identifier.clone(), facts.version.major_text())
         };
         Basis {
-            plan_file: self.plan.digest.clone(),
+            plan: self.plan.keys.clone(),
             source: of(&self.inspection.source),
             target: of(&self.inspection.target),
         }

@@ -565,7 +565,10 @@ fn fingerprint(graph: &Graph, input: &Input<'_>) -> String {
         hash.update(text.len().to_le_bytes());
         hash.update(text);
     };
-    line(&input.plan.digest);
+    for (key, value) in &input.plan.keys {
+        line(key);
+        line(value);
+    }
     for facts in [&input.inspection.source, &input.inspection.target] {
         line(facts.system_identifier.as_deref().unwrap_or_default());
         line(&facts.version.major_text());

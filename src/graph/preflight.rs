@@ -8,9 +8,7 @@ use super::{Finding, Severity};
 use crate::catalog::{
     ClientFacts, Contents, Database, Inspection, LocaleProvider, ServerFacts, locale,
 };
-use crate::plan::{
-    Compression, Override, Plan, Side, SslMode, Transfer, VerifyMode, Waive,
-};
+use crate::plan::{Compression, Override, Plan, Side, SslMode, Transfer, VerifyMode, Waive};
 
 /// A finding that is about no database.
 pub(super) fn server_finding(

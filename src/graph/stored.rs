@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::keys::{self, Keys};
+
 use super::{Amounts, DatabaseSummary, Graph, Reach, Step, StepId};
 
 /// What a later run or `status` needs of the compiled plan.
@@ -27,8 +29,8 @@ pub struct Stored {
 /// What the plan was compiled from, for saying what drifted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Basis {
-    /// SHA-256 of the plan file.
-    pub plan_file: String,
+    /// The keys of the plan file.
+    pub plan: Keys,
     /// `system_identifier`, where it may be read, and major version.
     pub source: (Option<String>, String),
     pub target: (Option<String>, String),
@@ -194,8 +196,8 @@ impl Stored {
     /// What is different now, in a person's words, a line each.
     pub fn drift(&self, graph: &Graph, basis: &Basis) -> Vec<String> {
         let mut drift = Vec::new();
-        if self.basis.plan_file != basis.plan_file {
-            drift.push("the plan file was changed".to_owned());
+        for difference in keys::differences(&self.basis.plan, &basis.plan) {
+            drift.push(format!("the plan file: {difference}"));
         }
         for (side, old, new) in [
             ("source", &self.basis.source, &basis.source),

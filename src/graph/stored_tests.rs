@@ -14,7 +14,7 @@ fn case() -> Case {
 
 fn basis() -> Basis {
     Basis {
-        plan_file: "digest".into(),
+        plan: Keys::from([("dump.keep".into(), "false".into())]),
         source: (Some("1".into()), "10".into()),
         target: (Some("2".into()), "18".into()),
     }
@@ -112,12 +112,12 @@ fn everything_that_drifted_is_said_at_once() {
     let mut case = case();
     case.inspection.source.databases[0].name = "new one".into();
     let now = Basis {
-        plan_file: "another".into(),
+        plan: Keys::from([("dump.keep".into(), "true".into())]),
         source: (Some("3".into()), "12".into()),
         target: (None, "18".into()),
     };
     assert_snapshot!(before.drift(&case.compile(), &now).join("\n"), @r#"
-    the plan file was changed
+    the plan file: dump.keep was false, now it is true
     the source is another server: its system identifier was 1, now it is 3
     the source's version was 10, now it is 12
     the target is another server: its system identifier was 2, now it is unknown

@@ -16,10 +16,11 @@ pub use server::system_identifier;
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::time::sleep;
 
 use crate::catalog::{Contents, Database, ServerFacts};
 use crate::plan::{Endpoint, Plan, TuningMode};
-use crate::postgres::{Application, Connection, Error, Session, connect};
+use crate::postgres::{Application, Class, Connection, Error, Session, connect};
 
 /// Databases that are looked into at a time.
 const LOOKS_AT_A_TIME: usize = 8;
@@ -158,16 +159,34 @@ async fn look_into(
 ) -> Result<BTreeMap<String, Contents>, Error> {
     stream::iter(names)
         .map(|name| async move {
-            let connection = open(plan, endpoint, &name).await?;
-            let contents = contents::read(&connection).await?;
-            Ok((name, contents))
+            let mut attempt = 1;
+            loop {
+                match look_into_one(plan, endpoint, &name).await {
+                    // Somebody alters a table, or the connection broke.
+                    Err(error)
+                        if error.class() == Class::Retry && attempt < plan.retry.attempts =>
+                    {
+                        tracing::warn!(database = name, attempt, %error, "looking again");
+                        sleep(plan.retry.pause_after(attempt)).await;
+                        attempt += 1;
+                    }
+                    result => return result.map(|contents| (name, contents)),
+                }
+            }
         })
         .buffer_unordered(LOOKS_AT_A_TIME)
         .try_collect()
         .await
 }
 
+async fn look_into_one(plan: &Plan, endpoint: &Endpoint, name: &str) -> Result<Contents, Error> {
+    let connection = open(plan, endpoint, name).await?;
+    contents::read(&connection).await
+}
+
+/// Asking for the size of a table takes a lock on it.
 async fn open(plan: &Plan, endpoint: &Endpoint, database: &str) -> Result<Connection, Error> {
-    let session = Session::new(&Application::new(&plan.name).doing("inspect"));
+    let session = Session::new(&Application::new(&plan.name).doing("inspect"))
+        .lock_timeout(plan.source_lock_timeout);
     connect(endpoint, database, &session).await
 }

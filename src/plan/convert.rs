@@ -5,6 +5,7 @@ use std::path::Path;
 use globset::GlobMatcher;
 
 use super::document::{self, Document, OrEnvironment, Password, ServerKeys, SettingValue};
+use super::keys::Keys;
 use super::model::{
     Accept, Compression, DatabaseFilter, Delay, Dump, Override, Parallelism, PasswordSource, Plan,
     Retry, Server, Side, Tuning, Value, Waive,
@@ -19,8 +20,7 @@ pub(super) struct Origin<'a> {
     pub directory: &'a Path,
     /// The name of a plan that does not name itself; valid if it is needed.
     pub stem: &'a str,
-    /// SHA-256 of the file's bytes, in hexadecimal.
-    pub digest: String,
+    pub keys: Keys,
 }
 
 /// Makes the plan of a document that was checked.
@@ -32,7 +32,7 @@ pub(super) fn plan(document: Document, origin: Origin<'_>) -> Plan {
     let parallelism = document.parallelism;
     Plan {
         path: origin.path.to_owned(),
-        digest: origin.digest,
+        keys: origin.keys,
         source: server(Side::Source, document.source.server, directory),
         target: server(Side::Target, document.target.server, directory),
         source_read_only: document.source.read_only,

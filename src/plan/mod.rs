@@ -8,6 +8,7 @@
 mod consistency;
 mod convert;
 mod document;
+pub mod keys;
 mod model;
 mod parse;
 mod problem;

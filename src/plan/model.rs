@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::keys::Keys;
+
 /// One of the two servers of a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -33,8 +35,8 @@ pub struct Plan {
     pub name: String,
     /// The plan file, absolute.
     pub path: PathBuf,
-    /// SHA-256 of the file's bytes, in hexadecimal.
-    pub digest: String,
+    /// The file's keys, as they are written there.
+    pub keys: Keys,
     pub source: Server,
     pub target: Server,
     /// Nobody writes to the source, so a new snapshot is as good as an older one.

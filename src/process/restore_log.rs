@@ -39,6 +39,8 @@ pub struct RestoreReport {
     pub is_transient: bool,
     /// Such as `restoring tables WITH OIDS is not supported anymore`.
     pub warnings: Vec<String>,
+    /// Settings of pg_restore's own session that an older server does not have: nothing is lost by them.
+    pub harmless: u64,
     /// How many errors pg_restore says it went on after. With jobs it counts some of them twice.
     pub ignored: u64,
 }
@@ -70,7 +72,15 @@ struct Open {
     entry: Option<Entry>,
     message: Vec<String>,
     command: Option<String>,
+    is_harmless: bool,
 }
+
+/// What a server says to a setting that pg_restore makes for its own session and that came with a later
+/// version (`_doSetFixedOutputState` in pg_backup_archiver.c): 9.6 and 17.
+const UNKNOWN_SETTINGS: [&str; 2] = [
+    "unrecognized configuration parameter \"idle_in_transaction_session_timeout\"",
+    "unrecognized configuration parameter \"transaction_timeout\"",
+];
 
 /// What introduces a command in an error.
 const COMMAND: [&str; 2] = ["Command was: ", "Query was: "];
@@ -147,10 +157,11 @@ impl RestoreLog {
         let RestoreReport {
             errors,
             fatal,
+            harmless,
             ignored,
             ..
         } = &mut self.report;
-        if *ignored > 0 && errors.is_empty() && fatal.is_empty() {
+        if *ignored > 0 && errors.is_empty() && fatal.is_empty() && *harmless == 0 {
             fatal.push(format!(
                 "pg_restore went on after {ignored} errors, and none of them could be read from its \
                  output"
@@ -232,7 +243,12 @@ impl RestoreLog {
     }
 
     fn error(&mut self, text: &str) {
-        let entry = self.entry_of(text);
+        let is_harmless = UNKNOWN_SETTINGS.iter().any(|words| text.ends_with(words));
+        // It is made before any entry, by every worker.
+        let entry = match is_harmless {
+            true => None,
+            false => self.entry_of(text),
+        };
         let mut message = text.strip_prefix(RECOVERABLE[0]).unwrap_or(text);
         if let (Some(Entry { tag, .. }), Some(rest)) = (&entry, message.strip_prefix(COPY_FAILED)) {
             let named = rest.strip_prefix(tag.as_str());
@@ -249,6 +265,7 @@ impl RestoreLog {
                     .to_owned(),
             ],
             command: None,
+            is_harmless,
         });
     }
 
@@ -271,6 +288,10 @@ impl RestoreLog {
     /// Files the error whose lines have all come.
     fn close(&mut self) {
         let Some(open) = self.open.take() else { return };
+        if open.is_harmless {
+            self.report.harmless += 1;
+            return;
+        }
         let entry = open.entry.as_ref();
         let keeps_commands = entry.is_some_and(|entry| !entry.may_hold_secrets());
         let message = open.message(keeps_commands);

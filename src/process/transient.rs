@@ -7,7 +7,7 @@
 use crate::postgres::{Class, class_of_sqlstate};
 
 /// What libpq (fe-misc.c, fe-exec.c, fe-connect.c) and servers say, and the SQLSTATE that goes with it.
-const WORDS: [(&str, &str); 18] = [
+const WORDS: [(&str, &str); 19] = [
     ("server closed the connection unexpectedly", "08006"),
     ("SSL connection has been closed unexpectedly", "08006"),
     ("no connection to the server", "08003"),
@@ -16,6 +16,8 @@ const WORDS: [(&str, &str); 18] = [
     // The same credentials let us in a moment ago.
     ("error: connection to server ", "08001"),
     ("canceling statement due to lock timeout", "55P03"),
+    // The programs switch this timeout off, but for `--lock-wait-timeout` of pg_dump, which is made of it.
+    ("canceling statement due to statement timeout", "55P03"),
     ("could not obtain lock on", "55P03"),
     ("deadlock detected", "40P01"),
     ("could not serialize access", "40001"),

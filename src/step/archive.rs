@@ -77,12 +77,18 @@ pub async fn is_as_sealed(
     Ok(same_size && seal(archive, jobs, stop).await? == *sealed)
 }
 
-/// Names and sizes of the files, in the order of their names.
+/// The ending of files that a load puts beside those of pg_dump, for `pg_restore --use-list`.
+pub(super) const LIST: &str = "list";
+
+/// Names and sizes of the files of pg_dump, in the order of their names.
 fn files(archive: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(archive)? {
         let entry = entry?;
-        files.push((entry.path(), entry.metadata()?.len()));
+        let path = entry.path();
+        if path.extension().is_none_or(|ending| ending != LIST) {
+            files.push((path, entry.metadata()?.len()));
+        }
     }
     files.sort();
     Ok(files)

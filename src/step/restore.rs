@@ -49,7 +49,10 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     let mut output = ledger(context, &report);
     output.warnings = report.warnings.iter().map(|line| printable(line)).collect();
     let unaccepted = output.ledger.iter().filter(|entry| !entry.accepted).count();
-    if report.fatal.is_empty() && unaccepted == 0 && (ended_well || !output.ledger.is_empty()) {
+    if report.fatal.is_empty()
+        && unaccepted == 0
+        && (ended_well || report.harmless > 0 || !output.ledger.is_empty())
+    {
         return Ok(output);
     }
     if report.fatal.is_empty() && unaccepted > 0 {

@@ -61,7 +61,6 @@ fn limited(from: u32, to: u32, grants: &str) -> Limited {
         .target("user", &string("mover"))
         .variable("TARGET_PASSWORD", "of the mover")
         // pg_restore 18 sets a parameter that came with 17.
-        .clients(if to < 17 { 15 } else { 18 })
         .with("[target.tuning]\nmode = \"fast\"\n[delay]\ntable_data = [\"erp.events\"]\n");
     let project = match from {
         // The schema public belongs to a superuser there.

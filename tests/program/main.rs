@@ -12,6 +12,7 @@ mod init;
 mod interruptions;
 mod layers;
 mod limited;
+mod locks;
 mod makefile;
 mod migrations;
 mod plan_files;

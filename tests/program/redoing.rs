@@ -140,3 +140,33 @@ fn archives_stay_where_the_plan_keeps_them_and_the_log_is_in_the_state_directory
     let status: Value = serde_json::from_str(&status.stdout).unwrap();
     assert_eq!(status["steps_done"], status["steps_total"]);
 }
+
+/// Tables that were left out of the dump would never arrive, or those of the archive would arrive twice.
+#[test]
+fn other_delayed_tables_begin_a_database_anew_and_never_one_that_may_be_used() {
+    let (source, target) = broken();
+    let project = Project::between(&source, &target).with(WITHOUT_ROLES);
+    project.run(&["run"]).expect_code(4);
+    target.psql("postgres", "CREATE ROLE absent");
+    let project = project.with("[delay]\ntable_data = [\"db2.table1\"]\n");
+    project
+        .run(&["run"])
+        .expect_code(0)
+        .expect_words(&["delay.table_data was not set, now it is [\"db2.table1\"]"]);
+    for (step, dumps) in [("db1/dump", 1), ("db2/dump", 2), ("db2/delayed-restore", 1)] {
+        assert_eq!(times(&project, step), dumps, "{step}");
+    }
+    compare::assert_same(&source, &target, "db2");
+
+    // It was verified and is in use before somebody thinks of delaying a table.
+    target.psql("db1", "INSERT INTO table1 VALUES (777, 'by a client')");
+    let text = project.text().replace("db2.table1", "db?.table1");
+    let project = project.plan_text(&text);
+    project.run(&["run"]).expect_code(3).expect_words(&[
+        "db1",
+        "[public.table1]",
+        "reset PLAN --database",
+    ]);
+    let kept = "SELECT word FROM table1 WHERE id = 777";
+    assert_eq!(target.psql("db1", kept), "by a client");
+}

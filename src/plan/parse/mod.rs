@@ -6,7 +6,6 @@ use std::ops::Range;
 use std::path::Path;
 
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use toml::de::{DeTable, Deserializer};
 
 use super::convert::{self, Origin};
@@ -15,7 +14,7 @@ use super::model::Plan;
 use super::problem::{PlanError, Problem};
 use super::scalar::{PlanName, Scalar};
 use super::schema::schema_ref;
-use super::{consistency, secret, structure};
+use super::{consistency, keys, secret, structure};
 
 /// No plan is that long; something else was named by mistake, a dump perhaps.
 const LONGEST: u64 = 4 << 20;
@@ -115,7 +114,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Plan, PlanError> {
             path: &absolute,
             directory: absolute.parent().unwrap_or(&absolute),
             stem: &stem,
-            digest: hexadecimal(&Sha256::digest(text)),
+            keys: keys::of(text),
         },
     ))
 }
@@ -159,10 +158,6 @@ fn visible(text: &str, span: Range<usize>) -> Range<usize> {
         }
         _ => span,
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -44,6 +44,25 @@ fn sorted(report: RestoreReport) -> Vec<(String, String, Option<String>)> {
 }
 
 #[test]
+fn a_setting_that_an_older_server_does_not_have_is_no_error() {
+    let mut log = RestoreLog::new(Toc::default(), 1);
+    for line in [
+        "pg_restore: while INITIALIZING:",
+        "pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter \"transaction_timeout\"",
+        "Command was: SET transaction_timeout = 0;",
+        "pg_restore: warning: errors ignored on restore: 1",
+    ] {
+        log.push_line(line);
+    }
+    let report = log.finish();
+    assert_eq!(report.harmless, 1);
+    assert!(
+        report.errors.is_empty() && report.fatal.is_empty(),
+        "{report:?}"
+    );
+}
+
+#[test]
 fn every_error_has_its_object() {
     let (_, report) = read(
         include_str!("../../../tests/restore-log/client-18.list"),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_postgres::error::SqlState;
 
+use super::super::archive::LIST;
 use super::copy::{CopyError, Script};
 use crate::catalog::RelationKind;
 use crate::event::{Progress, Unit};
@@ -167,7 +168,7 @@ async fn load_table(
 
 /// A file that names the one entry, for `pg_restore --use-list`.
 fn entry_list(archive: &Path, id: u32) -> Result<PathBuf, StepError> {
-    let path = archive.join(format!("{id}.list"));
+    let path = archive.join(format!("{id}.{LIST}"));
     std::fs::write(&path, format!("{id};\n")).map_err(|error| {
         StepError::new(format!(
             "cannot write {}: {error}\nlook at the free space of dump.root",

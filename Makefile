@@ -13,7 +13,7 @@ STATIC := $(TARGET_DIR)/$(MUSL)/release/pg-migrate
 # The C parts of the TLS library need a compiler for musl; where there is no musl-gcc, the host's does.
 MUSL_CC := $(if $(shell command -v musl-gcc),musl-gcc,cc)
 
-.PHONY: help build compress release clean demo test bench schema lint servers musl upx
+.PHONY: help build compress release clean demo test fuzz bench schema lint servers musl nightly upx
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,9 +29,25 @@ test: servers ## Run every test, against real servers
 		exec $(CARGO) test --locked; \
 	fi
 
+FUZZ_TARGETS := globals journal patterns plan restore_log
+FUZZ_SECONDS ?= 600
+
+fuzz: nightly ## Try made-up input on every parser, FUZZ_SECONDS (600) on each
+	@for target in $(FUZZ_TARGETS); do \
+		echo "==> $$target, for $(FUZZ_SECONDS) seconds"; \
+		mkdir -p $(TARGET_DIR)/fuzz/corpus/$$target; \
+		$(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz --target-dir $(TARGET_DIR)/fuzz $$target \
+			$(TARGET_DIR)/fuzz/corpus/$$target tests/fuzz/corpus/$$target \
+			-- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 || { \
+				echo "keep the input that failed in tests/fuzz/corpus/$$target, then mend the cause" >&2; \
+				exit 1; \
+			}; \
+	done
+
 bench: ## Measure against plain pg_dump and pg_restore (some minutes, on an idle machine)
 	$(CARGO) build --release --locked
 	@tests/servers/bench
+	$(CARGO) test --release --locked --lib journal::scale_tests -- --nocapture
 
 lint: ## Check formatting and lints
 	$(CARGO) fmt --all --check
@@ -67,6 +83,14 @@ servers:
 musl:
 	@if ! rustc --print target-libdir --target $(MUSL) | xargs test -d; then \
 		echo "The static build needs Rust's musl target: rustup target add $(MUSL)" >&2; exit 1; \
+	fi
+
+nightly:
+	@if ! $(CARGO) +nightly --version >/dev/null 2>&1; then \
+		echo "Fuzzing needs a nightly toolchain: rustup toolchain install nightly" >&2; exit 1; \
+	fi
+	@if ! $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then \
+		echo "Fuzzing needs cargo-fuzz: cargo install cargo-fuzz" >&2; exit 1; \
 	fi
 
 upx:

@@ -7,6 +7,7 @@
 
 pub mod catalog;
 pub mod cli;
+pub mod escape;
 pub mod event;
 pub mod graph;
 pub mod inspect;

@@ -9,3 +9,6 @@ pub use record::*;
 pub use replay::{DamagedLine, Illegal, Replay, replay};
 pub use state::*;
 pub use store::*;
+
+#[cfg(test)]
+mod scale_tests;

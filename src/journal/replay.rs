@@ -42,14 +42,14 @@ pub struct DamagedLine {
 pub fn replay(text: &[u8]) -> Result<Replay, DamagedLine> {
     let mut replay = Replay::default();
     let mut rest = text;
-    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+    while let Some(end) = memchr::memchr(b'\n', rest) {
         let (line, after) = (&rest[..end], &rest[end + 1..]);
         let damaged = |why| DamagedLine {
             line: replay.records + 1,
             why,
         };
         match read_record(line) {
-            Ok(record) => replay.state.apply(&record).map_err(damaged)?,
+            Ok(record) => replay.state.apply(record).map_err(damaged)?,
             // The last line may be torn in a way that still ends it: a file system that had grown the file
             // but not written the block.
             Err(Illegal::Unreadable(_)) if after.is_empty() => break,
@@ -71,7 +71,12 @@ fn read_record(line: &[u8]) -> Result<Record, Illegal> {
         }
         match serde_json::from_slice::<AnyVersion>(line) {
             Ok(any) if any.v > VERSION => Illegal::Newer(any.v),
-            _ => Illegal::Unreadable(error.to_string()),
+            _ => {
+                // The line that serde counts is the only one that it sees.
+                let said = error.to_string();
+                let what = said.split(" at line ").next().unwrap_or_default();
+                Illegal::Unreadable(format!("{what}, at column {}", error.column()))
+            }
         }
     })
 }
@@ -82,14 +87,14 @@ impl State {
     /// # Errors
     ///
     /// A record that cannot follow those before it; the state is as it was.
-    pub fn apply(&mut self, record: &Record) -> Result<(), Illegal> {
+    pub fn apply(&mut self, record: Record) -> Result<(), Illegal> {
         if record.v > VERSION {
             return Err(Illegal::Newer(record.v));
         }
         if self.runs.is_empty() && !matches!(record.entry, Entry::RunStarted { .. }) {
             return Err(Illegal::BeforeRun);
         }
-        match &record.entry {
+        match record.entry {
             Entry::RunStarted {
                 fingerprint,
                 source,
@@ -106,27 +111,27 @@ impl State {
                 self.snapshots.clear();
                 self.runs.push(RunState {
                     started: record.at,
-                    fingerprint: fingerprint.clone(),
-                    source: source.clone(),
-                    target: target.clone(),
-                    findings: findings.clone(),
+                    fingerprint,
+                    source,
+                    target,
+                    findings,
                     warnings: Vec::new(),
                     ended: None,
                 });
             }
             Entry::StepStarted { step, attempt } => {
-                match self.steps.get(step).map(|state| state.status) {
+                match self.steps.get(&step).map(|state| state.status) {
                     Some(Status::Started) => {
-                        return Err(illegal(step, "starts while it is under way"));
+                        return Err(illegal(&step, "starts while it is under way"));
                     }
-                    Some(Status::Done) => return Err(illegal(step, "starts although it is done")),
+                    Some(Status::Done) => return Err(illegal(&step, "starts although it is done")),
                     _ => {}
                 }
                 self.steps.insert(
-                    step.clone(),
+                    step,
                     StepState {
                         status: Status::Started,
-                        attempt: *attempt,
+                        attempt,
                         started: record.at,
                         seconds: None,
                         error: None,
@@ -140,10 +145,10 @@ impl State {
                 seconds,
                 output,
             } => {
-                let state = self.under_way(step, *attempt)?;
+                let state = self.under_way(&step, attempt)?;
                 state.status = Status::Done;
-                state.seconds = Some(*seconds);
-                state.output = (**output).clone();
+                state.seconds = Some(seconds);
+                state.output = *output;
             }
             Entry::StepFailed {
                 step,
@@ -152,34 +157,34 @@ impl State {
                 error,
                 output,
             } => {
-                let state = self.under_way(step, *attempt)?;
+                let state = self.under_way(&step, attempt)?;
                 state.status = Status::Failed;
-                state.seconds = Some(*seconds);
-                state.error = Some(error.clone());
-                state.output = (**output).clone();
+                state.seconds = Some(seconds);
+                state.error = Some(error);
+                state.output = *output;
             }
             Entry::StepInterrupted { step, attempt } => {
-                self.under_way(step, *attempt)?.status = Status::Interrupted;
+                self.under_way(&step, attempt)?.status = Status::Interrupted;
             }
             Entry::Change { change } => self.change(change, record.at),
             Entry::Warning { database, message } => {
                 if let Some(run) = self.runs.last_mut() {
-                    run.warnings.push((database.clone(), message.clone()));
+                    run.warnings.push((database, message));
                 }
             }
             Entry::Forgotten { steps, .. } => {
-                for step in steps {
+                for step in &steps {
                     if self.steps.get(step).map(|state| state.status) == Some(Status::Started) {
                         return Err(illegal(step, "is forgotten while it is under way"));
                     }
                 }
-                for step in steps {
+                for step in &steps {
                     self.steps.remove(step);
                 }
             }
             Entry::RunEnded { outcome, exit_code } => {
                 if let Some(run) = self.runs.last_mut() {
-                    run.ended = Some((record.at, *outcome, *exit_code));
+                    run.ended = Some((record.at, outcome, exit_code));
                 }
                 self.snapshots.clear();
             }
@@ -187,38 +192,37 @@ impl State {
         Ok(())
     }
 
-    fn change(&mut self, change: &Change, at: jiff::Timestamp) {
+    fn change(&mut self, change: Change, at: jiff::Timestamp) {
         match change {
             Change::CreateDatabase { database } => {
-                self.created.insert(database.clone());
                 // What was in one of this name before is gone.
-                self.dropped_indexes.remove(database);
-                self.loads.remove(database);
+                self.dropped_indexes.remove(&database);
+                self.loads.remove(&database);
+                self.created.insert(database);
             }
             Change::DropIndexes { database, indexes } => {
-                let known = self.dropped_indexes.entry(database.clone()).or_default();
+                let known = self.dropped_indexes.entry(database).or_default();
                 for index in indexes {
                     if !known
                         .iter()
                         .any(|other| (&other.schema, &other.name) == (&index.schema, &index.name))
                     {
-                        known.push(index.clone());
+                        known.push(index);
                     }
                 }
             }
             Change::CommitLoad { database, load } => {
-                let loads = self.loads.entry(database.clone()).or_default();
-                loads.push(load.clone());
+                self.loads.entry(database).or_default().push(load);
             }
             Change::HoldSnapshot { database, snapshot } => {
                 let held = HeldSnapshot {
-                    id: snapshot.clone(),
+                    id: snapshot,
                     taken: at,
                 };
-                self.snapshots.insert(database.clone(), held);
+                self.snapshots.insert(database, held);
             }
             Change::EndSnapshot { database } => {
-                self.snapshots.remove(database);
+                self.snapshots.remove(&database);
             }
             Change::AlterSystem { settings, since } => {
                 for setting in settings {
@@ -234,7 +238,7 @@ impl State {
             }
             Change::PutBack { settings } => {
                 for name in settings {
-                    self.tuned.remove(name);
+                    self.tuned.remove(&name);
                 }
             }
         }

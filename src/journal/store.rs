@@ -1,10 +1,10 @@
 //! The journal's file, and the lock of the state directory.
 
 use std::collections::hash_map::RandomState;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::hash::BuildHasher;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -26,6 +26,12 @@ pub enum Error {
         path: PathBuf,
         source: io::Error,
     },
+    #[error("cannot write {}, and what is not on record is not done", path.display())]
+    #[diagnostic(help(
+        "make room on its file system, or mend what else the cause is; then `pg-migrate run` goes on from the last \
+         record that is there"
+    ))]
+    Write { path: PathBuf, source: io::Error },
     #[error("another run holds this plan's state ({})", path.display())]
     #[diagnostic(help(
         "wait until it has ended, or stop it; `pg-migrate status` shows how far it is"
@@ -41,7 +47,7 @@ pub enum Error {
         line: u64,
         why: Illegal,
     },
-    #[error("{} was written by a newer pg-migrate: {why}", path.display())]
+    #[error("{} cannot be read: {why}", path.display())]
     #[diagnostic(help("use the version of pg-migrate that started this run, or a later one"))]
     Newer { path: PathBuf, why: Illegal },
     /// A fault of this program: it was about to write a record that no replay would take.
@@ -77,6 +83,9 @@ impl Lock {
             .mode(0o700)
             .create(directory)
             .map_err(io_error("make the state directory", directory))?;
+        // One that was there already may let others in.
+        std::fs::set_permissions(directory, Permissions::from_mode(0o700))
+            .map_err(io_error("close to others", directory))?;
         let path = directory.join("lock");
         let mut file = OpenOptions::new()
             .create(true)
@@ -136,6 +145,11 @@ fn identify(file: &mut File) -> io::Result<String> {
 pub struct Journal {
     path: PathBuf,
     file: File,
+    /// Bytes of the file up to the end of its last whole record.
+    whole: u64,
+    /// A record could not be written. None may follow it: a step's end without its start, say, or what
+    /// was done on the strength of a step that is not on record as done.
+    failed: bool,
     state: State,
     lock: Lock,
 }
@@ -173,6 +187,8 @@ impl Journal {
         Ok(Journal {
             path,
             file,
+            whole: replayed.whole,
+            failed: false,
             state: replayed.state,
             lock,
         })
@@ -182,20 +198,38 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// Where it cannot be written: then it must be taken for not written, and nothing may follow it.
+    /// Where it cannot be written: then it must be taken for not written, the file ends with the record
+    /// before it, and no more are taken.
     pub fn append(&mut self, entry: Entry) -> Result<(), Error> {
+        if self.failed {
+            let earlier = io::Error::other("a record before this one could not be written");
+            return Err(self.write_error(earlier));
+        }
         let record = Record {
             v: VERSION,
             at: Timestamp::now(),
             entry,
         };
-        self.state.apply(&record)?;
         let mut line = serde_json::to_vec(&record).expect("a record can be written as JSON");
         line.push(b'\n');
-        self.file
-            .write_all(&line)
-            .and_then(|()| self.file.sync_data())
-            .map_err(io_error("write", &self.path))
+        self.state.apply(record)?;
+        let written = self.file.write_all(&line);
+        if let Err(error) = written.and_then(|()| self.file.sync_data()) {
+            self.failed = true;
+            // As far as it goes: a last line that is torn, the next run cuts off.
+            let _ = self.file.set_len(self.whole);
+            let _ = self.file.sync_all();
+            return Err(self.write_error(error));
+        }
+        self.whole += line.len() as u64;
+        Ok(())
+    }
+
+    fn write_error(&self, source: io::Error) -> Error {
+        Error::Write {
+            path: self.path.clone(),
+            source,
+        }
     }
 
     /// See [`Lock::id`].
@@ -203,7 +237,7 @@ impl Journal {
         self.lock.id()
     }
 
-    /// What the journal says, with every record that was appended.
+    /// What the journal says, with every record that was appended, and one that could not be written.
     pub fn state(&self) -> &State {
         &self.state
     }
@@ -244,8 +278,6 @@ pub fn read(directory: &Path) -> Result<Option<State>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn run() -> Entry {
@@ -281,6 +313,97 @@ mod tests {
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&directory), 0o700);
         assert_eq!(mode(&path), 0o600);
+    }
+
+    /// Where to find itself again, as a process of its own with a limit on the size of files.
+    const LIMITED: &str = "PG_MIGRATE_TEST_LIMITED";
+
+    #[test]
+    fn a_record_that_does_not_fit_leaves_no_half_of_itself() {
+        if std::env::var_os(LIMITED).is_none() {
+            return in_a_process_with_a_limit(
+                "journal::store::tests::a_record_that_does_not_fit_leaves_no_half_of_itself",
+            );
+        }
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("journal.jsonl");
+        let mut journal = open(root.path()).unwrap();
+        let mut whole = Vec::new();
+        let error = loop {
+            match journal.append(run()) {
+                Ok(()) => whole = std::fs::read(&path).unwrap(),
+                Err(error) => break error,
+            }
+        };
+        let help = miette::Diagnostic::help(&error).unwrap().to_string();
+        assert!(help.contains("make room"), "{help}");
+        assert!(matches!(error, Error::Write { source, .. } if source.raw_os_error().is_some()));
+        // Nothing of the record is left, and what could leave a gap is refused.
+        assert!(!whole.is_empty());
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+        assert!(journal.append(run()).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+        drop(journal);
+        let lines = whole.iter().filter(|byte| **byte == b'\n').count();
+        assert_eq!(open(root.path()).unwrap().state().runs.len(), lines);
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a limit of this process would be one for all its tests"
+    )]
+    fn in_a_process_with_a_limit(test: &str) {
+        // Ignored, the signal becomes an error of the write.
+        let script = r#"trap "" XFSZ; ulimit -f 1; exec "$0" --exact "$1" --nocapture"#;
+        let ended = std::process::Command::new("sh")
+            .args(["-c", script])
+            .arg(std::env::current_exe().unwrap())
+            .arg(test)
+            .env(LIMITED, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout);
+        assert!(
+            ended.status.success() && said.contains("1 passed"),
+            "{ended:?}"
+        );
+    }
+
+    #[test]
+    fn a_directory_that_others_could_enter_is_closed_to_them() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("state");
+        std::fs::create_dir(&directory).unwrap();
+        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Lock::take(&directory).unwrap();
+        let mode = directory.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn errors_say_what_to_do() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("journal.jsonl");
+        let mut journal = open(root.path()).unwrap();
+        journal.append(run()).unwrap();
+        drop(journal);
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let said = |line: &str| {
+            let text = format!("{whole}{line}\n{whole}");
+            std::fs::write(&path, &text).unwrap();
+            let error = open(root.path()).unwrap_err();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+            let help = miette::Diagnostic::help(&error).unwrap().to_string();
+            format!("{error}\n  {help}").replace(&root.path().display().to_string(), "STATE")
+        };
+        insta::assert_snapshot!(said(r#"{"v":1,"at""#), @r#"
+        STATE/journal.jsonl is damaged in line 2: it is no record: EOF while parsing an object, at column 11
+          the journal is the only record of what is done, so nothing goes on from it; restore the file from a backup, or remove the state directory and what this plan created on the target, and start anew
+        "#);
+        insta::assert_snapshot!(said(r#"{"v":2,"at":"2030-01-01T00:00:00Z","entry":7}"#), @r#"
+        STATE/journal.jsonl cannot be read: it was written by a newer pg-migrate (format 2, this program knows 1)
+          use the version of pg-migrate that started this run, or a later one
+        "#);
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use miette::{Diagnostic, LabeledSpan, NamedSource};
 
+use crate::escape::{cover_control, escape_control, escape_control_lines};
+
 /// A plan file that cannot be used, with everything that is wrong with it.
 ///
 /// Rendered by miette, each problem shows the file's line, a caret and what to write instead.
@@ -38,7 +40,7 @@ impl PlanError {
             _ => "a plan is a TOML file; `pg-migrate init` writes one",
         };
         PlanError {
-            message: format!("cannot read the plan file {}", path.display()),
+            message: format!("cannot read the plan file {}", shown(path)),
             help: Some(help.to_owned()),
             cause: Some(Box::new(cause)),
             text: None,
@@ -49,7 +51,7 @@ impl PlanError {
     /// The file's content is no text that could be parsed, so there are no lines to show.
     pub(super) fn not_a_plan(path: &Path, message: String, help: &str) -> Self {
         PlanError {
-            message: format!("the plan file {} {message}", path.display()),
+            message: format!("the plan file {} {message}", shown(path)),
             help: Some(help.to_owned()),
             cause: None,
             text: None,
@@ -65,10 +67,13 @@ impl PlanError {
             count => format!("{count} problems"),
         };
         PlanError {
-            message: format!("the plan file {} has {count}", path.display()),
+            message: format!("the plan file {} has {count}", shown(path)),
             help: None,
             cause: None,
-            text: Some(Arc::new(NamedSource::new(path.to_string_lossy(), text))),
+            text: Some(Arc::new(NamedSource::new(
+                shown(path),
+                cover_control(&text),
+            ))),
             problems,
         }
     }
@@ -94,7 +99,7 @@ pub struct Problem {
 impl Problem {
     pub(super) fn new(message: impl Into<String>) -> Self {
         Problem {
-            message: message.into(),
+            message: escape_control(&message.into()).into_owned(),
             labels: Vec::new(),
             help: None,
             absence: false,
@@ -103,14 +108,15 @@ impl Problem {
 
     /// Points at bytes of the file. The first place given is the problem's own.
     pub(super) fn at(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
-        let label = Some(label.into()).filter(|label| !label.is_empty());
+        let label =
+            Some(escape_control(&label.into()).into_owned()).filter(|label| !label.is_empty());
         self.labels.push(LabeledSpan::new_with_span(label, span));
         self
     }
 
     /// Says what to do about it.
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(escape_control_lines(&help.into()));
         self
     }
 
@@ -129,6 +135,10 @@ impl Problem {
     pub fn offset(&self) -> usize {
         self.labels.first().map_or(0, LabeledSpan::offset)
     }
+}
+
+fn shown(path: &Path) -> String {
+    escape_control(&path.to_string_lossy()).into_owned()
 }
 
 /// The candidate that somebody who wrote `word` most likely meant.

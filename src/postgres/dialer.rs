@@ -21,12 +21,11 @@ use tokio_util::sync::CancellationToken;
 use super::connect::{CONNECT, LAST_WORDS};
 use super::endpoint::is_socket;
 use super::error::{Error, Place, io_error, tls_error};
-use super::identifier::{
-    KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, escape_control_lines,
-};
+use super::identifier::{KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL};
 use super::session::Session;
 use super::{snapshot, tls};
 use crate::catalog::Version;
+use crate::escape::escape_control_lines;
 use crate::plan::{Endpoint, SslMode};
 
 /// How long a request to cancel a query may take to reach the server.

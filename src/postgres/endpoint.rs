@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use secrecy::SecretString;
 
-use super::identifier::escape_control;
 use super::password_file::{self, Wanted};
 use super::service_file::{self, Service};
+use crate::escape::escape_control;
 use crate::plan::{Endpoint, PasswordSource, Server, Side, SslMode, Value};
 
 /// What went wrong outside, without a secret in it.

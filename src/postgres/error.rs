@@ -11,7 +11,7 @@ use tokio_postgres::error::{DbError, SqlState};
 use tokio_util::sync::CancellationToken;
 
 use super::help;
-use super::identifier::{escape_control, escape_control_lines};
+use crate::escape::{escape_control, escape_control_lines};
 use crate::plan::Endpoint;
 
 /// What a failure means for the step that met it.

@@ -10,7 +10,8 @@ use rustls::CertificateError;
 use tokio_postgres::error::SqlState;
 
 use super::error::{Place, io_error, tls_error};
-use super::identifier::{escape_control, quote_identifier};
+use super::identifier::quote_identifier;
+use crate::escape::escape_control;
 use crate::plan::Endpoint;
 
 /// Advice about an error of the client library, where there is any that the error does not hold.

@@ -1,6 +1,5 @@
-//! Names and values inside other texts: SQL, libpq connection strings, terminals.
+//! Names and values inside other texts: SQL and libpq connection strings.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -90,45 +89,6 @@ fn connect_seconds(endpoint: &Endpoint) -> u64 {
     timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0)
 }
 
-/// The text with its control characters shown as escapes, for terminals, logs and reports.
-///
-/// A name can hold anything but NUL. Control characters would move the cursor or tear a table;
-/// bidirectional controls and line separators would show a text other than the one that is there.
-///
-/// ```
-/// assert_eq!(pg_migrate::postgres::escape_control("a\u{1b}[2Jb"), r"a\u{1b}[2Jb");
-/// ```
-pub fn escape_control(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(misleads) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if misleads(c) {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    Cow::Owned(shown)
-}
-
-/// As [`escape_control`], for texts of several lines: line feeds stay, tabs become spaces.
-pub fn escape_control_lines(text: &str) -> String {
-    text.replace('\t', "    ")
-        .lines()
-        .map(escape_control)
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-fn misleads(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}'
-            | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -169,16 +129,6 @@ mod tests {
         assert!(
             conninfo(&endpoint, "d").starts_with("host='old-db.internal' hostaddr='10.0.0.7' ")
         );
-    }
-
-    #[test]
-    fn texts_that_mislead_are_shown_as_they_are() {
-        insta::assert_snapshot!(
-            escape_control("bell\u{7} nel\u{85} bidi\u{202e} line\nend"),
-            @r"bell\u{7} nel\u{85} bidi\u{202e} line\nend"
-        );
-        assert!(matches!(escape_control("größe 表"), Cow::Borrowed(_)));
-        assert_eq!(escape_control_lines("a\n\tb\u{1b}"), "a\n    b\\u{1b}");
     }
 
     /// The server's rules for a string constant: doubled quotes, and backslashes after `E`.
@@ -246,11 +196,6 @@ mod tests {
             prop_assert!(pairs.contains(&("user".to_owned(), user)));
             prop_assert!(pairs.contains(&("dbname".to_owned(), database)));
             prop_assert_eq!(pairs.len(), 10);
-        }
-
-        #[test]
-        fn what_is_shown_misleads_nobody(text in any::<String>()) {
-            prop_assert!(!escape_control(&text).chars().any(misleads));
         }
     }
 }

@@ -18,13 +18,12 @@ mod snapshot;
 mod tls;
 mod verifier;
 
+pub use crate::escape::{escape_control, escape_control_lines};
 pub use application::{Application, application_name};
 pub use connect::{Connection, connect};
 pub use endpoint::{EndpointError, Environment, Failure, Resolved, resolve};
 pub use error::{Class, Error, Place, ServerMessage, class_of_sqlstate, classify};
-pub use identifier::{
-    conninfo, escape_control, escape_control_lines, quote_identifier, quote_literal,
-};
+pub use identifier::{conninfo, quote_identifier, quote_literal};
 pub use pool::Pool;
 pub use session::Session;
 pub use snapshot::{Snapshot, adopt};

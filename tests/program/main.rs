@@ -5,6 +5,7 @@ mod support;
 mod archives;
 mod bad_input;
 mod container;
+mod corpora;
 mod delayed;
 mod fast;
 mod features;

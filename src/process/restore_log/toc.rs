@@ -38,11 +38,13 @@ const LONG_DESCRIPTIONS: [&str; 31] = [
     "USER MAPPING",
 ];
 
-/// The things that have definitions with passwords in them: connection strings and options.
-const WITH_SECRETS: [&str; 4] = [
+/// The things that have definitions with passwords in them: connection strings and options. An error, which
+/// leaves out the schema, calls a subscription of the name `TABLE x` a `SUBSCRIPTION TABLE`.
+const WITH_SECRETS: [&str; 5] = [
     "FOREIGN DATA WRAPPER",
     "SERVER",
     "SUBSCRIPTION",
+    "SUBSCRIPTION TABLE",
     "USER MAPPING",
 ];
 

@@ -1,0 +1,98 @@
+//! Texts from elsewhere, made fit to be shown.
+//!
+//! A name on a server, a line of a file and the output of a program can hold anything.
+
+use std::borrow::Cow;
+
+/// The text with its control characters shown as escapes, for terminals, logs and reports.
+///
+/// A name can hold anything but NUL. Control characters would move the cursor or tear a table;
+/// bidirectional controls and line separators would show a text other than the one that is there.
+///
+/// ```
+/// assert_eq!(pg_migrate::escape::escape_control("a\u{1b}[2Jb"), r"a\u{1b}[2Jb");
+/// ```
+pub fn escape_control(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(misleads) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if misleads(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// As [`escape_control`], for texts of several lines: line feeds stay, tabs become spaces.
+pub fn escape_control_lines(text: &str) -> String {
+    text.replace('\t', "    ")
+        .lines()
+        .map(escape_control)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The text with a stand-in of the same length in UTF-8 for each such character, so that places in it keep
+/// their offsets. Line breaks and tabs stay.
+///
+/// ```
+/// assert_eq!(pg_migrate::escape::cover_control("a\u{1b}[2J\r\nb\r"), "a?[2J\r\nb?");
+/// ```
+pub fn cover_control(text: &str) -> String {
+    let mut characters = text.chars().peekable();
+    let mut shown = String::with_capacity(text.len());
+    while let Some(c) = characters.next() {
+        let ends_line = c == '\n' || (c == '\r' && characters.peek() == Some(&'\n'));
+        shown.push(match c.len_utf8() {
+            _ if ends_line || c == '\t' || !misleads(c) => c,
+            1 => '?',
+            2 => '¿',
+            _ => char::REPLACEMENT_CHARACTER,
+        });
+    }
+    shown
+}
+
+fn misleads(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}'
+            | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn texts_that_mislead_are_shown_as_they_are() {
+        insta::assert_snapshot!(
+            escape_control("bell\u{7} nel\u{85} bidi\u{202e} line\nend"),
+            @r"bell\u{7} nel\u{85} bidi\u{202e} line\nend"
+        );
+        assert!(matches!(escape_control("größe 表"), Cow::Borrowed(_)));
+        assert_eq!(escape_control_lines("a\n\tb\u{1b}"), "a\n    b\\u{1b}");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_misleads_nobody(text in any::<String>()) {
+            prop_assert!(!escape_control(&text).chars().any(misleads));
+        }
+
+        #[test]
+        fn what_is_covered_keeps_its_place(text in "[a\\x00-\\x1f\\x7f-\\xa0\u{61c}\u{202e}]*|\\PC*") {
+            let covered = cover_control(&text);
+            let places = |text: &str| text.char_indices().map(|(at, _)| at).collect::<Vec<_>>();
+            prop_assert_eq!(places(&covered), places(&text));
+            let plain = covered.replace("\r\n", "").replace(['\n', '\t'], "");
+            prop_assert!(!plain.chars().any(misleads), "{covered:?}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! How long a run waits for its journal.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::catalog::RelationKind;
+use crate::graph::{Kind, Output, StepId, TableCount, TableResult};
+
+const DATABASES: u64 = 2_000;
+/// What the program is promised to do, and what a build without optimizations does on a slow machine.
+const LINES: u64 = if cfg!(debug_assertions) {
+    100_000
+} else {
+    1_000_000
+};
+const LONGEST: Duration = Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 1 });
+const KINDS: [Kind; 6] = [
+    Kind::Create,
+    Kind::Dump,
+    Kind::SourceCounts,
+    Kind::Restore,
+    Kind::TargetCounts,
+    Kind::Verify,
+];
+
+/// A run of all databases that does everything again, as a rehearsal every night does.
+fn night() -> Vec<Entry> {
+    let mut entries = vec![Entry::RunStarted {
+        program: "0.1.0".into(),
+        fingerprint: format!("sha256:{:064}", 7),
+        source: Some("7711044131915331685".into()),
+        target: Some("7711044138570209496".into()),
+        findings: Vec::new(),
+    }];
+    for number in 0..DATABASES {
+        let database: Arc<str> = format!("customer_{number:04}").into();
+        entries.push(Entry::Forgotten {
+            steps: KINDS.map(|kind| StepId::of(&database, kind)).to_vec(),
+            reason: "pg-migrate reset".into(),
+        });
+        for kind in KINDS {
+            let step = StepId::of(&database, kind);
+            let (seconds, output) = (1.569664554, Box::new(output(kind)));
+            entries.push(Entry::StepStarted {
+                step: step.clone(),
+                attempt: 1,
+            });
+            entries.push(Entry::StepDone {
+                step,
+                attempt: 1,
+                seconds,
+                output,
+            });
+        }
+    }
+    entries.push(Entry::RunEnded {
+        outcome: Outcome::Completed,
+        exit_code: 0,
+    });
+    entries
+}
+
+fn output(kind: Kind) -> Output {
+    let tables = ["accounts", "branches", "history", "tellers"];
+    let counts = tables.map(|table| TableCount {
+        schema: "public".into(),
+        table: table.into(),
+        kind: RelationKind::Table,
+        rows: Some(60_000),
+    });
+    let compared = tables.map(|table| TableResult {
+        schema: "public".into(),
+        table: table.into(),
+        source_rows: Some(60_000),
+        target_rows: Some(60_000),
+        matches: true,
+        note: None,
+    });
+    match kind {
+        Kind::SourceCounts | Kind::TargetCounts => Output {
+            counts: counts.to_vec(),
+            snapshot: Some("00000003-00001013-1".into()),
+            ..Output::default()
+        },
+        Kind::Verify => Output {
+            tables: compared.to_vec(),
+            ..Output::default()
+        },
+        _ => Output::default(),
+    }
+}
+
+#[test]
+fn a_million_lines_replay_within_a_second() {
+    let root = tempfile::tempdir().unwrap();
+    let mut block = Vec::new();
+    let night = night();
+    for entry in &night {
+        let record = Record {
+            v: VERSION,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            entry: entry.clone(),
+        };
+        serde_json::to_writer(&mut block, &record).unwrap();
+        block.push(b'\n');
+    }
+    let nights = LINES.div_ceil(night.len() as u64);
+    let mut file = std::fs::File::create(root.path().join("journal.jsonl")).unwrap();
+    for _ in 0..nights {
+        file.write_all(&block).unwrap();
+    }
+
+    let started = Instant::now();
+    let journal = Journal::open(root.path(), Lock::take(root.path()).unwrap()).unwrap();
+    let taken = started.elapsed();
+    println!(
+        "{} lines of {} bytes in {taken:?}",
+        nights * night.len() as u64,
+        block.len() as u64 * nights
+    );
+    assert_eq!(journal.state().runs.len() as u64, nights);
+    assert_eq!(
+        journal.state().steps.len(),
+        DATABASES as usize * KINDS.len()
+    );
+    assert!(taken < LONGEST, "it took {taken:?}");
+}

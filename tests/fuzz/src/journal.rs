@@ -1,0 +1,104 @@
+//! The journal: whatever the file holds, replay takes it, or says which line is damaged.
+
+use pg_migrate::journal::{DamagedLine, Record, Replay, replay};
+
+/// The journal of a real run that was killed, resumed and completed.
+const REAL: &[u8] = include_bytes!("../corpus/journal/killed-and-resumed");
+
+/// The input as a journal, and a real journal changed as the input says.
+pub fn check(data: &[u8]) {
+    holds(data);
+    holds(&edited(data));
+}
+
+fn holds(text: &[u8]) {
+    match replay(text) {
+        Ok(whole) => {
+            assert!(whole.whole <= text.len() as u64);
+            let (kept, torn) = text.split_at(whole.whole as usize);
+            assert!(
+                torn.strip_suffix(b"\n")
+                    .unwrap_or(torn)
+                    .iter()
+                    .all(|byte| *byte != b'\n')
+            );
+            assert_eq!(
+                kept.iter().filter(|byte| **byte == b'\n').count() as u64,
+                whole.records
+            );
+            means_the_same_written_anew(kept, &whole);
+            for cut in cuts(text) {
+                let part = replay(&text[..cut]).expect("what a crash leaves of a journal replays");
+                assert!(part.records <= whole.records && part.whole <= cut as u64);
+                let lost = cut as u64 - part.whole;
+                assert!(part.records == whole.records || lost <= longest_line(text));
+            }
+        }
+        Err(DamagedLine { line, why }) => {
+            let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+            let line = usize::try_from(line).unwrap();
+            assert!((1..=lines.len()).contains(&line));
+            assert!(!why.to_string().is_empty());
+            // Up to that line it is a journal.
+            let before = lines[..line - 1].concat();
+            let replayed = replay(&before).expect("damage is reported where it is");
+            assert_eq!(replayed.whole, before.len() as u64);
+        }
+    }
+}
+
+fn means_the_same_written_anew(kept: &[u8], whole: &Replay) {
+    let mut anew = Vec::new();
+    for line in kept.split_inclusive(|byte| *byte == b'\n') {
+        let record: Record = serde_json::from_slice(line).expect("it was replayed");
+        serde_json::to_writer(&mut anew, &record).expect("a record can be written");
+        anew.push(b'\n');
+    }
+    let again = replay(&anew).expect("what the program writes replays");
+    assert_eq!(again.records, whole.records);
+    assert_eq!(again.state, whole.state);
+}
+
+/// Where a crash may have torn the text: some places all over it.
+fn cuts(text: &[u8]) -> impl Iterator<Item = usize> {
+    let step = text.len() / 7 + 1;
+    (0..=text.len())
+        .step_by(step)
+        .chain([text.len().saturating_sub(1)])
+}
+
+fn longest_line(text: &[u8]) -> u64 {
+    let lines = text.split_inclusive(|byte| *byte == b'\n');
+    lines.map(<[u8]>::len).max().unwrap_or(0) as u64
+}
+
+/// Each three bytes of the script are a change to a line.
+fn edited(script: &[u8]) -> Vec<u8> {
+    let mut lines: Vec<Vec<u8>> = REAL
+        .split_inclusive(|byte| *byte == b'\n')
+        .map(<[u8]>::to_vec)
+        .collect();
+    for change in script.chunks_exact(3) {
+        let [what, line, value] = [change[0], change[1], change[2]];
+        if lines.is_empty() {
+            break;
+        }
+        let (line, value) = (usize::from(line) % lines.len(), usize::from(value));
+        let other = value % lines.len();
+        let place = value * lines[line].len() / 256;
+        match what % 7 {
+            0 => drop(lines.remove(line)),
+            1 => lines.insert(other, lines[line].clone()),
+            2 => lines.swap(line, other),
+            3 => lines[line].truncate(place),
+            4 => lines[line]
+                .iter_mut()
+                .skip(place)
+                .take(1)
+                .for_each(|byte| *byte ^= 1 << (what >> 5)),
+            5 => lines[line].insert(place, what),
+            _ => lines.truncate(line + 1),
+        }
+    }
+    lines.concat()
+}

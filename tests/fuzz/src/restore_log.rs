@@ -1,0 +1,53 @@
+//! What pg_restore and pg_dump write: the table of contents, errors, progress.
+
+use pg_migrate::postgres::escape_control_lines;
+use pg_migrate::process::restore_log::{DumpProgress, RestoreLog, Toc};
+
+/// A number of jobs, the table of contents, an empty line, the standard error.
+pub fn check(data: &[u8]) {
+    let (jobs, data) = match data {
+        [digit @ b'0'..=b'9', rest @ ..] => (u32::from(digit - b'0'), rest),
+        _ => (1, data),
+    };
+    // The program reads what the clients write in this way too.
+    let text = String::from_utf8_lossy(data);
+    let (listing, stderr) = text.split_once("\n\n").unwrap_or(("", &text));
+    let toc = Toc::parse(listing, ["postgres", "My Owner", "new\nline"]);
+    assert_eq!(toc.is_empty(), toc.len() == 0);
+    for id in toc.table_data() {
+        let entry = toc.get(id).expect("it is in the table of contents");
+        assert!(entry.object().starts_with("TABLE DATA "));
+    }
+
+    let entries = toc.len() as u64;
+    let mut log = RestoreLog::new(toc, jobs);
+    let mut dump = DumpProgress::new(jobs);
+    let mut done = 0;
+    let mut failed = false;
+    for line in stderr.split('\n') {
+        log.push_line(line);
+        dump.push_line(line);
+        assert!((done..=entries).contains(&log.items_done()));
+        done = log.items_done();
+        failed |= line.starts_with("pg_restore: error: could not execute query: ");
+    }
+
+    let report = log.finish();
+    // No error is lost: whatever else stands around it, it is of some entry or of none.
+    assert!(!failed || !(report.errors.is_empty() && report.fatal.is_empty()));
+    assert!(report.ignored == 0 || !(report.errors.is_empty() && report.fatal.is_empty()));
+    for error in &report.errors {
+        assert!(!error.object.is_empty());
+        for text in [&error.object, &error.message] {
+            super::assert_shows_what_it_is(&escape_control_lines(text));
+        }
+        let secret = [
+            "FOREIGN DATA WRAPPER ",
+            "SERVER ",
+            "SUBSCRIPTION ",
+            "USER MAPPING ",
+        ];
+        let may_hold_secrets = secret.iter().any(|start| error.object.starts_with(start));
+        assert!(!may_hold_secrets || error.command.is_none(), "{error:?}");
+    }
+}

@@ -3,6 +3,7 @@
 //! A name on a server, a line of a file and the output of a program can hold anything.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// The text with its control characters shown as escapes, for terminals, logs and reports.
 ///
@@ -36,6 +37,59 @@ pub fn escape_control_lines(text: &str) -> String {
         .join("\n")
 }
 
+/// JSON with such characters written as `\uXXXX`, which means the same: they stand inside of its strings.
+/// Line feeds stay, those between its values; in strings there are none.
+///
+/// ```
+/// assert_eq!(pg_migrate::escape::escape_json("{\"a\u{202e}\": 1}\n"), "{\"a\\u202e\": 1}\n");
+/// ```
+pub fn escape_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && misleads(c) {
+            // None of them lies beyond what four digits can say.
+            let _ = write!(shown, "\\u{:04x}", u32::from(c));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// A message in colours, with what does not belong to them escaped; line feeds stay.
+///
+/// The sequences that select colours are the only ones that a terminal gets to see.
+pub fn escape_between_colors(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("\u{1b}[") {
+        let (before, sequence) = rest.split_at(at);
+        let parameters = &sequence[2..];
+        let length = parameters
+            .find(|c: char| !c.is_ascii_digit() && c != ';')
+            .filter(|end| parameters[*end..].starts_with('m'));
+        let kept = length.map_or(0, |length| length + 3);
+        let next = kept.max(2);
+        push_lines(&mut shown, before);
+        shown.push_str(&sequence[..kept]);
+        if kept == 0 {
+            shown.push_str(&escape_control(&sequence[..next]));
+        }
+        rest = &sequence[next..];
+    }
+    push_lines(&mut shown, rest);
+    shown
+}
+
+fn push_lines(shown: &mut String, text: &str) {
+    for (position, line) in text.split('\n').enumerate() {
+        if position > 0 {
+            shown.push('\n');
+        }
+        shown.push_str(&escape_control(line));
+    }
+}
+
 /// The text with a stand-in of the same length in UTF-8 for each such character, so that places in it keep
 /// their offsets. Line breaks and tabs stay.
 ///
@@ -57,7 +111,8 @@ pub fn cover_control(text: &str) -> String {
     shown
 }
 
-fn misleads(c: char) -> bool {
+/// Whether the character does something to a text rather than stand in it.
+pub fn misleads(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}'
@@ -80,10 +135,26 @@ mod tests {
         assert_eq!(escape_control_lines("a\n\tb\u{1b}"), "a\n    b\\u{1b}");
     }
 
+    #[test]
+    fn nothing_but_colors_gets_through() {
+        assert_eq!(
+            escape_between_colors("\u{1b}[1;31mbad\u{1b}[0m\n\u{1b}[2Jname\u{1b}\u{9b}m\u{1b}["),
+            "\u{1b}[1;31mbad\u{1b}[0m\n\\u{1b}[2Jname\\u{1b}\\u{9b}m\\u{1b}["
+        );
+    }
+
     proptest! {
         #[test]
         fn what_is_shown_misleads_nobody(text in any::<String>()) {
             prop_assert!(!escape_control(&text).chars().any(misleads));
+        }
+
+        #[test]
+        fn json_means_the_same(text in any::<String>()) {
+            let json = serde_json::to_string(&text).unwrap();
+            let escaped = escape_json(&json);
+            prop_assert!(!escaped.chars().any(misleads), "{escaped}");
+            prop_assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), text);
         }
 
         #[test]

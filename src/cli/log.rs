@@ -1,16 +1,19 @@
 //! Logs: always to the state directory, and to the terminal where RUST_LOG asks for it.
 
+use std::io::{self, Write};
 use std::path::Path;
 
 use tracing::{Level, Metadata};
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use super::failure::{Failure, UNEXPECTED};
+use crate::escape::escape_control_lines;
 use crate::report::progress::LogWriter;
 
 /// Days of logs that are kept.
@@ -19,6 +22,39 @@ const DAYS: usize = 14;
 /// The client library logs whole statements, and those that make roles hold their passwords.
 fn tells_statements(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with("tokio_postgres") && *metadata.level() > Level::INFO
+}
+
+/// Makes writers that show what they are given, an event at a time.
+struct Shown<M>(M);
+
+impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Shown<M> {
+    type Writer = ShownEvent<M::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        ShownEvent(self.0.make_writer())
+    }
+}
+
+struct ShownEvent<W>(W);
+
+impl<W: Write> Write for ShownEvent<W> {
+    /// Takes an event whole, as the formatting layer writes it.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        self.0
+            .write_all(shown(&String::from_utf8_lossy(event)).as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// The event without what could steer a terminal. What it says in further lines is indented: no name makes a
+/// line that could be taken for an event.
+fn shown(event: &str) -> String {
+    let text = escape_control_lines(event.trim_end_matches('\n'));
+    text.replace('\n', "\n    ") + "\n"
 }
 
 /// Starts logging. What is still in memory is written when the guard is dropped.
@@ -45,13 +81,13 @@ pub fn start(state_dir: &Path, screen: Option<LogWriter>) -> Result<WorkerGuard,
     let filter =
         |default: &str| EnvFilter::builder().parse_lossy(asked.as_deref().unwrap_or(default));
     let to_file = fmt::layer()
-        .with_writer(file)
+        .with_writer(Shown(file))
         .with_ansi(false)
         .with_filter(filter("info"));
     // Progress tells a person what happens; the log on the screen is for whoever asks.
     let to_screen = screen.filter(|_| asked.is_some()).map(|screen| {
         fmt::layer()
-            .with_writer(screen)
+            .with_writer(Shown(screen))
             .with_ansi(false)
             .with_filter(filter("warn"))
     });
@@ -61,4 +97,22 @@ pub fn start(state_dir: &Path, screen: Option<LogWriter>) -> Result<WorkerGuard,
         .with(to_screen)
         .init();
     Ok(guard)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_makes_an_event_or_steers_a_terminal() {
+        let event = "INFO done step=a\n2026-11-22T00:00:00Z ERROR b\u{1b}[2J\u{202e}/dump\n";
+        let mut written = Vec::new();
+        ShownEvent(&mut written)
+            .write_all(event.as_bytes())
+            .unwrap();
+        insta::assert_snapshot!(String::from_utf8(written).unwrap(), @r"
+        INFO done step=a
+            2026-11-22T00:00:00Z ERROR b\u{1b}[2J\u{202e}/dump
+        ");
+    }
 }

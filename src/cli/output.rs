@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use super::arguments::ColorChoice;
 use super::failure::Failure;
+use crate::escape::{escape_between_colors, escape_control_lines};
 use crate::report::Color;
 
 /// What stdout and stderr are.
@@ -56,6 +57,11 @@ impl Terminal {
         {
             text = format!("{:?}\n", failure.report);
         }
+        // Whatever an error was made of: names on the servers, paths, what programs said.
+        let text = match self.stderr_color() {
+            Color::On => escape_between_colors(&text),
+            Color::Off => escape_control_lines(&text) + "\n",
+        };
         // A stderr that is closed has no reader to tell.
         let _ = io::stderr().write_all(text.as_bytes());
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::arguments::ResetArguments;
 use super::failure::{Failure, UNEXPECTED, WRONG_INPUT};
 use super::prepare::load;
+use crate::escape::escape_control;
 use crate::graph::{Kind, Step, StepId, stored};
 use crate::journal::{Entry, Journal, Lock};
 
@@ -42,7 +43,7 @@ pub fn run(arguments: ResetArguments) -> Result<u8, Failure> {
         ));
     }
     for step in &steps {
-        eprintln!("to be done again: {step}");
+        eprintln!("to be done again: {}", escape_control(&step.to_string()));
     }
     journal.append(Entry::RunStarted {
         program: env!("CARGO_PKG_VERSION").to_owned(),

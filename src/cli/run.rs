@@ -11,6 +11,7 @@ use super::log;
 use super::output::{Terminal, print};
 use super::prepare::{Prepared, load, prepare};
 use super::revert::put_back;
+use crate::escape::escape_control_lines;
 use crate::event::Event;
 use crate::graph::stored;
 use crate::journal::{Journal, Lock, Outcome, State};
@@ -163,7 +164,7 @@ fn settle(prepared: &Prepared, state: &State) -> Result<(), Failure> {
         }
         for line in drift {
             tracing::warn!("since the last run: {line}");
-            eprintln!("since the last run: {line}");
+            eprintln!("since the last run: {}", escape_control_lines(&line));
         }
     }
     let sealed = stored.is_some_and(|stored| stored.sealed);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::keys::{self, Keys};
 
 use super::{Amounts, DatabaseSummary, Graph, Reach, Step, StepId};
+use crate::postgres::escape_json;
 
 /// What a later run or `status` needs of the compiled plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +111,7 @@ pub fn write(state_dir: &Path, json: &str, basis: &Basis, sealed: bool) -> Resul
             .write(true)
             .mode(0o600)
             .open(&temporary)?;
-        file.write_all(&serde_json::to_vec_pretty(&value)?)?;
+        file.write_all(escape_json(&serde_json::to_string_pretty(&value)?).as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&temporary, &path)?;
         std::fs::File::open(state_dir)?.sync_all()

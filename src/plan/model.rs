@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::keys::Keys;
+use crate::escape::escape_control;
 
 /// One of the two servers of a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -411,6 +412,7 @@ pub struct Endpoint {
 impl fmt::Display for Endpoint {
     /// `source server old-db.internal:5432`, for messages.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} server {}:{}", self.side, self.host, self.port)
+        let host = escape_control(&self.host);
+        write!(f, "{} server {host}:{}", self.side, self.port)
     }
 }

@@ -18,7 +18,7 @@ mod snapshot;
 mod tls;
 mod verifier;
 
-pub use crate::escape::{escape_control, escape_control_lines};
+pub use crate::escape::{escape_control, escape_control_lines, escape_json};
 pub use application::{Application, application_name};
 pub use connect::{Connection, connect};
 pub use endpoint::{EndpointError, Environment, Failure, Resolved, resolve};

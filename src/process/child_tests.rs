@@ -87,7 +87,8 @@ async fn standard_error_is_kept_whole() {
     let mut expected: Vec<u8> = (1..=5000)
         .flat_map(|i| format!("line {i}\n").into_bytes())
         .collect();
-    expected.extend(b"no end\xff");
+    // What is no UTF-8 can be read, and told apart.
+    expected.extend(br"no end\xff");
     // A second attempt leaves the first one's log in place.
     assert!(std::fs::read(&log).unwrap() == expected.repeat(2));
     assert_eq!(log.metadata().unwrap().permissions().mode() & 0o777, 0o600);

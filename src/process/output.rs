@@ -1,12 +1,14 @@
 //! Reads what a child writes, and never lets it wait for us.
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use super::child::ChildError;
+use crate::postgres::escape_control;
 
 /// Lines of standard error that are kept for messages.
 const TAIL_LINES: usize = 20;
@@ -46,7 +48,9 @@ impl Tail {
     }
 }
 
-/// Reads standard error to its end: every byte to the log, every line to `on_line` and the tail.
+/// Reads standard error to its end: every line to the log, to `on_line` and to the tail.
+///
+/// In the log, control characters of a line are escaped, and so are bytes that are no UTF-8.
 ///
 /// A log that cannot be written, on a full disk for instance, is reported once and given up: a
 /// child that nobody reads would stand still.
@@ -58,6 +62,8 @@ pub(super) async fn read_lines(
 ) {
     let mut input = BufReader::with_capacity(64 * 1024, input);
     let mut line = Vec::new();
+    // Lines for the log that it has not got yet.
+    let mut shown = String::new();
     loop {
         let chunk = match input.fill_buf().await {
             Ok(chunk) if !chunk.is_empty() => chunk,
@@ -67,29 +73,53 @@ pub(super) async fn read_lines(
                 break;
             }
         };
-        if let Some(file) = &mut log
-            && let Err(error) = file.write_all(chunk).await
-        {
-            tracing::warn!(%error, "cannot write the log of a child; it goes on without");
-            log = None;
-        }
         for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
             line.extend_from_slice(piece);
             if line.ends_with(b"\n") || line.len() >= LONGEST_LINE {
+                show(&line, &mut shown);
                 end_line(&mut line, tail, on_line);
             }
         }
         let read = chunk.len();
         input.consume(read);
+        write(&mut log, &mut shown).await;
     }
     if !line.is_empty() {
+        show(&line, &mut shown);
         end_line(&mut line, tail, on_line);
+        write(&mut log, &mut shown).await;
     }
     if let Some(file) = &mut log
         && let Err(error) = file.flush().await
     {
         tracing::warn!(%error, "cannot write the log of a child");
     }
+}
+
+/// Writes what is to be written; gives the log up when that fails.
+async fn write(log: &mut Option<File>, shown: &mut String) {
+    if let Some(file) = log
+        && let Err(error) = file.write_all(shown.as_bytes()).await
+    {
+        tracing::warn!(%error, "cannot write the log of a child; it goes on without");
+        *log = None;
+    }
+    shown.clear();
+}
+
+/// Appends the line as a person may read it on a terminal.
+fn show(line: &[u8], shown: &mut String) {
+    let (text, end) = match line.strip_suffix(b"\n") {
+        Some(text) => (text, "\n"),
+        None => (line, ""),
+    };
+    for chunk in text.utf8_chunks() {
+        shown.push_str(&escape_control(chunk.valid()));
+        for byte in chunk.invalid() {
+            let _ = write!(shown, "\\x{byte:02x}");
+        }
+    }
+    shown.push_str(end);
 }
 
 fn end_line(line: &mut Vec<u8>, tail: &mut Tail, on_line: &mut impl FnMut(&str)) {

@@ -114,7 +114,7 @@ impl Page {
         }
         parts.extend(report.databases.iter().map(|part| database(part, &times)));
         Page {
-            name: shown(&report.name),
+            name: escape_control(&report.name).into_owned(),
             tone,
             outcome,
             facts: facts(report),
@@ -214,7 +214,7 @@ fn database(database: &DatabaseReport, times: &Times) -> Part {
     tables.sort_by_key(|table| table.matches);
     let left_out = tables.len().saturating_sub(TABLES);
     Part {
-        title: shown(&database.name),
+        title: escape_control(&database.name).into_owned(),
         is_server: false,
         tone: match database.outcome {
             DatabaseOutcome::Completed => "good",
@@ -285,7 +285,7 @@ fn ledger(entries: &[LedgerEntry]) -> Vec<LedgerRow> {
     entries
         .iter()
         .map(|entry| LedgerRow {
-            object: shown(&entry.object),
+            object: escape_control(&entry.object).into_owned(),
             message: shown(&entry.message),
             accepted: entry.accepted,
         })

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::graph::{
     Amounts, DatabaseSummary, Finding, Graph, Kind, ServerSummary, StepId, TuningSetting,
 };
+use crate::postgres::escape_json;
 
 /// The compiled plan as JSON, with an end of line: the same bytes for the same graph.
 ///
@@ -12,10 +13,9 @@ use crate::graph::{
 /// `command`. `tune-target` has `settings`, each with its name, value and `scope`: `system` (ALTER SYSTEM),
 /// `session` (this run's own sessions) or `both`.
 pub fn render(graph: &Graph) -> String {
-    let mut text =
+    let text =
         serde_json::to_string_pretty(&Document::of(graph)).expect("a plan has no keys but strings");
-    text.push('\n');
-    text
+    escape_json(&text) + "\n"
 }
 
 #[derive(Serialize)]

@@ -9,7 +9,7 @@ use super::format::{count, counted, duration};
 use super::width::{left, right, wrap};
 use crate::graph::{Kind, Step, StepId};
 use crate::journal::{Outcome, State, Status as Recorded, StepState};
-use crate::postgres::escape_control;
+use crate::postgres::{escape_control, escape_json};
 
 /// The state of a plan at a time; serializes to what `status --format json` prints, whose keys are
 /// the names of the fields here and stay as they are.
@@ -188,9 +188,8 @@ fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
 
 /// The status as JSON, with an end of line.
 pub fn json(status: &Status) -> String {
-    let mut text = serde_json::to_string_pretty(status).expect("a status has no keys but strings");
-    text.push('\n');
-    text
+    let text = serde_json::to_string_pretty(status).expect("a status has no keys but strings");
+    escape_json(&text) + "\n"
 }
 
 /// The status for a terminal of so many columns. Times of day are shown in UTC, durations matter more.

@@ -15,7 +15,7 @@ use super::snapshots::{OldSnapshot, Snapshots};
 use crate::event::{Ending, Event};
 use crate::graph::{IndexDefinition, Kind, Load, Output, StepId};
 use crate::journal::{self, Change, Entry, Journal, Status, TunedSetting};
-use crate::postgres::Class;
+use crate::postgres::{Class, escape_control};
 use crate::schedule::{Ended, Schedule, Standing, Start};
 use crate::step::{self, ChangeRequest, Context, Shared, StepError};
 
@@ -188,7 +188,7 @@ impl<'a> Dispatcher<'a> {
             step: step.id.clone(),
             attempt: number,
         })?;
-        tracing::info!(step = %step.id, attempt = number, "started");
+        tracing::info!(step = %shown(&step.id), attempt = number, "started");
         self.tell(Event::StepStarted {
             step: step.id.clone(),
             attempt: number,
@@ -348,7 +348,7 @@ impl<'a> Dispatcher<'a> {
         let id = self.shared.graph.steps[index as usize].id.clone();
         let ending = match (error, pause) {
             (Some(error), Some(pause)) => {
-                tracing::warn!(step = %id, attempt, %error, ?pause, "failed, to be tried again");
+                tracing::warn!(step = %shown(&id), attempt, %error, ?pause, "failed, to be tried again");
                 self.tell(Event::StepWillRetry {
                     step: id,
                     attempt,
@@ -358,7 +358,7 @@ impl<'a> Dispatcher<'a> {
                 return;
             }
             (Some(error), None) => {
-                tracing::error!(step = %id, attempt, %error, "failed");
+                tracing::error!(step = %shown(&id), attempt, %error, "failed");
                 self.endings.failed += 1;
                 if matches!(id.kind, Kind::Verify | Kind::DelayedVerify) {
                     self.endings.mismatched += 1;
@@ -366,11 +366,11 @@ impl<'a> Dispatcher<'a> {
                 Ending::Failed { error }
             }
             (None, _) if self.schedule.standing(index) == Standing::Interrupted => {
-                tracing::warn!(step = %id, attempt, "interrupted");
+                tracing::warn!(step = %shown(&id), attempt, "interrupted");
                 Ending::Interrupted
             }
             (None, _) => {
-                tracing::info!(step = %id, attempt, seconds, "done");
+                tracing::info!(step = %shown(&id), attempt, seconds, "done");
                 Ending::Done
             }
         };
@@ -385,6 +385,11 @@ impl<'a> Dispatcher<'a> {
         // Nobody listening is no reason to stop a migration.
         let _ = self.shared.events.send(event);
     }
+}
+
+/// The step's id for a log.
+fn shown(id: &StepId) -> String {
+    escape_control(&id.to_string()).into_owned()
 }
 
 /// What the journal says for a step that starts.

@@ -26,7 +26,7 @@ use crate::event::{DatabaseWork, Event};
 use crate::graph::{Graph, Kind, Severity, StepId, archive, delayed_archive};
 use crate::journal::{self, Entry, Journal, Outcome};
 use crate::plan::{Endpoint, Plan};
-use crate::postgres::Application;
+use crate::postgres::{Application, escape_control};
 use crate::schedule::Schedule;
 use crate::step::Shared;
 use crate::step::tuning::put_back as put_back_now;
@@ -185,7 +185,7 @@ impl Job {
                 .collect(),
         })?;
         for (step, reason) in &resumed.forgotten {
-            tracing::info!(%step, reason, "to be done again");
+            tracing::info!(step = %escape_control(&step.to_string()), reason, "to be done again");
             self.journal.append(Entry::Forgotten {
                 steps: vec![step.clone()],
                 reason: (*reason).to_owned(),

@@ -1,9 +1,9 @@
 //! Client programs of PostgreSQL, as the steps run them.
 
-use super::error::{describe, printable};
+use super::error::describe;
 use super::{Context, StepError};
 use crate::plan::Side;
-use crate::postgres::application_name;
+use crate::postgres::{application_name, escape_control};
 use crate::process::{ChildError, Finished, Invocation, PgEnvironment, Stdout};
 
 /// Settings of a database or a role that would break the session of a client program, and which it does
@@ -78,16 +78,16 @@ pub(super) fn failure(context: &Context, error: ChildError) -> StepError {
         return StepError::interrupted();
     }
     let database = match &context.step().id.database {
-        Some(database) => format!("database \"{database}\": "),
+        Some(database) => format!("database \"{}\": ", escape_control(database)),
         None => String::new(),
     };
     StepError {
         class: error.class(),
-        ..StepError::new(printable(&format!(
+        ..StepError::new(format!(
             "{database}{}\nthe whole of its messages is in {}",
             describe(&error),
             context.log_file().display()
-        )))
+        ))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a step is given, and what it may say back.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::event::{Event, Progress};
 use crate::graph::{Graph, IndexDefinition, Kind, Load, Output, Step, file_name};
 use crate::journal::{Change, TunedSetting};
 use crate::plan::{Endpoint, Plan, Side};
-use crate::postgres::{Application, Session, Snapshot};
+use crate::postgres::{Application, Session, Snapshot, escape_control};
 
 /// What every step of a run shares.
 pub struct Shared {
@@ -137,6 +138,11 @@ impl Context {
         tuning
             .flat_map(|tuning| tuning.session())
             .map(|setting| (setting.name.as_str(), setting.value.as_str()))
+    }
+
+    /// The database's name for a message.
+    pub fn shown_database(&self) -> Cow<'_, str> {
+        escape_control(self.database_name())
     }
 
     /// Where the step's child writes its stderr.

@@ -23,7 +23,7 @@ impl StepError {
     /// A failure that another attempt would not mend.
     pub fn new(message: impl Into<String>) -> Self {
         StepError {
-            message: message.into(),
+            message: printable(&message.into()),
             class: Class::Fail,
             output: Box::default(),
             snapshot_lost: false,

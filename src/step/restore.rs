@@ -60,7 +60,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     }
     let mut error = match finished.success() {
         Err(error) => failure(context, error),
-        Ok(_) => StepError::new(printable(&report.fatal.join("\n"))),
+        Ok(_) => StepError::new(report.fatal.join("\n")),
     };
     if report.is_transient {
         error.class = Class::Retry;
@@ -96,7 +96,7 @@ fn ledger(context: &Context, report: &RestoreReport) -> Output {
 }
 
 fn refusal(context: &Context, ledger: &[LedgerEntry]) -> String {
-    let database = context.database_name();
+    let database = context.shown_database();
     let refused: Vec<&LedgerEntry> = ledger.iter().filter(|entry| !entry.accepted).collect();
     let shown: Vec<String> = refused
         .iter()

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::counts::mode_of_source;
 use super::{Context, StepError, create};
 use crate::graph::{Kind, Output, TableCount, archive};
+use crate::postgres::escape_control;
 use crate::verify::compare;
 
 /// Compares, and removes the archive of a database that is complete unless the plan keeps it.
@@ -37,11 +38,11 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         }
         return Ok(output);
     }
-    let database = context.database_name();
+    let database = context.shown_database();
     let shown = differing
         .iter()
         .take(5)
-        .cloned()
+        .map(|table| escape_control(table))
         .collect::<Vec<_>>()
         .join(", ");
     let more = differing.len().saturating_sub(5);

@@ -40,8 +40,8 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     (
         "cli",
         &[
-            "catalog", "plan", "postgres", "process", "graph", "event", "journal", "inspect",
-            "verify", "run", "report",
+            "escape", "catalog", "plan", "postgres", "process", "graph", "event", "journal",
+            "inspect", "verify", "run", "report",
         ],
     ),
 ];

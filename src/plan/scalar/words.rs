@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Invalid, Scalar, invalid};
+use crate::escape::misleads;
 
 /// Texts that mean themselves, once they are found valid.
 macro_rules! word {
@@ -51,10 +52,10 @@ const NAME_LENGTH: usize = 60;
 
 impl Scalar for PlanName {
     const FORMAT: &'static str = "plan-name";
-    const PATTERN: &'static str = r"^[^\s\u0000-\u001f\u007f./\\-]([^\u0000-\u001f\u007f/\\]{0,58}[^\s\u0000-\u001f\u007f/\\])?$";
+    const PATTERN: &'static str = r"^[^\s\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069./\\-]([^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069/\\]{0,58}[^\s\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069/\\])?$";
 
     fn parse(text: &str) -> Result<Self, Invalid> {
-        let inside = |c: char| c != '/' && c != '\\' && !c.is_ascii_control();
+        let inside = |c: char| c != '/' && c != '\\' && !misleads(c);
         let first = |c: char| inside(c) && !c.is_whitespace() && c != '.' && c != '-';
         let valid = text.chars().count() <= NAME_LENGTH
             && text.starts_with(first)

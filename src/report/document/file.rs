@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::Report;
+use crate::postgres::escape_json;
 
 /// Why a report could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +29,8 @@ pub enum FileError {
 
 /// The report as JSON, with an end of line.
 pub fn json(report: &Report) -> String {
-    let mut text = serde_json::to_string_pretty(report).expect("a report has no keys but strings");
-    text.push('\n');
-    text
+    let text = serde_json::to_string_pretty(report).expect("a report has no keys but strings");
+    escape_json(&text) + "\n"
 }
 
 /// Writes the report so that a reader finds the old one or the new one, whole. Mode 0600.

@@ -1,11 +1,13 @@
 //! Journals in, reports out.
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::graph::StepId;
 use crate::journal::State;
 use crate::report::samples::{self, at};
+use crate::report::{Color, html, status, summary};
 
 fn report(state: &State) -> Report {
     let graph = samples::graph();
@@ -189,4 +191,57 @@ fn settings_are_restored_when_nothing_is_left_to_put_back() {
     assert!(!report(&state).settings_restored);
     state.tuned.clear();
     assert!(report(&state).settings_restored);
+}
+
+/// Moves every time on record, each by its own number of seconds.
+fn with_clock(mut state: State, jumps: &[i64]) -> State {
+    let mut jumps = jumps.iter().cycle();
+    let mut moved = |at: Timestamp| at + jiff::SignedDuration::from_secs(*jumps.next().unwrap());
+    for run in &mut state.runs {
+        run.started = moved(run.started);
+        run.ended = run
+            .ended
+            .map(|(at, outcome, code)| (moved(at), outcome, code));
+    }
+    for step in state.steps.values_mut() {
+        step.started = moved(step.started);
+    }
+    state
+}
+
+proptest! {
+    #[test]
+    fn a_clock_that_jumps_changes_no_result(
+        jumps in prop::collection::vec(-100_000i64..100_000, 1..40),
+        now in -100_000i64..100_000,
+    ) {
+        let right = samples::report();
+        let state = with_clock(samples::state(), &jumps);
+        let jumped = report(&state);
+        prop_assert_eq!((jumped.outcome, jumped.exit_code), (right.outcome, right.exit_code));
+        for (jumped, right) in jumped.databases.iter().zip(&right.databases) {
+            prop_assert_eq!(jumped.outcome, right.outcome);
+            prop_assert_eq!(&jumped.tables, &right.tables);
+            let of_steps = |report: &DatabaseReport| -> Vec<_> {
+                report.steps.iter().map(|step| (step.state, step.seconds)).collect()
+            };
+            prop_assert_eq!(of_steps(jumped), of_steps(right));
+            let longest = jumped.steps.iter().map(|step| step.seconds).fold(0.0, f64::max);
+            prop_assert!(jumped.seconds.regular.max(jumped.seconds.delayed) >= longest);
+        }
+        let graph = samples::graph();
+        let told = status::status(&graph.name, &graph.steps, &state, true, at(now));
+        let running = told.databases.iter().flat_map(|database| &database.steps);
+        prop_assert!(running.filter_map(|step| step.seconds).all(|seconds| seconds >= 0.0));
+        for text in [
+            status::text(&told, 80, Color::Off),
+            summary::render(&jumped, 80, Color::Off),
+        ] {
+            let negative = text.split_whitespace().any(|word| {
+                word.strip_prefix('-').is_some_and(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+            });
+            prop_assert!(!negative, "{}", text);
+        }
+        prop_assert!(!html::render(&jumped).contains("NaN"));
+    }
 }

@@ -7,7 +7,7 @@ use crate::graph::Output;
 use crate::inspect::contents_of;
 use crate::journal::Change;
 use crate::plan::Side;
-use crate::postgres::{Connection, connect, quote_identifier};
+use crate::postgres::{Connection, connect, escape_control, quote_identifier};
 use crate::step::{Context, StepError};
 
 /// Makes the database, empty, as it is on the source. One that this plan made before is dropped first: it
@@ -102,7 +102,8 @@ async fn drop_own(context: &Context, connection: &Connection) -> Result<(), Step
         .batch_execute(&format!("DROP DATABASE {}", quote_identifier(name)))
         .await
         .map_err(connection.failed(format!(
-            "drop the database \"{name}\", which an earlier run of this plan made"
+            "drop the database \"{}\", which an earlier run of this plan made",
+            escape_control(name)
         )))?;
     Ok(())
 }
@@ -117,7 +118,8 @@ async fn refuse_unless_empty(context: &Context) -> Result<(), StepError> {
         return Ok(());
     }
     Err(StepError::new(format!(
-        "the {target} has a database \"{name}\" that is not empty and that this plan did not create; it was left \
-         as it is\ndrop or rename it there, or exclude it (databases.exclude), and run again"
+        "the {target} has a database \"{}\" that is not empty and that this plan did not create; it was left \
+         as it is\ndrop or rename it there, or exclude it (databases.exclude), and run again",
+        escape_control(name)
     )))
 }

@@ -8,7 +8,7 @@ use crate::event::{Progress, Unit};
 use crate::graph::{IndexDefinition, Output};
 use crate::journal::Change;
 use crate::plan::Side;
-use crate::postgres::{Connection, Pool, connect, quote_identifier, quote_literal};
+use crate::postgres::{Connection, Pool, connect, escape_control, quote_identifier, quote_literal};
 use crate::step::{Context, StepError};
 
 /// DROP INDEX waits behind clients of the table, and new clients behind it: not for longer than this.
@@ -98,7 +98,7 @@ pub async fn recreate_indexes(context: &Context) -> Result<Output, StepError> {
     let lost: Vec<String> = indexes
         .iter()
         .filter(|index| !now.iter().any(|other| same(index, other)))
-        .map(qualified)
+        .map(|index| escape_control(&qualified(index)).into_owned())
         .collect();
     if lost.is_empty() {
         refresh_views(context, &connection).await?;
@@ -107,7 +107,7 @@ pub async fn recreate_indexes(context: &Context) -> Result<Output, StepError> {
     Err(StepError::new(format!(
         "database \"{}\": after the delayed load these indexes are not what they were: {}\n\
          their definitions are in the journal, in the record of the change drop-indexes",
-        context.database_name(),
+        context.shown_database(),
         lost.join(", ")
     )))
 }

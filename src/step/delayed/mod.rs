@@ -45,7 +45,7 @@ fn refuse_other_snapshot(context: &Context) -> Result<(), StepError> {
     if regular == now || context.plan().source_read_only {
         return Ok(());
     }
-    let database = context.database_name();
+    let database = context.shown_database();
     Err(StepError::new(format!(
         "database \"{database}\": the snapshot that its delayed tables should share with the regular dump is gone, \
          and clients may write to the database on the target already, so it is not made anew\n\

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::count;
 use crate::graph::{Kind, Output, TableCount, TableResult, delayed_archive};
 use crate::plan::{DelaySnapshot, Side};
+use crate::postgres::escape_control;
 use crate::step::verify::remove_archive;
 use crate::step::{Context, StepError};
 
@@ -34,7 +35,7 @@ pub async fn verify(context: &Context) -> Result<Output, StepError> {
         .tables
         .iter()
         .filter(|table| !table.matches)
-        .map(|table| format!("{}.{}", table.schema, table.table))
+        .map(|table| escape_control(&format!("{}.{}", table.schema, table.table)).into_owned())
         .collect();
     if differing.is_empty() {
         if !context.plan().dump.keep {
@@ -45,7 +46,7 @@ pub async fn verify(context: &Context) -> Result<Output, StepError> {
     Err(StepError::new(format!(
         "database \"{}\": delayed tables differ between source and target: {}\n\
          look at them in the report; to load them anew, make the database anew: pg-migrate reset --database",
-        context.database_name(),
+        context.shown_database(),
         differing.join(", ")
     ))
     .with_output(output))

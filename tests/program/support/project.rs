@@ -29,6 +29,7 @@ pub struct Project {
     rest: String,
     literal: Option<String>,
     environment: BTreeMap<String, OsString>,
+    umask: Option<u32>,
 }
 
 impl Project {
@@ -63,6 +64,7 @@ impl Project {
                 ("TARGET_PASSWORD".to_owned(), target.password().into()),
             ]),
             scratch,
+            umask: None,
         }
         .clients(18)
     }
@@ -137,6 +139,12 @@ impl Project {
 
     pub fn without_variable(mut self, name: &str) -> Project {
         self.environment.remove(name);
+        self
+    }
+
+    /// The program is started with this file mode creation mask.
+    pub fn umask(mut self, mask: u32) -> Project {
+        self.umask = Some(mask);
         self
     }
 
@@ -217,7 +225,16 @@ impl Project {
     )]
     fn launch(&self, arguments: Vec<OsString>) -> Running {
         let output = tempfile::tempdir_in(self.directory()).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pg-migrate"));
+        let program = env!("CARGO_BIN_EXE_pg-migrate");
+        let mut command = match self.umask {
+            None => Command::new(program),
+            Some(mask) => {
+                let mut shell = Command::new("sh");
+                let script = format!(r#"umask {mask:03o}; exec "$0" "$@""#);
+                shell.args(["-c", &script, program]);
+                shell
+            }
+        };
         command
             .args(arguments)
             .current_dir(self.directory())

@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod cli;
 pub mod escape;
 pub mod event;
+mod failpoint;
 pub mod graph;
 pub mod inspect;
 pub mod journal;

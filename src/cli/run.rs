@@ -13,6 +13,7 @@ use super::prepare::{Prepared, load, prepare};
 use super::revert::put_back;
 use crate::escape::escape_control_lines;
 use crate::event::Event;
+use crate::failpoint::reach;
 use crate::graph::stored;
 use crate::journal::{Journal, Lock, Outcome, State};
 use crate::report::progress::Progress;
@@ -50,6 +51,7 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Fai
     if !is_complete {
         prepared.refuse_blockers()?;
     }
+    reach!("prepared");
     settle(&prepared, journal.state())?;
     std::fs::create_dir_all(&archives).map_err(|error| {
         Failure::message(

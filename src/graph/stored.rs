@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::keys::{self, Keys};
 
 use super::{Amounts, DatabaseSummary, Graph, Reach, Step, StepId};
+use crate::failpoint::reach;
 use crate::postgres::escape_json;
 
 /// What a later run or `status` needs of the compiled plan.
@@ -113,6 +114,7 @@ pub fn write(state_dir: &Path, json: &str, basis: &Basis, sealed: bool) -> Resul
             .open(&temporary)?;
         file.write_all(escape_json(&serde_json::to_string_pretty(&value)?).as_bytes())?;
         file.sync_all()?;
+        reach!("plan written");
         std::fs::rename(&temporary, &path)?;
         std::fs::File::open(state_dir)?.sync_all()
     };

@@ -77,6 +77,34 @@ pub enum Entry {
     },
 }
 
+/// As the failpoints name it.
+#[cfg(debug_assertions)]
+impl std::fmt::Display for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Entry::RunStarted { .. } => f.write_str("run-started"),
+            Entry::StepStarted { step, .. } => write!(f, "step-started {step}"),
+            Entry::StepDone { step, .. } => write!(f, "step-done {step}"),
+            Entry::StepFailed { step, .. } => write!(f, "step-failed {step}"),
+            Entry::StepInterrupted { step, .. } => write!(f, "step-interrupted {step}"),
+            Entry::Change { change } => match change {
+                Change::CreateDatabase { database } => write!(f, "create-database {database}"),
+                Change::DropIndexes { database, .. } => write!(f, "drop-indexes {database}"),
+                Change::CommitLoad { database, load } => {
+                    write!(f, "commit-load {database} {}.{}", load.schema, load.table)
+                }
+                Change::AlterSystem { .. } => f.write_str("alter-system"),
+                Change::PutBack { .. } => f.write_str("put-back"),
+                Change::HoldSnapshot { database, .. } => write!(f, "hold-snapshot {database}"),
+                Change::EndSnapshot { database } => write!(f, "end-snapshot {database}"),
+            },
+            Entry::Warning { .. } => f.write_str("warning"),
+            Entry::Forgotten { .. } => f.write_str("forgotten"),
+            Entry::RunEnded { .. } => f.write_str("run-ended"),
+        }
+    }
+}
+
 /// A change to a server that somebody may have to undo.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "kebab-case")]

@@ -13,6 +13,7 @@ use miette::Diagnostic;
 use super::record::{Entry, Record, VERSION};
 use super::replay::{Illegal, replay};
 use super::state::State;
+use crate::failpoint::reach;
 
 /// What can go wrong with the state directory.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -210,10 +211,16 @@ impl Journal {
             at: Timestamp::now(),
             entry,
         };
+        #[cfg(debug_assertions)]
+        let point = record.entry.to_string();
         let mut line = serde_json::to_vec(&record).expect("a record can be written as JSON");
         line.push(b'\n');
         self.state.apply(record)?;
-        let written = self.file.write_all(&line);
+        reach!("journal {point} before");
+        let written = self
+            .file
+            .write_all(&line)
+            .inspect(|()| reach!("journal {point} written"));
         if let Err(error) = written.and_then(|()| self.file.sync_data()) {
             self.failed = true;
             // As far as it goes: a last line that is torn, the next run cuts off.
@@ -222,6 +229,7 @@ impl Journal {
             return Err(self.write_error(error));
         }
         self.whole += line.len() as u64;
+        reach!("journal {point} synced");
         Ok(())
     }
 

@@ -19,6 +19,8 @@ use super::environment::PgEnvironment;
 use super::output::{Tail, open_log, read_bytes, read_lines};
 use super::spawner::{Group, spawn};
 use super::transient::is_transient;
+#[cfg(debug_assertions)]
+use crate::failpoint::reach;
 use crate::postgres::{Class, escape_control};
 
 /// How long a child may take to end after SIGTERM, unless somebody says otherwise.
@@ -197,6 +199,11 @@ impl Invocation {
                 _ => ChildError::Start { program, source },
             }
         })?;
+        #[cfg(debug_assertions)]
+        if let Some(log) = self.log.as_deref().and_then(std::path::Path::file_stem) {
+            // The log is named after the step.
+            reach!("{program} of {} started", log.display());
+        }
         let stdout = group.child.stdout.take();
         let stderr = group.child.stderr.take();
 

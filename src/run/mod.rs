@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Inspection;
 use crate::event::{DatabaseWork, Event};
+use crate::failpoint::reach;
 use crate::graph::{Graph, Kind, Severity, StepId, archive, delayed_archive};
 use crate::journal::{self, Entry, Journal, Outcome};
 use crate::plan::{Endpoint, Plan};
@@ -153,6 +154,7 @@ impl Job {
                 return Err(error.into());
             }
         };
+        reach!("run over");
         control.release().await;
         let finished = judge(&endings);
         self.journal.append(Entry::RunEnded {

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use crate::failpoint::reach;
 use crate::graph::{Graph, Step};
 use crate::journal::Change;
 use crate::plan::Side;
@@ -120,6 +121,7 @@ impl Snapshots {
             .lock_timeout(shared.plan.source_lock_timeout);
         let source = shared.inspection.source.version;
         let snapshot = Snapshot::export(&shared.source, database, &session).await?;
+        reach!("{database} snapshot exported");
         tracing::info!(
             database,
             snapshot = snapshot.id(),

@@ -7,6 +7,7 @@ use super::archive::{self, make_room};
 use super::child::{failure, invocation};
 use super::{Context, StepError};
 use crate::event::{Progress, Unit};
+use crate::failpoint::reach;
 use crate::graph::{self, Output, SNAPSHOT};
 use crate::plan::Side;
 use crate::process::Finished;
@@ -29,6 +30,7 @@ pub(super) async fn into(context: &Context, path: &Path) -> Result<Output, StepE
         .as_ref()
         .ok_or_else(|| StepError::fault("a dump shares a snapshot"))?;
     make_room(path)?;
+    reach!("{} made room", context.step().id);
 
     let command: Vec<String> = context
         .step()

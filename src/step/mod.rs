@@ -17,13 +17,15 @@ mod verify;
 pub use context::{ChangeRequest, Context, Shared};
 pub use error::StepError;
 
+use crate::failpoint::reach;
 use crate::graph::{Kind, Output};
 use crate::plan::Side;
 
 /// Runs one attempt of a step.
 pub async fn run(context: &Context) -> Result<Output, StepError> {
-    let kind = context.step().id.kind;
-    match kind {
+    let id = &context.step().id;
+    reach!("{id} start");
+    let result = match id.kind {
         Kind::Globals => globals::run(context).await,
         Kind::Create => create::run(context).await,
         Kind::Dump => dump::run(context).await,
@@ -38,5 +40,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         Kind::DelayedVerify => delayed::verify(context).await,
         Kind::TuneTarget => tuning::tune(context).await,
         Kind::RestoreSettings => tuning::restore(context).await,
-    }
+    };
+    reach!("{id} end");
+    result
 }

@@ -6,6 +6,7 @@ use super::child::{capture, failure, invocation};
 use super::error::printable;
 use super::{Context, StepError, create};
 use crate::event::{Progress, Unit};
+use crate::failpoint::reach;
 use crate::graph::{LedgerEntry, Output, archive};
 use crate::plan::Side;
 use crate::postgres::Class;
@@ -32,6 +33,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
             log.push_line(line);
             if log.items_done() > done {
                 done = log.items_done();
+                reach!("{} item", context.step().id);
                 context.report(Progress {
                     done,
                     total: Some(items),

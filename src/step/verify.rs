@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::counts::mode_of_source;
 use super::{Context, StepError, create};
+use crate::failpoint::reach;
 use crate::graph::{Kind, Output, TableCount, archive};
 use crate::postgres::escape_control;
 use crate::verify::compare;
@@ -33,6 +34,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     };
     if differing.is_empty() {
         create::finish(context).await?;
+        reach!("{} opened", context.step().id);
         if !context.plan().dump.keep {
             remove_archive(&archive(context.plan(), context.database_name())).await?;
         }

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::Report;
+use crate::failpoint::reach;
 use crate::postgres::escape_json;
 
 /// Why a report could not be written or read.
@@ -66,7 +67,9 @@ fn replace(temporary: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
         .open(temporary)?;
     file.write_all(text)?;
     file.sync_all()?;
+    reach!("report written");
     fs::rename(temporary, path)?;
+    reach!("report renamed");
     // The new name is on disk when its directory is.
     match path.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => File::open(directory)?.sync_all(),

@@ -3,6 +3,7 @@
 use tokio_postgres::error::SqlState;
 
 use super::{Creation, Statement, Target, creation};
+use crate::failpoint::reach;
 use crate::graph::Output;
 use crate::inspect::contents_of;
 use crate::journal::Change;
@@ -38,6 +39,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
             })
             .await?;
         create(&connection, &creation).await?;
+        reach!("{name}/create made");
     }
     apply(&connection, &creation.before_load).await?;
     connection.close().await;
@@ -85,6 +87,7 @@ async fn apply(connection: &Connection, statements: &[Statement]) -> Result<(), 
             .batch_execute(&statement.sql)
             .await
             .map_err(connection.failed(format!("set {}", statement.what)))?;
+        reach!("set {}", statement.sql);
     }
     Ok(())
 }
@@ -97,6 +100,7 @@ async fn drop_own(context: &Context, connection: &Connection) -> Result<(), Step
         database = name,
         "dropping the database that an earlier run of this plan made"
     );
+    reach!("{name}/create drops");
     // A template cannot be dropped, and this mark is set only after a load.
     connection
         .batch_execute(&format!("DROP DATABASE {}", quote_identifier(name)))
@@ -105,6 +109,7 @@ async fn drop_own(context: &Context, connection: &Connection) -> Result<(), Step
             "drop the database \"{}\", which an earlier run of this plan made",
             escape_control(name)
         )))?;
+    reach!("{name}/create dropped");
     Ok(())
 }
 

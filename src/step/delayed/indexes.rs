@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::event::{Progress, Unit};
+use crate::failpoint::reach;
 use crate::graph::{IndexDefinition, Output};
 use crate::journal::Change;
 use crate::plan::Side;
@@ -60,6 +61,7 @@ pub async fn drop_indexes(context: &Context) -> Result<Output, StepError> {
             .batch_execute(&format!("DROP INDEX IF EXISTS {name}"))
             .await
             .map_err(connection.failed(format!("drop the index {name} before the delayed load")))?;
+        reach!("dropped {name}");
     }
     connection.close().await;
     Ok(Output::default())
@@ -143,6 +145,7 @@ async fn refresh_views(context: &Context, connection: &Connection) -> Result<(),
                 connection.batch_execute(&format!("REFRESH MATERIALIZED VIEW {view}")),
             )
             .await?;
+        reach!("refreshed {view}");
     }
     Ok(())
 }
@@ -212,6 +215,7 @@ async fn build(context: &Context, pool: &Pool, index: IndexDefinition) -> Result
             connection.batch_execute(&script),
         )
         .await?;
+    reach!("recreated {name}");
     Ok(())
 }
 

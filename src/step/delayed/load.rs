@@ -12,6 +12,7 @@ use super::super::archive::LIST;
 use super::copy::{CopyError, Script};
 use crate::catalog::RelationKind;
 use crate::event::{Progress, Unit};
+use crate::failpoint::reach;
 use crate::graph::{Load, Output, TableCount, delayed_archive};
 use crate::journal::Change;
 use crate::plan::Side;
@@ -161,6 +162,7 @@ async fn load_table(
         .batch_execute("COMMIT")
         .await
         .map_err(connection.failed(format!("commit the load of {}.{}", load.schema, load.table)))?;
+    reach!("committed the load of {}.{}", load.schema, load.table);
     connection.close().await;
     let _ = std::fs::remove_file(list);
     Ok(load)
@@ -213,6 +215,7 @@ async fn copy_table(
         result = copy => result,
         () = context.shared.stop.cancelled() => return Err(StepError::interrupted()),
     };
+    reach!("copied {name}");
     let rows = match result {
         Ok(rows) => rows,
         Err(error) => return Err(explain(connection, &name, &action, error).await),
@@ -265,6 +268,7 @@ async fn begin(
         .batch_execute(&begin)
         .await
         .map_err(connection.failed(format!("begin the load of {name}")))?;
+    reach!("began the load of {name}");
     let firing = firing(context, connection, name).await?;
     for (trigger, _) in &firing {
         connection

@@ -1,6 +1,7 @@
 //! Carrying the plan of the globals out on the target.
 
 use super::{Action, OnError, Run, Skip, Target, plan, statements};
+use crate::failpoint::reach;
 use crate::graph::Output;
 use crate::plan::Side;
 use crate::postgres::{Connection, connect, quote_identifier};
@@ -45,6 +46,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
                 if let Some(warning) = execute(&connection, run).await? {
                     output.warnings.push(warning);
                 }
+                reach!("globals statement");
             }
             Action::Skip(Skip {
                 sql,

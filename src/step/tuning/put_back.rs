@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Entries, Target, alter_system, auto_conf, durable, reload, started};
+use crate::failpoint::reach;
 use crate::inspect::system_identifier;
 use crate::journal::TunedSetting;
 use crate::plan::Endpoint;
@@ -54,6 +55,7 @@ pub async fn put_back(
         && verdict(fsync, entries.get(durable::FSYNC)) == Verdict::Restore
     {
         alter_system(&connection, durable::FSYNC, fsync.before.as_deref()).await?;
+        reach!("put back {}", durable::FSYNC);
         outcome.done.push(line(durable::FSYNC, fsync));
         connection = reload(connection, &target).await?;
         entries = auto_conf::entries(&connection).await?;
@@ -63,6 +65,7 @@ pub async fn put_back(
             Verdict::Unchanged => {}
             Verdict::Restore => {
                 alter_system(&connection, name, setting.before.as_deref()).await?;
+                reach!("put back {name}");
                 outcome.done.push(line(name, setting));
             }
             Verdict::Foreign => outcome.warnings.push(foreign(name, setting, &entries)),
@@ -70,6 +73,7 @@ pub async fn put_back(
     }
     // Also where nothing was changed: whoever changed it may have died before this.
     connection = reload(connection, &target).await?;
+    reach!("put back and reloaded");
     outcome
         .warnings
         .extend(started::doubt(&connection, tuned).await?);

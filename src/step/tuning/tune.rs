@@ -1,6 +1,7 @@
 //! `tune-target`: sets what the graph says, after what was there before is on record.
 
 use super::{Target, alter_system, auto_conf, reload, started};
+use crate::failpoint::reach;
 use crate::graph::Output;
 use crate::journal::{AlteredSetting, Change};
 use crate::plan::Side;
@@ -43,6 +44,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         .await?;
     for setting in tuning.system() {
         alter_system(&connection, &setting.name, Some(&setting.value)).await?;
+        reach!("set {}", setting.name);
     }
     reload(connection, &target).await?.close().await;
     Ok(Output::default())

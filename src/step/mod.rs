@@ -41,6 +41,24 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         Kind::TuneTarget => tuning::tune(context).await,
         Kind::RestoreSettings => tuning::restore(context).await,
     };
+    if result.is_ok() && writes_to_target(id.kind) {
+        reach!("{id} to be kept");
+        tuning::keep(context).await?;
+    }
     reach!("{id} end");
     result
+}
+
+/// Steps whose work on the target is committed in transactions.
+fn writes_to_target(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Globals
+            | Kind::Create
+            | Kind::Restore
+            | Kind::Verify
+            | Kind::DropIndexes
+            | Kind::DelayedRestore
+            | Kind::RecreateIndexes
+    )
 }

@@ -8,7 +8,7 @@ mod started;
 mod tune;
 
 pub use put_back::{PutBack, identity, put_back};
-pub(super) use restore::run as restore;
+pub(super) use restore::{keep, run as restore};
 pub(super) use tune::run as tune;
 
 use std::collections::BTreeMap;

@@ -47,13 +47,24 @@ async fn patiently(context: &Context, target: &Target<'_>) -> Result<PutBack, St
     }
 }
 
-async fn once(context: &Context, target: &Target<'_>) -> Result<PutBack, StepError> {
+/// Waits until what the step committed outlives a crash of the server, where commits do not wait themselves:
+/// before the step is called done, since then nobody does it again.
+pub async fn keep(context: &Context) -> Result<(), StepError> {
     let mut settings = context.shared.graph.tuning.iter().flat_map(Tuning::session);
     if settings.any(|setting| setting.name == "synchronous_commit") {
+        let target = Target {
+            endpoint: context.endpoint(Side::Target),
+            session: Session::new(&context.application()),
+        };
         let connection = target.connect().await?;
         durable::flush_commits(&connection).await?;
         connection.close().await;
     }
+    Ok(())
+}
+
+async fn once(context: &Context, target: &Target<'_>) -> Result<PutBack, StepError> {
+    keep(context).await?;
     if context.tuned.is_empty() {
         return Ok(PutBack::default());
     }

@@ -79,6 +79,9 @@ pub struct Load {
     /// `txid_current()` of the transaction, on record before its commit: a later run asks the target whether
     /// it was committed.
     pub transaction: i64,
+    /// The start of the target in which it was, seconds since 1970: a crash may give the number to another.
+    #[serde(default)]
+    pub server_started: String,
     pub rows: u64,
 }
 

@@ -89,10 +89,12 @@ async fn committed(context: &Context) -> Result<Vec<Load>, StepError> {
     let mut loads = Vec::new();
     for load in &context.loads {
         let row = connection
-            .query_one("SELECT txid_status($1)", &[&load.transaction])
+            .query_one(STATUS, &[&load.transaction, &load.server_started])
             .await
             .map_err(connection.failed("ask whether a load was committed"))?;
+        let restarted: bool = row.get(1);
         match row.get::<_, Option<&str>>(0) {
+            Some("committed") if restarted && !has_rows_of(&connection, load).await? => {}
             Some("committed") => loads.push(load.clone()),
             Some("aborted") => {}
             Some(_) => {
@@ -115,6 +117,32 @@ async fn committed(context: &Context) -> Result<Vec<Load>, StepError> {
     }
     connection.close().await;
     Ok(loads)
+}
+
+/// What became of a transaction, and whether the server was started again since. A number that the server did
+/// not give out yet is one that it gave out before a crash, and forgot.
+const STATUS: &str = "\
+    SELECT CASE WHEN $1::bigint < txid_snapshot_xmax(txid_current_snapshot()) \
+                THEN txid_status($1) ELSE 'aborted' END, \
+           extract(epoch FROM pg_postmaster_start_time())::text <> $2::text";
+
+/// After a crash, the number of a transaction that left no trace is given to another: then its rows tell. A table
+/// that got none is as good loaded as not.
+async fn has_rows_of(connection: &Connection, load: &Load) -> Result<bool, StepError> {
+    let table = format!(
+        "{}.{}",
+        quote_identifier(&load.schema),
+        quote_identifier(&load.table)
+    );
+    // Rows bear the low half of the number (PostgreSQL manual, 5.6 "System Columns" and 25.1.5).
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM ONLY {table} WHERE xmin::text::bigint = $1::bigint & 4294967295)"
+    );
+    let row = connection
+        .query_one(&sql, &[&load.transaction])
+        .await
+        .map_err(connection.failed(format!("look for loaded rows in {table}")))?;
+    Ok(row.get(0))
 }
 
 /// One entry of the archive, in one transaction: all of its rows are there, or none.
@@ -233,16 +261,19 @@ async fn copy_table(
                 connection.failed(format!("switch the trigger {trigger} of {name} on again")),
             )?;
     }
-    let transaction = connection
-        .query_one("SELECT txid_current()", &[])
+    let row = connection
+        .query_one(
+            "SELECT txid_current(), extract(epoch FROM pg_postmaster_start_time())::text",
+            &[],
+        )
         .await
-        .map_err(connection.failed(&action))?
-        .get(0);
+        .map_err(connection.failed(&action))?;
     Ok(Load {
         schema,
         table,
         dump_id: 0,
-        transaction,
+        transaction: row.get(0),
+        server_started: row.get(1),
         rows,
     })
 }

@@ -14,7 +14,7 @@ use super::revert::put_back;
 use crate::escape::escape_control_lines;
 use crate::event::Event;
 use crate::failpoint::reach;
-use crate::graph::stored;
+use crate::graph::{DatabaseSummary, Step, stored};
 use crate::journal::{Journal, Lock, Outcome, State};
 use crate::report::progress::Progress;
 use crate::report::{document, plan_json, summary};
@@ -60,7 +60,12 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Fai
             "set dump.root to a directory that this user may write to",
         )
     })?;
+    let report_file = state_dir.join("report.json");
     if is_complete {
+        // The run that completed it may have been killed before its report was on disk.
+        let Prepared { plan, graph, .. } = &prepared;
+        let report = report_of(&plan.name, &graph.databases, &graph.steps, journal.state())?;
+        document::write(&report, &report_file).map_err(not_written)?;
         eprintln!(
             "{}: completed already, nothing to do; `pg-migrate report` shows the result",
             prepared.plan.name
@@ -89,25 +94,35 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Fai
     let _ = std::fs::remove_dir(&archives);
 
     let state = crate::journal::read(&state_dir)?.unwrap_or_default();
-    let report = document::build(&name, &databases, &steps, &state).ok_or_else(|| {
-        Failure::message(
-            UNEXPECTED,
-            "the journal holds no run",
-            "this is a fault of pg-migrate",
-        )
-    })?;
-    let path = state_dir.join("report.json");
-    let written = document::write(&report, &path);
+    let report = report_of(&name, &databases, &steps, &state)?;
+    let written = document::write(&report, &report_file);
     print(&summary::render(
         &report,
         terminal.columns(),
         terminal.stdout_color(),
     ))?;
-    written.map_err(|error| {
-        Failure::message(UNEXPECTED, error, "look at the free space of state.dir")
-    })?;
-    eprintln!("report: {}", path.display());
+    written.map_err(not_written)?;
+    eprintln!("report: {}", report_file.display());
     Ok(exit_code)
+}
+
+fn report_of(
+    name: &str,
+    databases: &[DatabaseSummary],
+    steps: &[Step],
+    state: &State,
+) -> Result<document::Report, Failure> {
+    document::build(name, databases, steps, state).ok_or_else(|| {
+        Failure::message(
+            UNEXPECTED,
+            "the journal holds no run",
+            "this is a fault of pg-migrate",
+        )
+    })
+}
+
+fn not_written(error: document::FileError) -> Failure {
+    Failure::message(UNEXPECTED, error, "look at the free space of state.dir")
 }
 
 fn progress(terminal: &Terminal) -> Progress {

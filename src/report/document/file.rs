@@ -41,8 +41,10 @@ pub fn json(report: &Report) -> String {
 /// Where the directory or the disk refuses; an older report stays as it is.
 pub fn write(report: &Report, path: &Path) -> Result<(), FileError> {
     let text = json(report).into_bytes();
+    // Always the same, so that what a killed run left is taken by the next; the state directory's lock keeps
+    // two from writing.
     let mut temporary = path.to_owned().into_os_string();
-    temporary.push(format!(".{}.tmp", std::process::id()));
+    temporary.push(".new");
     let temporary = PathBuf::from(temporary);
     replace(&temporary, path, &text).map_err(|source| {
         // What the failed attempt left is of no use to anybody, and its absence is no error.
@@ -55,7 +57,7 @@ pub fn write(report: &Report, path: &Path) -> Result<(), FileError> {
 }
 
 fn replace(temporary: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
-    // A file of a process that died under the same id may have any mode.
+    // What a killed run left may have any mode.
     match fs::remove_file(temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -113,6 +115,16 @@ mod tests {
             .map(|entry| entry.unwrap().file_name())
             .collect();
         assert_eq!(names, ["report.json"]);
+    }
+
+    #[test]
+    fn what_a_killed_run_left_does_not_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("report.json");
+        fs::write(directory.path().join("report.json.new"), "{ half of").unwrap();
+        write(&samples::report(), &path).unwrap();
+        assert_eq!(read(&path).unwrap(), samples::report());
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
     }
 
     #[test]

@@ -13,7 +13,7 @@ STATIC := $(TARGET_DIR)/$(MUSL)/release/pg-migrate
 # The C parts of the TLS library need a compiler for musl; where there is no musl-gcc, the host's does.
 MUSL_CC := $(if $(shell command -v musl-gcc),musl-gcc,cc)
 
-.PHONY: help build compress release clean demo test fuzz bench schema lint servers musl nightly upx
+.PHONY: help build compress release clean demo test torture fuzz bench schema lint servers musl nightly upx
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +28,11 @@ test: servers ## Run every test, against real servers
 	else \
 		exec $(CARGO) test --locked; \
 	fi
+
+# What it does is chosen by variables, which tests/program/torture/mod.rs explains. One trial alone:
+#   make torture TORTURE_ONLY='random 17' TORTURE_SEED=1
+torture: servers ## Kill, cut, fill and stop whatever a run stands on, some hundred times (an hour, as root)
+	$(CARGO) test --locked --test program -- --ignored --exact torture::the_whole_campaign --nocapture
 
 FUZZ_TARGETS := globals journal patterns plan restore_log
 FUZZ_SECONDS ?= 600

@@ -24,4 +24,5 @@ mod redoing;
 mod secrets;
 mod snapshots;
 mod support_works;
+mod torture;
 mod tuning;

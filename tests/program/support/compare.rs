@@ -10,27 +10,64 @@ use super::server::{Server, identifier, literal, run_with_input};
 
 /// What differs between the source's database and the target's of the same name, a line each.
 pub fn dumps(source: &Server, target: &Server, database: &str) -> Vec<String> {
-    let mut differences = Vec::new();
-    let floats = float_columns(source, database);
-    compare_maps(
-        &mut differences,
-        "data of",
-        &data(source, database, &floats),
-        &data(target, database, &floats),
-    );
-    compare_maps(
-        &mut differences,
-        "materialized view",
-        &materialized_views(source, database),
-        &materialized_views(target, database),
-    );
-    compare_maps(
-        &mut differences,
-        "object",
-        &reference_schema(source, target, database),
-        &schema(target, database),
-    );
-    differences
+    Expected::of(source, target, database).differences(target)
+}
+
+/// What a database of the target has to hold: read once from a source that does not change.
+pub struct Expected {
+    database: String,
+    floats: Floats,
+    data: BTreeMap<String, Vec<String>>,
+    views: BTreeMap<String, Vec<String>>,
+    objects: BTreeMap<String, Vec<String>>,
+}
+
+impl Expected {
+    /// `reference`: a server of the target's version.
+    pub fn of(source: &Server, reference: &Server, database: &str) -> Expected {
+        let floats = float_columns(source, database);
+        Expected {
+            data: data(source, database, &floats),
+            views: materialized_views(source, database),
+            objects: reference_schema(source, reference, database),
+            database: database.to_owned(),
+            floats,
+        }
+    }
+
+    /// What differs on the target, a line each.
+    pub fn differences(&self, target: &Server) -> Vec<String> {
+        let exists = format!(
+            "SELECT 1 FROM pg_database WHERE datname = {}",
+            literal(&self.database)
+        );
+        if target.psql("postgres", &exists).is_empty() {
+            return vec![format!(
+                "database {:?}: missing on the target",
+                self.database
+            )];
+        }
+        let mut differences = Vec::new();
+        compare_maps(
+            &mut differences,
+            "data of",
+            &self.data,
+            &data(target, &self.database, &self.floats),
+        );
+        compare_maps(
+            &mut differences,
+            "materialized view",
+            &self.views,
+            &materialized_views(target, &self.database),
+        );
+        compare_maps(
+            &mut differences,
+            "object",
+            &self.objects,
+            &schema(target, &self.database),
+        );
+        differences
+    }
 }
 
 /// Fails the test when the databases differ.
@@ -277,14 +314,14 @@ fn schema(server: &Server, database: &str) -> BTreeMap<String, Vec<String>> {
     objects
 }
 
-/// The source's schema as plain pg_dump and psql bring it to the target.
+/// The source's schema as plain pg_dump and psql bring it to a server of the target's version.
 fn reference_schema(
     source: &Server,
     target: &Server,
     database: &str,
 ) -> BTreeMap<String, Vec<String>> {
     let reference = "compare reference";
-    let like = target.psql(
+    let like = source.psql(
         "postgres",
         &format!(
             "SELECT format('ENCODING %L LC_COLLATE %L LC_CTYPE %L',
@@ -293,7 +330,7 @@ fn reference_schema(
             literal(database)
         ),
     );
-    assert!(!like.is_empty(), "the target has no database {database:?}");
+    assert!(!like.is_empty(), "the source has no database {database:?}");
     let name = identifier(reference);
     target.psql(
         "postgres",

@@ -1,7 +1,7 @@
 //! A plan file in a directory of its own, and the real program run on it.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// A plan between two servers, with what the program needs around it.
 pub struct Project {
     scratch: Scratch,
+    name: String,
     /// Keys of the two server tables, with their TOML values.
     source: BTreeMap<String, String>,
     target: BTreeMap<String, String>,
@@ -48,6 +49,7 @@ impl Project {
         let home = scratch.path().join("home");
         fs::create_dir(&home).unwrap();
         Project {
+            name: "test".to_owned(),
             source: keys(source, "SOURCE_PASSWORD"),
             target: keys(target, "TARGET_PASSWORD"),
             parallelism: BTreeMap::from([
@@ -67,6 +69,12 @@ impl Project {
             umask: None,
         }
         .clients(18)
+    }
+
+    /// The plan's name; "test" unless somebody says otherwise.
+    pub fn named(mut self, name: &str) -> Project {
+        name.clone_into(&mut self.name);
+        self
     }
 
     /// A key of `[source]`; the value is TOML.
@@ -123,7 +131,7 @@ impl Project {
             format!("[{name}]\n{lines}\n")
         };
         [
-            "name = \"test\"\n\n".to_owned(),
+            format!("name = {}\n\n", string(&self.name)),
             table("source", &self.source),
             table("target", &self.target),
             table("parallelism", &self.parallelism),
@@ -163,7 +171,7 @@ impl Project {
     }
 
     pub fn state_directory(&self) -> PathBuf {
-        self.directory().join(".pg-migrate/test")
+        self.directory().join(".pg-migrate").join(&self.name)
     }
 
     /// What the journal holds, a record a line.
@@ -198,19 +206,24 @@ impl Project {
 
     /// Runs it on whatever lies at the plan file's place.
     pub fn run_as_is(&self, verb: &[&str]) -> Finished {
-        self.launch(self.with_plan(verb)).wait()
+        self.launch(self.with_plan(verb), &[]).wait()
     }
 
     /// Runs `pg-migrate ARGS…` in the project's directory, to its end.
     pub fn run_without_plan(&self, arguments: &[&str]) -> Finished {
-        self.launch(arguments.iter().map(OsString::from).collect())
+        self.launch(arguments.iter().map(OsString::from).collect(), &[])
             .wait()
     }
 
     /// Starts `pg-migrate VERB PLAN ARGS…`, without a terminal.
     pub fn start(&self, verb: &[&str]) -> Running {
+        self.start_with(verb, &[])
+    }
+
+    /// As [`Project::start`], with more variables in this run's environment.
+    pub fn start_with(&self, verb: &[&str], variables: &[(&str, &OsStr)]) -> Running {
         fs::write(self.plan_file(), self.text()).unwrap();
-        self.launch(self.with_plan(verb))
+        self.launch(self.with_plan(verb), variables)
     }
 
     fn with_plan(&self, verb: &[&str]) -> Vec<OsString> {
@@ -223,7 +236,7 @@ impl Project {
         clippy::disallowed_methods,
         reason = "the tests start the program itself"
     )]
-    fn launch(&self, arguments: Vec<OsString>) -> Running {
+    fn launch(&self, arguments: Vec<OsString>, variables: &[(&str, &OsStr)]) -> Running {
         let output = tempfile::tempdir_in(self.directory()).unwrap();
         let program = env!("CARGO_BIN_EXE_pg-migrate");
         let mut command = match self.umask {
@@ -240,6 +253,7 @@ impl Project {
             .current_dir(self.directory())
             .env_clear()
             .envs(&self.environment)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(File::create(output.path().join("stdout")).unwrap())
             .stderr(File::create(output.path().join("stderr")).unwrap());
@@ -264,6 +278,10 @@ impl Running {
 
     pub fn kill9(&self) {
         child::send(&self.child, Signal::SIGKILL);
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn is_running(&mut self) -> bool {

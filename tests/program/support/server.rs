@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
@@ -72,7 +72,7 @@ impl Options {
 }
 
 /// The shutdown modes of the PostgreSQL manual, 18.5.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub enum Mode {
     /// Waits for sessions to end by themselves.
     Smart,
@@ -112,24 +112,55 @@ impl Server {
     }
 
     fn create(options: Options) -> Server {
-        let scratch = Scratch::new();
         let (pristine, first_password) = pristine(&options.shape);
-        copy_tree(&pristine, &scratch.path().join("data"));
-        let sockets = scratch.path().join("s");
-        fs::create_dir(&sockets).unwrap();
-        give_to_server(&sockets);
-        let mut server = Server {
-            major: options.shape.major,
-            port: 0,
-            password: first_password,
-            process: None,
-            certificates: None,
-            scratch,
-        };
+        let mut server = Server::empty(options.shape.major, first_password);
+        copy_tree(&pristine, &server.data_directory());
         server.configure(&options);
         server.launch_on_a_free_port();
         server.change_password();
         server
+    }
+
+    /// A running copy of a stopped server, with its data and password.
+    pub fn twin(&self) -> Server {
+        self.twin_after(|_| {})
+    }
+
+    /// As [`Server::twin`]; `prepare` gets the twin's data directory, which is empty.
+    pub fn twin_after(&self, prepare: impl FnOnce(&Path)) -> Server {
+        assert!(
+            self.process.is_none(),
+            "a running server is no copy's original"
+        );
+        let mut twin = Server::empty(self.major, self.password.clone());
+        let data = twin.data_directory();
+        fs::create_dir(&data).unwrap();
+        prepare(&data);
+        copy_tree(&self.data_directory().join("."), &data);
+        let sockets = twin.socket_directory();
+        // Of a setting that is there twice, the last counts.
+        twin.append_settings(&[(
+            "unix_socket_directories".to_owned(),
+            sockets.display().to_string(),
+        )]);
+        twin.launch_on_a_free_port();
+        twin
+    }
+
+    /// A server without data, not running.
+    fn empty(major: u32, password: String) -> Server {
+        let scratch = Scratch::new();
+        let sockets = scratch.path().join("s");
+        fs::create_dir(&sockets).unwrap();
+        give_to_server(&sockets);
+        Server {
+            major,
+            port: 0,
+            password,
+            process: None,
+            certificates: None,
+            scratch,
+        }
     }
 
     fn configure(&mut self, options: &Options) {
@@ -151,13 +182,7 @@ impl Server {
             settings.extend(self.enable_tls());
         }
         settings.extend(options.settings.iter().cloned());
-        let mut file = File::options()
-            .append(true)
-            .open(self.data_directory().join("postgresql.conf"))
-            .unwrap();
-        for (name, value) in settings {
-            writeln!(file, "{name} = '{}'", value.replace('\'', "''")).unwrap();
-        }
+        self.append_settings(&settings);
         let access = match options.tls {
             Tls::Off | Tls::Offered => "host all all 127.0.0.1/32 scram-sha-256",
             Tls::Required => "hostssl all all 127.0.0.1/32 scram-sha-256",
@@ -165,6 +190,16 @@ impl Server {
         };
         let access = format!("local all all scram-sha-256\n{access}\n");
         fs::write(self.data_directory().join("pg_hba.conf"), access).unwrap();
+    }
+
+    fn append_settings(&self, settings: &[(String, String)]) {
+        let mut file = File::options()
+            .append(true)
+            .open(self.data_directory().join("postgresql.conf"))
+            .unwrap();
+        for (name, value) in settings {
+            writeln!(file, "{name} = '{}'", value.replace('\'', "''")).unwrap();
+        }
     }
 
     fn enable_tls(&mut self) -> Vec<(String, String)> {
@@ -360,6 +395,12 @@ impl Server {
 
     fn log_file(&self) -> PathBuf {
         self.scratch.path().join("server.log")
+    }
+
+    /// Whether its main process lives: a server that cannot write to its WAL ends by itself.
+    pub fn is_up(&mut self) -> bool {
+        let process = self.process.as_mut();
+        process.is_some_and(|process| process.try_wait().unwrap().is_none())
     }
 
     pub fn stop(&mut self, mode: Mode) {

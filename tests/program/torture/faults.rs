@@ -1,0 +1,324 @@
+//! What goes wrong in a trial, and how it is brought about.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::project::{Finished, Project, Running};
+use crate::support::proxy::Proxy;
+use crate::support::server::{Mode, Server};
+
+use super::check::processes;
+
+/// What happens to the first run, and for some to the one that resumes it.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// SIGKILL at a failpoint; then, of the run that resumes, at another.
+    Point { at: String, then: Option<String> },
+    /// SIGKILL after so long; then, of the run that resumes, once more.
+    Kill {
+        after: Duration,
+        then: Option<Duration>,
+    },
+    /// SIGKILL at a failpoint, and at once the target's server crashes as well.
+    Crash { at: String },
+    /// Every connection to one server ends at these times.
+    Cut { side: Side, at: Vec<Duration> },
+    Restart {
+        side: Side,
+        mode: Mode,
+        after: Duration,
+    },
+    /// A file system has room for this many KiB more, until the run has ended.
+    Full { what: Disk, room: u32 },
+    /// The children stop for a while; or for ever, when the runner is killed meanwhile.
+    Stop { after: Duration, kill_runner: bool },
+    /// One child is killed.
+    Child { after: Duration },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Source,
+    Target,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disk {
+    DumpRoot,
+    State,
+    Target,
+}
+
+/// What a trial is played with.
+pub struct Scene<'a> {
+    pub project: Project,
+    pub source: &'a mut Option<Server>,
+    pub target: &'a mut Server,
+    pub source_proxy: Option<Proxy>,
+    pub target_proxy: Option<Proxy>,
+    /// The full disk, where the fault is one.
+    pub disk: Option<SmallDisk>,
+}
+
+impl Fault {
+    /// Whether the runner was killed: then nobody looks after what it started.
+    pub fn kills(&self) -> bool {
+        matches!(
+            self,
+            Fault::Point { .. }
+                | Fault::Kill { .. }
+                | Fault::Crash { .. }
+                | Fault::Stop {
+                    kill_runner: true,
+                    ..
+                }
+        )
+    }
+
+    /// Whether a run may end like this once the fault has come.
+    fn explains(&self, finished: &Finished) -> bool {
+        match self {
+            Fault::Point { .. }
+            | Fault::Kill { .. }
+            | Fault::Crash { .. }
+            | Fault::Stop {
+                kill_runner: true, ..
+            } => finished.signal == Some(9) || finished.code == Some(0),
+            Fault::Cut { .. } | Fault::Restart { .. } => {
+                matches!(finished.code, Some(0 | 3 | 4))
+            }
+            // Its server may end by itself.
+            Fault::Full {
+                what: Disk::Target, ..
+            } => matches!(finished.code, Some(0 | 3 | 4)),
+            Fault::Full { .. } => {
+                let said = format!("{}{}", finished.stdout, finished.stderr);
+                finished.code == Some(0)
+                    || matches!(finished.code, Some(1 | 3 | 4))
+                        && said.contains("No space left on device")
+            }
+            Fault::Stop { .. } => finished.code == Some(0),
+            Fault::Child { .. } => matches!(finished.code, Some(0 | 4)),
+        }
+    }
+
+    /// Lets the fault happen to a run. Returns what should not be.
+    pub fn strike(&self, scene: &mut Scene<'_>) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for finished in self.runs(scene, &mut wrong) {
+            if !self.explains(&finished) {
+                wrong.push(format!("the fault does not explain: {}", told(&finished)));
+            }
+        }
+        wrong
+    }
+
+    fn runs(&self, scene: &mut Scene<'_>, wrong: &mut Vec<String>) -> Vec<Finished> {
+        match self {
+            Fault::Point { at, then } => {
+                let mut ended = vec![up_to(scene, at)];
+                tear_last_record(&scene.project, at);
+                if let Some(then) = then {
+                    ended.push(up_to(scene, then));
+                    tear_last_record(&scene.project, then);
+                }
+                if ended.iter().any(|finished| finished.signal.is_none()) {
+                    wrong.push("not reached: the run ended before".to_owned());
+                }
+                ended
+            }
+            Fault::Kill { after, then } => {
+                let times = std::iter::once(after).chain(then);
+                times
+                    .map(|after| {
+                        let running = scene.project.start(&["run"]);
+                        sleep(*after);
+                        running.kill9();
+                        running.wait()
+                    })
+                    .collect()
+            }
+            Fault::Cut { side, at } => {
+                let running = scene.project.start(&["run"]);
+                let begun = Instant::now();
+                for at in at {
+                    sleep(at.saturating_sub(begun.elapsed()));
+                    let proxy = match side {
+                        Side::Source => &scene.source_proxy,
+                        Side::Target => &scene.target_proxy,
+                    };
+                    proxy.as_ref().expect("the scene has both").cut();
+                }
+                vec![running.wait()]
+            }
+            Fault::Restart { side, mode, after } => {
+                let running = scene.project.start(&["run"]);
+                sleep(*after);
+                match side {
+                    Side::Source => scene
+                        .source
+                        .as_mut()
+                        .expect("the scene has its own source")
+                        .restart(*mode),
+                    Side::Target => scene.target.restart(*mode),
+                }
+                vec![running.wait()]
+            }
+            Fault::Crash { at } => {
+                let finished = up_to(scene, at);
+                scene.target.restart(Mode::Immediate);
+                if finished.signal.is_none() {
+                    wrong.push("not reached: the run ended before".to_owned());
+                }
+                vec![finished]
+            }
+            Fault::Full { .. } => {
+                let finished = scene.project.run(&["run"]);
+                scene.disk.as_ref().expect("the scene has one").grow();
+                if !scene.target.is_up() {
+                    scene.target.start_again();
+                }
+                // It may be recovering.
+                let deadline = Instant::now() + Duration::from_secs(60);
+                while scene.target.try_psql("postgres", "SELECT 1").is_err() {
+                    assert!(Instant::now() < deadline, "{}", scene.target.log());
+                    sleep(Duration::from_millis(100));
+                }
+                vec![finished]
+            }
+            Fault::Stop { after, kill_runner } => {
+                let mut running = scene.project.start(&["run"]);
+                sleep(*after);
+                let stopped = children(&mut running, &scene.project);
+                send(&stopped, Signal::SIGSTOP);
+                sleep(Duration::from_millis(300));
+                if *kill_runner {
+                    running.kill9();
+                } else {
+                    send(&stopped, Signal::SIGCONT);
+                }
+                vec![running.wait()]
+            }
+            Fault::Child { after } => {
+                let mut running = scene.project.start(&["run"]);
+                sleep(*after);
+                let victims = children(&mut running, &scene.project);
+                send(&victims[..victims.len().min(1)], Signal::SIGKILL);
+                vec![running.wait()]
+            }
+        }
+    }
+}
+
+/// How a run ended and what it said last, in few lines.
+pub fn told(finished: &Finished) -> String {
+    let skipped = finished.stderr.lines().count().saturating_sub(12);
+    let last: Vec<&str> = finished.stderr.lines().skip(skipped).collect();
+    format!(
+        "code {:?}, signal {:?}\n{}",
+        finished.code,
+        finished.signal,
+        last.join("\n")
+    )
+}
+
+/// A run that is killed when it reaches the point.
+fn up_to(scene: &mut Scene<'_>, point: &str) -> Finished {
+    scene
+        .project
+        .start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())])
+        .wait()
+}
+
+/// A record that was written and not synced may be on disk in part.
+fn tear_last_record(project: &Project, point: &str) {
+    if !(point.starts_with("journal ") && point.contains(" written:")) {
+        return;
+    }
+    let path = project.state_directory().join("journal.jsonl");
+    let text = std::fs::read(&path).unwrap();
+    let before = text[..text.len() - 1]
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |end| end + 1);
+    let torn = before + (text.len() - before) / 2;
+    std::fs::write(&path, &text[..torn]).unwrap();
+}
+
+/// The client programs of the run, as soon as there are any; none when it ends before.
+fn children(running: &mut Running, project: &Project) -> Vec<u32> {
+    while running.is_running() {
+        let found: Vec<u32> = processes(project)
+            .into_iter()
+            .filter(|(pid, name)| *pid != running.pid() && name.starts_with("pg_"))
+            .map(|(pid, _)| pid)
+            .collect();
+        if !found.is_empty() {
+            return found;
+        }
+        sleep(Duration::from_millis(2));
+    }
+    Vec::new()
+}
+
+/// Some of them may have ended since.
+fn send(processes: &[u32], signal: Signal) {
+    for pid in processes {
+        kill(Pid::from_raw(pid.cast_signed()), signal).ok();
+    }
+}
+
+/// A file system of its own over a directory. Needs root.
+pub struct SmallDisk {
+    directory: PathBuf,
+}
+
+impl SmallDisk {
+    /// Over the directory where the disk is full, with as much room.
+    pub fn mount(directory: &Path, kibibytes: u64) -> SmallDisk {
+        std::fs::create_dir_all(directory).unwrap();
+        let options = format!("size={kibibytes}k,mode=0700");
+        run(
+            "mount",
+            &["-t", "tmpfs", "-o", &options, "tmpfs"],
+            directory,
+        );
+        SmallDisk {
+            directory: directory.to_owned(),
+        }
+    }
+
+    /// The cause is gone: what lies on the disk stays, and there is room for more.
+    fn grow(&self) {
+        run("mount", &["-o", "remount,size=2g"], &self.directory);
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        run("umount", &["--lazy"], &self.directory);
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests mount file systems of their own"
+)]
+fn run(program: &str, arguments: &[&str], directory: &Path) {
+    let done = Command::new(program)
+        .args(arguments)
+        .arg(directory)
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(
+        done.status.success(),
+        "{program} {}: {}\nthe trials with full disks mount small file systems, which only root may do",
+        directory.display(),
+        String::from_utf8_lossy(&done.stderr)
+    );
+}

@@ -91,6 +91,9 @@ impl<'a> Dispatcher<'a> {
         watch.abort();
         if result.is_err() {
             self.shared.stop.cancel();
+            // A step that waits for word of its change would wait for ever.
+            self.changes.close();
+            while self.changes.recv().await.is_some() {}
             while self.attempts.join_next().await.is_some() {}
         }
         self.snapshots.close_all().await;

@@ -32,7 +32,7 @@ test: servers ## Run every test, against real servers
 # What it does is chosen by variables, which tests/program/torture/mod.rs explains. One trial alone:
 #   make torture TORTURE_ONLY='random 17' TORTURE_SEED=1
 torture: servers ## Kill, cut, fill and stop whatever a run stands on, some hundred times (an hour, as root)
-	$(CARGO) test --locked --test program -- --ignored --exact torture::the_whole_campaign --nocapture
+	TORTURE_TRIALS=$${TORTURE_TRIALS:-200} $(CARGO) test --locked --test program -- --exact torture::the_whole_campaign --nocapture
 
 FUZZ_TARGETS := globals journal patterns plan restore_log
 FUZZ_SECONDS ?= 600

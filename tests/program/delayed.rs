@@ -139,12 +139,12 @@ fn clients_insert_throughout_and_none_fails_or_is_lost() {
     let proxy = Proxy::to(target.port());
     let project = delayed(&source, &target).target("port", &proxy.port().to_string());
     let mut running = project.start(&["run"]);
-    // From the moment at which the regular phase has made the table.
+    // From the moment at which the regular phase has made the table and set its sequence.
     running.until("the table", || {
         target
             .try_psql(
                 "erp",
-                "SELECT 1 FROM pg_index WHERE indexrelid = 'by_customer'::regclass",
+                "SELECT 1 FROM pg_index, events_id_seq WHERE indexrelid = 'by_customer'::regclass AND is_called",
             )
             .is_ok_and(|found| found == "1")
     });

@@ -48,7 +48,7 @@ fn rows(report: &Value, name: &str) -> (Value, Value, Value) {
 /// Statements of one step's sessions by the server's log.
 fn statements<'a>(log: &'a str, step: &str, text: &str) -> Vec<&'a str> {
     log.lines()
-        .filter(|line| line.contains(&format!("pg-migrate/test/erp/{step}:")))
+        .filter(|line| line.contains(&format!("pg-migrate/test/erp/{step}#")))
         .filter(|line| line.contains(text))
         .collect()
 }

@@ -55,7 +55,7 @@ fn files_with(project: &Project, texts: &[&str]) -> Vec<PathBuf> {
                 .windows(text.len())
                 .any(|part| part == text.as_bytes())
         };
-        texts.iter().any(|text| holds(text))
+        texts.iter().any(holds)
     });
     found
 }

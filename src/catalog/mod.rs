@@ -212,6 +212,8 @@ pub struct Contents {
     pub indexes: u32,
     /// Secondary indexes of partitions that are attached to a partitioned index (11 and later).
     pub attached_indexes: Vec<AttachedIndex>,
+    /// What could keep rows of a delayed table, or those that refer to them, from being loaded.
+    pub hurdles: Vec<Hurdle>,
     pub large_objects: u64,
     /// Objects of any kind that a user made: functions, types, schemas, extensions other than plpgsql.
     /// Decides whether a target database is empty.
@@ -220,6 +222,18 @@ pub struct Contents {
     /// `pg_relation_size` of all relations. Unlike `pg_database_size` it does not count files that come and
     /// go with connections (`pg_internal.init`), so that two looks at an idle server agree.
     pub bytes: u64,
+}
+
+/// A constraint that minds which rows of a table come first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hurdle {
+    /// The table that would be delayed.
+    pub schema: String,
+    pub table: String,
+    pub constraint: String,
+    /// Schema and name of another table whose foreign key refers to it. `None`: the constraint is a check that is
+    /// NOT VALID, which old rows may violate and rows that are loaded may not.
+    pub referring: Option<(String, String)>,
 }
 
 /// An index of a partition that enforces nothing, and is part of an index of the partitioned table.

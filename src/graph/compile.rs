@@ -10,7 +10,7 @@ use super::command::{self, Content, DumpCommand};
 use super::delay::{DelayedTable, Delays};
 use super::{
     Amounts, DatabaseSummary, Finding, Graph, Hold, Kind, Resource, ServerSummary, Severity, Step,
-    StepId, preflight, selection, tuning,
+    StepId, delay_findings, preflight, selection, tuning,
 };
 use crate::catalog::{Contents, Database, Inspection, RelationKind};
 use crate::plan::{Compression, DelaySnapshot, Endpoint, Plan, Side, VerifyMode};
@@ -147,6 +147,7 @@ fn contents(database: &Database) -> &Contents {
         relations: Vec::new(),
         indexes: 0,
         attached_indexes: Vec::new(),
+        hurdles: Vec::new(),
         large_objects: 0,
         user_objects: 0,
         extensions: Vec::new(),
@@ -402,7 +403,7 @@ impl Builder<'_> {
         self.delayed.push(names);
         if !delayed.is_empty() {
             self.findings
-                .extend(preflight::kept_indexes(name, contents, &delayed));
+                .extend(delay_findings::of(name, contents, &delayed));
             let regular = Regular {
                 dump,
                 verify,

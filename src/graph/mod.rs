@@ -4,6 +4,7 @@ pub mod budget;
 mod command;
 mod compile;
 pub mod delay;
+mod delay_findings;
 mod output;
 mod preflight;
 mod selection;

@@ -1,13 +1,10 @@
 //! What somebody should know before the run: findings about servers, roles and databases.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use super::budget::{self, Share};
-use super::delay::DelayedTable;
 use super::{Finding, Severity};
-use crate::catalog::{
-    ClientFacts, Contents, Database, Inspection, LocaleProvider, ServerFacts, locale,
-};
+use crate::catalog::{ClientFacts, Database, Inspection, LocaleProvider, ServerFacts, locale};
 use crate::plan::{Compression, Override, Plan, Side, SslMode, Transfer, VerifyMode, Waive};
 
 /// A finding that is about no database.
@@ -514,31 +511,6 @@ pub fn of_delays(database: &str, target: &ServerFacts) -> Vec<Finding> {
         });
     }
     findings
-}
-
-/// The secondary indexes of delayed tables that stay during the load, with the reason.
-pub fn kept_indexes(database: &str, contents: &Contents, delayed: &[DelayedTable]) -> Vec<Finding> {
-    let tables: HashSet<(&str, &str)> = delayed
-        .iter()
-        .map(|table| (table.schema.as_str(), table.name.as_str()))
-        .collect();
-    contents
-        .attached_indexes
-        .iter()
-        .filter(|index| tables.contains(&(index.schema.as_str(), index.table.as_str())))
-        .map(|index| Finding {
-            severity: Severity::Info,
-            code: "delay/index-kept".into(),
-            database: Some(database.to_owned()),
-            object: Some(format!("{}.{}", index.schema, index.name)),
-            message: format!(
-                "it stays while {}.{} is loaded, which takes longer for that: it is attached to the partitioned index \
-                 {}, and cannot be dropped but with that one and the indexes of all partitions, delayed or not",
-                index.schema, index.table, index.parent
-            ),
-            fix: None,
-        })
-        .collect()
 }
 
 /// Turns findings that the plan waives into information, for as long as the waiver holds.

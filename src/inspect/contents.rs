@@ -1,7 +1,7 @@
 //! What one database holds.
 
 use super::query;
-use crate::catalog::{AttachedIndex, Contents, Relation, RelationKind};
+use crate::catalog::{AttachedIndex, Contents, Hurdle, Relation, RelationKind};
 use crate::postgres::{Connection, Error};
 
 /// Schemas of the system, of temporary and of TOAST tables.
@@ -85,6 +85,7 @@ pub async fn read(connection: &Connection) -> Result<Contents, Error> {
         true => attached_indexes(connection).await?,
         false => Vec::new(),
     };
+    let hurdles = hurdles(connection).await?;
     let extensions = query::texts(
         connection,
         "list the extensions",
@@ -96,11 +97,43 @@ pub async fn read(connection: &Connection) -> Result<Contents, Error> {
         relations,
         indexes: u32::try_from(number(0)).unwrap_or(u32::MAX),
         attached_indexes,
+        hurdles,
         large_objects: number(1),
         user_objects: number(2),
         extensions,
         bytes: number(3),
     })
+}
+
+/// Foreign keys between two tables, and checks that are NOT VALID.
+async fn hurdles(connection: &Connection) -> Result<Vec<Hurdle>, Error> {
+    let rows = query::rows(
+        connection,
+        "list the constraints that mind the order of loads",
+        &format!(
+            "SELECT n.nspname::text, t.relname::text, o.conname::text, rn.nspname::text, r.relname::text \
+             FROM pg_catalog.pg_constraint o \
+             JOIN pg_catalog.pg_class t ON t.oid = CASE o.contype WHEN 'f' THEN o.confrelid ELSE o.conrelid END \
+             JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace \
+             LEFT JOIN pg_catalog.pg_class r ON o.contype = 'f' AND r.oid = o.conrelid \
+             LEFT JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace \
+             WHERE (o.contype = 'f' AND o.convalidated AND o.conrelid <> o.confrelid AND r.relkind = 'r' \
+                    OR o.contype = 'c' AND NOT o.convalidated) \
+               AND t.relkind = 'r' AND {USER_SCHEMA} \
+             ORDER BY n.nspname::text COLLATE \"C\", t.relname::text COLLATE \"C\", o.conname::text COLLATE \"C\", \
+                      rn.nspname::text COLLATE \"C\", r.relname::text COLLATE \"C\""
+        ),
+    )
+    .await?;
+    Ok(rows
+        .iter()
+        .map(|row| Hurdle {
+            schema: row.get(0),
+            table: row.get(1),
+            constraint: row.get(2),
+            referring: row.get::<_, Option<String>>(3).zip(row.get(4)),
+        })
+        .collect())
 }
 
 /// Indexes that a delayed load would drop, were they not attached.

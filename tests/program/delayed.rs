@@ -301,3 +301,33 @@ fn indexes_of_partitions_that_are_kept_are_in_every_format_of_the_plan() {
         "{dropped}"
     );
 }
+
+#[test]
+fn a_table_that_others_refer_to_is_not_delayed_without_them() {
+    let (source, target) = (Server::start(14), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE shop");
+    source.psql(
+        "shop",
+        "CREATE TABLE customers (id int PRIMARY KEY);
+         CREATE TABLE orders (id int PRIMARY KEY, customer int REFERENCES customers);
+         INSERT INTO customers VALUES (1); INSERT INTO orders VALUES (1, 1)",
+    );
+    let delaying = |tables: &str| {
+        Project::between(&source, &target).with(&format!("[delay]\ntable_data = [{tables}]\n"))
+    };
+    delaying("\"shop.customers\"")
+        .run(&["run"])
+        .expect_code(3)
+        .expect_words(&["delay/referenced", "public.orders", "orders_customer_fkey"]);
+    assert_eq!(
+        target.psql(
+            "postgres",
+            "SELECT count(*) FROM pg_database WHERE datname = 'shop'"
+        ),
+        "0"
+    );
+    delaying("\"shop.customers\", \"shop.orders\"")
+        .run(&["run"])
+        .expect_code(0);
+    compare::assert_same(&source, &target, "shop");
+}

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use super::synthetic::{Case, contents, database, table};
-use crate::catalog::{AttachedIndex, Role, Version};
+use crate::catalog::{AttachedIndex, Hurdle, Role, Version};
 use crate::graph::{Finding, Graph, Severity};
 
 /// A finding a line, in the graph's order.
@@ -90,6 +90,30 @@ fn an_attached_index_of_a_delayed_partition_is_kept_and_said() {
     assert_snapshot!(lines(&Case::new(rest, vec![erp]).compile()), @"
     Info delay/index-kept [erp public.table_0002_at_idx] it stays while public.table_0002 is loaded, which takes longer for that: it is attached to the partitioned index public.parts_at, and cannot be dropped but with that one and the indexes of all partitions, delayed or not
       fix: none
+    ");
+}
+
+#[test]
+fn constraints_that_a_delayed_table_cannot_meet_are_said_before_the_night() {
+    let mut erp = database("erp", 1 << 20, 3);
+    let hurdle = |constraint: &str, referring: Option<&str>| Hurdle {
+        schema: "public".into(),
+        table: "table_0000".into(),
+        constraint: constraint.into(),
+        referring: referring.map(|table| ("public".to_owned(), table.to_owned())),
+    };
+    contents(&mut erp).hurdles = vec![
+        hurdle("fkey_1", Some("table_0001")),
+        hurdle("fkey_2", Some("table_0002")),
+        hurdle("positive", None),
+    ];
+    assert_eq!(codes(&Case::new("", vec![erp.clone()]).compile()), []);
+    let rest = "[delay]\ntable_data = [\"erp.table_0000\", \"erp.table_0002\"]";
+    assert_snapshot!(lines(&Case::new(rest, vec![erp]).compile()), @"
+    Block delay/referenced [erp public.table_0000] public.table_0001 refers to it by the foreign key fkey_1, which the regular phase could not make: the rows that public.table_0001 refers to would not be there yet
+      fix: delay public.table_0001 as well, or do not delay public.table_0000
+    Warn delay/not-valid-check [erp public.table_0000] the check positive is NOT VALID: rows that violate it are in a regular restore before the check is, but the delayed load would fail on them
+      fix: ALTER TABLE … VALIDATE CONSTRAINT on the source, or do not delay public.table_0000
     ");
 }
 

@@ -130,6 +130,7 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
                 .collect(),
             indexes: 2 * tables,
             attached_indexes: Vec::new(),
+            hurdles: Vec::new(),
             large_objects: 0,
             user_objects: 0,
             extensions: Vec::new(),

@@ -40,7 +40,8 @@ pub(super) async fn doubt(
     Ok(judge(&setting.since, &read(connection).await?))
 }
 
-/// A restart of the server alone loses nothing: the operating system still has all that was written.
+/// A restart of the server alone loses nothing that a step was called done for: the operating system still has
+/// all that was written, and steps end when their commits are.
 fn judge(then: &Started, now: &Started) -> Option<String> {
     let what = match (&then.machine, &now.machine) {
         (Some(then), Some(now)) if then == now => return None,

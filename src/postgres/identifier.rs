@@ -77,8 +77,15 @@ pub fn conninfo(endpoint: &Endpoint, database: &str) -> String {
     let mut text = String::new();
     for (key, value) in pairs {
         let separator = if text.is_empty() { "" } else { " " };
-        let value = value.replace('\\', "\\\\").replace('\'', "\\'");
-        let _ = write!(text, "{separator}{key}='{value}'");
+        // People read it in the plan, where it is quoted once more for a shell.
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,".contains(c);
+        let _ = match !value.is_empty() && value.chars().all(is_plain) {
+            true => write!(text, "{separator}{key}={value}"),
+            false => {
+                let value = value.replace('\\', "\\\\").replace('\'', "\\'");
+                write!(text, "{separator}{key}='{value}'")
+            }
+        };
     }
     text
 }
@@ -118,7 +125,7 @@ mod tests {
     fn a_connection_string_holds_everything_but_the_password() {
         insta::assert_snapshot!(
             conninfo(&endpoint(), r"we\ird"),
-            @r"host='old-db.internal' port='5433' user='o\'brien' dbname='we\\ird' sslmode='verify-full' sslrootcert='/etc/my certs/ca.pem' connect_timeout='3' keepalives_idle='60' keepalives_interval='10' keepalives_count='6'"
+            @r"host=old-db.internal port=5433 user='o\'brien' dbname='we\\ird' sslmode=verify-full sslrootcert='/etc/my certs/ca.pem' connect_timeout=3 keepalives_idle=60 keepalives_interval=10 keepalives_count=6"
         );
     }
 
@@ -126,9 +133,7 @@ mod tests {
     fn an_address_beside_the_name_is_kept() {
         let mut endpoint = endpoint();
         endpoint.hostaddr = Some("10.0.0.7".parse().unwrap());
-        assert!(
-            conninfo(&endpoint, "d").starts_with("host='old-db.internal' hostaddr='10.0.0.7' ")
-        );
+        assert!(conninfo(&endpoint, "d").starts_with("host=old-db.internal hostaddr=10.0.0.7 "));
     }
 
     /// The server's rules for a string constant: doubled quotes, and backslashes after `E`.
@@ -152,22 +157,26 @@ mod tests {
         value
     }
 
-    /// libpq's `conninfo_parse` for quoted values.
+    /// As libpq's `conninfo_parse`.
     fn read_conninfo(text: &str) -> Vec<(String, String)> {
         let mut pairs = Vec::new();
-        let mut chars = text.chars();
+        let mut chars = text.chars().peekable();
         loop {
             let key: String = chars.by_ref().take_while(|c| *c != '=').collect();
             if key.is_empty() {
                 return pairs;
             }
-            assert_eq!(chars.next(), Some('\''));
+            // libpq ends a value without quotes at a blank, and takes backslashes there too (fe-connect.c,
+            // conninfo_parse).
+            let is_quoted = chars.next_if_eq(&'\'').is_some();
             let mut value = String::new();
             loop {
-                match chars.next().unwrap() {
-                    '\'' => break,
-                    '\\' => value.push(chars.next().unwrap()),
-                    c => value.push(c),
+                match chars.next() {
+                    Some('\'') if is_quoted => break,
+                    None | Some(' ') if !is_quoted => break,
+                    Some('\\') => value.push(chars.next().unwrap()),
+                    Some(c) => value.push(c),
+                    None => panic!("no closing quote"),
                 }
             }
             pairs.push((key.trim_start().to_owned(), value));

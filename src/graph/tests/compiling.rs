@@ -72,7 +72,7 @@ fn a_small_plan_reads_like_this() {
       tune-target      takes 1 target.connections
       globals          after tune-target; takes 1 source.connections, 1 target.connections
         $ pg_dumpall --globals-only --encoding=UTF8 \
-            '--dbname=host='\''old-db'\'' port='\''5432'\'' user='\''postgres'\'' dbname='\''postgres'\'' sslmode='\''prefer'\'' connect_timeout='\''10'\'' keepalives_idle='\''60'\'' keepalives_interval='\''10'\'' keepalives_count='\''6'\'''
+            '--dbname=host=old-db port=5432 user=postgres dbname=postgres sslmode=prefer connect_timeout=10 keepalives_idle=60 keepalives_interval=10 keepalives_count=6'
 
     Database Weird "Name"
       create           after tune-target, globals; takes 1 target.connections
@@ -81,13 +81,13 @@ fn a_small_plan_reads_like_this() {
         $ pg_dump --format=directory --jobs=1 --compress=lz4 --lock-wait-timeout=10000 \
             --quote-all-identifiers --statistics --verbose '--snapshot=<exported by the run>' \
             '--file=/plans/pg_dumps/erp/Weird %22Name%22' \
-            '--dbname=host='\''old-db'\'' port='\''5432'\'' user='\''postgres'\'' dbname='\''Weird "Name"'\'' sslmode='\''prefer'\'' connect_timeout='\''10'\'' keepalives_idle='\''60'\'' keepalives_interval='\''10'\'' keepalives_count='\''6'\'''
+            '--dbname=host=old-db port=5432 user=postgres dbname='\''Weird "Name"'\'' sslmode=prefer connect_timeout=10 keepalives_idle=60 keepalives_interval=10 keepalives_count=6'
       source-counts    after create; takes 1 source.connections, 1 verify.queries; shares Weird
                        "Name"/snapshot (1 source.connections)
       restore          after tune-target, create, dump, source-counts; takes 1 target.connections, 1
                        target.databases
         $ pg_restore --format=directory --jobs=1 --verbose \
-            '--dbname=host='\''new-db'\'' port='\''5432'\'' user='\''postgres'\'' dbname='\''Weird "Name"'\'' sslmode='\''prefer'\'' connect_timeout='\''10'\'' keepalives_idle='\''60'\'' keepalives_interval='\''10'\'' keepalives_count='\''6'\''' \
+            '--dbname=host=new-db port=5432 user=postgres dbname='\''Weird "Name"'\'' sslmode=prefer connect_timeout=10 keepalives_idle=60 keepalives_interval=10 keepalives_count=6' \
             '/plans/pg_dumps/erp/Weird %22Name%22'
       target-counts    after restore; takes 1 target.connections, 1 verify.queries
       verify           after source-counts, target-counts; takes 1 target.connections
@@ -99,13 +99,13 @@ fn a_small_plan_reads_like_this() {
         $ pg_dump --format=directory --jobs=2 --compress=lz4 --lock-wait-timeout=10000 \
             --quote-all-identifiers --statistics --verbose '--snapshot=<exported by the run>' \
             --file=/plans/pg_dumps/erp/crm \
-            '--dbname=host='\''old-db'\'' port='\''5432'\'' user='\''postgres'\'' dbname='\''crm'\'' sslmode='\''prefer'\'' connect_timeout='\''10'\'' keepalives_idle='\''60'\'' keepalives_interval='\''10'\'' keepalives_count='\''6'\'''
+            '--dbname=host=old-db port=5432 user=postgres dbname=crm sslmode=prefer connect_timeout=10 keepalives_idle=60 keepalives_interval=10 keepalives_count=6'
       source-counts    after create; takes 2 source.connections, 2 verify.queries; shares crm/snapshot
                        (1 source.connections)
       restore          after tune-target, create, dump, source-counts; takes 4 target.connections, 1
                        target.databases
         $ pg_restore --format=directory --jobs=3 --verbose \
-            '--dbname=host='\''new-db'\'' port='\''5432'\'' user='\''postgres'\'' dbname='\''crm'\'' sslmode='\''prefer'\'' connect_timeout='\''10'\'' keepalives_idle='\''60'\'' keepalives_interval='\''10'\'' keepalives_count='\''6'\''' \
+            '--dbname=host=new-db port=5432 user=postgres dbname=crm sslmode=prefer connect_timeout=10 keepalives_idle=60 keepalives_interval=10 keepalives_count=6' \
             /plans/pg_dumps/erp/crm
       target-counts    after restore; takes 2 target.connections, 2 verify.queries
       verify           after source-counts, target-counts; takes 1 target.connections
@@ -166,7 +166,7 @@ fn a_small_plan_is_this_json() {
             "pg_dumpall",
             "--globals-only",
             "--encoding=UTF8",
-            "--dbname=host='old-db' port='5432' user='postgres' dbname='postgres' sslmode='prefer' connect_timeout='10' keepalives_idle='60' keepalives_interval='10' keepalives_count='6'"
+            "--dbname=host=old-db port=5432 user=postgres dbname=postgres sslmode=prefer connect_timeout=10 keepalives_idle=60 keepalives_interval=10 keepalives_count=6"
           ]
         },
         {
@@ -203,7 +203,7 @@ fn a_small_plan_is_this_json() {
             "--verbose",
             "--snapshot=<exported by the run>",
             "--file=/plans/pg_dumps/erp/crm",
-            "--dbname=host='old-db' port='5432' user='postgres' dbname='crm' sslmode='prefer' connect_timeout='10' keepalives_idle='60' keepalives_interval='10' keepalives_count='6'"
+            "--dbname=host=old-db port=5432 user=postgres dbname=crm sslmode=prefer connect_timeout=10 keepalives_idle=60 keepalives_interval=10 keepalives_count=6"
           ]
         },
         {
@@ -237,7 +237,7 @@ fn a_small_plan_is_this_json() {
             "--format=directory",
             "--jobs=9",
             "--verbose",
-            "--dbname=host='new-db' port='5432' user='postgres' dbname='crm' sslmode='prefer' connect_timeout='10' keepalives_idle='60' keepalives_interval='10' keepalives_count='6'",
+            "--dbname=host=new-db port=5432 user=postgres dbname=crm sslmode=prefer connect_timeout=10 keepalives_idle=60 keepalives_interval=10 keepalives_count=6",
             "/plans/pg_dumps/erp/crm"
           ]
         },

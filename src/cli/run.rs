@@ -191,7 +191,7 @@ fn settle(prepared: &Prepared, state: &State) -> Result<(), Failure> {
         &basis,
         sealed,
     )
-    .map_err(|error| Failure::message(UNEXPECTED, error, "look at the free space of state.dir"))
+    .map_err(|error| Failure::message(NOT_STARTED, error, "look at the free space of state.dir"))
 }
 
 /// Every step is done, and the last run said so. Settings are no work of their own.

@@ -48,6 +48,8 @@ pub async fn servers(
     let of_source: Vec<String> = names(&source_facts, wanted);
     let of_target = names(&target_facts, |database| {
         database.allows_connections
+            // DROP DATABASE did not end, and nobody can connect: one of ours is dropped again.
+            && database.connection_limit != -2
             && database.name != "postgres"
             && of_source.contains(&database.name)
     });
@@ -55,6 +57,7 @@ pub async fn servers(
     let others = names(&target_facts, |database| {
         is_tuned
             && database.allows_connections
+            && database.connection_limit != -2
             && !database.name.starts_with("template")
             && !of_target.contains(&database.name)
     });

@@ -71,6 +71,20 @@ fn counts_of_one_mode_are_never_compared_with_those_of_another() {
     assert_eq!(table1["target_rows"], 40);
 }
 
+/// As a full disk leaves one of ours: DROP DATABASE began and did not end.
+#[test]
+fn an_invalid_database_of_ours_is_dropped_again() {
+    let (source, target) = broken();
+    let project = Project::between(&source, &target).with(WITHOUT_ROLES);
+    project.run(&["run"]).expect_code(4);
+    target.psql(
+        "postgres",
+        "UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'db2'; CREATE ROLE absent",
+    );
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "db2");
+}
+
 #[test]
 fn reset_has_steps_done_again() {
     let (source, target) = (Server::start(14), Server::start(18));

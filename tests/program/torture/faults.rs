@@ -97,7 +97,13 @@ impl Fault {
                 what: Disk::Target, ..
             } => matches!(finished.code, Some(0 | 3 | 4)),
             Fault::Full { .. } => {
-                let said = format!("{}{}", finished.stdout, finished.stderr);
+                // An error is wrapped to the terminal's width.
+                let said = format!("{} {}", finished.stdout, finished.stderr);
+                let words: Vec<&str> = said
+                    .split_whitespace()
+                    .filter(|word| *word != "│")
+                    .collect();
+                let said = words.join(" ");
                 finished.code == Some(0)
                     || matches!(finished.code, Some(1 | 3 | 4))
                         && said.contains("No space left on device")
@@ -197,11 +203,12 @@ impl Fault {
                 let stopped = children(&mut running, &scene.project);
                 send(&stopped, Signal::SIGSTOP);
                 sleep(Duration::from_millis(300));
-                if *kill_runner {
+                if *kill_runner && running.is_running() {
                     running.kill9();
-                } else {
-                    send(&stopped, Signal::SIGCONT);
+                    sleep(Duration::from_millis(200));
                 }
+                // What was stopped cannot end before: the signal of its parent's death waits for it.
+                send(&stopped, Signal::SIGCONT);
                 vec![running.wait()]
             }
             Fault::Child { after } => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::failpoint::reach;
@@ -13,7 +13,7 @@ use crate::graph::{Graph, Step};
 use crate::journal::Change;
 use crate::plan::Side;
 use crate::postgres::{Class, Session, Snapshot};
-use crate::step::{ChangeRequest, Shared, StepError};
+use crate::step::{Shared, StepError};
 
 /// How often the snapshots are looked at.
 const LOOK: Duration = Duration::from_secs(10);
@@ -129,7 +129,13 @@ impl Snapshots {
             side = %Side::Source,
             "snapshot exported"
         );
-        record(shared, database, &snapshot).await?;
+        // `status` tells its age.
+        shared
+            .record(Change::HoldSnapshot {
+                database: database.to_owned(),
+                snapshot: snapshot.id().to_owned(),
+            })
+            .await?;
         let snapshot = Arc::new(snapshot);
         *slot = Some(Held {
             database: database.to_owned(),
@@ -154,23 +160,6 @@ impl Snapshots {
             self.close(hold).await;
         }
     }
-}
-
-/// Puts the snapshot on record, so that `status` knows of it.
-async fn record(shared: &Shared, database: &str, snapshot: &Snapshot) -> Result<(), StepError> {
-    let (recorded, on_record) = oneshot::channel();
-    let request = ChangeRequest {
-        change: Change::HoldSnapshot {
-            database: database.to_owned(),
-            snapshot: snapshot.id().to_owned(),
-        },
-        recorded,
-    };
-    let sent = shared.changes.send(request).await.is_ok();
-    if sent && on_record.await.is_ok() {
-        return Ok(());
-    }
-    Err(StepError::fault("the snapshot could not be put on record"))
 }
 
 /// What somebody should know of a snapshot of this age, if anything.

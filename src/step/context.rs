@@ -60,6 +60,22 @@ pub struct Context {
     pub tuned: BTreeMap<String, TunedSetting>,
 }
 
+impl Shared {
+    /// Puts a change on record. When this returns, it is on disk and may be made.
+    pub async fn record(&self, change: Change) -> Result<(), StepError> {
+        let (recorded, on_record) = oneshot::channel();
+        let request = ChangeRequest { change, recorded };
+        let sent = self.changes.send(request).await.is_ok();
+        if sent && on_record.await.is_ok() {
+            Ok(())
+        } else {
+            Err(StepError::fault(
+                "the change could not be put on record, so it was not made",
+            ))
+        }
+    }
+}
+
 impl Context {
     pub fn step(&self) -> &Step {
         &self.shared.graph.steps[self.index as usize]
@@ -164,17 +180,8 @@ impl Context {
         let _ = self.shared.events.send(event);
     }
 
-    /// Puts a change on record. When this returns, it is on disk and may be made.
+    /// See [`Shared::record`].
     pub async fn record(&self, change: Change) -> Result<(), StepError> {
-        let (recorded, on_record) = oneshot::channel();
-        let request = ChangeRequest { change, recorded };
-        let sent = self.shared.changes.send(request).await.is_ok();
-        if sent && on_record.await.is_ok() {
-            Ok(())
-        } else {
-            Err(StepError::fault(
-                "the change could not be put on record, so it was not made",
-            ))
-        }
+        self.shared.record(change).await
     }
 }

@@ -198,9 +198,9 @@ fn settle(prepared: &Prepared, state: &State) -> Result<(), Failure> {
 fn is_complete(prepared: &Prepared, state: &State) -> bool {
     let ended = state.runs.last().and_then(|run| run.ended);
     matches!(ended, Some((_, Outcome::Completed, _)))
-        && prepared.graph.steps.iter().all(|step| {
-            let state = state.steps.get(&step.id);
-            step.id.kind.is_tuning()
-                || state.is_some_and(|state| state.status == crate::journal::Status::Done)
-        })
+        && prepared
+            .graph
+            .steps
+            .iter()
+            .all(|step| step.id.kind.is_tuning() || state.is_done(&step.id))
 }

@@ -69,6 +69,18 @@ pub struct HeldSnapshot {
     pub taken: Timestamp,
 }
 
+impl State {
+    /// What a step yielded; `None` where it is not done.
+    pub fn output_of(&self, step: &StepId) -> Option<&Output> {
+        let state = self.steps.get(step)?;
+        (state.status == Status::Done).then_some(&state.output)
+    }
+
+    pub fn is_done(&self, step: &StepId) -> bool {
+        self.output_of(step).is_some()
+    }
+}
+
 /// A setting that has to be put back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TunedSetting {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::archive_of;
 use crate::graph::{Graph, Kind, StepId};
-use crate::journal::{State, Status};
+use crate::journal::State;
 use crate::plan::Plan;
 use crate::step::archive::is_as_sealed;
 
@@ -30,24 +30,16 @@ pub(super) async fn whole(
     stop: &CancellationToken,
 ) -> HashSet<StepId> {
     let mut whole = HashSet::new();
-    let is_done = |id: &StepId| {
-        let step = state.steps.get(id);
-        step.is_some_and(|step| step.status == Status::Done)
-    };
     for step in &graph.steps {
         let id = &step.id;
-        let Some(restore) = restored_by(id) else {
+        let (Some(restore), Some(output)) = (restored_by(id), state.output_of(id)) else {
             continue;
         };
-        if !is_done(id) || is_done(&restore) {
+        if state.is_done(&restore) {
             continue;
         }
         let path = archive_of(plan, id);
-        let sealed = state
-            .steps
-            .get(id)
-            .and_then(|step| step.output.archive.as_ref());
-        let is_whole = match sealed {
+        let is_whole = match &output.archive {
             Some(sealed) => {
                 tracing::info!(step = %id, bytes = sealed.bytes, "checking the archive of an earlier run");
                 is_as_sealed(&path, sealed, step.jobs, stop).await

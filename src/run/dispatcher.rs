@@ -14,7 +14,7 @@ use super::signal::{Signal, Signals};
 use super::snapshots::{OldSnapshot, Snapshots};
 use crate::event::{Ending, Event};
 use crate::graph::{IndexDefinition, Kind, Load, Output, StepId};
-use crate::journal::{self, Change, Entry, Journal, Status, TunedSetting};
+use crate::journal::{self, Change, Entry, Journal, TunedSetting};
 use crate::postgres::{Class, escape_control};
 use crate::schedule::{Ended, Schedule, Standing, Start};
 use crate::step::{self, ChangeRequest, Context, Shared, StepError};
@@ -227,12 +227,12 @@ impl<'a> Dispatcher<'a> {
         let Some(database) = &id.database else {
             return HashMap::new();
         };
-        let steps = &self.journal.state().steps;
+        let state = self.journal.state();
         Kind::ALL
             .into_iter()
             .filter_map(|kind| {
-                let state = steps.get(&StepId::of(database, kind))?;
-                (state.status == Status::Done).then(|| (kind, state.output.clone()))
+                let output = state.output_of(&StepId::of(database, kind))?;
+                Some((kind, output.clone()))
             })
             .collect()
     }

@@ -61,7 +61,7 @@ pub fn resume(
     archive_is_whole: impl Fn(&StepId) -> bool,
 ) -> Resume {
     let status = |id: &StepId| state.steps.get(id).map(|step| step.status);
-    let is_done = |id: &StepId| status(id) == Some(Status::Done);
+    let is_done = |id: &StepId| state.is_done(id);
     let mut again: Vec<(StepId, &'static str)> = Vec::new();
     let mut redo = |id: StepId, reason| {
         if status(&id).is_some() && !again.iter().any(|(other, _)| *other == id) {
@@ -72,13 +72,9 @@ pub fn resume(
     for database in &graph.databases {
         let name: Arc<str> = database.name.as_str().into();
         let of = |kind| StepId::of(&name, kind);
-        let output = |kind| {
-            let step = state.steps.get(&of(kind));
-            let step = step.filter(|step| step.status == Status::Done);
-            step.map(|step| &step.output)
-        };
         let is_handed_over = is_done(&of(Kind::Verify));
-        if let Some(dumped) = output(Kind::Dump).filter(|dump| dump.delayed != database.delayed) {
+        let dumped = state.output_of(&of(Kind::Dump));
+        if let Some(dumped) = dumped.filter(|dump| dump.delayed != database.delayed) {
             let steps = graph.steps.iter().map(|step| &step.id);
             let mut steps = steps.filter(|id| id.database.as_ref() == Some(&name));
             let is_loaded = dumped.delayed.is_empty() || is_done(&of(Kind::DelayedVerify));

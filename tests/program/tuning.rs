@@ -119,6 +119,17 @@ impl Load {
         self.proxy.set_delay(Duration::ZERO);
     }
 
+    /// Lets the run go on to its end, at which everything is there and the settings are back.
+    #[track_caller]
+    fn assert_ends_well(&self, running: Running) {
+        self.proxy.set_delay(Duration::ZERO);
+        running.wait().expect_code(0);
+        self.assert_back();
+        for database in ["db1", "db2", "db3"] {
+            compare::assert_same(&self.source, &self.target, database);
+        }
+    }
+
     #[track_caller]
     fn assert_back(&self) {
         assert_same(&Configuration::of(&self.target), &self.before);
@@ -223,15 +234,9 @@ fn ctrl_c_puts_the_settings_back_and_the_next_run_tunes_again() {
     load.assert_back();
     assert_eq!(load.project.report()["settings_restored"], true);
 
-    let running = load.project.start(&["run"]);
-    let mut running = running;
+    let mut running = load.project.start(&["run"]);
     running.until("the tuning", || show(&load.target, &["fsync"]) == "off");
-    load.proxy.set_delay(Duration::ZERO);
-    running.wait().expect_code(0);
-    load.assert_back();
-    for database in ["db1", "db2", "db3"] {
-        compare::assert_same(&load.source, &load.target, database);
-    }
+    load.assert_ends_well(running);
 }
 
 #[test]
@@ -403,12 +408,7 @@ fn a_server_that_crashes_under_the_load_is_put_back_when_it_is_there_again() {
     let running = load.half_way();
     load.target.kill9();
     load.target.start_again();
-    load.proxy.set_delay(Duration::ZERO);
-    running.wait().expect_code(0);
-    load.assert_back();
-    for database in ["db1", "db2", "db3"] {
-        compare::assert_same(&load.source, &load.target, database);
-    }
+    load.assert_ends_well(running);
 }
 
 #[test]

@@ -9,18 +9,19 @@ use crate::graph::{IndexDefinition, Load, Output, StepId};
 pub const VERSION: u32 = 1;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct Record<O = Box<Output>> {
     /// [`VERSION`] of the program that wrote it.
     pub v: u32,
     pub at: Timestamp,
     /// Nested, not flattened: a journal of a million lines replays in half the time.
-    pub entry: Entry,
+    pub entry: Entry<O>,
 }
 
-/// What happened, or is about to.
+/// What happened, or is about to. Outputs are most of a journal's text, and only those of the last ends count:
+/// replay reads the others as [`Unread`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Entry {
+pub enum Entry<O = Box<Output>> {
     /// A `run` took the journal over. Whatever was started before it and has no end was interrupted.
     RunStarted {
         program: String,
@@ -42,7 +43,7 @@ pub enum Entry {
         step: StepId,
         attempt: u32,
         seconds: f64,
-        output: Box<Output>,
+        output: O,
     },
     StepFailed {
         step: StepId,
@@ -50,7 +51,7 @@ pub enum Entry {
         seconds: f64,
         error: String,
         /// What the step found out before it failed: a ledger, compared tables.
-        output: Box<Output>,
+        output: O,
     },
     /// The step was stopped on purpose, by a signal.
     StepInterrupted {
@@ -75,6 +76,29 @@ pub enum Entry {
         outcome: Outcome,
         exit_code: u8,
     },
+}
+
+/// An output that is JSON, and of which nothing else is known.
+#[derive(Debug)]
+pub(super) struct Unread;
+
+impl<'de> Deserialize<'de> for Unread {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Unread)
+    }
+}
+
+/// To be read when it turns out to count.
+impl From<Unread> for Output {
+    fn from(_: Unread) -> Output {
+        Output::default()
+    }
+}
+
+impl From<Box<Output>> for Output {
+    fn from(output: Box<Output>) -> Output {
+        *output
+    }
 }
 
 /// As the failpoints name it.

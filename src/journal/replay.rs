@@ -1,6 +1,10 @@
 //! Replay: records become a [`State`], through legal transitions only.
 
-use super::record::{Change, Entry, Record, VERSION};
+use std::collections::{HashMap, hash_map};
+
+use serde::Deserialize;
+
+use super::record::{Change, Entry, Record, Unread, VERSION};
 use super::state::{HeldSnapshot, RunState, State, Status, StepState, TunedSetting};
 use crate::graph::{Output, StepId};
 
@@ -34,38 +38,46 @@ pub struct DamagedLine {
     pub why: Illegal,
 }
 
-/// Replays a journal. A last line that is torn is left out; any other damage is an error.
+/// Replays a journal. A last line that is torn is left out; any other damage is an error. Of an output that a
+/// later start or end of its step replaced, it is looked at no more than that it is JSON.
 ///
 /// # Errors
 ///
 /// The first line that is no record, was written by a newer program or cannot follow those before it.
 pub fn replay(text: &[u8]) -> Result<Replay, DamagedLine> {
     let mut replay = Replay::default();
+    // Steps that ended, with the number and the text of the line that says so.
+    let mut ends: Vec<(StepId, u64, &[u8])> = Vec::new();
     let mut rest = text;
     while let Some(end) = memchr::memchr(b'\n', rest) {
         let (line, after) = (&rest[..end], &rest[end + 1..]);
-        let damaged = |why| DamagedLine {
-            line: replay.records + 1,
-            why,
-        };
-        match read_record(line) {
-            Ok(record) => replay.state.apply(record).map_err(damaged)?,
+        let number = replay.records + 1;
+        let damaged = |why| DamagedLine { line: number, why };
+        match read_record::<Unread>(line) {
+            Ok(record) => {
+                if let Entry::StepDone { step, .. } | Entry::StepFailed { step, .. } = &record.entry
+                {
+                    ends.push((step.clone(), number, line));
+                }
+                replay.state.apply(record).map_err(damaged)?;
+            }
             // The last line may be torn in a way that still ends it: a file system that had grown the file
             // but not written the block.
             Err(Illegal::Unreadable(_)) if after.is_empty() => break,
             Err(why) => return Err(damaged(why)),
         }
-        replay.records += 1;
+        replay.records = number;
         replay.whole += end as u64 + 1;
         rest = after;
     }
+    replay.state.read_outputs(&ends)?;
     Ok(replay)
 }
 
-fn read_record(line: &[u8]) -> Result<Record, Illegal> {
+fn read_record<'a, O: Deserialize<'a>>(line: &'a [u8]) -> Result<Record<O>, Illegal> {
     serde_json::from_slice(line).map_err(|error| {
         /// What a record of any version has.
-        #[derive(serde::Deserialize)]
+        #[derive(Deserialize)]
         struct AnyVersion {
             v: u32,
         }
@@ -82,12 +94,37 @@ fn read_record(line: &[u8]) -> Result<Record, Illegal> {
 }
 
 impl State {
+    /// Reads the outputs of the steps that are done or failed from the lines that say so, of which the last counts.
+    fn read_outputs(&mut self, ends: &[(StepId, u64, &[u8])]) -> Result<(), DamagedLine> {
+        let mut unread: HashMap<&StepId, &mut Output> = self
+            .steps
+            .iter_mut()
+            .filter(|(_, step)| matches!(step.status, Status::Done | Status::Failed))
+            .map(|(id, step)| (id, &mut step.output))
+            .collect();
+        for (id, line, text) in ends.iter().rev() {
+            if unread.is_empty() {
+                break;
+            }
+            let Some(read) = unread.remove(id) else {
+                continue;
+            };
+            let damaged = |why| DamagedLine { line: *line, why };
+            let record: Record = read_record(text).map_err(damaged)?;
+            if let Entry::StepDone { output, .. } | Entry::StepFailed { output, .. } = record.entry
+            {
+                *read = *output;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes a record in.
     ///
     /// # Errors
     ///
     /// A record that cannot follow those before it; the state is as it was.
-    pub fn apply(&mut self, record: Record) -> Result<(), Illegal> {
+    pub fn apply<O: Into<Output>>(&mut self, record: Record<O>) -> Result<(), Illegal> {
         if record.v > VERSION {
             return Err(Illegal::Newer(record.v));
         }
@@ -120,24 +157,25 @@ impl State {
                 });
             }
             Entry::StepStarted { step, attempt } => {
-                match self.steps.get(&step).map(|state| state.status) {
-                    Some(Status::Started) => {
-                        return Err(illegal(&step, "starts while it is under way"));
+                let entry = self.steps.entry(step);
+                if let hash_map::Entry::Occupied(known) = &entry {
+                    let what = match known.get().status {
+                        Status::Started => Some("starts while it is under way"),
+                        Status::Done => Some("starts although it is done"),
+                        Status::Failed | Status::Interrupted => None,
+                    };
+                    if let Some(what) = what {
+                        return Err(illegal(known.key(), what));
                     }
-                    Some(Status::Done) => return Err(illegal(&step, "starts although it is done")),
-                    _ => {}
                 }
-                self.steps.insert(
-                    step,
-                    StepState {
-                        status: Status::Started,
-                        attempt,
-                        started: record.at,
-                        seconds: None,
-                        error: None,
-                        output: Output::default(),
-                    },
-                );
+                entry.insert_entry(StepState {
+                    status: Status::Started,
+                    attempt,
+                    started: record.at,
+                    seconds: None,
+                    error: None,
+                    output: Output::default(),
+                });
             }
             Entry::StepDone {
                 step,
@@ -148,7 +186,7 @@ impl State {
                 let state = self.under_way(&step, attempt)?;
                 state.status = Status::Done;
                 state.seconds = Some(seconds);
-                state.output = *output;
+                state.output = output.into();
             }
             Entry::StepFailed {
                 step,
@@ -161,7 +199,7 @@ impl State {
                 state.status = Status::Failed;
                 state.seconds = Some(seconds);
                 state.error = Some(error);
-                state.output = *output;
+                state.output = output.into();
             }
             Entry::StepInterrupted { step, attempt } => {
                 self.under_way(&step, attempt)?.status = Status::Interrupted;
@@ -433,6 +471,31 @@ mod tests {
             .runs;
         assert_eq!(runs[0].warnings, [(Some("erp".into()), "look".into())]);
         assert!(runs[1].warnings.is_empty());
+    }
+
+    #[test]
+    fn the_output_of_the_last_end_counts() {
+        let done = |output: &str| done().replace("\"output\":{}", &format!("\"output\":{output}"));
+        let again = line(Entry::Forgotten {
+            steps: vec![dump()],
+            reason: "reset".into(),
+        }) + &started();
+        let first = run() + &started() + &done(r#"{"warnings":["first"]}"#);
+        let output = |text: &str| {
+            replay(text.as_bytes()).unwrap().state.steps[&dump()]
+                .output
+                .clone()
+        };
+        assert_eq!(output(&first).warnings, ["first"]);
+        assert_eq!(output(&(first.clone() + &again)), Output::default());
+        let second = first + &again + &done(r#"{"warnings":["second"]}"#);
+        assert_eq!(output(&second).warnings, ["second"]);
+
+        let no_output = run() + &started() + &done(r#"{"warnings":7}"#) + &run();
+        let damage = replay(no_output.as_bytes()).unwrap_err();
+        assert_eq!(damage.line, 3);
+        assert!(matches!(damage.why, Illegal::Unreadable(_)));
+        assert_eq!(output(&(no_output + &again)), Output::default());
     }
 
     #[test]

@@ -111,6 +111,8 @@ fn a_million_lines_replay_within_a_second() {
     for _ in 0..nights {
         file.write_all(&block).unwrap();
     }
+    // As a run leaves it.
+    file.sync_all().unwrap();
 
     let started = Instant::now();
     let journal = Journal::open(root.path(), Lock::take(root.path()).unwrap()).unwrap();

@@ -108,4 +108,7 @@ pub struct Output {
     /// The snapshot under which the step read the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
+    /// Of a dump: the oldest transaction of the source that had not ended when its snapshot was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_transaction: Option<i64>,
 }

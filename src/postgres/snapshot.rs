@@ -16,6 +16,7 @@ use crate::plan::Endpoint;
 pub struct Snapshot {
     id: String,
     taken: Timestamp,
+    oldest_transaction: i64,
     connection: Connection,
     ended: CancellationToken,
 }
@@ -34,15 +35,20 @@ impl Snapshot {
             .await
             .map_err(connection.failed("begin the transaction of a snapshot"))?;
         let row = connection
-            .query_one("SELECT pg_catalog.pg_export_snapshot()", &[])
+            .query_one(
+                "SELECT pg_catalog.pg_export_snapshot(), \
+                        pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot())",
+                &[],
+            )
             .await
             .map_err(connection.failed("export a snapshot"))?;
-        let id = row
-            .try_get(0)
-            .map_err(connection.failed("read the id of a snapshot"))?;
+        let read = || Ok((row.try_get(0)?, row.try_get(1)?));
+        let (id, oldest_transaction) =
+            read().map_err(connection.failed("read the id of a snapshot"))?;
         Ok(Snapshot {
             id,
             taken,
+            oldest_transaction,
             connection,
             ended,
         })
@@ -56,6 +62,12 @@ impl Snapshot {
     /// When it was taken, by this machine's clock, not later than its transaction began.
     pub fn taken(&self) -> Timestamp {
         self.taken
+    }
+
+    /// The oldest transaction that had not ended when it was taken (`txid_snapshot_xmin`), with its epoch. Those
+    /// before it had, and so had their subtransactions.
+    pub fn oldest_transaction(&self) -> i64 {
+        self.oldest_transaction
     }
 
     /// How many transactions have begun on the server since, at least: what the other sessions at work show. A transaction's own

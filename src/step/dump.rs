@@ -76,6 +76,7 @@ pub(super) async fn into(context: &Context, path: &Path) -> Result<Output, StepE
     Ok(Output {
         archive: Some(seal),
         snapshot: Some(snapshot.id().to_owned()),
+        oldest_transaction: Some(snapshot.oldest_transaction()),
         ..Output::default()
     })
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::fill;
 use crate::support::project::Project;
 use crate::support::proxy::Proxy;
 use crate::support::server::Server;
+use crate::support::{compare, fill};
 
 /// The snapshot that a step of the report's only database read the source under.
 fn snapshot_of<'a>(report: &'a Value, kind: &str) -> &'a str {
@@ -34,6 +34,75 @@ fn the_report_names_the_snapshots_of_regular_and_delayed_data() {
         let both = warnings.contains(regular) && warnings.contains(delayed);
         assert_eq!(both, mode == "later", "{warnings}");
     }
+}
+
+/// A database that is verified and in use, its delayed tables not dumped yet; the snapshot died with the run.
+fn verified_and_killed() -> (Server, Server, Proxy, Project) {
+    let (source, target) = (Server::start(14), Server::start(18));
+    fill::plain(&source, 1, 500);
+    source.psql("db1", "CREATE TABLE regular AS SELECT * FROM table1");
+    let proxy = Proxy::to(source.port());
+    let project = Project::between(&source, &target)
+        .source("port", &proxy.port().to_string())
+        .with("[delay]\ntable_data = [\"db1.table*\"]");
+    proxy.set_delay(Duration::from_millis(15));
+    let mut running = project.start(&["run"]);
+    let journal = project.state_directory().join("journal.jsonl");
+    let done = |step: &str| {
+        let text = std::fs::read_to_string(&journal).unwrap_or_default();
+        text.contains(&format!("{{\"step-done\":{{\"step\":\"db1/{step}\""))
+    };
+    running.until("the regular dump", || done("dump") && done("source-counts"));
+    // The delayed dump is still finding out what there is.
+    proxy.set_delay(Duration::from_secs(3));
+    running.until("the verified database", || done("verify"));
+    assert!(!done("delayed-dump"));
+    running.kill9();
+    running.wait();
+    proxy.set_delay(Duration::ZERO);
+    (source, target, proxy, project)
+}
+
+#[test]
+fn a_lost_snapshot_is_replaced_where_no_delayed_row_changed() {
+    let (source, target, _proxy, project) = verified_and_killed();
+    // What is no change: other tables' rows, new statistics, frozen rows.
+    source.psql("db1", "UPDATE regular SET word = 'other'");
+    source.psql("db1", "ANALYZE");
+    source.psql("db1", "VACUUM FREEZE table3");
+    project.run(&["run"]).expect_code(0);
+    let warnings = project.report()["databases"][0]["warnings"].to_string();
+    let said = "no row of theirs was added, changed or deleted in between";
+    assert!(warnings.contains(said), "{warnings}");
+    for table in ["table1", "table2", "table3"] {
+        let all = format!("SELECT * FROM {table} ORDER BY id");
+        assert_eq!(source.psql("db1", &all), target.psql("db1", &all));
+    }
+}
+
+#[test]
+fn a_lost_snapshot_is_not_replaced_where_delayed_rows_changed() {
+    let (source, target, _proxy, project) = verified_and_killed();
+    source.psql("db1", "UPDATE table1 SET word = 'other' WHERE id <= 3");
+    source.psql("db1", "DELETE FROM table2 WHERE id = 5");
+    // As many rows as before.
+    source.psql("db1", "DELETE FROM table3 WHERE id = 7");
+    source.psql("db1", "INSERT INTO table3 VALUES (501, 'more')");
+    let finished = project.run(&["run"]).expect_code(4);
+    for said in [
+        "public.table1: 3 rows are new or were changed, 3 of 500 are gone or were changed",
+        "public.table2: 0 rows are new or were changed, 1 of 500 are gone or were changed",
+        "public.table3: 1 rows are new or were changed, 1 of 500 are gone or were changed",
+    ] {
+        assert!(finished.stderr.contains(said), "{}", finished.stderr);
+    }
+    assert_eq!(target.psql("db1", "SELECT count(*) FROM table1"), "0");
+
+    // As the error says.
+    let later = project.text() + "snapshot = \"later\"\n";
+    let project = project.plan_text(&later);
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "db1");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod copy;
 mod indexes;
 mod load;
+mod unchanged;
 mod verify;
 
 pub use indexes::{drop_indexes, recreate_indexes};
@@ -16,20 +17,22 @@ use super::{Context, StepError, dump};
 use crate::graph::{Kind, Output, Resource, TableCount, delayed_archive};
 use crate::inspect::{Rows, count_tables};
 use crate::plan::{DelaySnapshot, Side};
-use crate::postgres::{Pool, Session};
+use crate::postgres::{Pool, Session, Snapshot};
 
 /// `delayed-dump`: the delayed tables' data. Under a later snapshot their rows are counted as well, since the
 /// regular counts saw another one.
 pub async fn dump(context: &Context) -> Result<Output, StepError> {
     let archive = delayed_archive(context.plan(), context.database_name());
-    if context.plan().delay.snapshot == DelaySnapshot::Same {
-        refuse_other_snapshot(context)?;
-        return dump::into(context, &archive).await;
-    }
     let snapshot = context
         .snapshot
         .as_ref()
         .ok_or_else(|| StepError::fault("a delayed dump has a snapshot"))?;
+    if context.plan().delay.snapshot == DelaySnapshot::Same {
+        let said = same_rows(context, snapshot).await?;
+        let mut output = dump::into(context, &archive).await?;
+        output.warnings.extend(said);
+        return Ok(output);
+    }
     let session = context.session(Side::Source).under_snapshot(snapshot.id());
     let counting = count(context, Side::Source, &session, &context.shared.stop);
     let (mut output, counts) = tokio::try_join!(dump::into(context, &archive), counting)?;
@@ -37,21 +40,29 @@ pub async fn dump(context: &Context) -> Result<Output, StepError> {
     Ok(output)
 }
 
-/// The regular dump's snapshot died with its run, or with its connection: what is dumped now may not fit it,
-/// unless nobody writes to the source.
-fn refuse_other_snapshot(context: &Context) -> Result<(), StepError> {
+/// The regular dump's snapshot may have died with its run, or with its connection: then what is dumped now has to
+/// be what that showed. Returns what the report should say about it.
+async fn same_rows(context: &Context, now: &Snapshot) -> Result<Option<String>, StepError> {
     let regular = context.input(Kind::Dump)?.snapshot.as_deref();
-    let now = context.snapshot.as_ref().map(|snapshot| snapshot.id());
-    if regular == now || context.plan().source_read_only {
-        return Ok(());
+    if regular == Some(now.id()) || context.plan().source_read_only {
+        return Ok(None);
     }
     let database = context.shown_database();
-    Err(StepError::new(format!(
-        "database \"{database}\": the snapshot that its delayed tables should share with the regular dump is gone, \
-         and clients may write to the database on the target already, so it is not made anew\n\
-         set delay.snapshot = \"later\" to take the delayed tables as they are now, or source.read_only = true if \
-         nobody writes to the source, or give the database up: pg-migrate reset --database"
-    )))
+    match unchanged::look(context, now).await? {
+        Ok(()) => Ok(Some(format!(
+            "the delayed tables were dumped under snapshot {}, because snapshot {} was lost: no row of theirs was \
+             added, changed or deleted in between",
+            now.id(),
+            regular.unwrap_or_default()
+        ))),
+        Err(why) => Err(StepError::new(format!(
+            "database \"{database}\": the snapshot that its delayed tables share with the regular dump is lost, \
+             and they are not what it showed:\n{why}\n\
+             clients may write to the database on the target already, so it is not made anew; set delay.snapshot = \
+             \"later\" to take the delayed tables as they are now, or give the database up: pg-migrate reset \
+             --database"
+        ))),
+    }
 }
 
 /// Exact rows of the delayed tables on one server, whatever the plan's mode is for the others.

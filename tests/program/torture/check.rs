@@ -17,16 +17,14 @@ use crate::support::server::{Server, literal};
 const NOTICE: Duration = Duration::from_secs(5);
 
 /// Why a run may do again what is done, by the words in its journal.
-const REASONS: [&str; 9] = [
+const REASONS: [&str; 7] = [
     "its restore did not end",
     "the target is counted anew after a difference",
-    "the archive is gone",
-    "the archive is damaged",
+    "its archive is gone or damaged",
     "the snapshot that it shared is gone",
     "the snapshot of its delayed tables is gone",
     "the snapshot that they shared was lost",
     "every run that loads tunes the target, and puts it back",
-    "pg-migrate reset",
 ];
 
 /// What must come back.

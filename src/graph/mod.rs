@@ -1,6 +1,7 @@
 //! Plan + servers -> graph. Pure: no async, no clock, no environment.
 
 pub mod budget;
+mod builder;
 mod command;
 mod compile;
 pub mod delay;

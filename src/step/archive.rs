@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::StepError;
+use crate::escape::hexadecimal;
 use crate::graph::ArchiveSeal;
 
 /// What is read at a time.
@@ -124,7 +125,7 @@ fn read(archive: &Path, jobs: u32, stop: &CancellationToken) -> io::Result<Archi
     Ok(ArchiveSeal {
         files: files.len() as u64,
         bytes: files.iter().map(|(_, bytes)| bytes).sum(),
-        digest: hexadecimal(whole),
+        digest: hexadecimal(&whole.finalize()),
     })
 }
 
@@ -137,17 +138,10 @@ fn digest(path: &Path, stop: &CancellationToken) -> io::Result<String> {
             return Err(io::ErrorKind::Interrupted.into());
         }
         match file.read(&mut block)? {
-            0 => return Ok(hexadecimal(hash)),
+            0 => return Ok(hexadecimal(&hash.finalize())),
             length => hash.update(&block[..length]),
         }
     }
-}
-
-fn hexadecimal(hash: Sha256) -> String {
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 #[cfg(test)]

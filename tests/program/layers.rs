@@ -18,7 +18,10 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("plan", &["escape"]),
     ("postgres", &["escape", "catalog", "plan"]),
     ("process", &["failpoint", "catalog", "plan", "postgres"]),
-    ("graph", &["failpoint", "catalog", "plan", "postgres"]),
+    (
+        "graph",
+        &["escape", "failpoint", "catalog", "plan", "postgres"],
+    ),
     ("event", &["graph"]),
     ("schedule", &["graph", "plan"]),
     ("journal", &["failpoint", "graph"]),
@@ -27,6 +30,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     (
         "step",
         &[
+            "escape",
             "failpoint",
             "catalog",
             "plan",

@@ -1,0 +1,393 @@
+//! The steps of every database, one after the other: what each needs, claims and calls.
+
+use std::sync::Arc;
+
+use super::budget::{self, Share};
+use super::command::{self, Content, DumpCommand};
+use super::compile::Input;
+use super::delay::{DelayedTable, Delays};
+use super::{Amounts, Finding, Hold, Kind, Resource, Step, StepId, delay_findings, preflight};
+use crate::catalog::{Contents, Database, RelationKind};
+use crate::plan::{Compression, DelaySnapshot, Plan, VerifyMode};
+use crate::postgres::conninfo;
+
+/// `inspect` looks into every database that migrates; one it could not look into has a finding instead.
+pub(super) fn contents(database: &Database) -> &Contents {
+    static NOTHING: Contents = Contents {
+        relations: Vec::new(),
+        indexes: 0,
+        attached_indexes: Vec::new(),
+        hurdles: Vec::new(),
+        large_objects: 0,
+        user_objects: 0,
+        extensions: Vec::new(),
+        bytes: 0,
+    };
+    database.contents.as_ref().unwrap_or(&NOTHING)
+}
+
+/// Tables whose data is dumped.
+fn with_data(contents: &Contents) -> u32 {
+    let relations = contents.relations.iter().filter(|relation| {
+        matches!(
+            relation.kind,
+            RelationKind::Table | RelationKind::MaterializedView
+        )
+    });
+    relations.count() as u32
+}
+
+/// What can be dumped at a time: tables with data, and large objects.
+fn dump_items(contents: &Contents) -> u32 {
+    with_data(contents) + u32::from(contents.large_objects > 0)
+}
+
+/// Jobs of a database's restore. One more than there are items would cost a connection and do nothing.
+fn restore_jobs(plan: &Plan, database: &Database, share: &Share) -> u32 {
+    let contents = contents(database);
+    let wanted = plan.options(&database.name).restore_jobs;
+    wanted
+        .min(share.restore_jobs)
+        .min(dump_items(contents) + contents.indexes)
+        .max(1)
+}
+
+/// The most restore jobs, and with them index builds, that can be at work at a time.
+pub(super) fn restore_jobs_at_a_time(plan: &Plan, databases: &[&Database], share: &Share) -> u32 {
+    let mut jobs: Vec<u32> = databases
+        .iter()
+        .map(|database| restore_jobs(plan, database, share))
+        .collect();
+    jobs.sort_unstable_by(|a, b| b.cmp(a));
+    jobs.iter().take(share.restore_parallel as usize).sum()
+}
+
+pub(super) struct Builder<'a> {
+    pub(super) input: &'a Input<'a>,
+    pub(super) share: Share,
+    pub(super) index_memory: budget::IndexMemory,
+    pub(super) delays: Delays<'a>,
+    /// Of each database in order, `schema.table`, sorted.
+    pub(super) delayed: Vec<Vec<String>>,
+    pub(super) steps: Vec<Step>,
+    pub(super) holds: Vec<Hold>,
+    pub(super) findings: Vec<Finding>,
+}
+
+impl Builder<'_> {
+    pub(super) fn build(&mut self, databases: &[&Database]) {
+        let globals = self.input.plan.globals.then(|| self.globals());
+        let names: Vec<Arc<str>> = databases
+            .iter()
+            .map(|database| Arc::from(database.name.as_str()))
+            .collect();
+        // All at the beginning: a locale that the target lacks shows before hours of dumping.
+        let creates: Vec<u32> = names
+            .iter()
+            .map(|name| {
+                let claims = Amounts::new(&[(Resource::TargetConnections, 1)]);
+                self.push(
+                    StepId::of(name, Kind::Create),
+                    globals.iter().copied().collect(),
+                    claims,
+                )
+            })
+            .collect();
+        for ((database, name), create) in databases.iter().zip(&names).zip(creates) {
+            self.findings.extend(preflight::of_database(
+                database,
+                &self.input.inspection.target,
+                self.input.created,
+            ));
+            self.database(database, name, create);
+        }
+    }
+
+    fn push(&mut self, id: StepId, needs: Vec<u32>, claims: Amounts) -> u32 {
+        let index = self.steps.len() as u32;
+        self.steps.push(Step {
+            id,
+            needs,
+            claims,
+            finally: false,
+            hold: None,
+            command: Vec::new(),
+            jobs: 1,
+            rank: index,
+        });
+        index
+    }
+
+    fn globals(&mut self) -> u32 {
+        let claims = Amounts::new(&[
+            (Resource::SourceConnections, 1),
+            (Resource::TargetConnections, 1),
+        ]);
+        let index = self.push(StepId::server(Kind::Globals), Vec::new(), claims);
+        let conninfo = conninfo(self.input.source, &self.input.source.database);
+        self.steps[index as usize].command =
+            command::globals(&conninfo, self.input.inspection.source.reads_passwords);
+        index
+    }
+
+    pub(super) fn tune_target(&mut self) -> u32 {
+        let claims = Amounts::new(&[(Resource::TargetConnections, 1)]);
+        self.push(StepId::server(Kind::TuneTarget), Vec::new(), claims)
+    }
+
+    /// What changes the target waits until it is tuned. A run that goes on has no other step before it.
+    pub(super) fn await_tuning(&mut self, tune: u32) {
+        for step in &mut self.steps {
+            let changes_the_target = matches!(
+                step.id.kind,
+                Kind::Globals
+                    | Kind::Create
+                    | Kind::Restore
+                    | Kind::DropIndexes
+                    | Kind::DelayedRestore
+                    | Kind::RecreateIndexes
+            );
+            if changes_the_target {
+                step.needs.insert(0, tune);
+            }
+        }
+    }
+
+    /// The last step, whatever happened to the others.
+    pub(super) fn restore_settings(&mut self) {
+        let claims = Amounts::new(&[(Resource::TargetConnections, 1)]);
+        let all = (0..self.steps.len() as u32).collect();
+        let step = self.push(StepId::server(Kind::RestoreSettings), all, claims);
+        self.steps[step as usize].finally = true;
+    }
+
+    /// The regular phase of one database.
+    fn database(&mut self, database: &Database, name: &Arc<str>, create: u32) {
+        let plan = self.input.plan;
+        let client = &self.input.inspection.client;
+        let contents = contents(database);
+        let options = plan.options(name);
+        let archive = command::archive(plan, name);
+        let delayed = self.delays.of(database, contents);
+
+        let with_data = with_data(contents);
+        // A job more than there are items would cost a connection and do nothing.
+        let dump_jobs = options
+            .dump_jobs
+            .min(self.share.dump_jobs)
+            .min(dump_items(contents))
+            .max(1);
+        let restore_jobs = restore_jobs(plan, database, &self.share);
+        let queries = |counted: u32| self.share.count_queries.min(counted).max(1);
+        // Estimates are one query a side; the delayed tables' rows are counted all the same, and in the regular
+        // phase where both dumps share a snapshot.
+        let (source_queries, target_queries) = match plan.verify {
+            VerifyMode::Fast if plan.delay.snapshot == DelaySnapshot::Same => {
+                (queries(delayed.len() as u32), 1)
+            }
+            VerifyMode::Fast => (1, 1),
+            VerifyMode::Exact | VerifyMode::Checksum => (queries(with_data), queries(with_data)),
+        };
+        let (compression, finding) = preflight::compression(
+            &options.compression,
+            options.compression_is_explicit,
+            client,
+        );
+        self.findings.extend(finding);
+
+        let dump = self.push(
+            StepId::of(name, Kind::Dump),
+            vec![create],
+            Amounts::new(&[
+                (
+                    Resource::SourceConnections,
+                    budget::connections_of(dump_jobs),
+                ),
+                (Resource::SourceDatabases, 1),
+            ]),
+        );
+        self.steps[dump as usize].jobs = dump_jobs;
+        self.steps[dump as usize].command = DumpCommand {
+            conninfo: &conninfo(self.input.source, name),
+            archive: &archive,
+            jobs: dump_jobs,
+            compression: &compression,
+            client: client.version,
+            target: self.input.inspection.target.version,
+            lock_timeout: plan.source_lock_timeout,
+            content: Content::Regular(&delayed),
+        }
+        .render();
+        let count_claims = |connections, queries| {
+            Amounts::new(&[(connections, queries), (Resource::VerifyQueries, queries)])
+        };
+        let source_counts = self.push(
+            StepId::of(name, Kind::SourceCounts),
+            vec![create],
+            count_claims(Resource::SourceConnections, source_queries),
+        );
+        self.steps[source_counts as usize].jobs = source_queries;
+        // Both read under one snapshot, which lives on a connection of its own.
+        let hold = self.holds.len() as u32;
+        self.holds.push(Hold {
+            id: format!("{name}/snapshot"),
+            claims: Amounts::new(&[(Resource::SourceConnections, 1)]),
+            steps: vec![dump, source_counts],
+        });
+        self.steps[dump as usize].hold = Some(hold);
+        self.steps[source_counts as usize].hold = Some(hold);
+
+        // It needs the counts too: should the snapshot be lost before they are done, both are redone,
+        // and nothing of the older one is on the target yet.
+        let restore = self.push(
+            StepId::of(name, Kind::Restore),
+            vec![create, dump, source_counts],
+            Amounts::new(&[
+                (
+                    Resource::TargetConnections,
+                    budget::connections_of(restore_jobs),
+                ),
+                (Resource::TargetDatabases, 1),
+            ]),
+        );
+        self.steps[restore as usize].jobs = restore_jobs;
+        self.steps[restore as usize].command =
+            command::restore(&conninfo(self.input.target, name), &archive, restore_jobs);
+        let target_counts = self.push(
+            StepId::of(name, Kind::TargetCounts),
+            vec![restore],
+            count_claims(Resource::TargetConnections, target_queries),
+        );
+        self.steps[target_counts as usize].jobs = target_queries;
+        let verify = self.push(
+            StepId::of(name, Kind::Verify),
+            vec![source_counts, target_counts],
+            // For the settings that would have disturbed the load.
+            Amounts::new(&[(Resource::TargetConnections, 1)]),
+        );
+        let mut names: Vec<String> = delayed
+            .iter()
+            .map(|table| format!("{}.{}", table.schema, table.name))
+            .collect();
+        names.sort_unstable();
+        self.delayed.push(names);
+        if !delayed.is_empty() {
+            self.findings
+                .extend(delay_findings::of(name, contents, &delayed));
+            let regular = Regular {
+                dump,
+                verify,
+                hold,
+                compression,
+            };
+            self.delayed(name, &delayed, &regular);
+        }
+    }
+
+    /// The delayed phase of one database. Its dump shares the regular dump's snapshot where the plan says so,
+    /// and then follows it at once, so that the snapshot holds back vacuum no longer than it must.
+    fn delayed(&mut self, name: &Arc<str>, tables: &[DelayedTable], regular: &Regular) {
+        let plan = self.input.plan;
+        let options = plan.options(name);
+        let count = u32::try_from(tables.len()).unwrap_or(u32::MAX);
+        let dump_jobs = options.dump_jobs.min(self.share.dump_jobs).min(count);
+        let same = plan.delay.snapshot == DelaySnapshot::Same;
+        // A later snapshot is counted under as well, by the dump's own step.
+        let counting = if same {
+            0
+        } else {
+            self.share.count_queries.min(count)
+        };
+        let dump = self.push(
+            StepId::of(name, Kind::DelayedDump),
+            vec![if same { regular.dump } else { regular.verify }],
+            Amounts::new(&[
+                (
+                    Resource::SourceConnections,
+                    budget::connections_of(dump_jobs) + counting,
+                ),
+                (Resource::SourceDatabases, 1),
+                (Resource::VerifyQueries, counting),
+            ]),
+        );
+        let client = &self.input.inspection.client;
+        let step = &mut self.steps[dump as usize];
+        step.jobs = dump_jobs;
+        step.command = DumpCommand {
+            conninfo: &conninfo(self.input.source, name),
+            archive: &command::delayed_archive(plan, name),
+            jobs: dump_jobs,
+            compression: &regular.compression,
+            client: client.version,
+            target: self.input.inspection.target.version,
+            lock_timeout: plan.source_lock_timeout,
+            content: Content::Delayed(tables),
+        }
+        .render();
+        step.hold = Some(if same {
+            self.holds[regular.hold as usize].steps.push(dump);
+            regular.hold
+        } else {
+            self.holds.push(Hold {
+                id: format!("{name}/delayed-snapshot"),
+                claims: Amounts::new(&[(Resource::SourceConnections, 1)]),
+                steps: vec![dump],
+            });
+            self.holds.len() as u32 - 1
+        });
+
+        let one = Amounts::new(&[(Resource::TargetConnections, 1)]);
+        let drop = self.push(
+            StepId::of(name, Kind::DropIndexes),
+            vec![regular.verify],
+            one,
+        );
+        let load_jobs = options.restore_jobs.min(self.share.restore_jobs).min(count);
+        let load = self.push(
+            StepId::of(name, Kind::DelayedRestore),
+            vec![dump, drop],
+            Amounts::new(&[
+                (Resource::TargetConnections, load_jobs),
+                (Resource::TargetDatabases, 1),
+            ]),
+        );
+        self.steps[load as usize].jobs = load_jobs;
+
+        let target = &self.input.inspection.target;
+        let memory = self.index_memory;
+        let builds = options
+            .restore_jobs
+            .min(self.share.restore_jobs)
+            .min(memory.builds())
+            .max(1);
+        let recreate = self.push(
+            StepId::of(name, Kind::RecreateIndexes),
+            vec![load],
+            Amounts::new(&[
+                (Resource::TargetConnections, builds),
+                (Resource::TargetDatabases, 1),
+                (Resource::IndexMemory, builds * memory.per_build_mb),
+            ]),
+        );
+        self.steps[recreate as usize].jobs = builds;
+        let queries = self.share.count_queries.min(count).max(1);
+        let verify = self.push(
+            StepId::of(name, Kind::DelayedVerify),
+            vec![recreate],
+            Amounts::new(&[
+                (Resource::TargetConnections, queries),
+                (Resource::VerifyQueries, queries),
+            ]),
+        );
+        self.steps[verify as usize].jobs = queries;
+        self.findings.extend(preflight::of_delays(name, target));
+    }
+}
+
+/// What the delayed phase of a database takes over from the regular one.
+struct Regular {
+    dump: u32,
+    verify: u32,
+    hold: u32,
+    compression: Compression,
+}

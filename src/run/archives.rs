@@ -21,12 +21,13 @@ pub(super) fn restored_by(dump: &StepId) -> Option<StepId> {
     Some(StepId::of(dump.database.as_ref()?, kind))
 }
 
-/// Reads the archives that are on record and not restored yet, and returns the dumps whose archive is as it
-/// was written. Those that `stop` leaves unread are not among them.
+/// Reads the archives that are on record and have to be restored, be it again because the database was `emptied`,
+/// and returns the dumps whose archive is as it was written. Those that `stop` leaves unread are not among them.
 pub(super) async fn whole(
     graph: &Graph,
     state: &State,
     plan: &Plan,
+    emptied: &HashSet<String>,
     stop: &CancellationToken,
 ) -> HashSet<StepId> {
     let mut whole = HashSet::new();
@@ -35,7 +36,12 @@ pub(super) async fn whole(
         let (Some(restore), Some(output)) = (restored_by(id), state.output_of(id)) else {
             continue;
         };
-        if state.is_done(&restore) {
+        let is_emptied = restore.kind == Kind::Restore
+            && restore
+                .database
+                .as_deref()
+                .is_some_and(|name| emptied.contains(name));
+        if state.is_done(&restore) && !is_emptied {
             continue;
         }
         let path = archive_of(plan, id);

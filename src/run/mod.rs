@@ -8,6 +8,7 @@ mod resume;
 mod settings;
 mod signal;
 mod snapshots;
+mod unlogged;
 
 pub use resume::{Resume, Terms, resume};
 pub use settings::put_back;
@@ -33,6 +34,7 @@ use crate::step::Shared;
 use crate::step::tuning::put_back as put_back_now;
 use control::Control;
 use dispatcher::{Dispatcher, Endings};
+use unlogged::Look;
 
 /// What a run needs. The graph has no blockers.
 pub struct Job {
@@ -113,24 +115,52 @@ impl Job {
         leftovers::end(&self.source, &application).await?;
         let stop = CancellationToken::new();
         let state = self.journal.state();
-        let whole = tokio::select! {
-            whole = archives::whole(&self.graph, state, &self.plan, &stop) => whole,
+        let read = async {
+            let suspects = unlogged::not_handed_over(&self.graph, state, &self.inspection);
+            let look = Look {
+                plan: &self.plan,
+                source: &self.source,
+                target: &self.target,
+                application: &application,
+            };
+            let emptied = look.emptied(suspects).await?;
+            let emptied: HashSet<String> =
+                emptied.into_iter().map(|found| found.database).collect();
+            let whole = archives::whole(&self.graph, state, &self.plan, &emptied, &stop).await;
+            Ok::<_, Error>((emptied, whole))
+        };
+        let read = tokio::select! {
+            read = read => read,
             signal = signals.next() => {
-                // It is reading a file.
+                // It may be reading a file.
                 stop.cancel();
                 control.release().await;
                 return Ok(Finished { outcome: Outcome::Interrupted, exit_code: signal.exit_code() });
+            }
+        };
+        let (emptied, whole) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                control.release().await;
+                return Err(error);
             }
         };
         let terms = Terms {
             source_is_read_only: self.plan.source_read_only,
             verify: self.plan.verify,
         };
-        let resumed = resume(&self.graph, state, terms, |dump| whole.contains(dump));
+        let resumed = resume(
+            &self.graph,
+            state,
+            terms,
+            |database| emptied.contains(database),
+            |dump| whole.contains(dump),
+        );
         if !resumed.conflicts.is_empty() {
             control.release().await;
             return Err(Error::Conflict(resumed.conflicts.join("\n")));
         }
+        let settled = unlogged::settled(&self.graph, state, &resumed.done);
         self.begin(&resumed, &events)?;
         let (changes, requests) = mpsc::channel(16);
         let shared = Arc::new(Shared {
@@ -147,7 +177,7 @@ impl Job {
         let schedule = Schedule::new(&shared.graph, resumed.done, shared.plan.retry)?;
         let dispatcher =
             Dispatcher::new(Arc::clone(&shared), schedule, &mut self.journal, requests);
-        let endings = match dispatcher.run(signals, control.lost.clone()).await {
+        let mut endings = match dispatcher.run(signals, control.lost.clone()).await {
             Ok(endings) => endings,
             Err(error) => {
                 untune(&shared, &self.journal).await;
@@ -155,6 +185,7 @@ impl Job {
             }
         };
         reach!("run over");
+        unlogged::look_back(&shared, &mut self.journal, &settled, signals, &mut endings).await?;
         control.release().await;
         let finished = judge(&endings);
         self.journal.append(Entry::RunEnded {

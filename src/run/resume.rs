@@ -37,12 +37,14 @@ const REGULAR: [Kind; 6] = [
     Kind::Verify,
 ];
 
-/// Works out what is done. `archive_is_whole` tells whether the archive of a dump, which is still to be
-/// restored, is as it was written.
+/// Works out what is done. `is_emptied` tells whether a crash of the target emptied unlogged tables of a database that
+/// was restored and is not verified, `archive_is_whole` whether the archive of a dump, which is still to be restored, is
+/// as it was written.
 ///
 /// A start without an end is not done. Beyond that:
 ///
-/// - A database that was being restored is made again, so its `create` is redone.
+/// - A database that was being restored is made again, so its `create` is redone. So is one whose unlogged tables were
+///   emptied before it was verified, with all that followed its restore.
 /// - Steps that share a snapshot are redone together unless all of them are done: the snapshot died with
 ///   its run. Where the plan says that nobody writes to the source, a new one is as good.
 /// - Where delayed tables share the snapshot and are not dumped yet, so is the whole database, but not once it
@@ -58,6 +60,7 @@ pub fn resume(
     graph: &Graph,
     state: &State,
     terms: Terms,
+    is_emptied: impl Fn(&str) -> bool,
     archive_is_whole: impl Fn(&StepId) -> bool,
 ) -> Resume {
     let status = |id: &StepId| state.steps.get(id).map(|step| step.status);
@@ -101,12 +104,29 @@ pub fn resume(
             continue;
         };
         let of = |kind| StepId::of(&database, kind);
-        let is_restored = is_done(&of(Kind::Restore));
+        let is_emptied =
+            is_done(&of(Kind::Restore)) && !is_done(&of(Kind::Verify)) && is_emptied(&database);
+        let is_restored = is_done(&of(Kind::Restore)) && !is_emptied;
         let archive_gone = |id: &StepId| {
-            let restore = restored_by(id);
-            is_done(id) && restore.is_some_and(|id| !is_done(&id)) && !archive_is_whole(id)
+            let is_to_restore = restored_by(id).is_some_and(|restore| match restore.kind {
+                Kind::Restore => !is_restored,
+                _ => !is_done(&restore),
+            });
+            is_done(id) && is_to_restore && !archive_is_whole(id)
         };
-        if status(&of(Kind::Restore)).is_some() && !is_restored {
+        if is_emptied {
+            for kind in [
+                Kind::Create,
+                Kind::Restore,
+                Kind::TargetCounts,
+                Kind::Verify,
+            ] {
+                redo(
+                    of(kind),
+                    "its unlogged tables were emptied by a crash of the target",
+                );
+            }
+        } else if status(&of(Kind::Restore)).is_some() && !is_restored {
             redo(of(Kind::Create), "its restore did not end");
         }
         if is_restored && status(&of(Kind::Verify)) == Some(Status::Failed) {

@@ -43,7 +43,13 @@ fn done(steps: &[&'static str]) -> Vec<(&'static str, Status)> {
 
 /// What a run would take over, and what it would do again. Every archive is there.
 fn resumed(state: &State, read_only: bool) -> (Vec<String>, Vec<String>) {
-    named(&resume(&graph(), state, terms(read_only), |_| true))
+    named(&resume(
+        &graph(),
+        state,
+        terms(read_only),
+        |_| false,
+        |_| true,
+    ))
 }
 
 fn terms(source_is_read_only: bool) -> Terms {
@@ -64,7 +70,13 @@ fn named(resume: &Resume) -> (Vec<String>, Vec<String>) {
 #[test]
 fn a_first_run_takes_nothing_over() {
     assert_eq!(
-        resume(&graph(), &State::default(), Terms::default(), |_| false),
+        resume(
+            &graph(),
+            &State::default(),
+            Terms::default(),
+            |_| false,
+            |_| false
+        ),
         Resume::default()
     );
 }
@@ -89,7 +101,13 @@ fn a_completed_database_stays_as_it_is_though_its_archive_is_gone() {
         "a/target-counts",
         "a/verify",
     ];
-    let resume = resume(&graph(), &state(done(&all)), Terms::default(), |_| false);
+    let resume = resume(
+        &graph(),
+        &state(done(&all)),
+        Terms::default(),
+        |_| false,
+        |_| false,
+    );
     let (done, again) = named(&resume);
     assert_eq!(done, all);
     assert_eq!(again, Vec::<String>::new());
@@ -104,6 +122,34 @@ fn a_database_whose_restore_did_not_end_is_made_again_from_its_archive() {
         assert_eq!(done, ["a/dump", "a/source-counts"], "{status:?}");
         assert_eq!(again, ["a/create"]);
     }
+}
+
+#[test]
+fn a_database_that_a_crash_emptied_is_made_again_until_it_is_verified() {
+    let emptied = |steps: &[(&'static str, Status)], read_only, is_whole: bool| {
+        let state = state(steps.iter().copied());
+        named(&resume(
+            &graph(),
+            &state,
+            terms(read_only),
+            |database| database == "a",
+            |_| is_whole,
+        ))
+    };
+    let mut steps = done(&["a/create", "a/dump", "a/source-counts", "a/restore"]);
+    let (done_still, again) = emptied(&steps, false, true);
+    assert_eq!(done_still, ["a/dump", "a/source-counts"]);
+    assert_eq!(again, ["a/create", "a/restore"]);
+    // The archive was removed at the end of the verification, which is not on record.
+    steps.extend(done(&["a/target-counts"]));
+    steps.push(("a/verify", Status::Interrupted));
+    assert_eq!(emptied(&steps, false, false).0, Vec::<String>::new());
+    assert_eq!(emptied(&steps, true, false).0, ["a/source-counts"]);
+    steps.pop();
+    steps.extend(done(&["a/verify"]));
+    let (done_still, again) = emptied(&steps, false, true);
+    assert_eq!(done_still, VERIFIED);
+    assert_eq!(again, Vec::<String>::new());
 }
 
 #[test]
@@ -129,7 +175,7 @@ fn counts_of_another_mode_are_redone_until_the_database_is_restored() {
             verify: VerifyMode::Fast,
             ..terms(read_only)
         };
-        named(&resume(&graph(), &state, terms, |_| true)).1
+        named(&resume(&graph(), &state, terms, |_| false, |_| true)).1
     };
     let dumped = ["globals", "a/create", "a/dump", "a/source-counts"];
     assert_eq!(fast(&dumped, false), ["a/source-counts", "a/dump"]);
@@ -153,9 +199,13 @@ fn counts_without_their_dump_are_redone_too() {
 fn a_dump_whose_archive_is_gone_is_redone_and_its_counts_with_it() {
     let steps = state(done(&["a/create", "a/dump", "a/source-counts"]));
     let of = |read_only| {
-        named(&resume(&graph(), &steps, terms(read_only), |dump| {
-            *dump != id("a/dump")
-        }))
+        named(&resume(
+            &graph(),
+            &steps,
+            terms(read_only),
+            |_| false,
+            |dump| *dump != id("a/dump"),
+        ))
     };
     let (done, again) = of(false);
     assert_eq!(done, ["a/create"]);
@@ -231,7 +281,7 @@ fn resumed_with_delays(
     let graph = delayed_graph(snapshot);
     let mut state = state(steps.iter().copied());
     leave_to_the_delayed_phase(&mut state, &graph.databases[0].delayed);
-    let resume = resume(&graph, &state, terms(read_only), archive_exists);
+    let resume = resume(&graph, &state, terms(read_only), |_| false, archive_exists);
     let done = resume.done.iter();
     let done = done.map(|step| graph.steps[*step as usize].id.to_string());
     let again = resume.forgotten.iter().map(|(step, _)| step.to_string());
@@ -305,7 +355,7 @@ fn other_delayed_tables_take_the_database_with_them_until_that_is_verified() {
         let mut state = state(done(steps));
         let tables: Vec<String> = tables.iter().map(|table| (*table).to_owned()).collect();
         leave_to_the_delayed_phase(&mut state, &tables);
-        let resume = resume(&graph, &state, Terms::default(), |_| true);
+        let resume = resume(&graph, &state, Terms::default(), |_| false, |_| true);
         (resume.done.len(), resume.conflicts.len())
     };
     let same = ["public.table_0000"];
@@ -332,7 +382,7 @@ fn other_delayed_tables_take_the_database_with_them_until_that_is_verified() {
     let without = Case::new("", vec![database("a", 1, 2)]).compile();
     let mut state = state(done(&VERIFIED));
     leave_to_the_delayed_phase(&mut state, &["public.table_0000".to_owned()]);
-    let resume = resume(&without, &state, Terms::default(), |_| true);
+    let resume = resume(&without, &state, Terms::default(), |_| false, |_| true);
     insta::assert_snapshot!(
         resume.conflicts.join("\n"),
         @r#"database "a": its delayed tables were [public.table_0000] when it was dumped, now they are []"#
@@ -378,6 +428,7 @@ proptest! {
             .prop_flat_map(|snapshot| (Just(snapshot), any_record(&delayed_graph(snapshot)))),
         read_only in any::<bool>(),
         archives in any::<(bool, bool)>(),
+        is_emptied in any::<bool>(),
     ) {
         let graph = delayed_graph(snapshot);
         let step = |kind| match Kind::is_server_level(kind) {
@@ -391,7 +442,7 @@ proptest! {
         let mut state = state(texts.iter().map(|(step, status)| (step.as_str(), *status)));
         leave_to_the_delayed_phase(&mut state, &graph.databases[0].delayed);
         let archive = |kind| if kind == Kind::Dump { archives.0 } else { archives.1 };
-        let resume = resume(&graph, &state, terms(read_only), |dump| archive(dump.kind));
+        let resume = resume(&graph, &state, terms(read_only), |_| is_emptied, |dump| archive(dump.kind));
         let kinds: BTreeSet<Kind> = resume
             .done
             .iter()
@@ -413,6 +464,9 @@ proptest! {
         }
         // Once it is verified, clients may write to it.
         prop_assert!(!was(Kind::Verify) || kept(Kind::Create) && kept(Kind::Restore));
+        // What a crash emptied is loaded again.
+        let is_lost = is_emptied && was(Kind::Restore) && !was(Kind::Verify);
+        prop_assert!(!is_lost || !kept(Kind::Restore) && !kept(Kind::TargetCounts));
         if !kept(Kind::Restore) {
             // A restore that began left something in the database.
             prop_assert!(!(record.contains_key(&Kind::Restore) && kept(Kind::Create)));

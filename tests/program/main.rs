@@ -26,3 +26,4 @@ mod snapshots;
 mod support_works;
 mod torture;
 mod tuning;
+mod unlogged;

@@ -1,0 +1,347 @@
+//! Unlogged tables that a crash of the target emptied.
+//!
+//! Crash recovery truncates them, because the write-ahead log holds nothing of their rows (PostgreSQL manual, CREATE
+//! TABLE, "UNLOGGED"). A dump brings these rows along, so a crash after they were restored takes away what was
+//! verified, or was to be, and no server says so.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use tokio::time::sleep;
+
+use crate::catalog::{Inspection, RelationKind};
+use crate::event::Event;
+use crate::graph::{DatabaseSummary, Graph, Kind, StepId};
+use crate::journal::{self, Entry, Journal, Outcome, State};
+use crate::plan::{Endpoint, Plan};
+use crate::postgres::{
+    self, Application, Class, Connection, Session, connect, escape_control, quote_identifier,
+};
+use crate::step::{Shared, StepError};
+
+use super::dispatcher::Endings;
+use super::signal::Signals;
+
+/// An unlogged table to which rows were brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Table {
+    schema: String,
+    name: String,
+    /// `None`: the source was not counted, and is asked whether it has any.
+    rows: Option<u64>,
+}
+
+/// A database with unlogged tables: those to look at, or those that were found to have lost their rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unlogged {
+    pub(super) database: String,
+    pub(super) tables: Vec<Table>,
+}
+
+/// What a look needs.
+pub(super) struct Look<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) source: &'a Endpoint,
+    pub(super) target: &'a Endpoint,
+    pub(super) application: &'a Application,
+}
+
+/// What to look at before a run goes on: databases that were restored and that nobody was told to use yet.
+pub(super) fn not_handed_over(
+    graph: &Graph,
+    state: &State,
+    inspection: &Inspection,
+) -> Vec<Unlogged> {
+    let databases = graph.databases.iter().filter_map(|database| {
+        let is_done = |kind| state.is_done(&StepId::of(&database.name.as_str().into(), kind));
+        let wanted = is_done(Kind::Restore) && !is_done(Kind::Verify);
+        let parts = wanted.then_some((true, false))?;
+        of_database(database, state, inspection, parts)
+    });
+    databases.collect()
+}
+
+/// What to look at after a run: whatever was verified and is not `settled`.
+pub(super) fn verified(
+    graph: &Graph,
+    state: &State,
+    inspection: &Inspection,
+    settled: &HashSet<StepId>,
+) -> Vec<Unlogged> {
+    let databases = graph.databases.iter().filter_map(|database| {
+        let is_new = |kind| {
+            let id = StepId::of(&database.name.as_str().into(), kind);
+            state.is_done(&id) && !settled.contains(&id)
+        };
+        let parts = (is_new(Kind::Verify), is_new(Kind::DelayedVerify));
+        of_database(database, state, inspection, parts)
+    });
+    databases.collect()
+}
+
+/// The steps of an earlier run that found everything there at its end: what became of it since is its owner's.
+pub(super) fn settled(graph: &Graph, state: &State, done: &[u32]) -> HashSet<StepId> {
+    let ended = state.runs.last().and_then(|run| run.ended);
+    if !matches!(ended, Some((_, Outcome::Completed, _))) {
+        return HashSet::new();
+    }
+    let steps = done.iter().map(|step| &graph.steps[*step as usize].id);
+    steps.cloned().collect()
+}
+
+/// The unlogged tables of the database's regular part, of its delayed part, or of both, that got rows. `None`: there
+/// are none, as in most databases.
+fn of_database(
+    database: &DatabaseSummary,
+    state: &State,
+    inspection: &Inspection,
+    (regular, delayed): (bool, bool),
+) -> Option<Unlogged> {
+    let name: Arc<str> = database.name.as_str().into();
+    let output_of = |kind| state.output_of(&StepId::of(&name, kind));
+    let later: BTreeSet<&str> = output_of(Kind::Dump)
+        .into_iter()
+        .flat_map(|dump| dump.delayed.iter().map(String::as_str))
+        .collect();
+    let counted = output_of(Kind::SourceCounts)?;
+    // Under a snapshot of their own the delayed tables are counted once more, and that is what came.
+    let counts = output_of(Kind::DelayedDump)
+        .into_iter()
+        .flat_map(|dump| &dump.counts)
+        .chain(&counted.counts);
+    let rows_of = |schema: &str, table: &str| {
+        counts
+            .clone()
+            .find(|count| count.schema == schema && count.table == table)?
+            .rows
+    };
+    // Either side may have altered one since it was dumped.
+    let sides = [&inspection.source, &inspection.target];
+    let unlogged: BTreeSet<(&str, &str)> = sides
+        .iter()
+        .filter_map(|side| side.database(&database.name)?.contents.as_ref())
+        .flat_map(|contents| &contents.relations)
+        .filter(|relation| relation.unlogged && relation.kind == RelationKind::Table)
+        .map(|relation| (relation.schema.as_str(), relation.name.as_str()))
+        .collect();
+    let tables: Vec<Table> = unlogged
+        .into_iter()
+        .filter_map(|(schema, name)| {
+            let is_delayed = later.contains(format!("{schema}.{name}").as_str());
+            let wanted = if is_delayed { delayed } else { regular };
+            // Delayed tables are counted in every mode.
+            let rows = match counted.estimated && !is_delayed {
+                true => None,
+                false => Some(rows_of(schema, name).filter(|rows| *rows > 0)?),
+            };
+            wanted.then(|| Table {
+                schema: schema.to_owned(),
+                name: name.to_owned(),
+                rows,
+            })
+        })
+        .collect();
+    (!tables.is_empty()).then(|| Unlogged {
+        database: database.name.clone(),
+        tables,
+    })
+}
+
+impl Look<'_> {
+    /// Those of the tables that a crash of the target emptied. A connection that breaks and a lock that somebody holds
+    /// are tried again, as often as the plan retries a step.
+    ///
+    /// # Errors
+    ///
+    /// A server that cannot be reached, or a table that cannot be looked at.
+    pub(super) async fn emptied(
+        &self,
+        suspects: Vec<Unlogged>,
+    ) -> Result<Vec<Unlogged>, postgres::Error> {
+        let mut emptied = Vec::new();
+        for suspect in suspects {
+            let mut attempt = 1;
+            let tables = loop {
+                match self.emptied_in(&suspect).await {
+                    Err(error)
+                        if error.class() == Class::Retry && attempt < self.plan.retry.attempts =>
+                    {
+                        tracing::warn!(database = suspect.database, attempt, %error, "looking again");
+                        sleep(self.plan.retry.pause_after(attempt)).await;
+                        attempt += 1;
+                    }
+                    result => break result?,
+                }
+            };
+            if !tables.is_empty() {
+                let database = suspect.database;
+                emptied.push(Unlogged { database, tables });
+            }
+        }
+        Ok(emptied)
+    }
+
+    async fn emptied_in(&self, suspect: &Unlogged) -> Result<Vec<Table>, postgres::Error> {
+        let target = match self.open(self.target, &suspect.database).await {
+            Ok(connection) => connection,
+            // Its owner dropped it (invalid_catalog_name).
+            Err(error) if error.sqlstate() == Some("3D000") => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut emptied = Vec::new();
+        for table in &suspect.tables {
+            if is_emptied(&target, table).await? {
+                emptied.push(table.clone());
+            }
+        }
+        target.close().await;
+        if emptied.iter().any(|table| table.rows.is_none()) {
+            let source = self.open(self.source, &suspect.database).await?;
+            let mut had_rows = Vec::new();
+            for table in emptied {
+                if table.rows.is_some() || has_rows(&source, &table).await? {
+                    had_rows.push(table);
+                }
+            }
+            source.close().await;
+            emptied = had_rows;
+        }
+        Ok(emptied)
+    }
+
+    async fn open(
+        &self,
+        endpoint: &Endpoint,
+        database: &str,
+    ) -> Result<Connection, postgres::Error> {
+        let session = Session::new(&self.application.doing("unlogged"))
+            .lock_timeout(self.plan.source_lock_timeout);
+        connect(endpoint, database, &session).await
+    }
+}
+
+/// Whether the table is empty and the server knows of fewer rows that ever came in than were brought: its counters go
+/// in the same crash recovery (PostgreSQL manual, 27.2), so that a client which removed the rows is told from a crash.
+async fn is_emptied(target: &Connection, table: &Table) -> Result<bool, postgres::Error> {
+    let name = table.quoted();
+    let sql = format!(
+        "SELECT NOT EXISTS (SELECT FROM ONLY {name}), \
+                pg_catalog.pg_stat_get_tuples_inserted($1::text::regclass)"
+    );
+    match target.query_one(&sql, &[&name]).await {
+        Ok(row) => {
+            let inserted = u64::try_from(row.get::<_, i64>(1)).unwrap_or(0);
+            Ok(row.get(0) && inserted < table.rows.unwrap_or(1))
+        }
+        // A client dropped or renamed it (undefined_table).
+        Err(error) if error.code().is_some_and(|code| code.code() == "42P01") => Ok(false),
+        Err(error) => Err(target.failed(format!("look for rows in {name}"))(error)),
+    }
+}
+
+async fn has_rows(source: &Connection, table: &Table) -> Result<bool, postgres::Error> {
+    let name = table.quoted();
+    let sql = format!("SELECT EXISTS (SELECT FROM ONLY {name})");
+    let row = source.query_one(&sql, &[]).await;
+    let row = row.map_err(source.failed(format!("look for rows in {name}")))?;
+    Ok(row.get(0))
+}
+
+impl Table {
+    fn quoted(&self) -> String {
+        let (schema, name) = (quote_identifier(&self.schema), quote_identifier(&self.name));
+        format!("{schema}.{name}")
+    }
+}
+
+/// Looks at what was verified, after the last step of a run that no signal stopped. Clients may use these databases, so
+/// nothing is done again: what was lost is put on record as a difference, and where nobody could look, that as a failure.
+///
+/// # Errors
+///
+/// A journal that cannot be written.
+pub(super) async fn look_back(
+    shared: &Shared,
+    journal: &mut Journal,
+    settled: &HashSet<StepId>,
+    signals: &mut Signals,
+    endings: &mut Endings,
+) -> Result<(), journal::Error> {
+    if endings.signal.is_some() {
+        return Ok(());
+    }
+    let suspects = verified(&shared.graph, journal.state(), &shared.inspection, settled);
+    let look = Look {
+        plan: &shared.plan,
+        source: &shared.source,
+        target: &shared.target,
+        application: &shared.application,
+    };
+    let found = tokio::select! {
+        found = look.emptied(suspects) => found,
+        signal = signals.next() => {
+            endings.signal = Some(signal);
+            return Ok(());
+        }
+    };
+    let warnings: Vec<(Option<String>, String)> = match found {
+        Ok(emptied) => {
+            let differences = u32::try_from(emptied.len()).unwrap_or(u32::MAX);
+            endings.failed += differences;
+            endings.mismatched += differences;
+            let warnings = emptied
+                .into_iter()
+                .map(|found| (Some(found.database.clone()), warning(&found)));
+            warnings.collect()
+        }
+        Err(error) => {
+            endings.failed += 1;
+            vec![(None, not_looked(error))]
+        }
+    };
+    for (database, message) in warnings {
+        tracing::warn!(database, "{message}");
+        journal.append(Entry::Warning {
+            database: database.clone(),
+            message: message.clone(),
+        })?;
+        // Nobody listening is no reason to stop.
+        let _ = shared.events.send(Event::Warning { database, message });
+    }
+    Ok(())
+}
+
+/// What the owner of a database has to know whose tables were emptied.
+pub(super) fn warning(emptied: &Unlogged) -> String {
+    let tables: Vec<String> = emptied
+        .tables
+        .iter()
+        .map(|table| {
+            let name = format!("{}.{}", table.schema, table.name);
+            let rows = match table.rows {
+                Some(rows) => format!("{rows} rows were verified"),
+                None => "its rows were estimated".to_owned(),
+            };
+            format!("{} ({rows})", escape_control(&name))
+        })
+        .collect();
+    format!(
+        "a crash of the target emptied unlogged tables after they were restored: {}; fill them again from the source \
+         (pg_dump --data-only --table=TABLE, for instance) and run again, or, where nobody uses the database on the \
+         target yet, `pg-migrate reset PLAN --database NAME`: the next run makes it anew",
+        tables.join(", ")
+    )
+}
+
+/// What to know where the look could not be taken.
+pub(super) fn not_looked(error: postgres::Error) -> String {
+    format!(
+        "nobody could look whether a crash of the target emptied unlogged tables since they were restored: {}; run \
+         again once the cause is gone",
+        StepError::from(error).message.replace('\n', "; ")
+    )
+}
+
+#[cfg(test)]
+#[path = "unlogged_tests.rs"]
+mod tests;

@@ -1,0 +1,159 @@
+use jiff::Timestamp;
+
+use super::*;
+use crate::graph::tests::synthetic::{Case, contents, database};
+use crate::graph::{Output, TableCount};
+use crate::journal::{RunState, Status, StepState};
+
+/// The database `a` with three unlogged tables of ten rows, the first of them delayed, and a logged one.
+fn case(snapshot: &str) -> Case {
+    let mut a = database("a", 1, 4);
+    for relation in &mut contents(&mut a).relations[..3] {
+        relation.unlogged = true;
+    }
+    let rest = format!("[delay]\ntable_data = [\"a.table_0000\"]\nsnapshot = \"{snapshot}\"");
+    Case::new(&rest, vec![a, database("b", 1, 2)])
+}
+
+/// A journal in which these steps of `a` are done.
+fn state(kinds: &[Kind], output_of: impl Fn(Kind) -> Output) -> State {
+    let steps = kinds.iter().map(|kind| {
+        let state = StepState {
+            status: Status::Done,
+            attempt: 1,
+            started: Timestamp::UNIX_EPOCH,
+            seconds: None,
+            error: None,
+            output: output_of(*kind),
+        };
+        (StepId::of(&"a".into(), *kind), state)
+    });
+    State {
+        steps: steps.collect(),
+        ..State::default()
+    }
+}
+
+fn rows(table: &str, rows: u64) -> TableCount {
+    TableCount {
+        schema: "public".into(),
+        table: table.into(),
+        kind: RelationKind::Table,
+        rows: Some(rows),
+    }
+}
+
+fn output_of(kind: Kind) -> Output {
+    let mut output = Output::default();
+    match kind {
+        Kind::Dump => output.delayed = vec!["public.table_0000".into()],
+        Kind::SourceCounts => {
+            output.counts = vec![
+                rows("table_0000", 10),
+                rows("table_0001", 11),
+                rows("table_0002", 0),
+                rows("table_0003", 13),
+            ];
+        }
+        Kind::DelayedDump => output.counts = vec![rows("table_0000", 20)],
+        _ => {}
+    }
+    output
+}
+
+fn shown(found: &[Unlogged]) -> Vec<String> {
+    found
+        .iter()
+        .flat_map(|found| {
+            let table =
+                |table: &Table| format!("{}.{} {:?}", found.database, table.name, table.rows);
+            found.tables.iter().map(table).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+const RESTORED: [Kind; 4] = [Kind::Create, Kind::Dump, Kind::SourceCounts, Kind::Restore];
+
+#[test]
+fn tables_that_got_rows_are_looked_at_each_in_its_time() {
+    let (case, nothing) = (case("later"), HashSet::new());
+    let graph = case.compile();
+    let before = |state: &State| shown(&not_handed_over(&graph, state, &case.inspection));
+    let after = |state: &State| shown(&verified(&graph, state, &case.inspection, &nothing));
+    let restored = state(&RESTORED, output_of);
+    assert_eq!(before(&restored), ["a.table_0001 Some(11)"]);
+    assert_eq!(after(&restored), Vec::<String>::new());
+    let mut kinds = RESTORED.to_vec();
+    kinds.extend([Kind::Verify, Kind::DelayedDump]);
+    let regular = state(&kinds, output_of);
+    assert_eq!(before(&regular), Vec::<String>::new());
+    assert_eq!(after(&regular), ["a.table_0001 Some(11)"]);
+    kinds.push(Kind::DelayedVerify);
+    let all = state(&kinds, output_of);
+    assert_eq!(
+        after(&all),
+        ["a.table_0000 Some(20)", "a.table_0001 Some(11)"]
+    );
+}
+
+#[test]
+fn estimates_say_nothing_of_a_table_but_delayed_ones_are_counted() {
+    let case = case("same");
+    let kinds = [&RESTORED[..], &[Kind::Verify, Kind::DelayedVerify]].concat();
+    let state = state(&kinds, |kind| Output {
+        estimated: true,
+        ..output_of(kind)
+    });
+    let found = verified(&case.compile(), &state, &case.inspection, &HashSet::new());
+    assert_eq!(
+        shown(&found),
+        [
+            "a.table_0000 Some(10)",
+            "a.table_0001 None",
+            "a.table_0002 None"
+        ]
+    );
+}
+
+#[test]
+fn what_a_completed_run_has_seen_is_its_owners() {
+    let case = case("same");
+    let graph = case.compile();
+    let kinds = [&RESTORED[..], &[Kind::Verify]].concat();
+    let mut state = state(&kinds, output_of);
+    let done: Vec<u32> = (0..graph.steps.len() as u32).collect();
+    for (outcome, looks) in [(Outcome::Mismatched, 1), (Outcome::Completed, 0)] {
+        state.runs = vec![RunState {
+            started: Timestamp::UNIX_EPOCH,
+            fingerprint: String::new(),
+            source: None,
+            target: None,
+            findings: Vec::new(),
+            warnings: Vec::new(),
+            ended: Some((Timestamp::UNIX_EPOCH, outcome, 0)),
+        }];
+        let settled = settled(&graph, &state, &done);
+        let found = verified(&graph, &state, &case.inspection, &settled);
+        assert_eq!(found.len(), looks, "{outcome:?}");
+    }
+}
+
+#[test]
+fn the_warning_names_the_tables_and_what_to_do() {
+    let emptied = Unlogged {
+        database: "a".into(),
+        tables: vec![
+            Table {
+                schema: "public".into(),
+                name: "sessions\n".into(),
+                rows: Some(500),
+            },
+            Table {
+                schema: "public".into(),
+                name: "cache".into(),
+                rows: None,
+            },
+        ],
+    };
+    insta::assert_snapshot!(warning(&emptied), @r"a crash of the target emptied unlogged tables after they were restored: public.sessions\n (500 rows were verified), public.cache (its rows were estimated); fill them again from the source (pg_dump --data-only --table=TABLE, for instance) and run again, or, where nobody uses the database on the target yet, `pg-migrate reset PLAN --database NAME`: the next run makes it anew");
+}

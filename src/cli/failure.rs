@@ -60,7 +60,8 @@ impl From<run::Error> for Failure {
             run::Error::Postgres(_)
             | run::Error::OtherTarget { .. }
             | run::Error::Conflict(_)
-            | run::Error::Leftovers { .. } => NOT_STARTED,
+            | run::Error::Leftovers { .. }
+            | run::Error::LeftoverPrograms(_) => NOT_STARTED,
             run::Error::NotPutBack(_) => STEP_FAILED,
             run::Error::Journal(_) | run::Error::DoesNotFit(_) => UNEXPECTED,
         };

@@ -51,6 +51,20 @@ impl Application {
             .unwrap_or_default()
     }
 
+    /// Whether a session or a client program of this name belongs to this state directory.
+    ///
+    /// ```
+    /// use pg_migrate::postgres::Application;
+    /// let application = Application::of_state("erp", "1a2b3c4d");
+    /// assert!(application.is_of("pg-migrate/erp/db/dump#1a2b3c4d"));
+    /// assert!(!application.is_of("pg-migrate/erp/db/dump#00000000"));
+    /// assert!(!Application::new("erp").is_of("pg-migrate/erp/db/dump"));
+    /// ```
+    pub fn is_of(&self, name: &str) -> bool {
+        let mark = self.mark();
+        !mark.is_empty() && name.starts_with("pg-migrate/") && name.ends_with(&mark)
+    }
+
     /// Ends the sessions of this state directory on a server, except our own, and tells how many there are.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::catalog::{ClientFacts, Version};
 use crate::postgres::escape_control;
 
 const PG_DUMP: &str = "pg_dump";
-const PROGRAMS: [&str; 3] = [PG_DUMP, "pg_dumpall", "pg_restore"];
+pub(super) const PROGRAMS: [&str; 3] = [PG_DUMP, "pg_dumpall", "pg_restore"];
 
 /// The directory of a socket that no server has: who complains about it came as far as connecting.
 const NO_SOCKET: &str = "/no-such-directory.pg-migrate";

@@ -6,6 +6,7 @@
 mod child;
 mod client;
 mod environment;
+mod leftovers;
 mod local;
 mod output;
 pub mod restore_log;
@@ -15,4 +16,5 @@ mod transient;
 pub use child::{ChildError, Finished, Invocation, Stdout};
 pub use client::{ClientError, client_facts};
 pub use environment::PgEnvironment;
+pub use leftovers::kill_leftovers;
 pub use local::LocalEnvironment;

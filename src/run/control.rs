@@ -34,8 +34,8 @@ struct Keeper {
 }
 
 impl Control {
-    /// Takes the target for this run, after sessions that a killed run of the same state directory left on
-    /// it are ended. A connection that breaks is made again, as often as the plan retries a step.
+    /// Takes the target for this run, after client programs and sessions that a killed run of the same state directory
+    /// left are ended. A connection that breaks is made again, as often as the plan retries a step.
     ///
     /// # Errors
     ///
@@ -45,6 +45,8 @@ impl Control {
         target: &Endpoint,
         retry: Retry,
     ) -> Result<Control, Error> {
+        // Programs first: they may connect again.
+        leftovers::end_programs(application).await?;
         leftovers::end(target, application).await?;
         let keeper = Keeper {
             target: target.clone(),

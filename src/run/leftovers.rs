@@ -1,6 +1,6 @@
-//! Sessions that a killed run left on a server.
+//! What a killed run left: client programs on this machine, and sessions on a server.
 //!
-//! A server notices that a client is gone only when it reads or writes: until then a session goes on
+//! The programs end with their runner, but one that was stopped (SIGSTOP) gets the signal when it goes on. A server notices that a client is gone only when it reads or writes: until then a session goes on
 //! dumping, building an index, or waiting to commit.
 
 use std::time::Duration;
@@ -10,11 +10,41 @@ use tokio::time::{Instant, sleep};
 use super::Error;
 use crate::plan::Endpoint;
 use crate::postgres::{Application, Session, connect};
+use crate::process::kill_leftovers;
 
-/// How long they may take to end.
+/// How long either may take to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Ends them, and waits until they are gone. Only a holder of the state directory may: whatever else runs
+/// Ends the programs, and waits until they are gone. As for [`end`], only a holder of the state directory may.
+///
+/// # Errors
+///
+/// Programs that do not end.
+pub(super) async fn end_programs(application: &Application) -> Result<(), Error> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut is_first = true;
+    loop {
+        let programs = kill_leftovers(application);
+        if programs.is_empty() {
+            return Ok(());
+        }
+        let shown = programs.iter().map(ToString::to_string);
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        if is_first {
+            is_first = false;
+            tracing::warn!(
+                processes = shown,
+                "ending client programs that a killed run left"
+            );
+        }
+        if Instant::now() > deadline {
+            return Err(Error::LeftoverPrograms(shown));
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Ends the sessions, and waits until they are gone. Only a holder of the state directory may: whatever else runs
 /// under its id is dead.
 ///
 /// # Errors

@@ -87,6 +87,14 @@ pub enum Error {
          then run again"
     ))]
     Leftovers { server: String, sessions: u32 },
+    #[error(
+        "client programs that a killed run of this plan left on this machine do not end: process {0}"
+    )]
+    #[diagnostic(help(
+        "look at them with ps: SIGKILL does not end what waits for a disk or a file system (state D); mend that, then \
+         run again"
+    ))]
+    LeftoverPrograms(String),
     #[error("what was done cannot be combined with the plan as it is now:\n{0}")]
     #[diagnostic(help(
         "clients may write to the database since it was verified, so it is not made again by itself; put the plan \

@@ -1,5 +1,6 @@
 //! Stopped, killed, started twice: the journal knows where it was.
 
+use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -132,6 +133,34 @@ fn two_runs_never_share_a_state() {
     running.wait().expect_code(0);
 }
 
+/// A client program that is stopped gets the signal of its parent's death when somebody lets it go on.
+#[test]
+fn client_programs_that_were_stopped_when_their_run_was_killed_are_ended_by_the_next() {
+    // Where nobody of its session could let a process group go on any more, the kernel does it, and it ends (setpgid(2)):
+    // not so below a shell of a container, or here.
+    nix::sys::prctl::set_child_subreaper(true).unwrap();
+    let slow = slow();
+    let mut running = slow.half_way();
+    let directory = slow.project.directory().display().to_string();
+    let mut stopped = Vec::new();
+    // One that was found may end before the signal reaches it.
+    running.until("a stopped program", || {
+        stopped = stop_processes(&["pg_dump", &directory]);
+        sleep(Duration::from_millis(100));
+        stopped.retain(|pid| state(*pid) == Some('T'));
+        !stopped.is_empty()
+    });
+    running.kill9();
+    assert_eq!(running.wait().signal, Some(9));
+    sleep(Duration::from_millis(300));
+    assert!(stopped.iter().all(|pid| state(*pid) == Some('T')));
+    slow.assert_resumes();
+    for pid in stopped {
+        // A zombie has ended, and waits for its parent to notice.
+        assert!(matches!(state(pid), None | Some('Z')), "{pid} lives on");
+    }
+}
+
 /// The run's own connections end as well, that which holds the target among them.
 #[test]
 fn a_restart_of_the_target_is_waited_for() {
@@ -188,6 +217,37 @@ fn sessions_that_a_killed_run_left_are_ended_and_no_others() {
     slow.assert_resumes();
     let alive = sessions.map(|mut session| session.try_wait().unwrap().is_none());
     assert_eq!(alive, [false, false, false, true, true]);
+}
+
+/// Stops the processes whose command line holds all of the texts.
+fn stop_processes(texts: &[&str]) -> Vec<u32> {
+    let mut stopped = Vec::new();
+    for entry in std::fs::read_dir("/proc")
+        .expect("/proc is mounted")
+        .flatten()
+    {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if texts.iter().all(|text| line.contains(text)) {
+            let process = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
+            nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGSTOP).ok();
+            stopped.push(pid);
+        }
+    }
+    stopped
+}
+
+/// What the process is doing, in the letters of ps; `None`: it is gone.
+fn state(process: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 /// A session of this name that has run the statement and is busy.

@@ -50,6 +50,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
             "catalog",
             "plan",
             "postgres",
+            "process",
             "graph",
             "event",
             "schedule",

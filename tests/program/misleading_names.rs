@@ -111,3 +111,26 @@ fn no_name_reaches_a_terminal_as_it_is() {
     assert_eq!(own, 1, "the log of the program itself");
     assert!(named >= 3, "the name is in {named} logs");
 }
+
+/// `password_encryption` was a switch once.
+#[test]
+fn a_warning_about_a_role_is_one_line() {
+    let (source, target) = (Server::start(10), Server::start(18));
+    source.psql(
+        "postgres",
+        &format!("CREATE ROLE \"{NAME}\"; ALTER ROLE \"{NAME}\" SET password_encryption = 'on'"),
+    );
+    let project = Project::between(&source, &target);
+    let done = project.run(&["run"]).expect_code(0);
+    assert_steers_nothing("stderr", &done.stderr);
+    assert_forges_nothing("stderr", &done.stderr);
+    let report = project.report();
+    let warnings = report["server"]["warnings"].as_array().unwrap();
+    let warning = warnings
+        .iter()
+        .filter_map(|warning| warning.as_str())
+        .find(|warning| warning.contains("is not set for role"))
+        .unwrap_or_else(|| panic!("{warnings:#?}"));
+    assert!(warning.contains(r"x\u{1b}[31m\u{7}\nFORGED"), "{warning}");
+    assert_eq!(warning.lines().count(), 1, "{warning}");
+}

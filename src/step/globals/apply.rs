@@ -4,7 +4,7 @@ use super::{Action, OnError, Run, Skip, Target, plan, statements};
 use crate::failpoint::reach;
 use crate::graph::Output;
 use crate::plan::Side;
-use crate::postgres::{Connection, connect, quote_identifier};
+use crate::postgres::{Connection, connect, escape_control, quote_identifier};
 use crate::step::child::{capture, invocation};
 use crate::step::{Context, StepError};
 
@@ -67,6 +67,10 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
             .extend(join_roles(context, &connection).await);
     }
     connection.close().await;
+    // A name that holds a line feed makes no second line, and no server's message does.
+    for warning in &mut output.warnings {
+        *warning = escape_control(warning).into_owned();
+    }
     Ok(output)
 }
 

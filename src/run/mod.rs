@@ -131,7 +131,7 @@ impl Job {
                 target: &self.target,
                 application: &application,
             };
-            let emptied = look.emptied(suspects).await?;
+            let emptied = look.emptied(suspects).await.map_err(|(_, error)| error)?;
             let emptied: HashSet<String> =
                 emptied.into_iter().map(|found| found.database).collect();
             let whole = archives::whole(&self.graph, state, &self.plan, &emptied, &stop).await;
@@ -223,6 +223,7 @@ impl Job {
                 .iter()
                 .filter(|finding| matches!(finding.severity, Severity::Fix | Severity::Warn))
                 .map(ToString::to_string)
+                .chain(settings::doubts(self.journal.state()))
                 .collect(),
         })?;
         for (step, reason) in &resumed.forgotten {

@@ -1,6 +1,6 @@
 //! Putting the target's settings back outside of a run: after one that was killed.
 
-use crate::journal::{Change, Entry, Journal};
+use crate::journal::{Change, Entry, Journal, Outcome, State};
 use crate::plan::{Endpoint, Plan};
 use crate::step::tuning::{PutBack, identity, put_back as put_settings_back};
 
@@ -36,6 +36,12 @@ pub async fn put_back(
     let outcome = put_settings_back(target, &application, &tuned)
         .await
         .map_err(|error| Error::NotPutBack(error.message))?;
+    for message in &outcome.warnings {
+        journal.append(Entry::Warning {
+            database: None,
+            message: message.clone(),
+        })?;
+    }
     journal.append(Entry::Change {
         change: Change::PutBack {
             settings: tuned.into_keys().collect(),
@@ -43,4 +49,20 @@ pub async fn put_back(
     })?;
     control.release().await;
     Ok(Some(outcome))
+}
+
+/// What [`put_back`] warned of since a run of the plan completed. The next run's report tells it too: whoever reads that may
+/// know no other, and a cluster that is not to be trusted stays so. What a run itself finds out of a server's settings is in
+/// its steps, so that no other warning is about no database.
+pub(super) fn doubts(state: &State) -> Vec<String> {
+    let is_completed = |outcome: Option<Outcome>| outcome == Some(Outcome::Completed);
+    let runs = state.runs.iter().rev();
+    let since = runs.take_while(|run| !is_completed(run.ended.map(|(_, outcome, _)| outcome)));
+    let mut doubts: Vec<String> = Vec::new();
+    for (database, message) in since.flat_map(|run| &run.warnings) {
+        if database.is_none() && !doubts.contains(message) {
+            doubts.push(message.clone());
+        }
+    }
+    doubts
 }

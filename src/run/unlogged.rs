@@ -153,11 +153,11 @@ impl Look<'_> {
     ///
     /// # Errors
     ///
-    /// A server that cannot be reached, or a table that cannot be looked at.
+    /// A server that cannot be reached, or a table that cannot be looked at, with the database.
     pub(super) async fn emptied(
         &self,
         suspects: Vec<Unlogged>,
-    ) -> Result<Vec<Unlogged>, postgres::Error> {
+    ) -> Result<Vec<Unlogged>, (String, postgres::Error)> {
         let mut emptied = Vec::new();
         for suspect in suspects {
             let mut attempt = 1;
@@ -170,7 +170,8 @@ impl Look<'_> {
                         sleep(self.plan.retry.pause_after(attempt)).await;
                         attempt += 1;
                     }
-                    result => break result?,
+                    Ok(tables) => break tables,
+                    Err(error) => return Err((suspect.database, error)),
                 }
             };
             if !tables.is_empty() {
@@ -284,29 +285,32 @@ pub(super) async fn look_back(
             return Ok(());
         }
     };
-    let warnings: Vec<(Option<String>, String)> = match found {
+    let warnings: Vec<(String, String)> = match found {
         Ok(emptied) => {
             let differences = u32::try_from(emptied.len()).unwrap_or(u32::MAX);
             endings.failed += differences;
             endings.mismatched += differences;
             let warnings = emptied
                 .into_iter()
-                .map(|found| (Some(found.database.clone()), warning(&found)));
+                .map(|found| (found.database.clone(), warning(&found)));
             warnings.collect()
         }
-        Err(error) => {
+        Err((database, error)) => {
             endings.failed += 1;
-            vec![(None, not_looked(error))]
+            vec![(database, not_looked(error))]
         }
     };
     for (database, message) in warnings {
         tracing::warn!(database, "{message}");
         journal.append(Entry::Warning {
-            database: database.clone(),
+            database: Some(database.clone()),
             message: message.clone(),
         })?;
         // Nobody listening is no reason to stop.
-        let _ = shared.events.send(Event::Warning { database, message });
+        let _ = shared.events.send(Event::Warning {
+            database: Some(database),
+            message,
+        });
     }
     Ok(())
 }

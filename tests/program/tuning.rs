@@ -368,6 +368,45 @@ fn a_machine_that_went_down_without_fsync_is_not_trusted() {
         .expect_code(0)
         .expect_words(&["machine was started again", "initdb"]);
     load.assert_back();
+    // Every report says so, up to that of the run that completes the plan.
+    let doubts = || -> usize {
+        let warnings = server_warnings(&load.project.report());
+        let doubts = warnings.iter().filter(|text| text.contains("initdb"));
+        doubts.count()
+    };
+    let mut running = load.project.start(&["run"]);
+    running.until("the tuning", || show(&load.target, &["fsync"]) == "off");
+    running.interrupt();
+    running.wait().expect_code(130);
+    assert_eq!(doubts(), 1);
+    load.project.run(&["run"]).expect_code(0);
+    assert_eq!(doubts(), 1);
+}
+
+#[test]
+fn a_run_that_puts_the_settings_back_reports_what_it_found() {
+    let load = load();
+    load.killed();
+    load.target
+        .psql("postgres", "ALTER SYSTEM SET checkpoint_timeout = '7min'");
+    // It puts them back, and comes no further.
+    let absent = load
+        .project
+        .text()
+        .replace("[source]", "[source]\nuser = \"nobody\"");
+    fs::write(load.project.plan_file(), absent).unwrap();
+    let stopped = load.project.run_as_is(&["run"]).expect_code(3);
+    assert!(
+        stopped.stderr.contains("checkpoint_timeout"),
+        "{}",
+        stopped.stderr
+    );
+    load.project.run(&["run"]).expect_code(0);
+    let warnings = server_warnings(&load.project.report());
+    let about = warnings
+        .iter()
+        .filter(|text| text.contains("checkpoint_timeout"));
+    assert_eq!(about.count(), 1, "{warnings:#?}");
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn a_table_that_cannot_be_looked_at_is_a_failure_that_the_next_run_mends() {
     assert!(finished.stderr.contains(said), "{}", finished.stderr);
     let report = project.report();
     assert_eq!(report["outcome"], "failed");
-    let warnings = report["server"]["warnings"].to_string();
+    let warnings = warnings(&project);
     assert!(
         warnings.contains("rows in \\\"public\\\".\\\"late\\\""),
         "{warnings}"

@@ -1,7 +1,8 @@
 //! What a killed run left: client programs on this machine, and sessions on a server.
 //!
-//! The programs end with their runner, but one that was stopped (SIGSTOP) gets the signal when it goes on. A server notices that a client is gone only when it reads or writes: until then a session goes on
-//! dumping, building an index, or waiting to commit.
+//! The programs end with their runner, but one that was stopped (SIGSTOP) gets the signal when it goes on. A server
+//! notices that a client is gone only when it reads or writes: until then a session goes on dumping, building an
+//! index, or waiting to commit.
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! Numbers as people read them.
 
+use jiff::{Timestamp, Unit};
+
 /// A size in PostgreSQL's units, which are powers of 1024 (PostgreSQL manual, 20.1.1): `1.2 GB`.
 pub(super) fn bytes(bytes: u64) -> String {
     if bytes < 1024 {
@@ -81,6 +83,11 @@ pub(super) fn clock(seconds: u64) -> String {
     } else {
         format!("{minutes}:{seconds:02}")
     }
+}
+
+/// Seconds from one time to the other by the clock of this machine; 0 where it was put back in between.
+pub(super) fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
+    (to - from).total(Unit::Second).unwrap_or(0.0).max(0.0)
 }
 
 #[cfg(test)]

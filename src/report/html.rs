@@ -2,13 +2,13 @@
 //!
 //! `page.html` says how it looks; what it shows is worked out here, in words ready to be shown.
 
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
 use super::document::{DatabaseOutcome, DatabaseReport, Report, StepOutcome, StepReport};
-use super::format::{bytes, count, counted, duration};
+use super::format::{bytes, count, counted, duration, seconds_between};
 use crate::graph::{LedgerEntry, TableResult};
 use crate::journal::Outcome;
 use crate::postgres::escape_control;
@@ -312,7 +312,10 @@ impl Times {
         let databases = report.databases.iter().flat_map(|database| &database.steps);
         let last_end = databases
             .chain(&report.server.steps)
-            .filter_map(|step| Some(seconds_between(report.started, step.started?) + step.seconds))
+            .filter_map(|step| {
+                let started = step.started.filter(|started| *started >= report.started)?;
+                Some(seconds_between(report.started, started) + step.seconds)
+            })
             .fold(0.0, f64::max);
         let finished = report
             .finished
@@ -353,10 +356,6 @@ fn seconds(seconds: f64) -> String {
     } else {
         String::new()
     }
-}
-
-fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
-    (to - from).total(Unit::Second).unwrap_or(0.0)
 }
 
 fn clock(at: Timestamp) -> String {

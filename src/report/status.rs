@@ -1,11 +1,11 @@
 //! `pg-migrate status`: every step and its state, by the journal.
 
 use indexmap::IndexMap;
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::color::{Color, Tone};
-use super::format::{count, counted, duration};
+use super::format::{count, counted, duration, seconds_between};
 use super::width::{left, right, wrap};
 use crate::graph::{Kind, Step, StepId};
 use crate::journal::{Outcome, State, Status as Recorded, StepState};
@@ -180,10 +180,6 @@ fn step_status(id: &StepId, state: Option<&StepState>, alive: bool, now: Timesta
             .filter(|_| phase == StepPhase::Failed)
             .and_then(|state| state.error.clone()),
     }
-}
-
-fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
-    (to - from).total(Unit::Second).unwrap_or(0.0).max(0.0)
 }
 
 /// The status as JSON, with an end of line.

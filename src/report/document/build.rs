@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 
 use super::{
     DatabaseOutcome, DatabaseReport, Report, Seconds, ServerReport, StepOutcome, StepReport,
 };
 use crate::graph::{DatabaseSummary, Kind, Output, Step, TableResult};
 use crate::journal::{Outcome, State, Status, StepState};
+use crate::report::format::seconds_between;
 
 /// What an interrupted step has for an error.
 const INTERRUPTED: &str = "interrupted before its end; the next run does it again";
@@ -276,9 +277,4 @@ impl<'a> Work<'a> {
             .fold(0.0, f64::max);
         (seconds_between(first, last) - paused).max(longest)
     }
-}
-
-/// 0 where the second comes before the first.
-fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
-    (to - from).total(Unit::Second).unwrap_or(0.0).max(0.0)
 }

@@ -242,6 +242,13 @@ proptest! {
             });
             prop_assert!(!negative, "{}", text);
         }
-        prop_assert!(!html::render(&jumped).contains("NaN"));
+        let page = html::render(&jumped);
+        prop_assert!(!page.contains("NaN"));
+        for style in page.split("style=\"left:").skip(1) {
+            let (left, rest) = style.split_once("%;width:").unwrap();
+            let (width, _) = rest.split_once("%\"").unwrap();
+            let (left, width): (f64, f64) = (left.parse().unwrap(), width.parse().unwrap());
+            prop_assert!(left >= 0.0 && width > 0.0 && left + width <= 100.01, "{} {}", left, width);
+        }
     }
 }

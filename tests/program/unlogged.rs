@@ -19,13 +19,19 @@ fn filled(source: &Server) {
 
 const DELAY: &str = "[delay]\ntable_data = [\"db1.late\"]\n";
 
-/// Runs until the point, where the run is killed; then the target crashes and comes back.
-fn crashed_at(point: &str, more: &str) -> (Server, Server, Project) {
-    let (source, mut target) = (Server::start(16), Server::start(18));
+/// Runs until the point, where the run is killed.
+fn killed_at(point: &str, more: &str) -> (Server, Server, Project) {
+    let (source, target) = (Server::start(16), Server::start(18));
     filled(&source);
     let project = Project::between(&source, &target).with(more);
     let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
     assert_eq!(killed.wait().signal, Some(9));
+    (source, target, project)
+}
+
+/// As [`killed_at`]; then the target crashes and comes back.
+fn crashed_at(point: &str, more: &str) -> (Server, Server, Project) {
+    let (source, mut target, project) = killed_at(point, more);
     target.restart(Mode::Immediate);
     (source, target, project)
 }
@@ -103,12 +109,7 @@ fn a_crash_after_the_verification_is_a_difference_until_the_tables_are_filled_ag
 
 #[test]
 fn what_clients_remove_is_no_crash() {
-    let (source, target) = (Server::start(16), Server::start(18));
-    filled(&source);
-    let project = Project::between(&source, &target);
-    let point = "run over:1".as_ref();
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point)]);
-    assert_eq!(killed.wait().signal, Some(9));
+    let (_source, target, project) = killed_at("run over:1", "");
     target.psql("db1", "DELETE FROM \"Sessions\"; TRUNCATE late");
     project.run(&["run"]).expect_code(0);
     assert_eq!(warnings(&project), "[]");
@@ -116,12 +117,7 @@ fn what_clients_remove_is_no_crash() {
 
 #[test]
 fn a_table_that_cannot_be_looked_at_is_a_failure_that_the_next_run_mends() {
-    let (source, target) = (Server::start(16), Server::start(18));
-    filled(&source);
-    let project = Project::between(&source, &target);
-    let point = "run over:1".as_ref();
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point)]);
-    assert_eq!(killed.wait().signal, Some(9));
+    let (_source, target, project) = killed_at("run over:1", "");
     let file = target.psql("db1", "SELECT pg_relation_filepath('late')");
     let file = target.data_directory().join(file);
     let away = file.with_extension("away");

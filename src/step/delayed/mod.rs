@@ -33,10 +33,12 @@ pub async fn dump(context: &Context) -> Result<Output, StepError> {
         output.warnings.extend(said);
         return Ok(output);
     }
+    let warning = unchanged::warn_of_altered(context, snapshot).await?;
     let session = context.session(Side::Source).under_snapshot(snapshot.id());
     let counting = count(context, Side::Source, &session, &context.shared.stop);
     let (mut output, counts) = tokio::try_join!(dump::into(context, &archive), counting)?;
     output.counts = counts;
+    output.warnings.extend(warning);
     Ok(output)
 }
 
@@ -50,8 +52,8 @@ async fn same_rows(context: &Context, now: &Snapshot) -> Result<Option<String>, 
     let database = context.shown_database();
     match unchanged::look(context, now).await? {
         Ok(()) => Ok(Some(format!(
-            "the delayed tables were dumped under snapshot {}, because snapshot {} was lost: no row of theirs was \
-             added, changed or deleted in between",
+            "the delayed tables were dumped under snapshot {}, because snapshot {} was lost: no row and no column \
+             of theirs was added, changed or dropped in between",
             now.id(),
             regular.unwrap_or_default()
         ))),

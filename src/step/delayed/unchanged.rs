@@ -2,7 +2,8 @@
 //!
 //! What is there to be seen, and was written by transactions that had ended when the snapshot was taken, the
 //! snapshot showed as well. Where all rows are of this kind, and as many as were counted under the snapshot, none
-//! is gone either: they are the same rows.
+//! is gone either: they are the same rows. The same goes for what the catalog says of their columns, because a
+//! column can be added and dropped without any row being written.
 
 use std::future::ready;
 
@@ -26,12 +27,9 @@ pub(super) async fn look(
     context: &Context,
     now: &Snapshot,
 ) -> Result<Result<(), String>, StepError> {
-    let dump = context.input(Kind::Dump)?;
     let counted = context.input(Kind::SourceCounts)?;
-    let Some(oldest) = dump.oldest_transaction.filter(|oldest| {
-        dump.snapshot == counted.snapshot
-            && (0..MOST_TRANSACTIONS).contains(&(now.oldest_transaction() - oldest))
-    }) else {
+    let is_same = context.input(Kind::Dump)?.snapshot == counted.snapshot;
+    let Some(oldest) = oldest_transaction(context, now)?.filter(|_| is_same) else {
         return Ok(Err(
             "it is not known which transactions had ended when that snapshot was taken".into(),
         ));
@@ -41,15 +39,21 @@ pub(super) async fn look(
     let session = context.session(Side::Source).under_snapshot(now.id());
     let endpoint = context.endpoint(Side::Source);
     let pool = Pool::new(endpoint, context.database_name(), &session, queries)?;
+    let columns = altered(context, &pool, oldest).await?;
     let delayed = context.delayed_tables();
     let mut tables = counted.counts.clone();
     tables.retain(|table| delayed.contains(&format!("{}.{}", table.schema, table.table)));
-    let mut changes: Vec<String> = stream::iter(tables)
+    let rows: Vec<String> = stream::iter(tables)
         .map(|table| change(context, &pool, oldest, table))
         .buffer_unordered(queries)
         .try_filter_map(|change| ready(Ok(change)))
         .try_collect()
         .await?;
+    let columns = columns.iter();
+    let mut changes: Vec<String> = columns
+        .map(|table| format!("{table}: its columns were altered"))
+        .chain(rows)
+        .collect();
     changes.sort_unstable();
     Ok(match changes.is_empty() {
         true => Ok(()),
@@ -57,7 +61,69 @@ pub(super) async fn look(
     })
 }
 
-/// What is different about one table.
+/// What somebody should know of delayed tables that are dumped under a snapshot of their own.
+///
+/// # Errors
+///
+/// A catalog that cannot be read.
+pub(super) async fn warn_of_altered(
+    context: &Context,
+    now: &Snapshot,
+) -> Result<Option<String>, StepError> {
+    let Some(oldest) = oldest_transaction(context, now)? else {
+        return Ok(None);
+    };
+    let session = context.session(Side::Source).under_snapshot(now.id());
+    let endpoint = context.endpoint(Side::Source);
+    let pool = Pool::new(endpoint, context.database_name(), &session, 1)?;
+    let altered = altered(context, &pool, oldest).await?;
+    Ok((!altered.is_empty()).then(|| {
+        format!(
+            "columns of delayed tables were altered on the source after the regular dump: {}; compare these tables \
+             on both servers: a column that was dropped meanwhile has no values on the target",
+            altered.join(", ")
+        )
+    }))
+}
+
+/// The oldest transaction that had not ended when the regular dump's snapshot was taken, where it is known and can be
+/// told from those to come.
+fn oldest_transaction(context: &Context, now: &Snapshot) -> Result<Option<i64>, StepError> {
+    let oldest = context.input(Kind::Dump)?.oldest_transaction;
+    Ok(oldest
+        .filter(|oldest| (0..MOST_TRANSACTIONS).contains(&(now.oldest_transaction() - oldest))))
+}
+
+/// The delayed tables of whose columns the catalog was changed since, for a message.
+async fn altered(context: &Context, pool: &Pool, oldest: i64) -> Result<Vec<String>, StepError> {
+    let connection = pool.get().await?;
+    let sql = format!(
+        "SELECT DISTINCT n.nspname || '.' || c.relname \
+         FROM pg_catalog.pg_attribute a \
+         JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE a.attnum > 0 AND {} ORDER BY 1",
+        written_since("a.xmin", oldest)
+    );
+    let rows = connection
+        .query(&sql, &[])
+        .await
+        .map_err(connection.failed("look for columns that were altered"))?;
+    let delayed = context.delayed_tables();
+    let names = rows.iter().map(|row| row.get::<_, String>(0));
+    Ok(names
+        .filter(|name| delayed.contains(name))
+        .map(|name| escape_control(&name).into_owned())
+        .collect())
+}
+
+/// Whether a row was written by a transaction that had not ended then. One that was frozen long ago may seem to be of a
+/// transaction to come.
+fn written_since(xmin: &str, oldest: i64) -> String {
+    format!("age({xmin}) BETWEEN 0 AND age('{}'::xid)", oldest as u32)
+}
+
+/// What is different about the rows of one table.
 async fn change(
     context: &Context,
     pool: &Pool,
@@ -73,10 +139,9 @@ async fn change(
         quote_identifier(&table.schema),
         quote_identifier(&table.table)
     );
-    // A row that was frozen long ago may seem to be of a transaction to come.
     let sql = format!(
-        "SELECT count(*), count(*) FILTER (WHERE age(xmin) BETWEEN 0 AND age('{}'::xid)) FROM ONLY {name}",
-        oldest as u32
+        "SELECT count(*), count(*) FILTER (WHERE {}) FROM ONLY {name}",
+        written_since("xmin", oldest)
     );
     let connection = pool.get().await?;
     let row = connection

@@ -30,6 +30,7 @@ pub async fn run(arguments: PlanArguments, _: &Terminal) -> Result<u8, Failure> 
         PlanFormat::Dot => plan_diagram::dot(&prepared.graph),
     })?;
     if lock.is_some() {
+        prepared.refuse_other_servers(&state)?;
         prepared.refuse_blockers()?;
         let state_dir = &prepared.plan.state_dir;
         stored::write(state_dir, &json, &prepared.basis(), true).map_err(|error| {

@@ -9,7 +9,7 @@ use crate::catalog::Inspection;
 use crate::graph::stored::Basis;
 use crate::graph::{Finding, Graph, Input, Severity, compile};
 use crate::journal::State;
-use crate::plan::{Endpoint, Plan};
+use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::resolve;
 use crate::process::LocalEnvironment;
 use crate::{inspect, plan, process};
@@ -62,12 +62,13 @@ pub async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failure> {
         target: target_facts,
         client,
     };
+    let created = state.created.keys().cloned().collect();
     let graph = compile(Input {
         plan: &plan,
         source: &source,
         target: &target,
         inspection: &inspection,
-        created: &state.created,
+        created: &created,
         today: jiff::Zoned::now().date(),
         findings: [dump_root(&plan), still_tuned(state)]
             .into_iter()
@@ -94,6 +95,40 @@ impl Prepared {
             source: of(&self.inspection.source),
             target: of(&self.inspection.target),
         }
+    }
+
+    /// Refuses to go on where the plan was begun with another server on either side, by the journal: what is done was done
+    /// there, and databases of the same names here are not this plan's.
+    pub fn refuse_other_servers(&self, state: &State) -> Result<(), Failure> {
+        let Some(last) = state.runs.last() else {
+            return Ok(());
+        };
+        let Inspection { source, target, .. } = &self.inspection;
+        let others: Vec<String> = [
+            (Side::Source, &last.source, &source.system_identifier),
+            (Side::Target, &last.target, &target.system_identifier),
+        ]
+        .into_iter()
+        .filter(|(_, was, is)| was != is)
+        .map(|(side, was, is)| {
+            let shown = |identifier: &Option<String>| {
+                identifier.clone().unwrap_or_else(|| "unknown".to_owned())
+            };
+            let (was, is) = (shown(was), shown(is));
+            format!("the {side}'s system identifier was {was}, now it is {is}")
+        })
+        .collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::message(
+            NOT_STARTED,
+            format!(
+                "this plan was begun with other servers, and their data cannot be combined:\n\n- {}",
+                others.join("\n- ")
+            ),
+            "give the new migration another name in its plan, or correct [source] and [target]",
+        ))
     }
 
     /// Refuses to go on where a finding blocks.

@@ -151,6 +151,7 @@ async fn watch(mut progress: Progress, mut events: mpsc::UnboundedReceiver<Event
 /// Refuses what differs from a sealed plan, or cannot be combined with what was run; then stores the plan
 /// that the journal will be about.
 fn settle(prepared: &Prepared, state: &State) -> Result<(), Failure> {
+    prepared.refuse_other_servers(state)?;
     let state_dir = &prepared.plan.state_dir;
     let basis = prepared.basis();
     let stored =
@@ -165,18 +166,6 @@ fn settle(prepared: &Prepared, state: &State) -> Result<(), Failure> {
                     drift.join("\n- ")
                 ),
                 "review it again with `pg-migrate plan --dry-run`, then seal it with `pg-migrate plan`",
-            ));
-        }
-        let other_server =
-            stored.basis.source.0 != basis.source.0 || stored.basis.target.0 != basis.target.0;
-        if other_server && !state.runs.is_empty() {
-            return Err(Failure::message(
-                NOT_STARTED,
-                format!(
-                    "this plan was begun with other servers, and their data cannot be combined:\n\n- {}",
-                    drift.join("\n- ")
-                ),
-                "give the new migration another name in its plan, or correct [source] and [target]",
             ));
         }
         for line in drift {

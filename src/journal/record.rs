@@ -113,6 +113,9 @@ impl std::fmt::Display for Entry {
             Entry::StepInterrupted { step, .. } => write!(f, "step-interrupted {step}"),
             Entry::Change { change } => match change {
                 Change::CreateDatabase { database } => write!(f, "create-database {database}"),
+                Change::CreatedDatabase { database, .. } => {
+                    write!(f, "created-database {database}")
+                }
                 Change::DropIndexes { database, .. } => write!(f, "drop-indexes {database}"),
                 Change::CommitLoad { database, load } => {
                     write!(f, "commit-load {database} {}.{}", load.schema, load.table)
@@ -135,6 +138,8 @@ impl std::fmt::Display for Entry {
 pub enum Change {
     /// CREATE DATABASE on the target, which had no database of this name.
     CreateDatabase { database: String },
+    /// Written after the change: the object id that tells this database from others of its name.
+    CreatedDatabase { database: String, oid: u32 },
     /// DROP INDEX on the target, to be made again after the delayed load.
     DropIndexes {
         database: String,

@@ -236,7 +236,10 @@ impl State {
                 // What was in one of this name before is gone.
                 self.dropped_indexes.remove(&database);
                 self.loads.remove(&database);
-                self.created.insert(database);
+                self.created.insert(database, None);
+            }
+            Change::CreatedDatabase { database, oid } => {
+                self.created.insert(database, Some(oid));
             }
             Change::DropIndexes { database, indexes } => {
                 let known = self.dropped_indexes.entry(database).or_default();

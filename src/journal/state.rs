@@ -48,8 +48,9 @@ pub struct State {
     pub runs: Vec<RunState>,
     /// Steps that were never started are not in it: they are pending.
     pub steps: HashMap<StepId, StepState>,
-    /// Databases of the target that this plan created, or was about to.
-    pub created: BTreeSet<String>,
+    /// Databases of the target that this plan created, with their object ids; without one where it was about to, and
+    /// may have.
+    pub created: BTreeMap<String, Option<u32>>,
     /// Indexes that were dropped, or were about to be, by database.
     pub dropped_indexes: HashMap<String, Vec<IndexDefinition>>,
     /// Loads that were committed, or were about to be, by database.

@@ -176,7 +176,7 @@ impl<'a> Dispatcher<'a> {
         let number = state.steps.get(&step.id).map_or(0, |state| state.attempt) + 1;
         let inputs = self.inputs(&step.id);
         let database = step.id.database.as_deref().unwrap_or_default();
-        let created = state.created.contains(database);
+        let created = state.created.get(database).copied();
         let dropped_indexes = state
             .dropped_indexes
             .get(database)
@@ -271,6 +271,18 @@ impl<'a> Dispatcher<'a> {
         } = attempt;
         let shared = Arc::clone(&self.shared);
         let id = &shared.graph.steps[index as usize].id;
+        let result = match result {
+            // Those that share it go by a new one.
+            Ok(_) if self.schedule.is_stale(index) => Err(StepError {
+                class: Class::Retry,
+                snapshot_lost: true,
+                ..StepError::new(format!(
+                    "{}: the snapshot under which it began was lost before the other steps that share it were done",
+                    shown(id)
+                ))
+            }),
+            result => result,
+        };
         let (entry, ended, error) = match result {
             Ok(output) => {
                 for message in &output.warnings {
@@ -400,7 +412,7 @@ struct Given {
     inputs: HashMap<Kind, Output>,
     dropped_indexes: Vec<IndexDefinition>,
     loads: Vec<Load>,
-    created: bool,
+    created: Option<Option<u32>>,
     tuned: BTreeMap<String, TunedSetting>,
     is_retry: bool,
 }

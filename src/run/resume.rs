@@ -45,8 +45,8 @@ const REGULAR: [Kind; 6] = [
 ///
 /// - A database that was being restored is made again, so its `create` is redone. So is one whose unlogged tables were
 ///   emptied before it was verified, with all that followed its restore.
-/// - Steps that share a snapshot are redone together unless all of them are done: the snapshot died with
-///   its run. Where the plan says that nobody writes to the source, a new one is as good.
+/// - Steps that share a snapshot are redone together unless all of them are done under the same: the snapshot died
+///   with its run. Where the plan says that nobody writes to the source, a new one is as good.
 /// - Where delayed tables share the snapshot and are not dumped yet, so is the whole database, but not once it
 ///   was verified: clients may write to it.
 /// - A dump whose archive is gone or damaged is redone while something still needs it.
@@ -148,9 +148,11 @@ pub fn resume(
         for id in members.iter().filter(|id| archive_gone(id)) {
             redo((*id).clone(), "its archive is gone or damaged");
         }
-        let whole = members
-            .iter()
-            .all(|id| is_done(id) && !archive_gone(id) && !other_mode(id));
+        let snapshot_of = |kind| state.output_of(&of(kind)).map(|output| &output.snapshot);
+        let whole = snapshot_of(Kind::Dump) == snapshot_of(Kind::SourceCounts)
+            && members
+                .iter()
+                .all(|id| is_done(id) && !archive_gone(id) && !other_mode(id));
         if whole || terms.source_is_read_only || members.len() == 1 {
             continue;
         }

@@ -100,6 +100,8 @@ pub struct Schedule<'g> {
     ready: BTreeSet<(u32, u32)>,
     paused: BTreeSet<(Duration, u32)>,
     holds: Vec<HoldState>,
+    /// Steps under way that began with what their hold has lost since.
+    stale: BTreeSet<u32>,
     taken: Amounts,
     running: u32,
     left: usize,
@@ -144,6 +146,7 @@ impl<'g> Schedule<'g> {
             needed_by: vec![Vec::new(); count],
             ready: BTreeSet::new(),
             paused: BTreeSet::new(),
+            stale: BTreeSet::new(),
             holds: graph
                 .holds
                 .iter()
@@ -209,7 +212,8 @@ impl<'g> Schedule<'g> {
                 break;
             }
             self.paused.pop_first();
-            self.make_ready(step);
+            // What it needs may have to be done again meanwhile.
+            self.wait_or_ready(step);
         }
         let mut free = self.graph.budgets.minus(&self.taken);
         let mut starts = Vec::new();
@@ -260,15 +264,18 @@ impl<'g> Schedule<'g> {
         self.running -= 1;
         self.taken = self.taken.minus(&definition.claims);
 
+        let is_stale = self.stale.remove(&step);
         let mut consequences = Consequences::default();
         match ended {
             Ended::Done => self.end(step, Standing::Done, &mut consequences),
             Ended::Interrupted => self.end(step, Standing::Interrupted, &mut consequences),
             Ended::Failed { retry, hold_lost } => {
-                let again = retry
-                    && !self.stopping
-                    && self.attempts[step as usize] < self.retry.attempts
-                    && (!hold_lost || self.redo_hold(step, &mut consequences));
+                let again =
+                    retry && !self.stopping && self.attempts[step as usize] < self.retry.attempts;
+                // That what a stale step began with is lost, is known, and the others go by what there is now.
+                if again && hold_lost && !is_stale {
+                    self.redo_hold(step, &mut consequences);
+                }
                 if again {
                     let pause = self.retry.pause_after(self.attempts[step as usize]);
                     consequences.pause = Some(pause);
@@ -333,18 +340,25 @@ impl<'g> Schedule<'g> {
         held.plus(&largest).fits_in(&self.graph.budgets)
     }
 
-    /// Makes the done steps of the step's hold ready again, since what they shared is gone. Not where a
-    /// step that needs one of them was started: then the step fails, and the next run redoes them all.
-    fn redo_hold(&mut self, step: u32, consequences: &mut Consequences) -> bool {
+    /// Whether what the step shared when it began was lost while it was under way, so that the others share something
+    /// else: its success is none.
+    pub fn is_stale(&self, step: u32) -> bool {
+        self.stale.contains(&step)
+    }
+
+    /// Makes the done steps of the step's hold ready again, since what they shared is gone, and marks those under way.
+    /// Not where a step that needs one of them was started: then the step is tried alone, with something new to
+    /// share, and has to know itself whether that will do.
+    fn redo_hold(&mut self, step: u32, consequences: &mut Consequences) {
         let Some(hold) = self.graph.steps[step as usize].hold else {
-            return true;
+            return;
         };
         let members = &self.graph.holds[hold as usize].steps;
-        let done: Vec<u32> = members
-            .iter()
-            .copied()
-            .filter(|member| self.standing[*member as usize] == Standing::Done)
-            .collect();
+        let mut running = members.clone();
+        running
+            .retain(|other| *other != step && self.standing[*other as usize] == Standing::Running);
+        let mut done = members.clone();
+        done.retain(|other| self.standing[*other as usize] == Standing::Done);
         let untouched = |dependent: &u32| {
             members.contains(dependent)
                 || matches!(
@@ -356,8 +370,9 @@ impl<'g> Schedule<'g> {
             .iter()
             .flat_map(|member| &self.needed_by[*member as usize])
             .all(untouched);
+        self.stale.extend(running);
         if !may {
-            return false;
+            return;
         }
         for &member in &done {
             self.left += 1;
@@ -379,7 +394,6 @@ impl<'g> Schedule<'g> {
             self.wait_or_ready(member);
         }
         consequences.redone = done;
-        true
     }
 
     fn wait_or_ready(&mut self, step: u32) {
@@ -436,15 +450,22 @@ impl<'g> Schedule<'g> {
             for index in 0..self.needed_by[step as usize].len() {
                 let dependent = self.needed_by[step as usize][index];
                 let finally = self.graph.steps[dependent as usize].finally;
-                let Standing::Waiting(unmet) = self.standing[dependent as usize] else {
-                    continue;
+                let unmet = match self.standing[dependent as usize] {
+                    Standing::Waiting(unmet) => unmet,
+                    // Counts what it needs when its pause is over, which comes never where that failed.
+                    Standing::Paused(_) if standing == Standing::Done => continue,
+                    Standing::Paused(_) => 1,
+                    _ => continue,
                 };
                 if standing != Standing::Done && !finally {
                     let follows = match standing {
                         Standing::Interrupted => Standing::Interrupted,
                         _ => Standing::Skipped,
                     };
-                    // Leaves `Waiting` at once, so that no other need of it ends it a second time.
+                    // At once, so that no other need of it ends it a second time.
+                    if let Standing::Paused(until) = self.standing[dependent as usize] {
+                        self.paused.remove(&(until, dependent));
+                    }
                     self.standing[dependent as usize] = follows;
                     ending.push((dependent, follows));
                 } else if unmet > 1 {

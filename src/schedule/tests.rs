@@ -166,6 +166,64 @@ fn steps_whose_snapshot_is_lost_are_redone_together() {
 }
 
 #[test]
+fn a_step_that_began_under_a_lost_snapshot_is_done_again_under_the_new_one() {
+    let mut dump = step(0, &[], &[]);
+    let mut counts = step(1, &[], &[]);
+    dump.hold = Some(0);
+    counts.hold = Some(0);
+    let hold = Hold {
+        id: "db/snapshot".into(),
+        claims: Amounts::default(),
+        steps: vec![0, 1],
+    };
+    let graph = graph(vec![dump, counts], vec![hold]);
+    let mut schedule = Schedule::new(&graph, [], retry(3)).unwrap();
+    let lost = || Ended::Failed {
+        retry: true,
+        hold_lost: true,
+    };
+    let second = Duration::from_secs(1);
+    schedule.start(Duration::ZERO);
+    schedule.ended(1, lost(), Duration::ZERO);
+    assert!(schedule.is_stale(0));
+    assert_eq!(steps(&schedule.start(second)), [1]);
+    // It held on to the old one to its end. The counts under the new one stay.
+    assert_eq!(schedule.ended(0, lost(), second).redone, Vec::<u32>::new());
+    assert!(!schedule.is_stale(1));
+    schedule.ended(1, Ended::Done, second);
+    assert_eq!(steps(&schedule.start(2 * second)), [0]);
+    assert!(!schedule.is_stale(0));
+    schedule.ended(0, Ended::Done, 2 * second);
+    assert!(schedule.is_finished());
+}
+
+/// The delayed dump, whose database is being restored already: it is tried again alone.
+#[test]
+fn a_lost_snapshot_redoes_nothing_that_was_made_use_of() {
+    let mut dump = step(0, &[], &[]);
+    let mut delayed = step(1, &[0], &[]);
+    dump.hold = Some(0);
+    delayed.hold = Some(0);
+    let hold = Hold {
+        id: "db/snapshot".into(),
+        claims: Amounts::default(),
+        steps: vec![0, 1],
+    };
+    let graph = graph(vec![dump, delayed, step(2, &[0], &[])], vec![hold]);
+    let mut schedule = Schedule::new(&graph, [], retry(2)).unwrap();
+    schedule.start(Duration::ZERO);
+    schedule.ended(0, Ended::Done, Duration::ZERO);
+    assert_eq!(steps(&schedule.start(Duration::ZERO)), [1, 2]);
+    let lost = Ended::Failed {
+        retry: true,
+        hold_lost: true,
+    };
+    let consequences = schedule.ended(1, lost, Duration::ZERO);
+    assert_eq!(consequences.redone, Vec::<u32>::new());
+    assert_eq!(steps(&schedule.start(Duration::from_secs(1))), [1]);
+}
+
+#[test]
 fn a_step_of_the_end_runs_after_a_failure_and_after_a_stop() {
     let mut last = step(2, &[0, 1], &[]);
     last.finally = true;
@@ -236,11 +294,13 @@ fn any_graph() -> impl Strategy<Value = Graph> {
                     steps: Vec::new(),
                 })
                 .collect();
+            let hold_of: Vec<Option<u32>> = steps.iter().map(|step| step.hold).collect();
             for (index, step) in steps.iter_mut().enumerate() {
                 if let Some(hold) = step.hold {
-                    // A step that waits in a hold needs none but steps outside of it, and what it
-                    // claims is close to what there is: the case in which holds could block each other.
-                    step.needs.clear();
+                    // What a step in a hold claims is close to what there is: the case in which holds could block
+                    // each other. It needs none but others of its hold, as a delayed dump does.
+                    step.needs
+                        .retain(|need| hold_of[*need as usize] == Some(hold));
                     let most = BUDGET[Resource::SourceConnections as usize] - HELD;
                     step.claims
                         .set(Resource::SourceConnections, most - step.rank % 3);
@@ -271,6 +331,9 @@ proptest! {
         let mut schedule = Schedule::new(&graph, before, retry(3)).unwrap();
         let mut now = Duration::ZERO;
         let mut running: Vec<u32> = Vec::new();
+        // How often each hold lost what it held, and how often it had when each step began.
+        let mut losses = vec![0; graph.holds.len()];
+        let mut losses_before = vec![0; graph.steps.len()];
         let mut failed = false;
         let mut choices = choices.into_iter();
         let mut turn = 0;
@@ -283,6 +346,9 @@ proptest! {
                 }
                 prop_assert!(!running.contains(&start.step));
                 running.push(start.step);
+                if let Some(hold) = step.hold {
+                    losses_before[start.step as usize] = losses[hold as usize];
+                }
             }
             prop_assert!(schedule.taken().fits_in(&graph.budgets));
             let claimed = running.iter().fold(Amounts::default(), |sum, step| {
@@ -307,10 +373,21 @@ proptest! {
                 0 => FAILED,
                 1 => Ended::Failed { retry: true, hold_lost: false },
                 2 => Ended::Failed { retry: true, hold_lost: true },
+                _ if schedule.is_stale(step) => Ended::Failed { retry: true, hold_lost: true },
                 3 if stops_at.is_some_and(|stop| stop < turn) => Ended::Interrupted,
                 _ => Ended::Done,
             };
-            schedule.ended(step, ended, now);
+            let is_stale = schedule.is_stale(step);
+            if let Some(hold) = graph.steps[step as usize].hold {
+                let began = losses_before[step as usize];
+                prop_assert_eq!(is_stale, began < losses[hold as usize]);
+                let is_lost = matches!(ended, Ended::Failed { hold_lost: true, .. }) && !is_stale;
+                schedule.ended(step, ended, now);
+                let again = matches!(schedule.standing(step), Standing::Paused(_));
+                losses[hold as usize] += u32::from(is_lost && again);
+            } else {
+                schedule.ended(step, ended, now);
+            }
             failed |= schedule.standing(step) == Standing::Failed;
         }
         prop_assert!(running.is_empty());

@@ -53,8 +53,9 @@ pub struct Context {
     pub dropped_indexes: Vec<IndexDefinition>,
     /// Loads of delayed tables that may be committed, by the journal.
     pub loads: Vec<Load>,
-    /// The target's database of this name was made by this plan, by its journal.
-    pub created: bool,
+    /// By the journal, this plan made or was about to make the target's database of this name: with its object id where
+    /// that is on record.
+    pub created: Option<Option<u32>>,
     /// In a step about the whole server: settings of the target that this plan changed and has to put back,
     /// by its journal.
     pub tuned: BTreeMap<String, TunedSetting>,

@@ -85,6 +85,73 @@ fn an_invalid_database_of_ours_is_dropped_again() {
     compare::assert_same(&source, &target, "db2");
 }
 
+/// The run failed, and then somebody else made the database by hand.
+#[test]
+fn a_database_that_somebody_made_in_place_of_ours_is_left_alone() {
+    let (source, target) = broken();
+    let project = Project::between(&source, &target).with(WITHOUT_ROLES);
+    project.run(&["run"]).expect_code(4);
+    target.psql("postgres", "CREATE ROLE absent");
+    target.psql("postgres", "DROP DATABASE db2");
+    target.psql("postgres", "CREATE DATABASE db2");
+    target.psql("db2", "CREATE TABLE by_hand AS SELECT 7 AS number");
+    let finished = project.run(&["run"]).expect_code(4);
+    let said = "is not empty and that this plan did not create";
+    assert!(finished.stderr.contains(said), "{}", finished.stderr);
+    assert_eq!(target.psql("db2", "SELECT number FROM by_hand"), "7");
+    target.psql("postgres", "DROP DATABASE db2");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "db2");
+}
+
+#[test]
+fn a_database_that_somebody_made_before_us_is_left_alone() {
+    let (source, target) = (Server::start(14), Server::start(18));
+    fill::plain(&source, 1, 100);
+    let project = Project::between(&source, &target);
+    let point = "journal create-database db1 synced:1".as_ref();
+    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point)]);
+    assert_eq!(killed.wait().signal, Some(9));
+    target.psql("postgres", "CREATE DATABASE db1");
+    target.psql("db1", "CREATE TABLE by_hand AS SELECT 7 AS number");
+    project.run(&["run"]).expect_code(4);
+    assert_eq!(target.psql("db1", "SELECT number FROM by_hand"), "7");
+    target.psql("postgres", "DROP DATABASE db1");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "db1");
+}
+
+/// Neither a plan that was sealed anew nor one whose `plan.json` is gone makes another server ours.
+#[test]
+fn another_target_is_refused_whatever_was_sealed() {
+    let (source, target) = broken();
+    let project = Project::between(&source, &target).with(WITHOUT_ROLES);
+    project.run(&["run"]).expect_code(4);
+    let other = Server::start(18);
+    other.psql("postgres", "CREATE DATABASE db2");
+    other.psql("db2", "CREATE TABLE theirs AS SELECT 7 AS number");
+    let right = project.text();
+    let text = right.replace(&target.port().to_string(), &other.port().to_string());
+    let project = project.plan_text(&text);
+    let state = project.state_directory();
+    let refused = |verb: &str| {
+        let finished = project.run(&[verb]).expect_code(3);
+        let said = "this plan was begun with other servers";
+        assert!(finished.stderr.contains(said), "{}", finished.stderr);
+    };
+    refused("run");
+    refused("plan");
+    fs::remove_file(state.join("plan.json")).unwrap();
+    refused("run");
+    assert_eq!(other.psql("db2", "SELECT number FROM theirs"), "7");
+    let databases = "SELECT count(*) FROM pg_database WHERE datname LIKE 'db%'";
+    assert_eq!(other.psql("postgres", databases), "1");
+
+    let project = project.plan_text(&right);
+    target.psql("postgres", "CREATE ROLE absent");
+    project.run(&["run"]).expect_code(0);
+}
+
 #[test]
 fn reset_has_steps_done_again() {
     let (source, target) = (Server::start(14), Server::start(18));

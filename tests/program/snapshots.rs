@@ -36,6 +36,44 @@ fn the_report_names_the_snapshots_of_regular_and_delayed_data() {
     }
 }
 
+/// Somebody ends the sessions that are idle in a transaction: those that hold the snapshots.
+#[test]
+fn dump_and_counts_see_one_snapshot_whatever_becomes_of_the_first() {
+    let (source, target) = (Server::start(14), Server::start(18));
+    let databases = fill::plain(&source, 5, 300);
+    let proxy = Proxy::to(source.port());
+    let project = Project::between(&source, &target)
+        .source("port", &proxy.port().to_string())
+        .with("[retry]\nattempts = 9\nbackoff = \"50ms\"\n");
+    proxy.set_delay(Duration::from_millis(10));
+    let mut running = project.start(&["run"]);
+    let mut ended = 0;
+    running.until("lost snapshots", || {
+        let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                   WHERE application_name LIKE 'pg-migrate/%/snapshot#%'
+                     AND state = 'idle in transaction' AND xact_start < now() - interval '0.3 s'";
+        ended += source.psql("postgres", sql).parse::<u32>().unwrap();
+        // Somebody writes all the time.
+        for database in &databases {
+            source.psql(
+                database,
+                "INSERT INTO table1 SELECT max(id) + 1, 'more' FROM table1",
+            );
+        }
+        ended >= 8
+    });
+    running.wait().expect_code(0);
+    let report = project.report();
+    for database in report["databases"].as_array().unwrap() {
+        let steps = database["steps"].as_array().unwrap();
+        let of = |kind: &str| {
+            let step = steps.iter().find(|step| step["kind"] == kind).unwrap();
+            step["snapshot"].as_str().unwrap()
+        };
+        assert_eq!(of("dump"), of("source-counts"), "{}", database["name"]);
+    }
+}
+
 /// A database that is verified and in use, its delayed tables not dumped yet; the snapshot died with the run.
 fn verified_and_killed() -> (Server, Server, Proxy, Project) {
     let (source, target) = (Server::start(14), Server::start(18));

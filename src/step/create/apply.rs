@@ -12,25 +12,21 @@ use crate::postgres::{Connection, connect, escape_control, quote_identifier};
 use crate::step::{Context, StepError};
 
 /// Makes the database, empty, as it is on the source. One that this plan made before is dropped first: it
-/// holds a restore that did not end. Any other that holds something is left alone.
+/// holds a restore that did not end. Any other that holds something is left alone, also one that somebody made in
+/// place of ours.
 pub async fn run(context: &Context) -> Result<Output, StepError> {
     let creation = plan(context)?;
     let name = context.database_name();
     let connection = open(context).await?;
-    let exists = connection
-        .query_opt(
-            "SELECT FROM pg_catalog.pg_database WHERE datname = $1",
-            &[&name],
-        )
-        .await
-        .map_err(connection.failed("look for the database"))?
-        .is_some();
+    let found = oid(&connection, name).await?;
     let mut is_new = true;
-    if exists && context.created {
-        drop_own(context, &connection).await?;
-    } else if exists {
-        refuse_unless_empty(context).await?;
-        is_new = false;
+    if let Some(found) = found {
+        if is_own(context, found).await? {
+            drop_own(context, &connection).await?;
+        } else {
+            refuse_unless_empty(context).await?;
+            is_new = false;
+        }
     }
     if is_new {
         context
@@ -40,6 +36,12 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
             .await?;
         create(&connection, &creation).await?;
         reach!("{name}/create made");
+        if let Some(oid) = oid(&connection, name).await? {
+            let database = name.to_owned();
+            context
+                .record(Change::CreatedDatabase { database, oid })
+                .await?;
+        }
     }
     apply(&connection, &creation.before_load).await?;
     connection.close().await;
@@ -67,6 +69,28 @@ fn plan(context: &Context) -> Result<Creation, StepError> {
 async fn open(context: &Context) -> Result<Connection, StepError> {
     let target = context.endpoint(Side::Target);
     Ok(connect(target, &target.database, &context.session(Side::Target)).await?)
+}
+
+/// The object id of the database of this name.
+async fn oid(connection: &Connection, name: &str) -> Result<Option<u32>, StepError> {
+    let row = connection
+        .query_opt(
+            "SELECT oid FROM pg_catalog.pg_database WHERE datname = $1",
+            &[&name],
+        )
+        .await
+        .map_err(connection.failed("look for the database"))?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+/// Whether this plan made the database that was found. Killed before its object id was on record, it may have: then
+/// nothing was restored into it, and one that holds something is somebody else's.
+async fn is_own(context: &Context, found: u32) -> Result<bool, StepError> {
+    Ok(match context.created {
+        None => false,
+        Some(Some(made)) => made == found,
+        Some(None) => is_empty(context).await?,
+    })
 }
 
 async fn create(connection: &Connection, creation: &Creation) -> Result<(), StepError> {
@@ -113,15 +137,21 @@ async fn drop_own(context: &Context, connection: &Connection) -> Result<(), Step
     Ok(())
 }
 
-async fn refuse_unless_empty(context: &Context) -> Result<(), StepError> {
-    let name = context.database_name();
+async fn is_empty(context: &Context) -> Result<bool, StepError> {
     let target = context.endpoint(Side::Target);
-    let connection = connect(target, name, &context.session(Side::Target)).await?;
+    let session = context.session(Side::Target);
+    let connection = connect(target, context.database_name(), &session).await?;
     let contents = contents_of(&connection).await?;
     connection.close().await;
-    if contents.is_empty() {
+    Ok(contents.is_empty())
+}
+
+async fn refuse_unless_empty(context: &Context) -> Result<(), StepError> {
+    if is_empty(context).await? {
         return Ok(());
     }
+    let name = context.database_name();
+    let target = context.endpoint(Side::Target);
     Err(StepError::new(format!(
         "the {target} has a database \"{}\" that is not empty and that this plan did not create; it was left \
          as it is\ndrop or rename it there, or exclude it (databases.exclude), and run again",

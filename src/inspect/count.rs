@@ -21,10 +21,10 @@ pub enum Rows {
 }
 
 impl Rows {
-    /// By the plan's mode. Delayed tables are always counted.
-    pub fn by(mode: VerifyMode, is_delayed: bool) -> Rows {
+    /// By the plan's mode, but for tables whose rows are wanted exactly.
+    pub fn by(mode: VerifyMode, exactly: bool) -> Rows {
         match mode {
-            VerifyMode::Fast if !is_delayed => Rows::Estimated,
+            VerifyMode::Fast if !exactly => Rows::Estimated,
             _ => Rows::Counted,
         }
     }

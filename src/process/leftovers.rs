@@ -43,7 +43,19 @@ fn is_left(process: &Path, application: &Application) -> bool {
             .filter_map(|name| str::from_utf8(name).ok())
             .any(|name| application.is_of(name))
     };
-    is_own() && is_client() && is_marked()
+    is_own() && is_client() && is_marked() && !has_runner(process)
+}
+
+/// Whether a living runner is above it: of another state directory, then, which was copied from this one with its id.
+fn has_runner(process: &Path) -> bool {
+    let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    let Some(parent) = parent.map(str::trim).filter(|parent| *parent != "0") else {
+        return false;
+    };
+    let parent = Path::new("/proc").join(parent);
+    let name = fs::read_to_string(parent.join("comm")).unwrap_or_default();
+    name.trim_end() == env!("CARGO_PKG_NAME") || has_runner(&parent)
 }
 
 #[cfg(test)]

@@ -284,12 +284,21 @@ impl<'a> Dispatcher<'a> {
             result => result,
         };
         let (entry, ended, error) = match result {
-            Ok(output) => {
+            Ok(mut output) => {
                 for message in &output.warnings {
                     self.tell(Event::Warning {
                         database: id.database.as_deref().map(str::to_owned),
                         message: message.clone(),
                     });
+                }
+                if id.kind == Kind::RestoreSettings {
+                    // The next run puts settings back again, and what was found out now still holds.
+                    for message in std::mem::take(&mut output.warnings) {
+                        self.journal.append(Entry::Warning {
+                            database: None,
+                            message,
+                        })?;
+                    }
                 }
                 let entry = Entry::StepDone {
                     step: id.clone(),

@@ -127,30 +127,26 @@ impl Job {
             let suspects = unlogged::not_handed_over(&self.graph, state, &self.inspection);
             let look = Look {
                 plan: &self.plan,
-                source: &self.source,
                 target: &self.target,
                 application: &application,
             };
-            let emptied = look.emptied(suspects).await.map_err(|(_, error)| error)?;
+            let (emptied, failed) = look.emptied(suspects).await;
+            for (database, error) in failed {
+                // Its counts will tell.
+                tracing::warn!(database, %error, "cannot look for unlogged tables that a crash emptied");
+            }
             let emptied: HashSet<String> =
                 emptied.into_iter().map(|found| found.database).collect();
             let whole = archives::whole(&self.graph, state, &self.plan, &emptied, &stop).await;
-            Ok::<_, Error>((emptied, whole))
+            (emptied, whole)
         };
-        let read = tokio::select! {
+        let (emptied, whole) = tokio::select! {
             read = read => read,
             signal = signals.next() => {
                 // It may be reading a file.
                 stop.cancel();
                 control.release().await;
                 return Ok(Finished { outcome: Outcome::Interrupted, exit_code: signal.exit_code() });
-            }
-        };
-        let (emptied, whole) = match read {
-            Ok(read) => read,
-            Err(error) => {
-                control.release().await;
-                return Err(error);
             }
         };
         let terms = Terms {

@@ -51,9 +51,9 @@ pub async fn put_back(
     Ok(Some(outcome))
 }
 
-/// What [`put_back`] warned of since a run of the plan completed. The next run's report tells it too: whoever reads that may
-/// know no other, and a cluster that is not to be trusted stays so. What a run itself finds out of a server's settings is in
-/// its steps, so that no other warning is about no database.
+/// What was found when settings were put back, by [`put_back`] or at the end of a run, since a run of the plan completed.
+/// The next run's report tells it too: whoever reads that may know no other, and a cluster that is not to be trusted
+/// stays so. No other warning is about no database.
 pub(super) fn doubts(state: &State) -> Vec<String> {
     let is_completed = |outcome: Option<Outcome>| outcome == Some(Outcome::Completed);
     let runs = state.runs.iter().rev();

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::catalog::{Inspection, RelationKind};
 use crate::event::Event;
 use crate::graph::{DatabaseSummary, Graph, Kind, StepId};
-use crate::journal::{self, Entry, Journal, Outcome, State};
+use crate::journal::{self, Entry, Journal, Outcome, State, Status};
 use crate::plan::{Endpoint, Plan};
 use crate::postgres::{
     self, Application, Class, Connection, Session, connect, escape_control, quote_identifier,
@@ -27,8 +27,8 @@ use super::signal::Signals;
 pub(super) struct Table {
     schema: String,
     name: String,
-    /// `None`: the source was not counted, and is asked whether it has any.
-    rows: Option<u64>,
+    /// As they were counted on the source.
+    rows: u64,
 }
 
 /// A database with unlogged tables: those to look at, or those that were found to have lost their rows.
@@ -41,7 +41,6 @@ pub(super) struct Unlogged {
 /// What a look needs.
 pub(super) struct Look<'a> {
     pub(super) plan: &'a Plan,
-    pub(super) source: &'a Endpoint,
     pub(super) target: &'a Endpoint,
     pub(super) application: &'a Application,
 }
@@ -54,11 +53,22 @@ pub(super) fn not_handed_over(
 ) -> Vec<Unlogged> {
     let databases = graph.databases.iter().filter_map(|database| {
         let is_done = |kind| state.is_done(&StepId::of(&database.name.as_str().into(), kind));
-        let wanted = is_done(Kind::Restore) && !is_done(Kind::Verify);
+        let wanted = is_done(Kind::Restore) && is_kept_back(state, &database.name);
         let parts = wanted.then_some((true, false))?;
         of_database(database, state, inspection, parts)
     });
     databases.collect()
+}
+
+/// Whether nobody can have been told to use the database: its verification opens it as soon as it finds no difference.
+fn is_kept_back(state: &State, database: &str) -> bool {
+    match state.steps.get(&StepId::of(&database.into(), Kind::Verify)) {
+        None => true,
+        Some(verify) => {
+            let tables = &verify.output.tables;
+            verify.status == Status::Failed && tables.iter().any(|table| !table.matches)
+        }
+    }
 }
 
 /// What to look at after a run: whatever was verified and is not `settled`.
@@ -79,14 +89,18 @@ pub(super) fn verified(
     databases.collect()
 }
 
-/// The steps of an earlier run that found everything there at its end: what became of it since is its owner's.
+/// The steps that were done when a run last found everything there at its end: what became of it since is its owner's.
 pub(super) fn settled(graph: &Graph, state: &State, done: &[u32]) -> HashSet<StepId> {
-    let ended = state.runs.last().and_then(|run| run.ended);
-    if !matches!(ended, Some((_, Outcome::Completed, _))) {
-        return HashSet::new();
-    }
+    let completed = state.runs.iter().rev().find_map(|run| match run.ended {
+        Some((at, Outcome::Completed, _)) => Some(at),
+        _ => None,
+    });
     let steps = done.iter().map(|step| &graph.steps[*step as usize].id);
-    steps.cloned().collect()
+    let settled = steps.filter(|id| {
+        let started = state.steps.get(id).map(|step| step.started);
+        started.is_some_and(|started| completed.is_some_and(|completed| started <= completed))
+    });
+    settled.cloned().collect()
 }
 
 /// The unlogged tables of the database's regular part, of its delayed part, or of both, that got rows. `None`: there
@@ -115,11 +129,13 @@ fn of_database(
             .find(|count| count.schema == schema && count.table == table)?
             .rows
     };
-    // Either side may have altered one since it was dumped.
-    let sides = [&inspection.source, &inspection.target];
-    let unlogged: BTreeSet<(&str, &str)> = sides
-        .iter()
-        .filter_map(|side| side.database(&database.name)?.contents.as_ref())
+    let contents = inspection
+        .source
+        .database(&database.name)?
+        .contents
+        .as_ref();
+    let unlogged: BTreeSet<(&str, &str)> = contents
+        .into_iter()
         .flat_map(|contents| &contents.relations)
         .filter(|relation| relation.unlogged && relation.kind == RelationKind::Table)
         .map(|relation| (relation.schema.as_str(), relation.name.as_str()))
@@ -129,11 +145,7 @@ fn of_database(
         .filter_map(|(schema, name)| {
             let is_delayed = later.contains(format!("{schema}.{name}").as_str());
             let wanted = if is_delayed { delayed } else { regular };
-            // Delayed tables are counted in every mode.
-            let rows = match counted.estimated && !is_delayed {
-                true => None,
-                false => Some(rows_of(schema, name).filter(|rows| *rows > 0)?),
-            };
+            let rows = rows_of(schema, name).filter(|rows| *rows > 0)?;
             wanted.then(|| Table {
                 schema: schema.to_owned(),
                 name: name.to_owned(),
@@ -148,17 +160,13 @@ fn of_database(
 }
 
 impl Look<'_> {
-    /// Those of the tables that a crash of the target emptied. A connection that breaks and a lock that somebody holds
-    /// are tried again, as often as the plan retries a step.
-    ///
-    /// # Errors
-    ///
-    /// A server that cannot be reached, or a table that cannot be looked at, with the database.
+    /// Those of the tables that a crash of the target emptied, and the databases that cannot be looked at. A connection
+    /// that breaks and a lock that somebody holds are tried again, as often as the plan retries a step.
     pub(super) async fn emptied(
         &self,
         suspects: Vec<Unlogged>,
-    ) -> Result<Vec<Unlogged>, (String, postgres::Error)> {
-        let mut emptied = Vec::new();
+    ) -> (Vec<Unlogged>, Vec<(String, postgres::Error)>) {
+        let (mut emptied, mut failed) = (Vec::new(), Vec::new());
         for suspect in suspects {
             let mut attempt = 1;
             let tables = loop {
@@ -170,20 +178,21 @@ impl Look<'_> {
                         sleep(self.plan.retry.pause_after(attempt)).await;
                         attempt += 1;
                     }
-                    Ok(tables) => break tables,
-                    Err(error) => return Err((suspect.database, error)),
+                    result => break result,
                 }
             };
-            if !tables.is_empty() {
-                let database = suspect.database;
-                emptied.push(Unlogged { database, tables });
+            let database = suspect.database;
+            match tables {
+                Ok(tables) if tables.is_empty() => {}
+                Ok(tables) => emptied.push(Unlogged { database, tables }),
+                Err(error) => failed.push((database, error)),
             }
         }
-        Ok(emptied)
+        (emptied, failed)
     }
 
     async fn emptied_in(&self, suspect: &Unlogged) -> Result<Vec<Table>, postgres::Error> {
-        let target = match self.open(self.target, &suspect.database).await {
+        let target = match self.open(&suspect.database).await {
             Ok(connection) => connection,
             // Its owner dropped it (invalid_catalog_name).
             Err(error) if error.sqlstate() == Some("3D000") => return Ok(Vec::new()),
@@ -196,56 +205,36 @@ impl Look<'_> {
             }
         }
         target.close().await;
-        if emptied.iter().any(|table| table.rows.is_none()) {
-            let source = self.open(self.source, &suspect.database).await?;
-            let mut had_rows = Vec::new();
-            for table in emptied {
-                if table.rows.is_some() || has_rows(&source, &table).await? {
-                    had_rows.push(table);
-                }
-            }
-            source.close().await;
-            emptied = had_rows;
-        }
         Ok(emptied)
     }
 
-    async fn open(
-        &self,
-        endpoint: &Endpoint,
-        database: &str,
-    ) -> Result<Connection, postgres::Error> {
+    async fn open(&self, database: &str) -> Result<Connection, postgres::Error> {
         let session = Session::new(&self.application.doing("unlogged"))
             .lock_timeout(self.plan.source_lock_timeout);
-        connect(endpoint, database, &session).await
+        connect(self.target, database, &session).await
     }
 }
 
-/// Whether the table is empty and the server knows of fewer rows that ever came in than were brought: its counters go
-/// in the same crash recovery (PostgreSQL manual, 27.2), so that a client which removed the rows is told from a crash.
+/// Whether fewer rows are there than were brought, and the server knows of fewer that ever came in: its counters go in the
+/// same crash recovery (PostgreSQL manual, 27.2), so that a client which removed the rows is told from a crash.
 async fn is_emptied(target: &Connection, table: &Table) -> Result<bool, postgres::Error> {
-    let name = table.quoted();
-    let sql = format!(
-        "SELECT NOT EXISTS (SELECT FROM ONLY {name}), \
-                pg_catalog.pg_stat_get_tuples_inserted($1::text::regclass)"
-    );
-    match target.query_one(&sql, &[&name]).await {
-        Ok(row) => {
-            let inserted = u64::try_from(row.get::<_, i64>(1)).unwrap_or(0);
-            Ok(row.get(0) && inserted < table.rows.unwrap_or(1))
+    let (name, rows) = (table.quoted(), table.rows);
+    let look = async || -> Result<bool, tokio_postgres::Error> {
+        let inserted = "SELECT pg_catalog.pg_stat_get_tuples_inserted($1::text::regclass)";
+        let inserted: i64 = target.query_one(inserted, &[&name]).await?.get(0);
+        if u64::try_from(inserted).unwrap_or(0) >= rows {
+            return Ok(false);
         }
+        let there = format!("SELECT count(*) FROM (SELECT FROM ONLY {name} LIMIT {rows}) brought");
+        let there: i64 = target.query_one(&there, &[]).await?.get(0);
+        Ok(u64::try_from(there).unwrap_or(0) < rows)
+    };
+    match look().await {
+        Ok(emptied) => Ok(emptied),
         // A client dropped or renamed it (undefined_table).
         Err(error) if error.code().is_some_and(|code| code.code() == "42P01") => Ok(false),
         Err(error) => Err(target.failed(format!("look for rows in {name}"))(error)),
     }
-}
-
-async fn has_rows(source: &Connection, table: &Table) -> Result<bool, postgres::Error> {
-    let name = table.quoted();
-    let sql = format!("SELECT EXISTS (SELECT FROM ONLY {name})");
-    let row = source.query_one(&sql, &[]).await;
-    let row = row.map_err(source.failed(format!("look for rows in {name}")))?;
-    Ok(row.get(0))
 }
 
 impl Table {
@@ -274,7 +263,6 @@ pub(super) async fn look_back(
     let suspects = verified(&shared.graph, journal.state(), &shared.inspection, settled);
     let look = Look {
         plan: &shared.plan,
-        source: &shared.source,
         target: &shared.target,
         application: &shared.application,
     };
@@ -285,21 +273,19 @@ pub(super) async fn look_back(
             return Ok(());
         }
     };
-    let warnings: Vec<(String, String)> = match found {
-        Ok(emptied) => {
-            let differences = u32::try_from(emptied.len()).unwrap_or(u32::MAX);
-            endings.failed += differences;
-            endings.mismatched += differences;
-            let warnings = emptied
+    let (emptied, failed) = found;
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    endings.failed += number(emptied.len()) + number(failed.len());
+    endings.mismatched += number(emptied.len());
+    let warnings: Vec<(String, String)> = emptied
+        .into_iter()
+        .map(|found| (found.database.clone(), warning(&found)))
+        .chain(
+            failed
                 .into_iter()
-                .map(|found| (found.database.clone(), warning(&found)));
-            warnings.collect()
-        }
-        Err((database, error)) => {
-            endings.failed += 1;
-            vec![(database, not_looked(error))]
-        }
-    };
+                .map(|(database, error)| (database, not_looked(error))),
+        )
+        .collect();
     for (database, message) in warnings {
         tracing::warn!(database, "{message}");
         journal.append(Entry::Warning {
@@ -322,11 +308,11 @@ pub(super) fn warning(emptied: &Unlogged) -> String {
         .iter()
         .map(|table| {
             let name = format!("{}.{}", table.schema, table.name);
-            let rows = match table.rows {
-                Some(rows) => format!("{rows} rows were verified"),
-                None => "its rows were estimated".to_owned(),
-            };
-            format!("{} ({rows})", escape_control(&name))
+            format!(
+                "{} ({} rows were verified)",
+                escape_control(&name),
+                table.rows
+            )
         })
         .collect();
     format!(

@@ -1,5 +1,7 @@
 //! `source-counts` and `target-counts`: the rows of every table.
 
+use std::collections::HashSet;
+
 use super::{Context, StepError};
 use crate::event::{Progress, Unit};
 use crate::graph::{Kind, Output};
@@ -7,8 +9,8 @@ use crate::inspect::{Rows, count_tables};
 use crate::plan::{DelaySnapshot, Side, VerifyMode};
 use crate::postgres::Pool;
 
-/// Finds the rows of every table of the step's database, the source's under the shared snapshot. Where estimates will do, the
-/// delayed tables are counted all the same on the source: the delayed load is compared with that. On the target they have no
+/// Finds the rows of every table of the step's database, the source's under the shared snapshot. Where estimates will do,
+/// unlogged tables are counted all the same, and delayed ones on the source: the delayed load is compared with that. On the target they have no
 /// rows yet but those of clients.
 pub async fn run(context: &Context, side: Side) -> Result<Output, StepError> {
     let mut session = context.session(side);
@@ -33,9 +35,21 @@ pub async fn run(context: &Context, side: Side) -> Result<Output, StepError> {
     let is_counted_here =
         side == Side::Source && context.plan().delay.snapshot == DelaySnapshot::Same;
     let delayed = context.delayed_tables();
+    // Their rows are looked for again at the end of the run.
+    let unlogged: HashSet<(&str, &str)> = context
+        .database()?
+        .contents
+        .iter()
+        .flat_map(|contents| &contents.relations)
+        .filter(|relation| relation.unlogged)
+        .map(|relation| (relation.schema.as_str(), relation.name.as_str()))
+        .collect();
     let how = |schema: &str, table: &str| {
         let is_delayed = is_counted_here && delayed.contains(&format!("{schema}.{table}"));
-        Some(Rows::by(mode, is_delayed))
+        Some(Rows::by(
+            mode,
+            is_delayed || unlogged.contains(&(schema, table)),
+        ))
     };
     let stop = &context.shared.stop;
     let counts = count_tables(&pool, side, queries, stop, how, on_count).await;

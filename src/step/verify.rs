@@ -27,7 +27,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         .mismatches()
         .map(|table| format!("{}.{}", table.schema, table.table))
         .collect();
-    let output = Output {
+    let mut output = Output {
         tables: comparison.tables,
         warnings: comparison.warnings,
         ..Output::default()
@@ -36,7 +36,8 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         create::finish(context).await?;
         reach!("{} opened", context.step().id);
         if !context.plan().dump.keep {
-            remove_archive(&archive(context.plan(), context.database_name())).await?;
+            let archive = archive(context.plan(), context.database_name());
+            output.warnings.extend(remove_archive(&archive).await);
         }
         return Ok(output);
     }
@@ -63,14 +64,14 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     .with_output(output))
 }
 
-/// Removes an archive that nothing needs any more.
-pub(super) async fn remove_archive(path: &Path) -> Result<(), StepError> {
+/// Removes an archive that nothing needs any more. Where that fails, the data has arrived all the same: what somebody
+/// should know.
+pub(super) async fn remove_archive(path: &Path) -> Option<String> {
     match tokio::fs::remove_dir_all(path).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StepError::new(format!(
-            "cannot remove the archive {}: {error}\nits data is complete on the target; remove the archive by hand, \
-             or set dump.keep = true",
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Some(format!(
+            "cannot remove the archive {}: {error}; its data is complete on the target: remove it by hand",
             path.display()
-        ))),
-        _ => Ok(()),
+        )),
+        _ => None,
     }
 }

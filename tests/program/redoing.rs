@@ -127,12 +127,15 @@ fn another_target_is_refused_whatever_was_sealed() {
     let (source, target) = broken();
     let project = Project::between(&source, &target).with(WITHOUT_ROLES);
     project.run(&["run"]).expect_code(4);
-    let other = Server::start(18);
+    // Of the same version, it would be a copy of the same cluster.
+    let other = Server::start(17);
     other.psql("postgres", "CREATE DATABASE db2");
     other.psql("db2", "CREATE TABLE theirs AS SELECT 7 AS number");
     let right = project.text();
     let text = right.replace(&target.port().to_string(), &other.port().to_string());
-    let project = project.plan_text(&text);
+    let project = project
+        .plan_text(&text)
+        .variable("TARGET_PASSWORD", other.password());
     let state = project.state_directory();
     let refused = |verb: &str| {
         let finished = project.run(&[verb]).expect_code(3);
@@ -147,7 +150,9 @@ fn another_target_is_refused_whatever_was_sealed() {
     let databases = "SELECT count(*) FROM pg_database WHERE datname LIKE 'db%'";
     assert_eq!(other.psql("postgres", databases), "1");
 
-    let project = project.plan_text(&right);
+    let project = project
+        .plan_text(&right)
+        .variable("TARGET_PASSWORD", target.password());
     target.psql("postgres", "CREATE ROLE absent");
     project.run(&["run"]).expect_code(0);
 }

@@ -135,21 +135,24 @@ fn a_lost_snapshot_is_not_replaced_where_delayed_rows_changed() {
     // As many rows as before.
     source.psql("db1", "DELETE FROM table3 WHERE id = 7");
     source.psql("db1", "INSERT INTO table3 VALUES (501, 'more')");
+    let finished = project.run(&["run"]).expect_code(4);
+    for said in [
+        "public.table1: 3 rows are new or were changed, 3 of 500 are gone or were changed",
+        "public.table2: 0 rows are new or were changed, 1 of 500 are gone or were changed",
+        "public.table3: 1 rows are new or were changed, 1 of 500 are gone or were changed",
+    ] {
+        assert!(finished.stderr.contains(said), "{}", finished.stderr);
+    }
+    assert_eq!(target.psql("db1", "SELECT count(*) FROM table1"), "0");
+
     // No row is written for it, and every row shows another value.
     source.psql(
         "db1",
         "ALTER TABLE table4 DROP COLUMN word, ADD COLUMN word text DEFAULT 'all'",
     );
     let finished = project.run(&["run"]).expect_code(4);
-    for said in [
-        "public.table1: 3 rows are new or were changed, 3 of 500 are gone or were changed",
-        "public.table2: 0 rows are new or were changed, 1 of 500 are gone or were changed",
-        "public.table3: 1 rows are new or were changed, 1 of 500 are gone or were changed",
-        "public.table4: its columns were altered",
-    ] {
-        assert!(finished.stderr.contains(said), "{}", finished.stderr);
-    }
-    assert_eq!(target.psql("db1", "SELECT count(*) FROM table1"), "0");
+    let said = "public.table4: it was altered";
+    assert!(finished.stderr.contains(said), "{}", finished.stderr);
 
     // As the error says.
     let later = project.text() + "snapshot = \"later\"\n";

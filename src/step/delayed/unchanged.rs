@@ -2,8 +2,8 @@
 //!
 //! What is there to be seen, and was written by transactions that had ended when the snapshot was taken, the
 //! snapshot showed as well. Where all rows are of this kind, and as many as were counted under the snapshot, none
-//! is gone either: they are the same rows. The same goes for what the catalog says of their columns, because a
-//! column can be added and dropped without any row being written.
+//! is gone either: they are the same rows. The same goes for what the catalog says of the tables and their columns,
+//! because a column can be added or dropped, and a table take another's name, without any row being written.
 
 use std::future::ready;
 
@@ -39,21 +39,27 @@ pub(super) async fn look(
     let session = context.session(Side::Source).under_snapshot(now.id());
     let endpoint = context.endpoint(Side::Source);
     let pool = Pool::new(endpoint, context.database_name(), &session, queries)?;
-    let columns = altered(context, &pool, oldest).await?;
+    let altered = altered(context, &pool, oldest).await?;
+    if !altered.is_empty() {
+        let lines = altered
+            .iter()
+            .map(|table| format!("{table}: it was altered"));
+        return Ok(Err(lines.collect::<Vec<_>>().join("\n")));
+    }
     let delayed = context.delayed_tables();
     let mut tables = counted.counts.clone();
-    tables.retain(|table| delayed.contains(&format!("{}.{}", table.schema, table.table)));
-    let rows: Vec<String> = stream::iter(tables)
+    tables.retain(|table| {
+        table.rows.is_some() && delayed.contains(&format!("{}.{}", table.schema, table.table))
+    });
+    if tables.len() < delayed.len() {
+        return Ok(Err("not all of their rows were counted under it".into()));
+    }
+    let mut changes: Vec<String> = stream::iter(tables)
         .map(|table| change(context, &pool, oldest, table))
         .buffer_unordered(queries)
         .try_filter_map(|change| ready(Ok(change)))
         .try_collect()
         .await?;
-    let columns = columns.iter();
-    let mut changes: Vec<String> = columns
-        .map(|table| format!("{table}: its columns were altered"))
-        .chain(rows)
-        .collect();
     changes.sort_unstable();
     Ok(match changes.is_empty() {
         true => Ok(()),
@@ -79,8 +85,8 @@ pub(super) async fn warn_of_altered(
     let altered = altered(context, &pool, oldest).await?;
     Ok((!altered.is_empty()).then(|| {
         format!(
-            "columns of delayed tables were altered on the source after the regular dump: {}; compare these tables \
-             on both servers: a column that was dropped meanwhile has no values on the target",
+            "delayed tables were altered on the source after the regular dump: {}; compare them on both servers: a \
+             column that was dropped meanwhile has no values on the target",
             altered.join(", ")
         )
     }))
@@ -94,7 +100,8 @@ fn oldest_transaction(context: &Context, now: &Snapshot) -> Result<Option<i64>, 
         .filter(|oldest| (0..MOST_TRANSACTIONS).contains(&(now.oldest_transaction() - oldest))))
 }
 
-/// The delayed tables of whose columns the catalog was changed since, for a message.
+/// The delayed tables of which, or of whose columns, the catalog was changed since, for a message: one may have taken
+/// the name of another.
 async fn altered(context: &Context, pool: &Pool, oldest: i64) -> Result<Vec<String>, StepError> {
     let connection = pool.get().await?;
     let sql = format!(
@@ -102,8 +109,9 @@ async fn altered(context: &Context, pool: &Pool, oldest: i64) -> Result<Vec<Stri
          FROM pg_catalog.pg_attribute a \
          JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE a.attnum > 0 AND {} ORDER BY 1",
-        written_since("a.xmin", oldest)
+         WHERE a.attnum > 0 AND ({} OR {}) ORDER BY 1",
+        written_since("a.xmin", oldest),
+        written_since("c.xmin", oldest)
     );
     let rows = connection
         .query(&sql, &[])
@@ -130,10 +138,8 @@ async fn change(
     oldest: i64,
     table: TableCount,
 ) -> Result<Option<String>, StepError> {
-    let Some(before) = table.rows.and_then(|rows| i64::try_from(rows).ok()) else {
-        // It has no rows of its own: they are in its partitions, or on another server.
-        return Ok(None);
-    };
+    let before = table.rows.and_then(|rows| i64::try_from(rows).ok());
+    let before = before.ok_or_else(|| StepError::fault("a delayed table was not counted"))?;
     let name = format!(
         "{}.{}",
         quote_identifier(&table.schema),

@@ -39,7 +39,8 @@ pub async fn verify(context: &Context) -> Result<Output, StepError> {
         .collect();
     if differing.is_empty() {
         if !context.plan().dump.keep {
-            remove_archive(&delayed_archive(context.plan(), context.database_name())).await?;
+            let archive = delayed_archive(context.plan(), context.database_name());
+            output.warnings.extend(remove_archive(&archive).await);
         }
         return Ok(output);
     }

@@ -1,11 +1,11 @@
 //! `verify`: the counts of both sides, compared, and the database opened as it is on the source.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::counts::mode_of_source;
-use super::{Context, StepError, create};
+use super::{Context, StepError, archive, create};
 use crate::failpoint::reach;
-use crate::graph::{Kind, Output, TableCount, archive};
+use crate::graph::{self, Kind, Output, TableCount};
 use crate::postgres::escape_control;
 use crate::verify::compare;
 
@@ -35,9 +35,11 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     if differing.is_empty() {
         create::finish(context).await?;
         reach!("{} opened", context.step().id);
-        if !context.plan().dump.keep {
-            remove_archive(&archive(context.plan(), context.database_name())).await?;
-        }
+        remove_archive(
+            context,
+            graph::archive(context.plan(), context.database_name()),
+        )
+        .await?;
         return Ok(output);
     }
     let database = context.shown_database();
@@ -63,14 +65,13 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     .with_output(output))
 }
 
-/// Removes an archive that nothing needs any more.
-pub(super) async fn remove_archive(path: &Path) -> Result<(), StepError> {
-    match tokio::fs::remove_dir_all(path).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StepError::new(format!(
-            "cannot remove the archive {}: {error}\nits data is complete on the target; remove the archive by hand, \
-             or set dump.keep = true",
-            path.display()
-        ))),
-        _ => Ok(()),
+/// Removes an archive that nothing needs any more, unless the plan keeps archives.
+pub(super) async fn remove_archive(context: &Context, path: PathBuf) -> Result<(), StepError> {
+    if context.plan().dump.keep {
+        return Ok(());
     }
+    let owner = context.state_id()?.to_owned();
+    tokio::task::spawn_blocking(move || archive::remove(&path, &owner))
+        .await
+        .map_err(StepError::fault)?
 }

@@ -38,9 +38,8 @@ pub async fn verify(context: &Context) -> Result<Output, StepError> {
         .map(|table| escape_control(&format!("{}.{}", table.schema, table.table)).into_owned())
         .collect();
     if differing.is_empty() {
-        if !context.plan().dump.keep {
-            remove_archive(&delayed_archive(context.plan(), context.database_name())).await?;
-        }
+        let archive = delayed_archive(context.plan(), context.database_name());
+        remove_archive(context, archive).await?;
         return Ok(output);
     }
     Err(StepError::new(format!(

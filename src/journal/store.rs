@@ -40,8 +40,15 @@ pub enum Error {
     Held { path: PathBuf },
     #[error("{} is damaged in line {line}: {why}", path.display())]
     #[diagnostic(help(
-        "the journal is the only record of what is done, so nothing goes on from it; restore the file from a \
-         backup, or remove the state directory and what this plan created on the target, and start anew"
+        "the journal is the only record of what is done, and of the target's settings before the load, so nothing goes \
+         on from it; restore the file from a backup, or start anew, in this order:\n\
+         1. on the target, SELECT name, setting FROM pg_file_settings WHERE sourcefile LIKE '%postgresql.auto.conf': a \
+         killed run may have left its settings for the load there (fsync, full_page_writes, synchronous_commit, \
+         autovacuum = off, and others), and a new run would take them for yours and leave them so. ALTER SYSTEM RESET \
+         each that is not yours (the journal's alter-system records say what was set before), SELECT \
+         pg_reload_conf(), look at pg_settings, then CHECKPOINT and sync\n\
+         2. drop what this plan created on the target\n\
+         3. move the state directory away, but do not remove it"
     ))]
     Damaged {
         path: PathBuf,
@@ -406,7 +413,10 @@ mod tests {
         };
         insta::assert_snapshot!(said(r#"{"v":1,"at""#), @r#"
         STATE/journal.jsonl is damaged in line 2: it is no record: EOF while parsing an object, at column 11
-          the journal is the only record of what is done, so nothing goes on from it; restore the file from a backup, or remove the state directory and what this plan created on the target, and start anew
+          the journal is the only record of what is done, and of the target's settings before the load, so nothing goes on from it; restore the file from a backup, or start anew, in this order:
+        1. on the target, SELECT name, setting FROM pg_file_settings WHERE sourcefile LIKE '%postgresql.auto.conf': a killed run may have left its settings for the load there (fsync, full_page_writes, synchronous_commit, autovacuum = off, and others), and a new run would take them for yours and leave them so. ALTER SYSTEM RESET each that is not yours (the journal's alter-system records say what was set before), SELECT pg_reload_conf(), look at pg_settings, then CHECKPOINT and sync
+        2. drop what this plan created on the target
+        3. move the state directory away, but do not remove it
         "#);
         insta::assert_snapshot!(said(r#"{"v":2,"at":"2030-01-01T00:00:00Z","entry":7}"#), @r#"
         STATE/journal.jsonl cannot be read: it was written by a newer pg-migrate (format 2, this program knows 1)

@@ -44,6 +44,11 @@ impl Application {
         format!("{}{mark}", &text[..end])
     }
 
+    /// The id of the state directory, if it is of one.
+    pub fn state(&self) -> Option<&str> {
+        self.state.as_deref()
+    }
+
     fn mark(&self) -> String {
         self.state
             .as_ref()

@@ -6,15 +6,26 @@
 
 use crate::postgres::{Class, class_of_sqlstate};
 
-/// What libpq (fe-misc.c, fe-exec.c, fe-connect.c) and servers say, and the SQLSTATE that goes with it.
-const WORDS: [(&str, &str); 19] = [
+/// What libpq (fe-misc.c, fe-exec.c, fe-connect.c, fe-secure-openssl.c), the resolver and servers say, and the
+/// SQLSTATE that goes with it.
+const WORDS: [(&str, &str); 25] = [
     ("server closed the connection unexpectedly", "08006"),
     ("SSL connection has been closed unexpectedly", "08006"),
+    // What follows is the system's word: EOF detected, Connection timed out, Connection reset by peer.
+    ("SSL SYSCALL error: ", "08006"),
+    // OpenSSL 3 about a connection that ends without a goodbye.
+    ("SSL error: unexpected eof while reading", "08006"),
     ("no connection to the server", "08003"),
     ("could not receive data from server", "08006"),
     ("could not send data to server", "08006"),
-    // The same credentials let us in a moment ago.
+    // EAI_AGAIN, as glibc and musl have it. A name that does not exist is none of it.
+    ("to address: Temporary failure in name resolution", "08001"),
+    ("to address: Try again", "08001"),
+    // Since 14. The same credentials let us in a moment ago, so what else the line says has to tell otherwise.
     ("error: connection to server ", "08001"),
+    // Before 14.
+    ("could not connect to server: ", "08001"),
+    ("failed: timeout expired", "08001"),
     ("canceling statement due to lock timeout", "55P03"),
     // The programs switch this timeout off, but for `--lock-wait-timeout` of pg_dump, which is made of it.
     ("canceling statement due to statement timeout", "55P03"),
@@ -40,12 +51,60 @@ const WORDS: [(&str, &str); 19] = [
     ("remaining connection slots are reserved", "53300"),
 ];
 
+/// What is said where a server, or libpq in its name, does not let us in, and would not a moment later. All the words
+/// of an entry are in one line, in their order. Servers send an SQLSTATE with theirs, for libpq's the nearest is taken.
+const REFUSALS: [(&[&str], &str); 14] = [
+    (&["FATAL:  password authentication failed for "], "28P01"),
+    (&["FATAL:  ", " authentication failed for user "], "28000"),
+    (&["FATAL:  no pg_hba.conf entry "], "28000"),
+    (&["FATAL:  pg_hba.conf rejects "], "28000"),
+    (&["FATAL:  role ", " does not exist"], "28000"),
+    (&["FATAL:  role ", " is not permitted to log in"], "28000"),
+    (&["FATAL:  database ", " does not exist"], "3D000"),
+    (
+        &[
+            "FATAL:  database ",
+            " is not currently accepting connections",
+        ],
+        "55000",
+    ),
+    (&["FATAL:  permission denied for database "], "42501"),
+    (&["fe_sendauth: no password supplied"], "28P01"),
+    (&["SSL error: certificate verify failed"], "28000"),
+    (
+        &["server certificate for ", " does not match host name "],
+        "28000",
+    ),
+    (&["root certificate file ", " does not exist"], "28000"),
+    (
+        &["server does not support SSL, but SSL was required"],
+        "28000",
+    ),
+];
+
 /// Whether a line of a client program's standard error speaks of something that may not happen again.
+///
+/// Where a refusal is a line of its own, another line decides: with `sslmode=prefer` libpq tries again without TLS
+/// whatever the reason, and then says what became of either attempt.
 pub(super) fn is_transient(line: &str) -> bool {
-    WORDS
+    let refusal = REFUSALS
         .iter()
-        .filter(|(words, _)| line.contains(words))
-        .any(|(_, sqlstate)| class_of_sqlstate(sqlstate) == Class::Retry)
+        .find(|(words, _)| holds_in_order(line, words))
+        .map(|(_, sqlstate)| *sqlstate);
+    match refusal {
+        Some(sqlstate) => class_of_sqlstate(sqlstate) == Class::Retry,
+        None => WORDS
+            .iter()
+            .filter(|(words, _)| line.contains(words))
+            .any(|(_, sqlstate)| class_of_sqlstate(sqlstate) == Class::Retry),
+    }
+}
+
+fn holds_in_order(line: &str, words: &[&str]) -> bool {
+    let rest = words.iter().try_fold(line, |rest, words| {
+        rest.split_once(words).map(|(_, rest)| rest)
+    });
+    rest.is_some()
 }
 
 #[cfg(test)]
@@ -63,5 +122,64 @@ mod tests {
         assert!(!is_transient(
             "pg_dump: error: permission denied for table t"
         ));
+    }
+
+    #[test]
+    fn no_refusal_is_worth_a_retry() {
+        for (words, sqlstate) in REFUSALS {
+            assert_eq!(class_of_sqlstate(sqlstate), Class::Fail, "{words:?}");
+            let said = words.join("x");
+            let line = format!("pg_dump: error: connection to server at \"h\" failed: {said}");
+            assert!(!is_transient(&line), "{line}");
+        }
+    }
+
+    /// What the programs print, whole.
+    #[test]
+    fn lost_connections_are_tried_again() {
+        for line in [
+            "pg_dump: error: Dumping the contents of table \"t\" failed: PQgetCopyData() failed.",
+            "pg_dump: detail: Error message from server: permission denied",
+            "pg_restore: error: could not execute query: ERROR:  SSL is not what this is about",
+            "pg_dump: error: could not translate host name \"db\" to address: Name or service not known",
+            "pg_restore: error: could not execute query: ERROR:  role \"late\" does not exist",
+        ] {
+            assert!(!is_transient(line), "{line}");
+        }
+        for line in [
+            "pg_dump: detail: Error message from server: SSL SYSCALL error: EOF detected",
+            "pg_dump: error: query failed: SSL SYSCALL error: Connection timed out",
+            "pg_restore: error: could not execute query: SSL SYSCALL error: Connection reset by peer",
+            "pg_dump: detail: Error message from server: SSL error: unexpected eof while reading",
+            "pg_dump: error: query failed: SSL connection has been closed unexpectedly",
+            "pg_dump: error: could not translate host name \"db\" to address: Temporary failure in name resolution",
+            "pg_dump: error: connection to database \"erp\" failed: could not translate host name \"db\" to address: \
+             Temporary failure in name resolution",
+            "pg_dump: error: connection to server at \"db\" (192.0.2.1), port 5432 failed: Connection refused",
+            "pg_dump: error: connection to server at \"db\" (192.0.2.1), port 5432 failed: FATAL:  the database system \
+             is starting up",
+            "pg_dump: error: connection to database \"erp\" failed: could not connect to server: Connection refused",
+            "pg_dump: error: connection to database \"erp\" failed: timeout expired",
+        ] {
+            assert!(is_transient(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn who_is_not_let_in_is_not_tried_again() {
+        let to = "pg_dump: error: connection to server at \"db\" (192.0.2.1), port 5432 failed: ";
+        for said in [
+            "FATAL:  password authentication failed for user \"app\"",
+            "FATAL:  LDAP authentication failed for user \"app\"",
+            "FATAL:  database \"erp\" does not exist",
+            "FATAL:  role \"app\" does not exist",
+            "FATAL:  role \"app\" is not permitted to log in",
+            "FATAL:  no pg_hba.conf entry for host \"192.0.2.9\", user \"app\", database \"erp\", no encryption",
+            "fe_sendauth: no password supplied",
+            "SSL error: certificate verify failed",
+            "server does not support SSL, but SSL was required",
+        ] {
+            assert!(!is_transient(&format!("{to}{said}")), "{said}");
+        }
     }
 }

@@ -87,11 +87,23 @@ impl Keeper {
     async fn take(&self) -> Result<Option<Connection>, postgres::Error> {
         let connection = connect(&self.target, &self.target.database, &self.session).await?;
         let row = connection
-            .query_one("SELECT pg_try_advisory_lock($1, $2)", &[&KEY.0, &KEY.1])
+            .query_one(
+                "SELECT pg_catalog.pg_try_advisory_lock($1, $2)",
+                &[&KEY.0, &KEY.1],
+            )
             .await
             .map_err(connection.failed("take the advisory lock of this run"))?;
         if row.get::<_, bool>(0) {
-            return Ok(Some(connection));
+            if !is_held_elsewhere(&connection).await? {
+                return Ok(Some(connection));
+            }
+            connection
+                .execute(
+                    "SELECT pg_catalog.pg_advisory_unlock($1, $2)",
+                    &[&KEY.0, &KEY.1],
+                )
+                .await
+                .map_err(connection.failed("give the advisory lock of this run back"))?;
         }
         // Where the connection broke on its way, the server may still keep its session.
         connection
@@ -138,4 +150,22 @@ impl Keeper {
         }
         None
     }
+}
+
+/// Whether another session has the lock as well, which it can in another database: an advisory lock is one of a
+/// database (PostgreSQL manual, 13.3.5), a run's target is the whole server. `pg_locks` shows the locks of all
+/// databases to everybody; two keys of 32 bits are its `classid` and `objid`, and its `objsubid` is 2 then (53.13).
+///
+/// Each run looks after it has taken its own, so that of two that come at once one sees the other, or both do.
+async fn is_held_elsewhere(connection: &Connection) -> Result<bool, postgres::Error> {
+    let row = connection
+        .query_one(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted \
+             AND classid::int8 = $1::int4 AND objid::int8 = $2::int4 AND objsubid = 2 \
+             AND pid <> pg_catalog.pg_backend_pid())",
+            &[&KEY.0, &KEY.1],
+        )
+        .await
+        .map_err(connection.failed("look for another run in the other databases"))?;
+    Ok(row.get(0))
 }

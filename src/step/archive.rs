@@ -3,6 +3,8 @@
 //! pg_dump's directory format (PostgreSQL manual, "pg_dump", `--format=directory`) is a directory of plain
 //! files, a table of contents among them.
 
+mod owner;
+
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
@@ -19,24 +21,47 @@ use crate::graph::ArchiveSeal;
 /// What is read at a time.
 const BLOCK: usize = 1 << 20;
 
-/// Makes the archive's parent directory and removes an archive that is there: a half-written one, since a
-/// whole one would not be dumped again.
-pub(super) fn make_room(archive: &Path) -> Result<(), StepError> {
+/// Makes an empty directory for the archive, in a parent that belongs to `owner`. An archive that is there is
+/// removed: a half-written one, since a whole one would not be dumped again.
+pub(super) fn make_room(archive: &Path, owner: &str) -> Result<(), StepError> {
+    let _turn = owner::turn();
+    owner::claim(archive.parent().unwrap_or(archive), owner)?;
     let make = || -> io::Result<()> {
         match fs::remove_dir_all(archive) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let parent = archive.parent().unwrap_or(archive);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(parent)
+        // pg_dump takes an empty directory.
+        fs::DirBuilder::new().mode(0o700).create(archive)
     };
-    make().map_err(|error| {
+    make().map_err(|error| cannot_prepare(archive, &error))
+}
+
+fn cannot_prepare(path: &Path, error: &io::Error) -> StepError {
+    StepError::new(format!(
+        "cannot prepare the archive's directory {}: {error}\nlook at the permissions and the free space of \
+         dump.root",
+        path.display()
+    ))
+}
+
+/// Removes an archive that nothing needs any more. One that is not `owner`'s stays.
+pub(super) fn remove(archive: &Path, owner: &str) -> Result<(), StepError> {
+    let _turn = owner::turn();
+    let parent = archive.parent().unwrap_or(archive);
+    let remove = || -> io::Result<()> {
+        if !owner::is(parent, owner)? {
+            return Ok(());
+        }
+        match fs::remove_dir_all(archive) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        owner::give_up(parent)
+    };
+    remove().map_err(|error| {
         StepError::new(format!(
-            "cannot prepare the archive's directory {}: {error}\nlook at the permissions and the free space of \
-             dump.root",
+            "cannot remove the archive {}: {error}; its data is complete on the target: remove the archive by hand",
             archive.display()
         ))
     })
@@ -154,8 +179,7 @@ mod tests {
         let archive = root.path().join("erp");
         let file = |name: &str| archive.join(name);
         let write = || {
-            make_room(&archive).unwrap();
-            fs::create_dir(&archive).unwrap();
+            make_room(&archive, "0123abcd").unwrap();
             fs::write(file("toc.dat"), "contents").unwrap();
             fs::write(file("3456.dat"), vec![7; 3 * BLOCK / 2]).unwrap();
             fs::write(file("3457.dat"), "").unwrap();

@@ -139,6 +139,12 @@ impl Context {
         self.shared.application.doing(&self.step().id.to_string())
     }
 
+    /// The id of the run's state directory.
+    pub fn state_id(&self) -> Result<&str, StepError> {
+        let id = self.shared.application.state();
+        id.ok_or_else(|| StepError::fault("the run has no state directory"))
+    }
+
     /// A session of this step. On the source it gives up waiting for a lock as the plan says, on the target
     /// it has the settings for the load.
     pub fn session(&self, side: Side) -> Session {

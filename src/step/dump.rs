@@ -29,7 +29,7 @@ pub(super) async fn into(context: &Context, path: &Path) -> Result<Output, StepE
         .snapshot
         .as_ref()
         .ok_or_else(|| StepError::fault("a dump shares a snapshot"))?;
-    make_room(path)?;
+    make_room(path, context.state_id()?)?;
     reach!("{} made room", context.step().id);
 
     let command: Vec<String> = context

@@ -1,11 +1,11 @@
 //! `verify`: the counts of both sides, compared, and the database opened as it is on the source.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::counts::mode_of_source;
-use super::{Context, StepError, create};
+use super::{Context, StepError, archive, create};
 use crate::failpoint::reach;
-use crate::graph::{Kind, Output, TableCount, archive};
+use crate::graph::{self, Kind, Output, TableCount};
 use crate::postgres::escape_control;
 use crate::verify::compare;
 
@@ -35,10 +35,10 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     if differing.is_empty() {
         create::finish(context).await?;
         reach!("{} opened", context.step().id);
-        if !context.plan().dump.keep {
-            let archive = archive(context.plan(), context.database_name());
-            output.warnings.extend(remove_archive(&archive).await);
-        }
+        let archive = graph::archive(context.plan(), context.database_name());
+        output
+            .warnings
+            .extend(remove_archive(context, archive).await);
         return Ok(output);
     }
     let database = context.shown_database();
@@ -64,14 +64,17 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     .with_output(output))
 }
 
-/// Removes an archive that nothing needs any more. Where that fails, the data has arrived all the same: what somebody
-/// should know.
-pub(super) async fn remove_archive(path: &Path) -> Option<String> {
-    match tokio::fs::remove_dir_all(path).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Some(format!(
-            "cannot remove the archive {}: {error}; its data is complete on the target: remove it by hand",
-            path.display()
-        )),
-        _ => None,
+/// Removes an archive that nothing needs any more, unless the plan keeps archives. Where that fails, the data has arrived
+/// all the same: what somebody should know.
+pub(super) async fn remove_archive(context: &Context, path: PathBuf) -> Option<String> {
+    if context.plan().dump.keep {
+        return None;
     }
+    let removed = async {
+        let owner = context.state_id()?.to_owned();
+        tokio::task::spawn_blocking(move || archive::remove(&path, &owner))
+            .await
+            .map_err(StepError::fault)?
+    };
+    removed.await.err().map(|error| error.message)
 }

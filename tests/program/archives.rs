@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::support::project::Project;
+use crate::support::project::{Project, string};
 use crate::support::server::Server;
 use crate::support::{compare, fill};
+use crate::torture::check::below;
 
 /// A migration whose restore failed for a reason that is gone now.
 struct Failed {
@@ -68,4 +69,80 @@ fn an_archive_that_is_gone_is_written_anew() {
     let failed = failed();
     fs::remove_dir_all(failed.archive()).unwrap();
     assert_eq!(failed.dumps(), 2);
+}
+
+/// Two plans of one name, and one place for their archives.
+#[test]
+fn archives_that_this_plan_did_not_write_are_not_touched() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    fill::plain(&source, 1, 100);
+    let dumps = tempfile::tempdir().unwrap();
+    let into = |keep: bool, target: &Server| {
+        let root = string(&dumps.path().display().to_string());
+        Project::between(&source, target).with(&format!("[dump]\nroot = {root}\nkeep = {keep}\n"))
+    };
+    let first = into(true, &target);
+    first.run(&["run"]).expect_code(0);
+    let listing = || -> Vec<(PathBuf, Vec<u8>)> {
+        let files = below(dumps.path())
+            .into_iter()
+            .filter(|path| path.is_file());
+        files
+            .map(|path| (path.clone(), fs::read(path).unwrap()))
+            .collect()
+    };
+    let before = listing();
+    assert!(
+        before
+            .iter()
+            .any(|(path, _)| path.ends_with("test/db1/toc.dat"))
+    );
+    assert!(before.iter().any(|(path, _)| path.ends_with("test/.owner")));
+
+    let second_target = Server::start(18);
+    let second = into(false, &second_target);
+    let refused = second.run(&["run"]).expect_code(4);
+    assert!(
+        refused.stdout.contains("another state directory"),
+        "{}",
+        refused.stdout
+    );
+    assert_eq!(listing(), before);
+
+    // The first goes on with its own.
+    first.run(&["reset", "--database", "db1"]).expect_code(0);
+    first.run(&["run"]).expect_code(0);
+    assert!(listing().len() == before.len() && listing() != before);
+
+    fs::remove_dir_all(dumps.path().join("test")).unwrap();
+    second.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &second_target, "db1");
+    assert_eq!(listing(), []);
+    assert!(!dumps.path().join("test").exists());
+}
+
+/// Whatever it is, and before there is any archive of ours.
+#[test]
+fn a_directory_in_the_way_is_not_removed() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    fill::plain(&source, 1, 100);
+    let project = Project::between(&source, &target);
+    let precious = project.directory().join("pg_dumps/test/db1/precious");
+    fs::create_dir_all(precious.parent().unwrap()).unwrap();
+    fs::write(&precious, "x").unwrap();
+    let refused = project.run(&["run"]).expect_code(4);
+    assert!(
+        refused.stdout.contains("is not empty"),
+        "{}",
+        refused.stdout
+    );
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "x");
+
+    fs::rename(
+        project.directory().join("pg_dumps/test"),
+        project.directory().join("mine"),
+    )
+    .unwrap();
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "db1");
 }

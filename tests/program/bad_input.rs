@@ -212,3 +212,31 @@ fn a_dump_root_that_is_not_writable() {
         refused(both, &project, 3, &["closed/dumps"]);
     }
 }
+
+/// Neither is gone on from, and either is left for a person to look at.
+#[test]
+fn a_journal_that_cannot_be_read() {
+    let (source, target) = servers();
+    let both = (&source, &target);
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+    let path = project.state_directory().join("journal.jsonl");
+    let whole = fs::read_to_string(&path).unwrap();
+    let third = whole.lines().nth(2).unwrap();
+    let damaged = whole.replacen(third, &third[..third.len() / 2], 1);
+    let newer = whole.replacen("{\"v\":1,", "{\"v\":2,", 1);
+    for (text, words) in [
+        (
+            &damaged,
+            ["line 3: it is no record", "postgresql.auto.conf"],
+        ),
+        (&newer, ["newer", "use the version"]),
+    ] {
+        assert_ne!(text, &whole);
+        fs::write(&path, text).unwrap();
+        refused(both, &project, 1, &words);
+        assert_eq!(&fs::read_to_string(&path).unwrap(), text);
+    }
+    fs::write(&path, &whole).unwrap();
+    project.run(&["run"]).expect_code(0);
+}

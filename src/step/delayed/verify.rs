@@ -38,10 +38,10 @@ pub async fn verify(context: &Context) -> Result<Output, StepError> {
         .map(|table| escape_control(&format!("{}.{}", table.schema, table.table)).into_owned())
         .collect();
     if differing.is_empty() {
-        if !context.plan().dump.keep {
-            let archive = delayed_archive(context.plan(), context.database_name());
-            output.warnings.extend(remove_archive(&archive).await);
-        }
+        let archive = delayed_archive(context.plan(), context.database_name());
+        output
+            .warnings
+            .extend(remove_archive(context, archive).await);
         return Ok(output);
     }
     Err(StepError::new(format!(

@@ -10,7 +10,7 @@
 //! - `TORTURE_ONLY`: the label of one trial, as printed where one failed, to repeat it alone.
 
 mod campaign;
-mod check;
+pub mod check;
 mod faults;
 mod stage;
 

@@ -270,8 +270,15 @@ impl<'g> Schedule<'g> {
             Ended::Done => self.end(step, Standing::Done, &mut consequences),
             Ended::Interrupted => self.end(step, Standing::Interrupted, &mut consequences),
             Ended::Failed { retry, hold_lost } => {
-                let again =
-                    retry && !self.stopping && self.attempts[step as usize] < self.retry.attempts;
+                // One that it needs may have been done again since it began, and failed.
+                let lacks = |need: &u32| {
+                    let standing = self.standing[*need as usize];
+                    standing.has_ended() && standing != Standing::Done
+                };
+                let again = retry
+                    && !self.stopping
+                    && self.attempts[step as usize] < self.retry.attempts
+                    && (definition.finally || !definition.needs.iter().any(lacks));
                 // That what a stale step began with is lost, is known, and the others go by what there is now.
                 if again && hold_lost && !is_stale {
                     self.redo_hold(step, &mut consequences);
@@ -301,7 +308,10 @@ impl<'g> Schedule<'g> {
             .filter(|step| !self.graph.steps[*step as usize].finally)
             .collect();
         for step in waiting {
-            self.end(step, Standing::Interrupted, &mut Consequences::default());
+            // It may have ended with one that it needs.
+            if !self.standing[step as usize].has_ended() {
+                self.end(step, Standing::Interrupted, &mut Consequences::default());
+            }
         }
     }
 

@@ -133,8 +133,18 @@ impl Fault {
                     ended.push(up_to(scene, then));
                     tear_last_record(&scene.project, then);
                 }
-                if ended.iter().any(|finished| finished.signal.is_none()) {
+                if ended[0].signal.is_none() {
                     wrong.push("not reached: the run ended before".to_owned());
+                }
+                // How much a run has to do again depends on how far the one before came, so it may end well instead.
+                if let Some(second) = ended.get(1)
+                    && second.signal.is_none()
+                    && second.code != Some(0)
+                {
+                    wrong.push(format!(
+                        "it neither reached {then:?} nor ended well: {}",
+                        told(second)
+                    ));
                 }
                 ended
             }

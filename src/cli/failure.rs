@@ -61,7 +61,8 @@ impl From<run::Error> for Failure {
             | run::Error::OtherTarget { .. }
             | run::Error::Conflict(_)
             | run::Error::Leftovers { .. }
-            | run::Error::LeftoverPrograms(_) => NOT_STARTED,
+            | run::Error::LeftoverPrograms(_)
+            | run::Error::Archives { .. } => NOT_STARTED,
             run::Error::NotPutBack(_) => STEP_FAILED,
             run::Error::Journal(_) | run::Error::DoesNotFit(_) => UNEXPECTED,
         };

@@ -31,6 +31,7 @@ use crate::plan::{Endpoint, Plan};
 use crate::postgres::{Application, escape_control};
 use crate::schedule::Schedule;
 use crate::step::Shared;
+use crate::step::archive::refuse_others;
 use crate::step::tuning::put_back as put_back_now;
 use control::Control;
 use dispatcher::{Dispatcher, Endings};
@@ -95,6 +96,9 @@ pub enum Error {
          run again"
     ))]
     LeftoverPrograms(String),
+    #[error("{what}")]
+    #[diagnostic(help("{help}"))]
+    Archives { what: String, help: String },
     #[error("what was done cannot be combined with the plan as it is now:\n{0}")]
     #[diagnostic(help(
         "clients may write to the database since it was verified, so it is not made again by itself; put the plan \
@@ -118,6 +122,14 @@ impl Job {
         signals: &mut Signals,
         events: mpsc::UnboundedSender<Event>,
     ) -> Result<Finished, Error> {
+        let archives = self.plan.dump.root.join(&self.plan.name);
+        refuse_others(&archives, self.journal.id()).map_err(|error| {
+            let (what, help) = error.message.split_once('\n').unwrap_or_default();
+            Error::Archives {
+                what: what.to_owned(),
+                help: help.to_owned(),
+            }
+        })?;
         let application = application(&self.plan, &self.journal);
         let control = Control::take(&application, &self.target, self.plan.retry).await?;
         leftovers::end(&self.source, &application).await?;

@@ -5,6 +5,8 @@
 
 mod owner;
 
+pub use owner::refuse_others;
+
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;

@@ -101,12 +101,14 @@ fn archives_that_this_plan_did_not_write_are_not_touched() {
 
     let second_target = Server::start(18);
     let second = into(false, &second_target);
-    let refused = second.run(&["run"]).expect_code(4);
+    let refused = second.run(&["run"]).expect_code(3);
     assert!(
-        refused.stdout.contains("another state directory"),
+        refused.stderr.contains("holds archives of another state"),
         "{}",
-        refused.stdout
+        refused.stderr
     );
+    let databases = "SELECT count(*) FROM pg_database WHERE datname LIKE 'db%'";
+    assert_eq!(second_target.psql("postgres", databases), "0");
     assert_eq!(listing(), before);
 
     // The first goes on with its own.
@@ -130,11 +132,11 @@ fn a_directory_in_the_way_is_not_removed() {
     let precious = project.directory().join("pg_dumps/test/db1/precious");
     fs::create_dir_all(precious.parent().unwrap()).unwrap();
     fs::write(&precious, "x").unwrap();
-    let refused = project.run(&["run"]).expect_code(4);
+    let refused = project.run(&["run"]).expect_code(3);
     assert!(
-        refused.stdout.contains("is not empty"),
+        refused.stderr.contains("is not empty"),
         "{}",
-        refused.stdout
+        refused.stderr
     );
     assert_eq!(fs::read_to_string(&precious).unwrap(), "x");
 

@@ -43,26 +43,41 @@ pub(super) fn claim(directory: &Path, owner: &str) -> Result<(), StepError> {
         .mode(0o700)
         .create(directory)
         .map_err(failed)?;
+    refuse_others(directory, owner)?;
     match read(directory).map_err(failed)? {
-        Owner::Known(known) if known == owner => return Ok(()),
+        Owner::Known(_) => return Ok(()),
+        Owner::Torn => fs::remove_file(directory.join(FILE)).map_err(failed)?,
+        Owner::None => {}
+    }
+    write(directory, owner).map_err(failed)
+}
+
+/// Refuses a directory that is not `owner`'s and cannot become it. Writes nothing.
+///
+/// # Errors
+///
+/// As for [`claim`].
+pub fn refuse_others(directory: &Path, owner: &str) -> Result<(), StepError> {
+    let failed = |error: io::Error| cannot_prepare(directory, &error);
+    if !directory.try_exists().map_err(failed)? {
+        return Ok(());
+    }
+    match read(directory).map_err(failed)? {
+        Owner::Known(known) if known == owner => Ok(()),
         Owner::Known(known) => {
             let whose = format!(
                 "holds archives of another state directory (id {}): of another plan of this name, or of this one before \
                  its state directory was removed",
                 escape_control(&known)
             );
-            return Err(refused(directory, &whose));
+            Err(refused(directory, &whose))
         }
-        _ if !is_empty_but_for_the_file(directory).map_err(failed)? => {
-            return Err(refused(
-                directory,
-                "is not empty, and no run of this plan made what is in it",
-            ));
-        }
-        Owner::Torn => fs::remove_file(directory.join(FILE)).map_err(failed)?,
-        Owner::None => {}
+        _ if !is_empty_but_for_the_file(directory).map_err(failed)? => Err(refused(
+            directory,
+            "is not empty, and no run of this plan made what is in it",
+        )),
+        _ => Ok(()),
     }
-    write(directory, owner).map_err(failed)
 }
 
 fn refused(directory: &Path, whose: &str) -> StepError {

@@ -89,15 +89,9 @@ impl<'de> Deserialize<'de> for Unread {
 }
 
 /// To be read when it turns out to count.
-impl From<Unread> for Output {
-    fn from(_: Unread) -> Output {
-        Output::default()
-    }
-}
-
-impl From<Box<Output>> for Output {
-    fn from(output: Box<Output>) -> Output {
-        *output
+impl From<Unread> for Box<Output> {
+    fn from(_: Unread) -> Box<Output> {
+        Box::default()
     }
 }
 

@@ -75,13 +75,15 @@ pub fn replay(text: &[u8]) -> Result<Replay, DamagedLine> {
 }
 
 fn read_record<'a, O: Deserialize<'a>>(line: &'a [u8]) -> Result<Record<O>, Illegal> {
-    serde_json::from_slice(line).map_err(|error| {
+    // At once: otherwise it is asked of every string in it.
+    let line = std::str::from_utf8(line).map_err(|error| Illegal::Unreadable(error.to_string()))?;
+    serde_json::from_str(line).map_err(|error| {
         /// What a record of any version has.
         #[derive(Deserialize)]
         struct AnyVersion {
             v: u32,
         }
-        match serde_json::from_slice::<AnyVersion>(line) {
+        match serde_json::from_str::<AnyVersion>(line) {
             Ok(any) if any.v > VERSION => Illegal::Newer(any.v),
             _ => {
                 // The line that serde counts is the only one that it sees.
@@ -96,7 +98,7 @@ fn read_record<'a, O: Deserialize<'a>>(line: &'a [u8]) -> Result<Record<O>, Ille
 impl State {
     /// Reads the outputs of the steps that are done or failed from the lines that say so, of which the last counts.
     fn read_outputs(&mut self, ends: &[(StepId, u64, &[u8])]) -> Result<(), DamagedLine> {
-        let mut unread: HashMap<&StepId, &mut Output> = self
+        let mut unread: HashMap<&StepId, &mut Box<Output>> = self
             .steps
             .iter_mut()
             .filter(|(_, step)| matches!(step.status, Status::Done | Status::Failed))
@@ -113,7 +115,7 @@ impl State {
             let record: Record = read_record(text).map_err(damaged)?;
             if let Entry::StepDone { output, .. } | Entry::StepFailed { output, .. } = record.entry
             {
-                *read = *output;
+                *read = output;
             }
         }
         Ok(())
@@ -124,7 +126,7 @@ impl State {
     /// # Errors
     ///
     /// A record that cannot follow those before it; the state is as it was.
-    pub fn apply<O: Into<Output>>(&mut self, record: Record<O>) -> Result<(), Illegal> {
+    pub fn apply<O: Into<Box<Output>>>(&mut self, record: Record<O>) -> Result<(), Illegal> {
         if record.v > VERSION {
             return Err(Illegal::Newer(record.v));
         }
@@ -174,7 +176,7 @@ impl State {
                     started: record.at,
                     seconds: None,
                     error: None,
-                    output: Output::default(),
+                    output: Box::default(),
                 });
             }
             Entry::StepDone {
@@ -490,7 +492,7 @@ mod tests {
                 .clone()
         };
         assert_eq!(output(&first).warnings, ["first"]);
-        assert_eq!(output(&(first.clone() + &again)), Output::default());
+        assert_eq!(output(&(first.clone() + &again)), Box::default());
         let second = first + &again + &done(r#"{"warnings":["second"]}"#);
         assert_eq!(output(&second).warnings, ["second"]);
 
@@ -498,7 +500,7 @@ mod tests {
         let damage = replay(no_output.as_bytes()).unwrap_err();
         assert_eq!(damage.line, 3);
         assert!(matches!(damage.why, Illegal::Unreadable(_)));
-        assert_eq!(output(&(no_output + &again)), Output::default());
+        assert_eq!(output(&(no_output + &again)), Box::default());
     }
 
     #[test]

@@ -25,7 +25,8 @@ pub struct StepState {
     /// How long the last attempt took; `None` while it has no end.
     pub seconds: Option<f64>,
     pub error: Option<String>,
-    pub output: Output,
+    /// In a place of its own: a replay comes by every state often, and by few outputs.
+    pub output: Box<Output>,
 }
 
 /// One `run`, from its first record to its last.
@@ -74,7 +75,7 @@ impl State {
     /// What a step yielded; `None` where it is not done.
     pub fn output_of(&self, step: &StepId) -> Option<&Output> {
         let state = self.steps.get(step)?;
-        (state.status == Status::Done).then_some(&state.output)
+        (state.status == Status::Done).then_some(&*state.output)
     }
 
     pub fn is_done(&self, step: &StepId) -> bool {

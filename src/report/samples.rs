@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::document::{Report, build};
 use crate::catalog::Version;
 use crate::graph::{
-    Amounts, DatabaseSummary, Finding, Graph, Kind, LedgerEntry, Output, Reach, Resource,
-    ServerSummary, Severity, Step, StepId, TableResult, Tuning, TuningSetting,
+    Amounts, DatabaseSummary, Finding, Graph, Kind, LedgerEntry, Reach, Resource, ServerSummary,
+    Severity, Step, StepId, TableResult, Tuning, TuningSetting,
 };
 use crate::journal::{Outcome, RunState, State, Status, StepState, TunedSetting};
 
@@ -204,7 +204,7 @@ fn done(started: i64, seconds: f64) -> StepState {
         started: at(started),
         seconds: Some(seconds),
         error: None,
-        output: Output::default(),
+        output: Box::default(),
     }
 }
 

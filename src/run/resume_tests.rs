@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::graph::Output;
 use crate::graph::tests::synthetic::{Case, database};
 use crate::journal::StepState;
 
@@ -26,7 +25,7 @@ fn state<'a>(steps: impl IntoIterator<Item = (&'a str, Status)>) -> State {
             started: Timestamp::UNIX_EPOCH,
             seconds: None,
             error: None,
-            output: Output::default(),
+            output: Box::default(),
         };
         (id(step), state)
     });

@@ -24,7 +24,7 @@ fn state(kinds: &[Kind], output_of: impl Fn(Kind) -> Output) -> State {
             started: Timestamp::UNIX_EPOCH,
             seconds: None,
             error: None,
-            output: output_of(*kind),
+            output: Box::new(output_of(*kind)),
         };
         (StepId::of(&"a".into(), *kind), state)
     });

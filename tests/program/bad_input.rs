@@ -26,7 +26,10 @@ fn refused(
     let finished = project.run(&["run"]).expect_code(code).expect_words(words);
     let after = (compare::state(source), compare::state(target));
     assert!(before == after, "a server was changed");
-    assert_eq!((source.connections(), target.connections()), (0, 0));
+    assert_eq!(
+        (source.connections_left(), target.connections_left()),
+        (0, 0)
+    );
     for server in [source, target] {
         let secret = server.password().split(' ').next().unwrap();
         for text in [&finished.stdout, &finished.stderr] {

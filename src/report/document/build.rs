@@ -164,7 +164,7 @@ impl<'a> Work<'a> {
 
     fn outputs(&self) -> impl Iterator<Item = (Kind, &'a Output)> + '_ {
         self.known()
-            .map(|(step, state)| (step.id.kind, &state.output))
+            .map(|(step, state)| (step.id.kind, &*state.output))
     }
 
     fn warnings(&self, database: Option<&str>) -> Vec<String> {

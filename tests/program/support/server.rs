@@ -387,6 +387,17 @@ impl Server {
         .unwrap()
     }
 
+    /// Sessions of clients that do not end within a while. A server takes its time to notice that a client is gone.
+    pub fn connections_left(&self) -> u32 {
+        for _ in 0..100 {
+            if self.connections() == 0 {
+                return 0;
+            }
+            sleep(Duration::from_millis(50));
+        }
+        self.connections()
+    }
+
     /// What the server wrote to its log since it was last started.
     pub fn log(&self) -> String {
         let bytes = fs::read(self.log_file()).unwrap_or_default();

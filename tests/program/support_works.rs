@@ -11,7 +11,7 @@ fn starts(major: u32) {
     assert_eq!(version.parse::<u32>().unwrap() / 10_000, major);
     assert_eq!(server.psql("postgres", "SHOW max_connections"), "17");
     assert_eq!(server.psql("postgres", "SHOW fsync"), "off");
-    assert_eq!(server.connections(), 0);
+    assert_eq!(server.connections_left(), 0);
     let password = server.password().to_owned();
     assert!(server.lets_in("postgres", "postgres", &password));
     assert!(!server.lets_in("postgres", "postgres", "wrong"));

@@ -14,7 +14,7 @@ use super::revert::put_back;
 use crate::escape::escape_control_lines;
 use crate::event::Event;
 use crate::failpoint::reach;
-use crate::graph::{DatabaseSummary, Step, stored};
+use crate::graph::{DatabaseSummary, Step, archives, stored};
 use crate::journal::{Journal, Lock, Outcome, State};
 use crate::report::progress::Progress;
 use crate::report::{document, plan_json, summary};
@@ -36,7 +36,7 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Fai
     put_back(&plan, &mut journal).await?;
 
     let state_dir = plan.state_dir.clone();
-    let archives = plan.dump.root.join(&plan.name);
+    let archives = archives(&plan);
     let prepared = tokio::select! {
         prepared = prepare(plan, journal.state()) => prepared?,
         signal = signals.next() => {

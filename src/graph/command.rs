@@ -108,16 +108,21 @@ fn compression(compression: &Compression, client: Version) -> String {
     }
 }
 
+/// The directory of a plan's archives: `<dump.root>/<plan>`.
+pub fn archives(plan: &Plan) -> PathBuf {
+    plan.dump.root.join(&plan.name)
+}
+
 /// The directory of a database's archive: `<dump.root>/<plan>/<database>`.
 pub fn archive(plan: &Plan, database: &str) -> PathBuf {
-    plan.dump.root.join(&plan.name).join(file_name(database))
+    archives(plan).join(file_name(database))
 }
 
 /// The directory of the archive of a database's delayed tables. No database's own archive has this name,
 /// because a plus sign in a name is encoded.
 pub fn delayed_archive(plan: &Plan, database: &str) -> PathBuf {
     let name = format!("{}+delayed", file_name(database));
-    plan.dump.root.join(&plan.name).join(name)
+    archives(plan).join(name)
 }
 
 /// A name on one server as the name of a file: percent-encoded but for what every file system takes.

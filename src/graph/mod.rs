@@ -15,7 +15,7 @@ pub mod stored;
 pub(crate) mod tests;
 mod tuning;
 
-pub use command::{SNAPSHOT, archive, delayed_archive, file_name};
+pub use command::{SNAPSHOT, archive, archives, delayed_archive, file_name};
 pub use compile::{Input, compile};
 pub use output::*;
 pub use step::*;

@@ -45,6 +45,16 @@ impl Kind {
         Kind::RestoreSettings,
     ];
 
+    /// Of one database, before its delayed phase: after these it may be used.
+    pub const REGULAR: [Kind; 6] = [
+        Kind::Create,
+        Kind::Dump,
+        Kind::SourceCounts,
+        Kind::Restore,
+        Kind::TargetCounts,
+        Kind::Verify,
+    ];
+
     /// The word in a step's id.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -9,7 +9,7 @@ use super::countable::{Countable, Estimates, countable};
 use crate::catalog::RelationKind;
 use crate::graph::TableCount;
 use crate::plan::{Side, VerifyMode};
-use crate::postgres::{Error, Pool, quote_identifier};
+use crate::postgres::{Error, Pool, quote_qualified};
 
 /// Where a table's number of rows comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,11 +94,7 @@ async fn count(
     table: &Countable,
     stop: &CancellationToken,
 ) -> Result<Option<u64>, Error> {
-    let name = format!(
-        "{}.{}",
-        quote_identifier(&table.schema),
-        quote_identifier(&table.name)
-    );
+    let name = quote_qualified(&table.schema, &table.name);
     let condition = table.condition.as_deref().unwrap_or_default();
     // ONLY: the rows of child tables are counted with those tables.
     let sql = format!("SELECT count(*) FROM ONLY {name} {condition}");

@@ -24,6 +24,15 @@ pub fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// The name of what is in a schema, for use in SQL.
+///
+/// ```
+/// assert_eq!(pg_migrate::postgres::quote_qualified("a.b", "c"), r#""a.b"."c""#);
+/// ```
+pub fn quote_qualified(schema: &str, name: &str) -> String {
+    format!("{}.{}", quote_identifier(schema), quote_identifier(name))
+}
+
 /// A value for use in SQL where no parameter can stand.
 ///
 /// A text with a backslash becomes an escape string, which means the same under either

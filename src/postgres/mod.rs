@@ -23,7 +23,7 @@ pub use application::{Application, application_name};
 pub use connect::{Connection, connect};
 pub use endpoint::{EndpointError, Environment, Failure, Resolved, resolve};
 pub use error::{Class, Error, Place, ServerMessage, class_of_sqlstate, classify};
-pub use identifier::{conninfo, quote_identifier, quote_literal};
+pub use identifier::{conninfo, quote_identifier, quote_literal, quote_qualified};
 pub use pool::Pool;
 pub use session::Session;
 pub use snapshot::{Snapshot, adopt};

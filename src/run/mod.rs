@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::Inspection;
 use crate::event::{DatabaseWork, Event};
 use crate::failpoint::reach;
-use crate::graph::{Graph, Kind, Severity, StepId, archive, delayed_archive};
+use crate::graph::{self, Graph, Kind, Severity, StepId, archive, delayed_archive};
 use crate::journal::{self, Entry, Journal, Outcome};
 use crate::plan::{Endpoint, Plan};
 use crate::postgres::{Application, escape_control};
@@ -122,8 +122,7 @@ impl Job {
         signals: &mut Signals,
         events: mpsc::UnboundedSender<Event>,
     ) -> Result<Finished, Error> {
-        let archives = self.plan.dump.root.join(&self.plan.name);
-        refuse_others(&archives, self.journal.id()).map_err(|error| {
+        refuse_others(&graph::archives(&self.plan), self.journal.id()).map_err(|error| {
             let (what, help) = error.message.split_once('\n').unwrap_or_default();
             Error::Archives {
                 what: what.to_owned(),

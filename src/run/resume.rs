@@ -27,16 +27,6 @@ pub struct Terms {
     pub verify: VerifyMode,
 }
 
-/// The steps after which a database may be used, in their order.
-const REGULAR: [Kind; 6] = [
-    Kind::Create,
-    Kind::Dump,
-    Kind::SourceCounts,
-    Kind::Restore,
-    Kind::TargetCounts,
-    Kind::Verify,
-];
-
 /// Works out what is done. `is_emptied` tells whether a crash of the target emptied unlogged tables of a database that
 /// was restored and is not verified, `archive_is_whole` whether the archive of a dump, which is still to be restored, is
 /// as it was written.
@@ -162,7 +152,7 @@ pub fn resume(
             }
         } else if !is_done(&of(Kind::Verify)) {
             // Nobody was told yet that the database may be used.
-            for kind in REGULAR {
+            for kind in Kind::REGULAR {
                 redo(of(kind), "the snapshot of its delayed tables is gone");
             }
         }

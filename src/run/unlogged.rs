@@ -15,7 +15,7 @@ use crate::graph::{DatabaseSummary, Graph, Kind, StepId};
 use crate::journal::{self, Entry, Journal, Outcome, State, Status};
 use crate::plan::{Endpoint, Plan};
 use crate::postgres::{
-    self, Application, Class, Connection, Session, connect, escape_control, quote_identifier,
+    self, Application, Class, Connection, Session, connect, escape_control, quote_qualified,
 };
 use crate::step::{Shared, StepError};
 
@@ -218,7 +218,7 @@ impl Look<'_> {
 /// Whether fewer rows are there than were brought, and the server knows of fewer that ever came in: its counters go in the
 /// same crash recovery (PostgreSQL manual, 27.2), so that a client which removed the rows is told from a crash.
 async fn is_emptied(target: &Connection, table: &Table) -> Result<bool, postgres::Error> {
-    let (name, rows) = (table.quoted(), table.rows);
+    let (name, rows) = (quote_qualified(&table.schema, &table.name), table.rows);
     let look = async || -> Result<bool, tokio_postgres::Error> {
         let inserted = "SELECT pg_catalog.pg_stat_get_tuples_inserted($1::text::regclass)";
         let inserted: i64 = target.query_one(inserted, &[&name]).await?.get(0);
@@ -234,13 +234,6 @@ async fn is_emptied(target: &Connection, table: &Table) -> Result<bool, postgres
         // A client dropped or renamed it (undefined_table).
         Err(error) if error.code().is_some_and(|code| code.code() == "42P01") => Ok(false),
         Err(error) => Err(target.failed(format!("look for rows in {name}"))(error)),
-    }
-}
-
-impl Table {
-    fn quoted(&self) -> String {
-        let (schema, name) = (quote_identifier(&self.schema), quote_identifier(&self.name));
-        format!("{schema}.{name}")
     }
 }
 

@@ -9,7 +9,9 @@ use crate::failpoint::reach;
 use crate::graph::{IndexDefinition, Output};
 use crate::journal::Change;
 use crate::plan::Side;
-use crate::postgres::{Connection, Pool, connect, escape_control, quote_identifier, quote_literal};
+use crate::postgres::{
+    Connection, Pool, connect, escape_control, quote_identifier, quote_literal, quote_qualified,
+};
 use crate::step::{Context, StepError};
 
 /// DROP INDEX waits behind clients of the table, and new clients behind it: not for longer than this.
@@ -246,9 +248,5 @@ fn script(context: &Context, index: &IndexDefinition) -> String {
 }
 
 fn qualified(index: &IndexDefinition) -> String {
-    format!(
-        "{}.{}",
-        quote_identifier(&index.schema),
-        quote_identifier(&index.name)
-    )
+    quote_qualified(&index.schema, &index.name)
 }

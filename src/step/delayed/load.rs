@@ -16,7 +16,7 @@ use crate::failpoint::reach;
 use crate::graph::{Load, Output, TableCount, delayed_archive};
 use crate::journal::Change;
 use crate::plan::Side;
-use crate::postgres::{Connection, connect, quote_identifier};
+use crate::postgres::{Connection, connect, quote_qualified};
 use crate::process::{Finished, Invocation};
 use crate::step::child::failure;
 use crate::step::restore::table_of_contents;
@@ -129,11 +129,7 @@ const STATUS: &str = "\
 /// After a crash, the number of a transaction that left no trace is given to another: then its rows tell. A table
 /// that got none is as good loaded as not.
 async fn has_rows_of(connection: &Connection, load: &Load) -> Result<bool, StepError> {
-    let table = format!(
-        "{}.{}",
-        quote_identifier(&load.schema),
-        quote_identifier(&load.table)
-    );
+    let table = quote_qualified(&load.schema, &load.table);
     // Rows bear the low half of the number (PostgreSQL manual, 5.6 "System Columns" and 25.1.5).
     let sql = format!(
         "SELECT EXISTS (SELECT FROM ONLY {table} WHERE xmin::text::bigint = $1::bigint & 4294967295)"
@@ -222,7 +218,7 @@ async fn copy_table(
     let statement = script.statement.clone();
     let (schema, table) =
         table_of(&statement).ok_or_else(|| StepError::fault(format!("no table in {statement}")))?;
-    let name = format!("{}.{}", quote_identifier(&schema), quote_identifier(&table));
+    let name = quote_qualified(&schema, &table);
     let action = format!("load {name}");
     let switched_off = begin(context, connection, &name).await?;
 

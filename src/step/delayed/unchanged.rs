@@ -11,7 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::graph::{Kind, TableCount};
 use crate::plan::Side;
-use crate::postgres::{Pool, Snapshot, escape_control, quote_identifier};
+use crate::postgres::{Pool, Snapshot, escape_control, quote_qualified};
 use crate::step::{Context, StepError};
 
 /// Transaction ids are compared by the lower half of their bits (PostgreSQL manual, 24.1.5). So many may have
@@ -140,11 +140,7 @@ async fn change(
 ) -> Result<Option<String>, StepError> {
     let before = table.rows.and_then(|rows| i64::try_from(rows).ok());
     let before = before.ok_or_else(|| StepError::fault("a delayed table was not counted"))?;
-    let name = format!(
-        "{}.{}",
-        quote_identifier(&table.schema),
-        quote_identifier(&table.table)
-    );
+    let name = quote_qualified(&table.schema, &table.table);
     let sql = format!(
         "SELECT count(*), count(*) FILTER (WHERE {}) FROM ONLY {name}",
         written_since("xmin", oldest)

@@ -1,6 +1,6 @@
 //! What a run tells whoever watches it. Nothing is printed from inside a step.
 
-use crate::graph::StepId;
+use crate::names::StepId;
 
 #[derive(Debug, Clone)]
 pub enum Event {

@@ -13,6 +13,7 @@ mod failpoint;
 pub mod graph;
 pub mod inspect;
 pub mod journal;
+mod names;
 pub mod plan;
 pub mod postgres;
 pub mod process;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::{RelationKind, TableName};
 use parameter::Parameter;
 
 /// `server_version_num`: 90524, 100023, 180006 (PostgreSQL manual, 20.15).
@@ -213,7 +214,7 @@ pub struct Contents {
     /// Secondary indexes of partitions that are attached to a partitioned index (11 and later).
     pub attached_indexes: Vec<AttachedIndex>,
     /// What could keep rows of a delayed table, or those that refer to them, from being loaded.
-    pub hurdles: Vec<Hurdle>,
+    pub load_order_constraints: Vec<LoadOrderConstraint>,
     pub large_objects: u64,
     /// Objects of any kind that a user made: functions, types, schemas, extensions other than plpgsql.
     /// Decides whether a target database is empty.
@@ -226,35 +227,23 @@ pub struct Contents {
 
 /// A constraint that minds which rows of a table come first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hurdle {
+pub struct LoadOrderConstraint {
     /// The table that would be delayed.
-    pub schema: String,
-    pub table: String,
+    pub table: TableName,
     pub constraint: String,
-    /// Schema and name of another table whose foreign key refers to it. `None`: the constraint is a check that is
-    /// NOT VALID, which old rows may violate and rows that are loaded may not.
-    pub referring: Option<(String, String)>,
+    /// Another table whose foreign key refers to it. `None`: the constraint is a check that is NOT VALID, which old
+    /// rows may violate and rows that are loaded may not.
+    pub referring: Option<TableName>,
 }
 
 /// An index of a partition that enforces nothing, and is part of an index of the partitioned table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttachedIndex {
-    /// Of the partition and of the index.
-    pub schema: String,
-    /// The partition.
-    pub table: String,
+    /// The partition. The index is in its schema.
+    pub table: TableName,
     pub name: String,
-    /// The partitioned index, `schema.name`.
-    pub parent: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RelationKind {
-    Table,
-    PartitionedTable,
-    ForeignTable,
-    MaterializedView,
+    /// The partitioned index.
+    pub parent: TableName,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -279,6 +268,12 @@ pub struct Relation {
     pub has_oids: bool,
     /// The extension that owns the relation, if any: pg_dump leaves its data to the extension.
     pub extension: Option<String>,
+}
+
+impl Relation {
+    pub fn table_name(&self) -> TableName {
+        TableName::new(&*self.schema, &*self.name)
+    }
 }
 
 impl Contents {

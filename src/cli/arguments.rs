@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::graph::Kind;
+use crate::names::Kind;
 
 /// Moves every user database and the roles of one PostgreSQL server to another, and proves that
 /// everything arrived.

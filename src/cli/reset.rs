@@ -1,13 +1,14 @@
 //! `pg-migrate reset`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::arguments::ResetArguments;
 use super::failure::{Failure, UNEXPECTED, WRONG_INPUT};
 use super::prepare::load;
 use crate::escape::escape_control;
-use crate::graph::{Kind, Step, StepId, stored};
+use crate::graph::{PerStep, Step, StepIndex, stored};
 use crate::journal::{Entry, Journal, Lock};
+use crate::names::{Kind, StepId};
 
 pub fn run(arguments: ResetArguments) -> Result<u8, Failure> {
     let plan = load(&arguments.plan)?;
@@ -28,7 +29,7 @@ pub fn run(arguments: ResetArguments) -> Result<u8, Failure> {
         arguments
             .database
             .as_ref()
-            .is_none_or(|database| id.database.as_deref() == Some(database))
+            .is_none_or(|database| id.is_about(database))
             && arguments.step.is_none_or(|kind| id.kind == kind)
     };
     let steps: Vec<StepId> = with_followers(&stored.steps, chosen)
@@ -61,43 +62,38 @@ pub fn run(arguments: ResetArguments) -> Result<u8, Failure> {
 
 /// The chosen steps and all that need them. A restore that is done again needs its database made again, a
 /// dump its counts under the same snapshot, and the other way round.
-fn with_followers(steps: &[Step], chosen: impl Fn(&StepId) -> bool) -> Vec<StepId> {
-    let mut picked: BTreeSet<usize> = (0..steps.len())
-        .filter(|index| chosen(&steps[*index].id))
-        .collect();
-    loop {
-        let before = picked.len();
-        for (index, step) in steps.iter().enumerate() {
-            let follows = step
-                .needs
-                .iter()
-                // What was loaded stays loaded, whatever the target's settings are.
-                .any(|need| {
-                    let need = *need as usize;
-                    picked.contains(&need) && steps[need].id.kind != Kind::TuneTarget
-                });
-            let together = |kind| {
-                let Some(database) = &step.id.database else {
-                    return false;
-                };
-                let id = StepId::of(database, kind);
-                picked.iter().any(|index| steps[*index].id == id)
-            };
-            let drawn_in = match step.id.kind {
-                Kind::Create => together(Kind::Restore),
-                Kind::Dump => together(Kind::SourceCounts),
-                Kind::SourceCounts => together(Kind::Dump),
-                _ => false,
-            };
-            if follows || drawn_in {
-                picked.insert(index);
+fn with_followers(steps: &PerStep<Step>, chosen: impl Fn(&StepId) -> bool) -> Vec<StepId> {
+    let mut followers: PerStep<Vec<StepIndex>> = steps.iter().map(|_| Vec::new()).collect();
+    let mut by_subject: HashMap<(Option<&str>, Kind), Vec<StepIndex>> = HashMap::new();
+    for (index, step) in steps.iter_with_positions() {
+        for need in &step.needs {
+            // What was loaded stays loaded, whatever the target's settings are.
+            if !steps[*need].id.kind.is_tuning() {
+                followers[*need].push(index);
             }
         }
-        if picked.len() == before {
-            return picked
-                .into_iter()
-                .map(|index| steps[index].id.clone())
-                .collect();
+        let database = step.id.database_name().map(|name| &**name);
+        let of_kind = by_subject.entry((database, step.id.kind)).or_default();
+        of_kind.push(index);
+    }
+    let mut waiting: Vec<StepIndex> = steps
+        .positions()
+        .filter(|index| chosen(&steps[*index].id))
+        .collect();
+    let mut picked: BTreeSet<StepIndex> = waiting.iter().copied().collect();
+    while let Some(index) = waiting.pop() {
+        let id = &steps[index].id;
+        let database = id.database_name().map(|name| &**name);
+        let drawn_in = id.kind.traits().forgotten_with.iter();
+        let drawn_in = drawn_in.flat_map(|kind| by_subject.get(&(database, *kind)));
+        for follower in drawn_in.flatten().chain(&followers[index]) {
+            if picked.insert(*follower) {
+                waiting.push(*follower);
+            }
         }
     }
+    picked
+        .into_iter()
+        .map(|index| steps[index].id.clone())
+        .collect()
 }

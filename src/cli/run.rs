@@ -14,7 +14,7 @@ use super::revert::put_back;
 use crate::escape::escape_control_lines;
 use crate::event::Event;
 use crate::failpoint::reach;
-use crate::graph::{DatabaseSummary, Step, archives, stored};
+use crate::graph::{DatabaseSummary, PerStep, Step, archives, stored};
 use crate::journal::{Journal, Lock, Outcome, State};
 use crate::report::progress::Progress;
 use crate::report::{document, plan_json, summary};
@@ -109,7 +109,7 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Fai
 fn report_of(
     name: &str,
     databases: &[DatabaseSummary],
-    steps: &[Step],
+    steps: &PerStep<Step>,
     state: &State,
 ) -> Result<document::Report, Failure> {
     document::build(name, databases, steps, state).ok_or_else(|| {

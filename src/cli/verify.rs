@@ -7,9 +7,10 @@ use super::arguments::VerifyArguments;
 use super::failure::{Failure, NOT_STARTED};
 use super::output::{Terminal, print};
 use super::prepare::{Prepared, load, prepare};
-use crate::graph::{DatabaseSummary, TableCount};
+use crate::graph::DatabaseSummary;
 use crate::inspect::{Rows, count_tables};
 use crate::journal;
+use crate::names::{TableCount, TableName};
 use crate::plan::{Side, VerifyMode};
 use crate::postgres::{Application, Pool, Session, escape_control};
 use crate::report::counted;
@@ -58,7 +59,7 @@ pub async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Result<u8, 
             for result in mismatches {
                 let rows = |rows: Option<u64>| rows.map_or("-".to_owned(), |rows| rows.to_string());
                 table.add_row([
-                    escape_control(&format!("{}.{}", result.schema, result.table)).into_owned(),
+                    escape_control(&result.table.to_string()).into_owned(),
                     rows(result.source_rows),
                     rows(result.target_rows),
                     result.note.clone().unwrap_or_default(),
@@ -82,9 +83,8 @@ fn tables(comparison: &Comparison) -> String {
     counted(comparison.tables.len(), "table")
 }
 
-fn is_delayed(database: &DatabaseSummary, schema: &str, table: &str) -> bool {
-    let name = format!("{schema}.{table}");
-    database.delayed.binary_search(&name).is_ok()
+fn is_delayed(database: &DatabaseSummary, table: &TableName) -> bool {
+    database.delayed.binary_search(table).is_ok()
 }
 
 /// A delayed table was counted on both sides, whatever the plan's mode is.
@@ -97,7 +97,7 @@ fn compare_all(
     let split = |counts: Vec<TableCount>| -> (Vec<TableCount>, Vec<TableCount>) {
         counts
             .into_iter()
-            .partition(|count| is_delayed(database, &count.schema, &count.table))
+            .partition(|count| is_delayed(database, &count.table))
     };
     let ((source_delayed, source), (target_delayed, target)) = (split(source), split(target));
     let mut comparison = compare(&source, &target, prepared.plan.verify);
@@ -128,8 +128,8 @@ async fn count(
     let pool = Pool::new(endpoint, &database.name, &session, queries)
         .map_err(Failure::with(NOT_STARTED))?;
     let stop = CancellationToken::new();
-    let how = |schema: &str, table: &str| {
-        let is_delayed = is_delayed(database, schema, table);
+    let how = |table: &TableName| {
+        let is_delayed = is_delayed(database, table);
         Some(Rows::by(prepared.plan.verify, is_delayed))
     };
     let counts = count_tables(&pool, side, queries, &stop, how, |_, _| {}).await;

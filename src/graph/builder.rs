@@ -6,8 +6,12 @@ use super::budget::{self, Share};
 use super::command::{self, Content, DumpCommand};
 use super::compile::Input;
 use super::delay::{DelayedTable, Delays};
-use super::{Amounts, Finding, Hold, Kind, Resource, Step, StepId, delay_findings, preflight};
-use crate::catalog::{Contents, Database, RelationKind};
+use super::{
+    Amounts, Finding, PerSnapshot, PerStep, Resource, SharedSnapshot, SnapshotIndex, Step,
+    StepIndex, delay_findings, preflight,
+};
+use crate::catalog::{Contents, Database};
+use crate::names::{Kind, RelationKind, StepId, TableName};
 use crate::plan::{Compression, DelaySnapshot, Plan, VerifyMode};
 use crate::postgres::conninfo;
 
@@ -17,7 +21,7 @@ pub(super) fn contents(database: &Database) -> &Contents {
         relations: Vec::new(),
         indexes: 0,
         attached_indexes: Vec::new(),
-        hurdles: Vec::new(),
+        load_order_constraints: Vec::new(),
         large_objects: 0,
         user_objects: 0,
         extensions: Vec::new(),
@@ -67,10 +71,10 @@ pub(super) struct Builder<'a> {
     pub(super) share: Share,
     pub(super) index_memory: budget::IndexMemory,
     pub(super) delays: Delays<'a>,
-    /// Of each database in order, `schema.table`, sorted.
-    pub(super) delayed: Vec<Vec<String>>,
-    pub(super) steps: Vec<Step>,
-    pub(super) holds: Vec<Hold>,
+    /// Of each database in order, sorted.
+    pub(super) delayed: Vec<Vec<TableName>>,
+    pub(super) steps: PerStep<Step>,
+    pub(super) snapshots: PerSnapshot<SharedSnapshot>,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -82,12 +86,12 @@ impl Builder<'_> {
             .map(|database| Arc::from(database.name.as_str()))
             .collect();
         // All at the beginning: a locale that the target lacks shows before hours of dumping.
-        let creates: Vec<u32> = names
+        let creates: Vec<StepIndex> = names
             .iter()
             .map(|name| {
                 let claims = Amounts::new(&[(Resource::TargetConnections, 1)]);
                 self.push(
-                    StepId::of(name, Kind::Create),
+                    StepId::database(name, Kind::Create),
                     globals.iter().copied().collect(),
                     claims,
                 )
@@ -103,51 +107,41 @@ impl Builder<'_> {
         }
     }
 
-    fn push(&mut self, id: StepId, needs: Vec<u32>, claims: Amounts) -> u32 {
-        let index = self.steps.len() as u32;
+    fn push(&mut self, id: StepId, needs: Vec<StepIndex>, claims: Amounts) -> StepIndex {
+        let rank = self.steps.len() as u32;
         self.steps.push(Step {
-            id,
             needs,
             claims,
-            finally: false,
-            hold: None,
+            finally: id.kind.traits().runs_finally,
+            id,
+            snapshot: None,
             command: Vec::new(),
             jobs: 1,
-            rank: index,
-        });
-        index
+            rank,
+        })
     }
 
-    fn globals(&mut self) -> u32 {
+    fn globals(&mut self) -> StepIndex {
         let claims = Amounts::new(&[
             (Resource::SourceConnections, 1),
             (Resource::TargetConnections, 1),
         ]);
         let index = self.push(StepId::server(Kind::Globals), Vec::new(), claims);
         let conninfo = conninfo(self.input.source, &self.input.source.database);
-        self.steps[index as usize].command =
+        self.steps[index].command =
             command::globals(&conninfo, self.input.inspection.source.reads_passwords);
         index
     }
 
-    pub(super) fn tune_target(&mut self) -> u32 {
+    pub(super) fn tune_target(&mut self) -> StepIndex {
         let claims = Amounts::new(&[(Resource::TargetConnections, 1)]);
         self.push(StepId::server(Kind::TuneTarget), Vec::new(), claims)
     }
 
     /// What changes the target waits until it is tuned. A run that goes on has no other step before it.
-    pub(super) fn await_tuning(&mut self, tune: u32) {
-        for step in &mut self.steps {
-            let changes_the_target = matches!(
-                step.id.kind,
-                Kind::Globals
-                    | Kind::Create
-                    | Kind::Restore
-                    | Kind::DropIndexes
-                    | Kind::DelayedRestore
-                    | Kind::RecreateIndexes
-            );
-            if changes_the_target {
+    pub(super) fn await_tuning(&mut self, tune: StepIndex) {
+        for step in self.steps.iter_mut() {
+            if step.id.kind.loads() {
                 step.needs.insert(0, tune);
             }
         }
@@ -156,13 +150,12 @@ impl Builder<'_> {
     /// The last step, whatever happened to the others.
     pub(super) fn restore_settings(&mut self) {
         let claims = Amounts::new(&[(Resource::TargetConnections, 1)]);
-        let all = (0..self.steps.len() as u32).collect();
-        let step = self.push(StepId::server(Kind::RestoreSettings), all, claims);
-        self.steps[step as usize].finally = true;
+        let all = self.steps.positions().collect();
+        self.push(StepId::server(Kind::RestoreSettings), all, claims);
     }
 
     /// The regular phase of one database.
-    fn database(&mut self, database: &Database, name: &Arc<str>, create: u32) {
+    fn database(&mut self, database: &Database, name: &Arc<str>, create: StepIndex) {
         let plan = self.input.plan;
         let client = &self.input.inspection.client;
         let contents = contents(database);
@@ -196,7 +189,7 @@ impl Builder<'_> {
         self.findings.extend(finding);
 
         let dump = self.push(
-            StepId::of(name, Kind::Dump),
+            StepId::database(name, Kind::Dump),
             vec![create],
             Amounts::new(&[
                 (
@@ -206,8 +199,8 @@ impl Builder<'_> {
                 (Resource::SourceDatabases, 1),
             ]),
         );
-        self.steps[dump as usize].jobs = dump_jobs;
-        self.steps[dump as usize].command = DumpCommand {
+        self.steps[dump].jobs = dump_jobs;
+        self.steps[dump].command = DumpCommand {
             conninfo: &conninfo(self.input.source, name),
             archive: &archive,
             jobs: dump_jobs,
@@ -222,25 +215,24 @@ impl Builder<'_> {
             Amounts::new(&[(connections, queries), (Resource::VerifyQueries, queries)])
         };
         let source_counts = self.push(
-            StepId::of(name, Kind::SourceCounts),
+            StepId::database(name, Kind::SourceCounts),
             vec![create],
             count_claims(Resource::SourceConnections, source_queries),
         );
-        self.steps[source_counts as usize].jobs = source_queries;
+        self.steps[source_counts].jobs = source_queries;
         // Both read under one snapshot, which lives on a connection of its own.
-        let hold = self.holds.len() as u32;
-        self.holds.push(Hold {
+        let snapshot = self.snapshots.push(SharedSnapshot {
             id: format!("{name}/snapshot"),
             claims: Amounts::new(&[(Resource::SourceConnections, 1)]),
             steps: vec![dump, source_counts],
         });
-        self.steps[dump as usize].hold = Some(hold);
-        self.steps[source_counts as usize].hold = Some(hold);
+        self.steps[dump].snapshot = Some(snapshot);
+        self.steps[source_counts].snapshot = Some(snapshot);
 
         // It needs the counts too: should the snapshot be lost before they are done, both are redone,
         // and nothing of the older one is on the target yet.
         let restore = self.push(
-            StepId::of(name, Kind::Restore),
+            StepId::database(name, Kind::Restore),
             vec![create, dump, source_counts],
             Amounts::new(&[
                 (
@@ -250,25 +242,22 @@ impl Builder<'_> {
                 (Resource::TargetDatabases, 1),
             ]),
         );
-        self.steps[restore as usize].jobs = restore_jobs;
-        self.steps[restore as usize].command =
+        self.steps[restore].jobs = restore_jobs;
+        self.steps[restore].command =
             command::restore(&conninfo(self.input.target, name), &archive, restore_jobs);
         let target_counts = self.push(
-            StepId::of(name, Kind::TargetCounts),
+            StepId::database(name, Kind::TargetCounts),
             vec![restore],
             count_claims(Resource::TargetConnections, target_queries),
         );
-        self.steps[target_counts as usize].jobs = target_queries;
+        self.steps[target_counts].jobs = target_queries;
         let verify = self.push(
-            StepId::of(name, Kind::Verify),
+            StepId::database(name, Kind::Verify),
             vec![source_counts, target_counts],
             // For the settings that would have disturbed the load.
             Amounts::new(&[(Resource::TargetConnections, 1)]),
         );
-        let mut names: Vec<String> = delayed
-            .iter()
-            .map(|table| format!("{}.{}", table.schema, table.name))
-            .collect();
+        let mut names: Vec<TableName> = delayed.iter().map(|table| table.name.clone()).collect();
         names.sort_unstable();
         self.delayed.push(names);
         if !delayed.is_empty() {
@@ -277,7 +266,7 @@ impl Builder<'_> {
             let regular = Regular {
                 dump,
                 verify,
-                hold,
+                snapshot,
                 compression,
             };
             self.delayed(name, &delayed, &regular);
@@ -299,7 +288,7 @@ impl Builder<'_> {
             self.share.count_queries.min(count)
         };
         let dump = self.push(
-            StepId::of(name, Kind::DelayedDump),
+            StepId::database(name, Kind::DelayedDump),
             vec![if same { regular.dump } else { regular.verify }],
             Amounts::new(&[
                 (
@@ -311,7 +300,7 @@ impl Builder<'_> {
             ]),
         );
         let client = &self.input.inspection.client;
-        let step = &mut self.steps[dump as usize];
+        let step = &mut self.steps[dump];
         step.jobs = dump_jobs;
         step.command = DumpCommand {
             conninfo: &conninfo(self.input.source, name),
@@ -324,34 +313,33 @@ impl Builder<'_> {
             content: Content::Delayed(tables),
         }
         .render();
-        step.hold = Some(if same {
-            self.holds[regular.hold as usize].steps.push(dump);
-            regular.hold
+        step.snapshot = Some(if same {
+            self.snapshots[regular.snapshot].steps.push(dump);
+            regular.snapshot
         } else {
-            self.holds.push(Hold {
+            self.snapshots.push(SharedSnapshot {
                 id: format!("{name}/delayed-snapshot"),
                 claims: Amounts::new(&[(Resource::SourceConnections, 1)]),
                 steps: vec![dump],
-            });
-            self.holds.len() as u32 - 1
+            })
         });
 
         let one = Amounts::new(&[(Resource::TargetConnections, 1)]);
         let drop = self.push(
-            StepId::of(name, Kind::DropIndexes),
+            StepId::database(name, Kind::DropIndexes),
             vec![regular.verify],
             one,
         );
         let load_jobs = options.restore_jobs.min(self.share.restore_jobs).min(count);
         let load = self.push(
-            StepId::of(name, Kind::DelayedRestore),
+            StepId::database(name, Kind::DelayedRestore),
             vec![dump, drop],
             Amounts::new(&[
                 (Resource::TargetConnections, load_jobs),
                 (Resource::TargetDatabases, 1),
             ]),
         );
-        self.steps[load as usize].jobs = load_jobs;
+        self.steps[load].jobs = load_jobs;
 
         let target = &self.input.inspection.target;
         let memory = self.index_memory;
@@ -361,7 +349,7 @@ impl Builder<'_> {
             .min(memory.builds())
             .max(1);
         let recreate = self.push(
-            StepId::of(name, Kind::RecreateIndexes),
+            StepId::database(name, Kind::RecreateIndexes),
             vec![load],
             Amounts::new(&[
                 (Resource::TargetConnections, builds),
@@ -369,25 +357,25 @@ impl Builder<'_> {
                 (Resource::IndexMemory, builds * memory.per_build_mb),
             ]),
         );
-        self.steps[recreate as usize].jobs = builds;
+        self.steps[recreate].jobs = builds;
         let queries = self.share.count_queries.min(count).max(1);
         let verify = self.push(
-            StepId::of(name, Kind::DelayedVerify),
+            StepId::database(name, Kind::DelayedVerify),
             vec![recreate],
             Amounts::new(&[
                 (Resource::TargetConnections, queries),
                 (Resource::VerifyQueries, queries),
             ]),
         );
-        self.steps[verify as usize].jobs = queries;
+        self.steps[verify].jobs = queries;
         self.findings.extend(preflight::of_delays(name, target));
     }
 }
 
 /// What the delayed phase of a database takes over from the regular one.
 struct Regular {
-    dump: u32,
-    verify: u32,
-    hold: u32,
+    dump: StepIndex,
+    verify: StepIndex,
+    snapshot: SnapshotIndex,
     compression: Compression,
 }

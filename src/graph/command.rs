@@ -49,14 +49,14 @@ impl DumpCommand<'_> {
                     command.push("--statistics".to_owned());
                 }
                 let exclude =
-                    |table: &DelayedTable| format!("--exclude-table-data={}", table.pattern());
+                    |table: &DelayedTable| format!("--exclude-table-data={}", table.name.quoted());
                 command.extend(delayed.iter().map(exclude));
             }
             Content::Delayed(tables) => {
                 command.push("--data-only".to_owned());
                 // The run loads it by COPY in sessions of its own, which speak UTF-8.
                 command.push("--encoding=UTF8".to_owned());
-                let include = |table: &DelayedTable| format!("--table={}", table.pattern());
+                let include = |table: &DelayedTable| format!("--table={}", table.name.quoted());
                 command.extend(tables.iter().map(include));
             }
         }

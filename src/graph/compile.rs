@@ -8,11 +8,12 @@ use super::budget;
 use super::builder::{Builder, contents, restore_jobs_at_a_time};
 use super::delay::Delays;
 use super::{
-    Amounts, DatabaseSummary, Finding, Graph, Hold, Resource, ServerSummary, Severity, Step,
-    StepId, preflight, selection, tuning,
+    Amounts, DatabaseSummary, Finding, Graph, PerSnapshot, PerStep, Resource, ServerSummary,
+    Severity, SharedSnapshot, Step, StepIndex, preflight, selection, tuning,
 };
 use crate::catalog::Inspection;
 use crate::escape::hexadecimal;
+use crate::names::StepId;
 use crate::plan::{Endpoint, Plan, Side};
 
 /// Everything a graph is made of.
@@ -70,8 +71,8 @@ pub fn compile(input: Input<'_>) -> Graph {
         index_memory,
         delays: Delays::new(plan),
         delayed: Vec::with_capacity(databases.len()),
-        steps: Vec::with_capacity(databases.len() * 6 + 3),
-        holds: Vec::with_capacity(databases.len()),
+        steps: PerStep::with_capacity(databases.len() * 6 + 3),
+        snapshots: PerSnapshot::with_capacity(databases.len()),
         findings,
     };
     let tune = tuning.is_some().then(|| builder.tune_target());
@@ -82,7 +83,7 @@ pub fn compile(input: Input<'_>) -> Graph {
     }
     let Builder {
         steps,
-        holds,
+        snapshots,
         mut findings,
         delays,
         delayed,
@@ -128,9 +129,9 @@ pub fn compile(input: Input<'_>) -> Graph {
             budget: target_budget,
         },
         databases,
-        peaks: peaks(&steps, &holds, &budgets),
+        peaks: peaks(&steps, &snapshots, &budgets),
         steps,
-        holds,
+        snapshots,
         budgets,
         findings,
         tuning,
@@ -142,7 +143,7 @@ pub fn compile(input: Input<'_>) -> Graph {
 
 /// The most connections that can be claimed at a time: every slot taken by its largest step, every
 /// snapshot open, every count query in flight; never more than the budget.
-fn peaks(steps: &[Step], holds: &[Hold], budgets: &Amounts) -> Amounts {
+fn peaks(steps: &[Step], snapshots: &[SharedSnapshot], budgets: &Amounts) -> Amounts {
     let mut peaks = Amounts::default();
     let sides = [
         (Resource::SourceConnections, Resource::SourceDatabases, 0),
@@ -168,7 +169,10 @@ fn peaks(steps: &[Step], holds: &[Hold], budgets: &Amounts) -> Amounts {
         }
         in_slots.sort_unstable_by(|a, b| b.cmp(a));
         let slots_taken: u32 = in_slots.iter().take(budgets.get(slots) as usize).sum();
-        let held: u32 = holds.iter().map(|hold| hold.claims.get(connections)).sum();
+        let held: u32 = snapshots
+            .iter()
+            .map(|snapshot| snapshot.claims.get(connections))
+            .sum();
         let counting = counting.min(budgets.get(Resource::VerifyQueries));
         let most = (slots_taken + held + counting + others).min(budgets.get(connections));
         peaks.set(connections, most + own);
@@ -199,7 +203,7 @@ fn fingerprint(graph: &Graph, input: &Input<'_>) -> String {
             let mut needs: Vec<String> = step
                 .needs
                 .iter()
-                .map(|need| graph.steps[*need as usize].id.to_string())
+                .map(|need| graph.steps[*need].id.to_string())
                 .collect();
             // The order of databases is that of their sizes.
             needs.sort_unstable();
@@ -209,7 +213,9 @@ fn fingerprint(graph: &Graph, input: &Input<'_>) -> String {
     ids.sort_unstable();
     ids.iter().for_each(|id| line(id));
     for database in &graph.databases {
-        database.delayed.iter().for_each(|table| line(table));
+        for table in &database.delayed {
+            line(&table.to_string());
+        }
     }
     // How much memory an index build gets depends on the jobs.
     for setting in graph.tuning.iter().flat_map(|tuning| &tuning.settings) {
@@ -227,10 +233,10 @@ impl Graph {
     }
 
     /// The position of a step.
-    pub fn find(&self, id: &StepId) -> Option<u32> {
+    pub fn find(&self, id: &StepId) -> Option<StepIndex> {
         self.steps
             .iter()
             .position(|step| step.id == *id)
-            .map(|index| index as u32)
+            .map(StepIndex::new)
     }
 }

@@ -5,36 +5,35 @@ use std::collections::HashSet;
 use super::delay::DelayedTable;
 use super::{Finding, Severity};
 use crate::catalog::Contents;
-
-/// Schemas and names.
-type Tables<'a> = HashSet<(&'a str, &'a str)>;
+use crate::names::TableName;
 
 /// Everything about the delayed tables of one database.
 pub fn of(database: &str, contents: &Contents, delayed: &[DelayedTable]) -> Vec<Finding> {
-    let tables = delayed
-        .iter()
-        .map(|table| (table.schema.as_str(), table.name.as_str()))
-        .collect();
+    let tables: HashSet<&TableName> = delayed.iter().map(|table| &table.name).collect();
     let mut findings = kept_indexes(database, contents, &tables);
-    findings.extend(hurdles(database, contents, &tables));
+    findings.extend(load_order(database, contents, &tables));
     findings
 }
 
 /// The secondary indexes of delayed tables that stay during the load, with the reason.
-fn kept_indexes(database: &str, contents: &Contents, delayed: &Tables<'_>) -> Vec<Finding> {
+fn kept_indexes(
+    database: &str,
+    contents: &Contents,
+    delayed: &HashSet<&TableName>,
+) -> Vec<Finding> {
     contents
         .attached_indexes
         .iter()
-        .filter(|index| delayed.contains(&(index.schema.as_str(), index.table.as_str())))
+        .filter(|index| delayed.contains(&index.table))
         .map(|index| Finding {
             severity: Severity::Info,
             code: "delay/index-kept".into(),
             database: Some(database.to_owned()),
-            object: Some(format!("{}.{}", index.schema, index.name)),
+            object: Some(TableName::new(&*index.table.schema, &*index.name).to_string()),
             message: format!(
-                "it stays while {}.{} is loaded, which takes longer for that: it is attached to the partitioned index \
+                "it stays while {} is loaded, which takes longer for that: it is attached to the partitioned index \
                  {}, and cannot be dropped but with that one and the indexes of all partitions, delayed or not",
-                index.schema, index.table, index.parent
+                index.table, index.parent
             ),
             fix: None,
         })
@@ -42,23 +41,22 @@ fn kept_indexes(database: &str, contents: &Contents, delayed: &Tables<'_>) -> Ve
 }
 
 /// Constraints with which the regular phase or the load would fail.
-fn hurdles(database: &str, contents: &Contents, delayed: &Tables<'_>) -> Vec<Finding> {
-    let hurdles = contents.hurdles.iter();
-    let hurdles = hurdles.filter(|hurdle| delayed.contains(&(&hurdle.schema, &hurdle.table)));
-    hurdles
-        .filter_map(|hurdle| {
-            let table = format!("{}.{}", hurdle.schema, hurdle.table);
-            let constraint = &hurdle.constraint;
-            let (severity, code, message, fix) = match &hurdle.referring {
-                Some((schema, name)) if delayed.contains(&(schema, name)) => return None,
-                Some((schema, name)) => (
+fn load_order(database: &str, contents: &Contents, delayed: &HashSet<&TableName>) -> Vec<Finding> {
+    let constraints = contents.load_order_constraints.iter();
+    constraints
+        .filter(|constraint| delayed.contains(&constraint.table))
+        .filter_map(|found| {
+            let (table, constraint) = (&found.table, &found.constraint);
+            let (severity, code, message, fix) = match &found.referring {
+                Some(referring) if delayed.contains(referring) => return None,
+                Some(referring) => (
                     Severity::Block,
                     "delay/referenced",
                     format!(
-                        "{schema}.{name} refers to it by the foreign key {constraint}, which the regular phase could \
-                         not make: the rows that {schema}.{name} refers to would not be there yet"
+                        "{referring} refers to it by the foreign key {constraint}, which the regular phase could \
+                         not make: the rows that {referring} refers to would not be there yet"
                     ),
-                    format!("delay {schema}.{name} as well, or do not delay {table}"),
+                    format!("delay {referring} as well, or do not delay {table}"),
                 ),
                 None => (
                     Severity::Warn,
@@ -74,7 +72,7 @@ fn hurdles(database: &str, contents: &Contents, delayed: &Tables<'_>) -> Vec<Fin
                 severity,
                 code: code.into(),
                 database: Some(database.to_owned()),
-                object: Some(table),
+                object: Some(table.to_string()),
                 message,
                 fix: Some(fix),
             })

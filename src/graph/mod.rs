@@ -6,7 +6,6 @@ mod command;
 mod compile;
 pub mod delay;
 mod delay_findings;
-mod output;
 mod preflight;
 mod selection;
 mod step;
@@ -17,13 +16,13 @@ mod tuning;
 
 pub use command::{SNAPSHOT, archive, archives, delayed_archive, file_name};
 pub use compile::{Input, compile};
-pub use output::*;
 pub use step::*;
 pub use tuning::{Reach, Tuning, TuningSetting};
 
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Version;
+use crate::names::TableName;
 
 /// Everything a run will do, and what was found while working it out.
 #[derive(Debug, Clone)]
@@ -36,8 +35,8 @@ pub struct Graph {
     /// Smallest first, then by name.
     pub databases: Vec<DatabaseSummary>,
     /// In the order of a run; a step's needs stand before it.
-    pub steps: Vec<Step>,
-    pub holds: Vec<Hold>,
+    pub steps: PerStep<Step>,
+    pub snapshots: PerSnapshot<SharedSnapshot>,
     /// What there is to claim.
     pub budgets: Amounts,
     /// The most that can be claimed at a time.
@@ -61,8 +60,8 @@ pub struct DatabaseSummary {
     pub name: String,
     pub bytes: u64,
     pub tables: usize,
-    /// `schema.table`, sorted.
-    pub delayed: Vec<String>,
+    /// Sorted.
+    pub delayed: Vec<TableName>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

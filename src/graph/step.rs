@@ -1,205 +1,127 @@
-//! The parts of a graph: steps, what they are called, what they need and what they claim.
+//! The parts of a graph: steps, what they need and what they claim.
 
-use std::fmt;
-use std::str::FromStr;
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut, Index, IndexMut};
 
-use serde::de::{Error, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
-/// What a step does. The order is the order of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    TuneTarget,
-    Globals,
-    Create,
-    Dump,
-    SourceCounts,
-    Restore,
-    TargetCounts,
-    Verify,
-    DelayedDump,
-    DropIndexes,
-    DelayedRestore,
-    RecreateIndexes,
-    DelayedVerify,
-    RestoreSettings,
-}
+use crate::names::StepId;
 
-impl Kind {
-    pub const ALL: [Kind; 14] = [
-        Kind::TuneTarget,
-        Kind::Globals,
-        Kind::Create,
-        Kind::Dump,
-        Kind::SourceCounts,
-        Kind::Restore,
-        Kind::TargetCounts,
-        Kind::Verify,
-        Kind::DelayedDump,
-        Kind::DropIndexes,
-        Kind::DelayedRestore,
-        Kind::RecreateIndexes,
-        Kind::DelayedVerify,
-        Kind::RestoreSettings,
-    ];
+/// A position in a list, of no use in another.
+macro_rules! position {
+    ($(#[$doc:meta])* $position:ident of $list:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $position(u32);
 
-    /// Of one database, before its delayed phase: after these it may be used.
-    pub const REGULAR: [Kind; 6] = [
-        Kind::Create,
-        Kind::Dump,
-        Kind::SourceCounts,
-        Kind::Restore,
-        Kind::TargetCounts,
-        Kind::Verify,
-    ];
-
-    /// The word in a step's id.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::TuneTarget => "tune-target",
-            Kind::Globals => "globals",
-            Kind::Create => "create",
-            Kind::Dump => "dump",
-            Kind::SourceCounts => "source-counts",
-            Kind::Restore => "restore",
-            Kind::TargetCounts => "target-counts",
-            Kind::Verify => "verify",
-            Kind::DelayedDump => "delayed-dump",
-            Kind::DropIndexes => "drop-indexes",
-            Kind::DelayedRestore => "delayed-restore",
-            Kind::RecreateIndexes => "recreate-indexes",
-            Kind::DelayedVerify => "delayed-verify",
-            Kind::RestoreSettings => "restore-settings",
-        }
-    }
-
-    /// Whether the step belongs to the delayed phase.
-    pub fn is_delayed(self) -> bool {
-        matches!(
-            self,
-            Kind::DelayedDump
-                | Kind::DropIndexes
-                | Kind::DelayedRestore
-                | Kind::RecreateIndexes
-                | Kind::DelayedVerify
-        )
-    }
-
-    /// Whether the step changes the target's settings or puts them back.
-    pub fn is_tuning(self) -> bool {
-        matches!(self, Kind::TuneTarget | Kind::RestoreSettings)
-    }
-
-    /// Whether the step is about the whole server.
-    pub fn is_server_level(self) -> bool {
-        matches!(
-            self,
-            Kind::TuneTarget | Kind::Globals | Kind::RestoreSettings
-        )
-    }
-}
-
-impl FromStr for Kind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Kind::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| {
-                let kinds = Kind::ALL.map(Kind::as_str).join(", ");
-                format!("`{text}` is no kind of step; these are: {kinds}")
-            })
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// `DATABASE/KIND`, or the bare kind of a step about the whole server.
-///
-/// A kind holds no slash, so the last slash ends the database's name, whatever that name holds.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StepId {
-    pub database: Option<Arc<str>>,
-    pub kind: Kind,
-}
-
-impl StepId {
-    pub fn server(kind: Kind) -> Self {
-        StepId {
-            database: None,
-            kind,
-        }
-    }
-
-    pub fn of(database: &Arc<str>, kind: Kind) -> Self {
-        StepId {
-            database: Some(Arc::clone(database)),
-            kind,
-        }
-    }
-}
-
-impl fmt::Display for StepId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(database) = &self.database {
-            write!(f, "{database}/")?;
-        }
-        f.write_str(self.kind.as_str())
-    }
-}
-
-impl FromStr for StepId {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let id = match text.rsplit_once('/') {
-            Some((database, kind)) => StepId {
-                database: Some(database.into()),
-                kind: kind.parse()?,
-            },
-            None => StepId::server(text.parse()?),
-        };
-        if id.database.is_none() == id.kind.is_server_level() {
-            Ok(id)
-        } else {
-            Err(format!("`{text}` is no step's id"))
-        }
-    }
-}
-
-impl Serialize for StepId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for StepId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// Reads the text where it stands: a journal may name a million steps.
-        struct Text;
-
-        impl Visitor<'_> for Text {
-            type Value = StepId;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the id of a step")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<StepId, E> {
-                text.parse().map_err(E::custom)
+        impl $position {
+            /// # Panics
+            ///
+            /// From 2^32 on, far more than any graph holds.
+            pub fn new(position: usize) -> Self {
+                $position(u32::try_from(position).expect("a graph has fewer than 2^32 parts"))
             }
         }
 
-        deserializer.deserialize_str(Text)
-    }
+        impl From<$position> for usize {
+            fn from(position: $position) -> usize {
+                position.0 as usize
+            }
+        }
+
+        /// One value for each, in their order.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $list<T>(Vec<T>);
+
+        impl<T> $list<T> {
+            pub fn new() -> Self {
+                $list(Vec::new())
+            }
+
+            pub fn with_capacity(capacity: usize) -> Self {
+                $list(Vec::with_capacity(capacity))
+            }
+
+            #[cfg(test)]
+            pub fn truncate(&mut self, length: usize) {
+                self.0.truncate(length);
+            }
+
+            pub fn push(&mut self, value: T) -> $position {
+                self.0.push(value);
+                $position::new(self.0.len() - 1)
+            }
+
+            pub fn positions(&self) -> impl DoubleEndedIterator<Item = $position> + use<T> {
+                (0..self.0.len()).map($position::new)
+            }
+
+            pub fn iter_with_positions(&self) -> impl Iterator<Item = ($position, &T)> {
+                self.0
+                    .iter()
+                    .enumerate()
+                    .map(|(position, value)| ($position::new(position), value))
+            }
+        }
+
+        impl<T> Default for $list<T> {
+            fn default() -> Self {
+                $list::new()
+            }
+        }
+
+        impl<T> FromIterator<T> for $list<T> {
+            fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
+                $list(values.into_iter().collect())
+            }
+        }
+
+        impl<'a, T> IntoIterator for &'a $list<T> {
+            type Item = &'a T;
+            type IntoIter = std::slice::Iter<'a, T>;
+
+            fn into_iter(self) -> Self::IntoIter {
+                self.0.iter()
+            }
+        }
+
+        impl<T> Deref for $list<T> {
+            type Target = [T];
+
+            fn deref(&self) -> &[T] {
+                &self.0
+            }
+        }
+
+        impl<T> DerefMut for $list<T> {
+            fn deref_mut(&mut self) -> &mut [T] {
+                &mut self.0
+            }
+        }
+
+        impl<T> Index<$position> for $list<T> {
+            type Output = T;
+
+            fn index(&self, position: $position) -> &T {
+                &self.0[usize::from(position)]
+            }
+        }
+
+        impl<T> IndexMut<$position> for $list<T> {
+            fn index_mut(&mut self, position: $position) -> &mut T {
+                &mut self.0[usize::from(position)]
+            }
+        }
+    };
 }
+
+position!(
+    /// Position of a step in [`super::Graph::steps`].
+    StepIndex of PerStep
+);
+position!(
+    /// Position of a shared snapshot in [`super::Graph::snapshots`].
+    SnapshotIndex of PerSnapshot
+);
 
 /// What a step can claim a part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -326,15 +248,15 @@ impl Serialize for Amounts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     pub id: StepId,
-    /// Positions in [`super::Graph::steps`] of the steps that must be done before.
-    pub needs: Vec<u32>,
+    /// The steps that must be done before.
+    pub needs: Vec<StepIndex>,
     /// Claimed when the step starts, all or none, and given back when it ends.
     pub claims: Amounts,
     /// Runs at the end whatever happened: its needs are met when they ended in any way, and it is
     /// handed out although the run is stopping.
     pub finally: bool,
-    /// Position in [`super::Graph::holds`] of what the step shares with others, if anything.
-    pub hold: Option<u32>,
+    /// The snapshot that the step shares with others, if it does.
+    pub snapshot: Option<SnapshotIndex>,
     /// The program and its arguments, where the step runs one. Holds no secret.
     pub command: Vec<String>,
     /// Jobs of the program, or queries at a time.
@@ -343,13 +265,12 @@ pub struct Step {
     pub rank: u32,
 }
 
-/// Something that several steps share: claimed when the first of them starts, given back when the last
-/// has ended. A snapshot is one: it costs the connection that keeps it.
+/// A snapshot that several steps share: exported when the first of them starts, ended after the last. It costs the
+/// connection that keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hold {
+pub struct SharedSnapshot {
     /// `DATABASE/snapshot`.
     pub id: String,
     pub claims: Amounts,
-    /// Positions in [`super::Graph::steps`].
-    pub steps: Vec<u32>,
+    pub steps: Vec<StepIndex>,
 }

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::keys::{self, Keys};
 
-use super::{Amounts, DatabaseSummary, Graph, Reach, Step, StepId};
+use super::{Amounts, DatabaseSummary, Graph, PerStep, Reach, Step, StepIndex};
 use crate::failpoint::reach;
+use crate::names::{StepId, list_of_tables};
 use crate::postgres::escape_json;
 
 /// What a later run or `status` needs of the compiled plan.
@@ -23,7 +24,7 @@ pub struct Stored {
     pub basis: Basis,
     pub databases: Vec<DatabaseSummary>,
     /// Ids and needs; claims and commands are worked out anew.
-    pub steps: Vec<Step>,
+    pub steps: PerStep<Step>,
     /// The settings of the target for the load, by name, with their reach.
     pub tuning: BTreeMap<String, Reach>,
 }
@@ -147,11 +148,11 @@ pub fn read(state_dir: &Path) -> Result<Option<Stored>, Error> {
         path: path.clone(),
         source,
     })?;
-    let positions: std::collections::HashMap<StepId, u32> = file
+    let positions: std::collections::HashMap<StepId, StepIndex> = file
         .steps
         .iter()
         .enumerate()
-        .map(|(index, step)| (step.id.clone(), index as u32))
+        .map(|(index, step)| (step.id.clone(), StepIndex::new(index)))
         .collect();
     let steps = file
         .steps
@@ -165,8 +166,8 @@ pub fn read(state_dir: &Path) -> Result<Option<Stored>, Error> {
                 .filter_map(|need| positions.get(need).copied())
                 .collect(),
             claims: Amounts::default(),
-            finally: step.id.kind == super::Kind::RestoreSettings,
-            hold: None,
+            finally: step.id.kind.traits().runs_finally,
+            snapshot: None,
             command: Vec::new(),
             jobs: 1,
             rank: index as u32,
@@ -231,8 +232,8 @@ impl Stored {
                 Some(old) if old.delayed != database.delayed => drift.push(format!(
                     "the delayed tables of \"{}\" were [{}], now they are [{}]",
                     database.name,
-                    old.delayed.join(", "),
-                    database.delayed.join(", ")
+                    list_of_tables(&old.delayed),
+                    list_of_tables(&database.delayed)
                 )),
                 Some(_) => {}
             }

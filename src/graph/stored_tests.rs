@@ -42,7 +42,7 @@ fn what_is_written_is_read() {
         assert_eq!(stored.sealed, sealed);
         assert_eq!(stored.basis, basis());
         assert_eq!(stored.databases, graph.databases);
-        let shape = |steps: &[Step]| -> Vec<(StepId, Vec<u32>)> {
+        let shape = |steps: &[Step]| -> Vec<(StepId, Vec<StepIndex>)> {
             steps
                 .iter()
                 .map(|step| (step.id.clone(), step.needs.clone()))
@@ -108,7 +108,9 @@ fn sizes_and_free_connections_are_no_drift() {
 #[test]
 fn everything_that_drifted_is_said_at_once() {
     let mut before = stored(&case().compile(), true);
-    before.databases[1].delayed = vec!["public.events".into(), "public.log".into()];
+    before.databases[1].delayed = ["public.events", "public.log"]
+        .map(|table| table.parse().unwrap())
+        .to_vec();
     let mut case = case();
     case.inspection.source.databases[0].name = "new one".into();
     let now = Basis {

@@ -1,7 +1,8 @@
 //! What one database holds.
 
 use super::query;
-use crate::catalog::{AttachedIndex, Contents, Hurdle, Relation, RelationKind};
+use crate::catalog::{AttachedIndex, Contents, LoadOrderConstraint, Relation};
+use crate::names::{RelationKind, TableName};
 use crate::postgres::{Connection, Error};
 
 /// Schemas of the system, of temporary and of TOAST tables.
@@ -85,7 +86,7 @@ pub async fn read(connection: &Connection) -> Result<Contents, Error> {
         true => attached_indexes(connection).await?,
         false => Vec::new(),
     };
-    let hurdles = hurdles(connection).await?;
+    let load_order_constraints = load_order_constraints(connection).await?;
     let extensions = query::texts(
         connection,
         "list the extensions",
@@ -97,7 +98,7 @@ pub async fn read(connection: &Connection) -> Result<Contents, Error> {
         relations,
         indexes: u32::try_from(number(0)).unwrap_or(u32::MAX),
         attached_indexes,
-        hurdles,
+        load_order_constraints,
         large_objects: number(1),
         user_objects: number(2),
         extensions,
@@ -106,7 +107,9 @@ pub async fn read(connection: &Connection) -> Result<Contents, Error> {
 }
 
 /// Foreign keys between two tables, and checks that are NOT VALID.
-async fn hurdles(connection: &Connection) -> Result<Vec<Hurdle>, Error> {
+async fn load_order_constraints(
+    connection: &Connection,
+) -> Result<Vec<LoadOrderConstraint>, Error> {
     let rows = query::rows(
         connection,
         "list the constraints that mind the order of loads",
@@ -127,11 +130,16 @@ async fn hurdles(connection: &Connection) -> Result<Vec<Hurdle>, Error> {
     .await?;
     Ok(rows
         .iter()
-        .map(|row| Hurdle {
-            schema: row.get(0),
-            table: row.get(1),
+        .map(|row| LoadOrderConstraint {
+            table: TableName {
+                schema: row.get(0),
+                name: row.get(1),
+            },
             constraint: row.get(2),
-            referring: row.get::<_, Option<String>>(3).zip(row.get(4)),
+            referring: row
+                .get::<_, Option<String>>(3)
+                .zip(row.get(4))
+                .map(|(schema, name)| TableName { schema, name }),
         })
         .collect())
 }
@@ -142,7 +150,7 @@ async fn attached_indexes(connection: &Connection) -> Result<Vec<AttachedIndex>,
         connection,
         "list the indexes of partitions",
         &format!(
-            "SELECT n.nspname::text, t.relname::text, i.relname::text, pn.nspname || '.' || p.relname \
+            "SELECT n.nspname::text, t.relname::text, i.relname::text, pn.nspname::text, p.relname::text \
              FROM pg_catalog.pg_inherits h \
              JOIN pg_catalog.pg_index x ON x.indexrelid = h.inhrelid \
              JOIN pg_catalog.pg_class i ON i.oid = h.inhrelid AND i.relkind = 'i' \
@@ -158,10 +166,15 @@ async fn attached_indexes(connection: &Connection) -> Result<Vec<AttachedIndex>,
     Ok(rows
         .iter()
         .map(|row| AttachedIndex {
-            schema: row.get(0),
-            table: row.get(1),
+            table: TableName {
+                schema: row.get(0),
+                name: row.get(1),
+            },
             name: row.get(2),
-            parent: row.get(3),
+            parent: TableName {
+                schema: row.get(3),
+                name: row.get(4),
+            },
         })
         .collect())
 }

@@ -6,10 +6,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use super::countable::{Countable, Estimates, countable};
-use crate::catalog::RelationKind;
-use crate::graph::TableCount;
+use crate::names::{RelationKind, TableCount, TableName};
 use crate::plan::{Side, VerifyMode};
-use crate::postgres::{Error, Pool, quote_qualified};
+use crate::postgres::{Error, Pool};
 
 /// Where a table's number of rows comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +29,9 @@ impl Rows {
     }
 }
 
-/// Finds the rows of tables of one side, in the way that `how` says for a schema and a name (`None`: the table is left out), with so many
-/// count queries at a time, at most the pool's connections. `on_count` is told how many tables are done, and of how many. Sorted by
-/// schema, then table.
+/// Finds the rows of tables of one side, in the way that `how` says for each (`None`: the table is left out), with so many
+/// count queries at a time, at most the pool's connections. `on_count` is told how many tables are done, and of how many.
+/// Sorted by name.
 ///
 /// # Errors
 ///
@@ -42,7 +41,7 @@ pub async fn count_tables(
     side: Side,
     queries: usize,
     stop: &CancellationToken,
-    how: impl Fn(&str, &str) -> Option<Rows>,
+    how: impl Fn(&TableName) -> Option<Rows>,
     on_count: impl Fn(u64, u64),
 ) -> Result<Vec<TableCount>, Error> {
     let tables = {
@@ -52,7 +51,7 @@ pub async fn count_tables(
     };
     let tables: Vec<(Countable, Rows)> = tables
         .into_iter()
-        .filter_map(|table| how(&table.schema, &table.name).map(|rows| (table, rows)))
+        .filter_map(|table| how(&table.name).map(|rows| (table, rows)))
         .collect();
     let total = tables.len() as u64;
     let (done, on_count) = (&AtomicU64::new(0), &on_count);
@@ -65,7 +64,6 @@ pub async fn count_tables(
             };
             on_count(done.fetch_add(1, Ordering::Relaxed) + 1, total);
             Ok::<_, Error>(TableCount {
-                schema: table.schema,
                 table: table.name,
                 kind: table.kind,
                 rows,
@@ -74,7 +72,7 @@ pub async fn count_tables(
         .buffer_unordered(queries)
         .try_collect()
         .await?;
-    counts.sort_by(|a, b| (&a.schema, &a.table).cmp(&(&b.schema, &b.table)));
+    counts.sort_by(|a, b| a.table.cmp(&b.table));
     Ok(counts)
 }
 
@@ -94,7 +92,7 @@ async fn count(
     table: &Countable,
     stop: &CancellationToken,
 ) -> Result<Option<u64>, Error> {
-    let name = quote_qualified(&table.schema, &table.name);
+    let name = table.name.quoted();
     let condition = table.condition.as_deref().unwrap_or_default();
     // ONLY: the rows of child tables are counted with those tables.
     let sql = format!("SELECT count(*) FROM ONLY {name} {condition}");

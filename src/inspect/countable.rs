@@ -2,7 +2,8 @@
 
 use super::contents::{USER_SCHEMA, kind};
 use super::query;
-use crate::catalog::{RelationKind, Version};
+use crate::catalog::Version;
+use crate::names::{RelationKind, TableName};
 use crate::plan::Side;
 use crate::postgres::{Connection, Error};
 
@@ -44,8 +45,7 @@ impl Estimates {
 /// A table, as far as counting goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Countable {
-    pub schema: String,
-    pub name: String,
+    pub name: TableName,
     pub kind: RelationKind,
     /// A materialized view that was never refreshed cannot be read.
     pub populated: bool,
@@ -83,8 +83,10 @@ pub async fn countable(
     Ok(rows
         .iter()
         .map(|row| Countable {
-            schema: row.get(0),
-            name: row.get(1),
+            name: TableName {
+                schema: row.get(0),
+                name: row.get(1),
+            },
             kind: kind(row.get(2)),
             populated: row.get(3),
             estimated_rows: row

@@ -6,7 +6,7 @@ mod state;
 mod store;
 
 pub use record::*;
-pub use replay::{DamagedLine, Illegal, Replay, replay};
+pub use replay::{DamagedLine, Illegal, Replay, is_record, replay};
 pub use state::*;
 pub use store::*;
 

@@ -1,15 +1,18 @@
 //! One line of the journal.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::graph::{IndexDefinition, Load, Output, StepId};
+use crate::names::{IndexDefinition, Load, Output, StepId};
 
-/// The format that this program writes. A journal of a newer one is refused, never overwritten.
-pub const VERSION: u32 = 1;
+/// The format that this program writes. A journal of a newer one is refused, never overwritten. Format 1, of version
+/// 0.1.0, has outputs of another form: [`crate::names::OutputV1`].
+pub const VERSION: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record<O = Box<Output>> {
+pub struct Record<O = Arc<Output>> {
     /// [`VERSION`] of the program that wrote it.
     pub v: u32,
     pub at: Timestamp,
@@ -21,7 +24,7 @@ pub struct Record<O = Box<Output>> {
 /// replay reads the others as [`Unread`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Entry<O = Box<Output>> {
+pub enum Entry<O = Arc<Output>> {
     /// A `run` took the journal over. Whatever was started before it and has no end was interrupted.
     RunStarted {
         program: String,
@@ -29,7 +32,7 @@ pub enum Entry<O = Box<Output>> {
         /// `system_identifier` of each server, where it could be read.
         source: Option<String>,
         target: Option<String>,
-        /// What was found before the run and somebody should know.
+        /// What was found before the run and a person should know.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         findings: Vec<String>,
     },
@@ -50,7 +53,7 @@ pub enum Entry<O = Box<Output>> {
         attempt: u32,
         seconds: f64,
         error: String,
-        /// What the step found out before it failed: a ledger, compared tables.
+        /// What the step found out before it failed: restore errors, compared tables.
         output: O,
     },
     /// The step was stopped on purpose, by a signal.
@@ -62,7 +65,7 @@ pub enum Entry<O = Box<Output>> {
     Change {
         change: Change,
     },
-    /// Somebody should know, and no step's output says it.
+    /// A person should know, and no step's output says it.
     Warning {
         database: Option<String>,
         message: String,
@@ -89,9 +92,9 @@ impl<'de> Deserialize<'de> for Unread {
 }
 
 /// To be read when it turns out to count.
-impl From<Unread> for Box<Output> {
-    fn from(_: Unread) -> Box<Output> {
-        Box::default()
+impl From<Unread> for Arc<Output> {
+    fn from(_: Unread) -> Arc<Output> {
+        Arc::default()
     }
 }
 
@@ -112,7 +115,7 @@ impl std::fmt::Display for Entry {
                 }
                 Change::DropIndexes { database, .. } => write!(f, "drop-indexes {database}"),
                 Change::CommitLoad { database, load } => {
-                    write!(f, "commit-load {database} {}.{}", load.schema, load.table)
+                    write!(f, "commit-load {database} {}", load.table)
                 }
                 Change::AlterSystem { .. } => f.write_str("alter-system"),
                 Change::PutBack { .. } => f.write_str("put-back"),
@@ -126,7 +129,7 @@ impl std::fmt::Display for Entry {
     }
 }
 
-/// A change to a server that somebody may have to undo.
+/// A change to a server that may have to be undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "kebab-case")]
 pub enum Change {

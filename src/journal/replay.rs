@@ -1,12 +1,13 @@
 //! Replay: records become a [`State`], through legal transitions only.
 
 use std::collections::{HashMap, hash_map};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::record::{Change, Entry, Record, Unread, VERSION};
-use super::state::{HeldSnapshot, RunState, State, Status, StepState, TunedSetting};
-use crate::graph::{Output, StepId};
+use super::state::{Created, HeldSnapshot, RunState, State, Status, StepState, TunedSetting};
+use crate::names::{Output, OutputV1, StepId};
 
 /// A record that cannot follow those before it, or that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,8 +47,7 @@ pub struct DamagedLine {
 /// The first line that is no record, was written by a newer program or cannot follow those before it.
 pub fn replay(text: &[u8]) -> Result<Replay, DamagedLine> {
     let mut replay = Replay::default();
-    // Steps that ended, with the number and the text of the line that says so.
-    let mut ends: Vec<(StepId, u64, &[u8])> = Vec::new();
+    let mut ends: Vec<End<'_>> = Vec::new();
     let mut rest = text;
     while let Some(end) = memchr::memchr(b'\n', rest) {
         let (line, after) = (&rest[..end], &rest[end + 1..]);
@@ -57,7 +57,12 @@ pub fn replay(text: &[u8]) -> Result<Replay, DamagedLine> {
             Ok(record) => {
                 if let Entry::StepDone { step, .. } | Entry::StepFailed { step, .. } = &record.entry
                 {
-                    ends.push((step.clone(), number, line));
+                    ends.push(End {
+                        step: step.clone(),
+                        version: record.v,
+                        number,
+                        line,
+                    });
                 }
                 replay.state.apply(record).map_err(damaged)?;
             }
@@ -72,6 +77,37 @@ pub fn replay(text: &[u8]) -> Result<Replay, DamagedLine> {
     }
     replay.state.read_outputs(&ends)?;
     Ok(replay)
+}
+
+/// The line of a journal that says that a step is done or failed.
+struct End<'a> {
+    step: StepId,
+    version: u32,
+    /// 1 for the first line.
+    number: u64,
+    line: &'a [u8],
+}
+
+impl End<'_> {
+    fn read<O: for<'de> Deserialize<'de> + Default>(&self) -> Result<O, DamagedLine> {
+        let record: Record<O> = read_record(self.line).map_err(|why| DamagedLine {
+            line: self.number,
+            why,
+        })?;
+        Ok(match record.entry {
+            Entry::StepDone { output, .. } | Entry::StepFailed { output, .. } => output,
+            _ => O::default(),
+        })
+    }
+}
+
+/// Whether a line is a record with all its parts, by the format that it was written in.
+pub fn is_record(line: &[u8]) -> bool {
+    match read_record::<Unread>(line) {
+        Ok(record) if record.v == 1 => read_record::<OutputV1>(line).is_ok(),
+        Ok(_) => read_record::<Output>(line).is_ok(),
+        Err(_) => false,
+    }
 }
 
 fn read_record<'a, O: Deserialize<'a>>(line: &'a [u8]) -> Result<Record<O>, Illegal> {
@@ -97,26 +133,27 @@ fn read_record<'a, O: Deserialize<'a>>(line: &'a [u8]) -> Result<Record<O>, Ille
 
 impl State {
     /// Reads the outputs of the steps that are done or failed from the lines that say so, of which the last counts.
-    fn read_outputs(&mut self, ends: &[(StepId, u64, &[u8])]) -> Result<(), DamagedLine> {
-        let mut unread: HashMap<&StepId, &mut Box<Output>> = self
+    fn read_outputs(&mut self, ends: &[End<'_>]) -> Result<(), DamagedLine> {
+        let mut unread: HashMap<&StepId, &mut Arc<Output>> = self
             .steps
             .iter_mut()
             .filter(|(_, step)| matches!(step.status, Status::Done | Status::Failed))
             .map(|(id, step)| (id, &mut step.output))
             .collect();
-        for (id, line, text) in ends.iter().rev() {
+        for end in ends.iter().rev() {
             if unread.is_empty() {
                 break;
             }
-            let Some(read) = unread.remove(id) else {
+            let Some(output) = unread.remove(&end.step) else {
                 continue;
             };
-            let damaged = |why| DamagedLine { line: *line, why };
-            let record: Record = read_record(text).map_err(damaged)?;
-            if let Entry::StepDone { output, .. } | Entry::StepFailed { output, .. } = record.entry
-            {
-                *read = output;
-            }
+            let read = match end.version {
+                1 => end
+                    .read::<OutputV1>()
+                    .map(|old| old.into_output(end.step.kind)),
+                _ => end.read::<Output>(),
+            };
+            *output = Arc::new(read?);
         }
         Ok(())
     }
@@ -126,7 +163,7 @@ impl State {
     /// # Errors
     ///
     /// A record that cannot follow those before it; the state is as it was.
-    pub fn apply<O: Into<Box<Output>>>(&mut self, record: Record<O>) -> Result<(), Illegal> {
+    pub fn apply<O: Into<Arc<Output>>>(&mut self, record: Record<O>) -> Result<(), Illegal> {
         if record.v > VERSION {
             return Err(Illegal::Newer(record.v));
         }
@@ -176,7 +213,7 @@ impl State {
                     started: record.at,
                     seconds: None,
                     error: None,
-                    output: Box::default(),
+                    output: Arc::default(),
                 });
             }
             Entry::StepDone {
@@ -238,10 +275,10 @@ impl State {
                 // What was in one of this name before is gone.
                 self.dropped_indexes.remove(&database);
                 self.loads.remove(&database);
-                self.created.insert(database, None);
+                self.created.insert(database, Created::Begun);
             }
             Change::CreatedDatabase { database, oid } => {
-                self.created.insert(database, Some(oid));
+                self.created.insert(database, Created::WithOid(oid));
             }
             Change::DropIndexes { database, indexes } => {
                 let known = self.dropped_indexes.entry(database).or_default();
@@ -308,8 +345,8 @@ fn illegal(step: &StepId, what: &'static str) -> Illegal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Kind;
     use crate::journal::Outcome;
+    use crate::names::{Kind, Product};
 
     fn line(entry: Entry) -> String {
         let record = Record {
@@ -331,7 +368,7 @@ mod tests {
     }
 
     fn dump() -> StepId {
-        StepId::of(&"Weird / Name".into(), Kind::Dump)
+        StepId::database(&"Weird / Name".into(), Kind::Dump)
     }
 
     fn started() -> String {
@@ -346,7 +383,7 @@ mod tests {
             step: dump(),
             attempt: 1,
             seconds: 1.5,
-            output: Box::default(),
+            output: Arc::default(),
         })
     }
 
@@ -390,8 +427,8 @@ mod tests {
 
     #[test]
     fn a_newer_format_is_refused_even_at_the_end() {
-        let text = run() + "{\"v\":2,\"what\":\"ever\"}\n";
-        assert_eq!(replay(text.as_bytes()).unwrap_err().why, Illegal::Newer(2));
+        let text = run() + "{\"v\":3,\"what\":\"ever\"}\n";
+        assert_eq!(replay(text.as_bytes()).unwrap_err().why, Illegal::Newer(3));
     }
 
     #[test]
@@ -492,7 +529,7 @@ mod tests {
                 .clone()
         };
         assert_eq!(output(&first).warnings, ["first"]);
-        assert_eq!(output(&(first.clone() + &again)), Box::default());
+        assert_eq!(output(&(first.clone() + &again)), Arc::default());
         let second = first + &again + &done(r#"{"warnings":["second"]}"#);
         assert_eq!(output(&second).warnings, ["second"]);
 
@@ -500,7 +537,65 @@ mod tests {
         let damage = replay(no_output.as_bytes()).unwrap_err();
         assert_eq!(damage.line, 3);
         assert!(matches!(damage.why, Illegal::Unreadable(_)));
-        assert_eq!(output(&(no_output + &again)), Box::default());
+        assert_eq!(output(&(no_output + &again)), Arc::default());
+    }
+
+    /// Two databases and a delayed table, killed, resumed and completed by 0.1.0.
+    const OF_0_1_0: &[u8] = include_bytes!("../../tests/fuzz/corpus/journal/killed-and-resumed");
+
+    #[test]
+    fn a_journal_of_0_1_0_reads() {
+        let replay = replay(OF_0_1_0).unwrap();
+        assert!(OF_0_1_0.starts_with(b"{\"v\":1,"));
+        let mut products: Vec<String> = Vec::new();
+        for (id, step) in &replay.state.steps {
+            assert_eq!(step.status, Status::Done, "{id}");
+            let said = match &step.output.product {
+                Product::Nothing => continue,
+                Product::Dump(dump) => {
+                    assert_eq!(dump.dump.archive.digest.len(), 64);
+                    format!("{} delayed", dump.delayed.len())
+                }
+                Product::DelayedDump(dump) => format!("under {}", dump.dump.snapshot),
+                Product::Counts(counts) => format!("{} tables", counts.tables.len()),
+                Product::Restore(restored) => format!("{} errors", restored.errors.len()),
+                Product::Comparison(compared) => format!("{} compared", compared.tables.len()),
+                Product::DelayedLoad(loaded) => format!("{} loaded", loaded.counts.len()),
+            };
+            products.push(format!("{id}: {said}"));
+        }
+        products.sort();
+        insta::assert_snapshot!(products.join("\n"), @r#"
+        crm/delayed-dump: under 00000004-0000000F-1
+        crm/delayed-restore: 1 loaded
+        crm/delayed-verify: 1 compared
+        crm/dump: 1 delayed
+        crm/restore: 0 errors
+        crm/source-counts: 2 tables
+        crm/target-counts: 2 tables
+        crm/verify: 1 compared
+        größe "A"/dump: 0 delayed
+        größe "A"/restore: 0 errors
+        größe "A"/source-counts: 1 tables
+        größe "A"/target-counts: 1 tables
+        größe "A"/verify: 1 compared
+        "#);
+    }
+
+    #[test]
+    fn delayed_tables_that_0_1_0_named_ambiguously_are_unknown() {
+        let product = |delayed: &str| {
+            let output = format!(
+                r#"{{"archive":{{"files":1,"bytes":1,"digest":"0"}},"snapshot":"1-1","delayed":["{delayed}"]}}"#
+            );
+            let line = done()
+                .replace("{\"v\":2,", "{\"v\":1,")
+                .replace("\"output\":{}", &format!("\"output\":{output}"));
+            let replay = replay((run() + &started() + &line).as_bytes()).unwrap();
+            replay.state.steps[&dump()].output.product.clone()
+        };
+        assert!(matches!(product("public.events"), Product::Dump(_)));
+        assert_eq!(product("a.b.c"), Product::Nothing);
     }
 
     #[test]

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::catalog::RelationKind;
-use crate::graph::{Kind, Output, StepId, TableCount, TableResult};
+use crate::names::{
+    Compared, Counts, Kind, Output, Phase, Product, RelationKind, StepId, TableCount, TableName,
+    TableResult,
+};
 
 const DATABASES: u64 = 2_000;
 /// What the program is promised to do, and what a build without optimizations does on a slow machine.
@@ -29,14 +31,14 @@ fn night() -> Vec<Entry> {
     for number in 0..DATABASES {
         let database: Arc<str> = format!("customer_{number:04}").into();
         entries.push(Entry::Forgotten {
-            steps: Kind::REGULAR
-                .map(|kind| StepId::of(&database, kind))
-                .to_vec(),
+            steps: Kind::of_phase(Phase::Regular)
+                .map(|kind| StepId::database(&database, kind))
+                .collect(),
             reason: "pg-migrate reset".into(),
         });
-        for kind in Kind::REGULAR {
-            let step = StepId::of(&database, kind);
-            let (seconds, output) = (1.569664554, Box::new(output(kind)));
+        for kind in Kind::of_phase(Phase::Regular) {
+            let step = StepId::database(&database, kind);
+            let (seconds, output) = (1.569664554, Arc::new(output(kind)));
             entries.push(Entry::StepStarted {
                 step: step.clone(),
                 attempt: 1,
@@ -59,29 +61,28 @@ fn night() -> Vec<Entry> {
 fn output(kind: Kind) -> Output {
     let tables = ["accounts", "branches", "history", "tellers"];
     let counts = tables.map(|table| TableCount {
-        schema: "public".into(),
-        table: table.into(),
+        table: TableName::new("public", table),
         kind: RelationKind::Table,
         rows: Some(60_000),
     });
     let compared = tables.map(|table| TableResult {
-        schema: "public".into(),
-        table: table.into(),
+        table: TableName::new("public", table),
         source_rows: Some(60_000),
         target_rows: Some(60_000),
         matches: true,
         note: None,
     });
     match kind {
-        Kind::SourceCounts | Kind::TargetCounts => Output {
-            counts: counts.to_vec(),
+        Kind::SourceCounts | Kind::TargetCounts => Product::Counts(Counts {
+            tables: counts.to_vec(),
+            estimated: false,
             snapshot: Some("00000003-00001013-1".into()),
-            ..Output::default()
-        },
-        Kind::Verify => Output {
+        })
+        .into(),
+        Kind::Verify => Product::Comparison(Compared {
             tables: compared.to_vec(),
-            ..Output::default()
-        },
+        })
+        .into(),
         _ => Output::default(),
     }
 }
@@ -119,7 +120,7 @@ fn a_million_lines_replay_within_a_second() {
     assert_eq!(journal.state().runs.len() as u64, nights);
     assert_eq!(
         journal.state().steps.len(),
-        DATABASES as usize * Kind::REGULAR.len()
+        DATABASES as usize * Kind::of_phase(Phase::Regular).count()
     );
     assert!(taken < LONGEST, "it took {taken:?}");
 }

@@ -1,11 +1,12 @@
 //! What a journal says: the state of every step that it speaks of.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::record::{Outcome, Started};
-use crate::graph::{IndexDefinition, Load, Output, StepId};
+use crate::names::{IndexDefinition, Load, Output, StepId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -25,8 +26,9 @@ pub struct StepState {
     /// How long the last attempt took; `None` while it has no end.
     pub seconds: Option<f64>,
     pub error: Option<String>,
-    /// In a place of its own: a replay comes by every state often, and by few outputs.
-    pub output: Box<Output>,
+    /// In a place of its own, shared with the steps that read it: a replay comes by every state often, and by few
+    /// outputs.
+    pub output: Arc<Output>,
 }
 
 /// One `run`, from its first record to its last.
@@ -49,9 +51,8 @@ pub struct State {
     pub runs: Vec<RunState>,
     /// Steps that were never started are not in it: they are pending.
     pub steps: HashMap<StepId, StepState>,
-    /// Databases of the target that this plan created, with their object ids; without one where it was about to, and
-    /// may have.
-    pub created: BTreeMap<String, Option<u32>>,
+    /// Databases of the target that this plan created, or was about to.
+    pub created: BTreeMap<String, Created>,
     /// Indexes that were dropped, or were about to be, by database.
     pub dropped_indexes: HashMap<String, Vec<IndexDefinition>>,
     /// Loads that were committed, or were about to be, by database.
@@ -61,6 +62,15 @@ pub struct State {
     pub snapshots: BTreeMap<String, HeldSnapshot>,
     /// Settings of the target that this plan changed, or was about to, and did not put back yet.
     pub tuned: BTreeMap<String, TunedSetting>,
+}
+
+/// How far this plan is known to have come with a database that it creates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// CREATE DATABASE was about to be run, and may have been.
+    Begun,
+    /// It was, and this is the database's object id.
+    WithOid(u32),
 }
 
 /// A snapshot that several steps share.
@@ -73,9 +83,9 @@ pub struct HeldSnapshot {
 
 impl State {
     /// What a step yielded; `None` where it is not done.
-    pub fn output_of(&self, step: &StepId) -> Option<&Output> {
+    pub fn output_of(&self, step: &StepId) -> Option<&Arc<Output>> {
         let state = self.steps.get(step)?;
-        (state.status == Status::Done).then_some(&*state.output)
+        (state.status == Status::Done).then_some(&state.output)
     }
 
     pub fn is_done(&self, step: &StepId) -> bool {

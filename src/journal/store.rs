@@ -411,15 +411,15 @@ mod tests {
             let help = miette::Diagnostic::help(&error).unwrap().to_string();
             format!("{error}\n  {help}").replace(&root.path().display().to_string(), "STATE")
         };
-        insta::assert_snapshot!(said(r#"{"v":1,"at""#), @r#"
+        insta::assert_snapshot!(said(r#"{"v":2,"at""#), @r#"
         STATE/journal.jsonl is damaged in line 2: it is no record: EOF while parsing an object, at column 11
           the journal is the only record of what is done, and of the target's settings before the load, so nothing goes on from it; restore the file from a backup, or start anew, in this order:
         1. on the target, SELECT name, setting FROM pg_file_settings WHERE sourcefile LIKE '%postgresql.auto.conf': a killed run may have left its settings for the load there (fsync, full_page_writes, synchronous_commit, autovacuum = off, and others), and a new run would take them for yours and leave them so. ALTER SYSTEM RESET each that is not yours (the journal's alter-system records say what was set before), SELECT pg_reload_conf(), look at pg_settings, then CHECKPOINT and sync
         2. drop what this plan created on the target
         3. move the state directory away, but do not remove it
         "#);
-        insta::assert_snapshot!(said(r#"{"v":2,"at":"2030-01-01T00:00:00Z","entry":7}"#), @r#"
-        STATE/journal.jsonl cannot be read: it was written by a newer pg-migrate (format 2, this program knows 1)
+        insta::assert_snapshot!(said(r#"{"v":3,"at":"2030-01-01T00:00:00Z","entry":7}"#), @r#"
+        STATE/journal.jsonl cannot be read: it was written by a newer pg-migrate (format 3, this program knows 2)
           use the version of pg-migrate that started this run, or a later one
         "#);
     }

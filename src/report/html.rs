@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::document::{DatabaseOutcome, DatabaseReport, Report, StepOutcome, StepReport};
 use super::format::{bytes, count, counted, duration, seconds_between};
-use crate::graph::{LedgerEntry, TableResult};
 use crate::journal::Outcome;
+use crate::names::{RestoreError, TableResult};
 use crate::postgres::escape_control;
 
 /// Tables of one database that the page shows, those that differ first; all are in the report.
@@ -269,11 +269,7 @@ fn steps(steps: &[StepReport], times: &Times) -> Vec<StepRow> {
 fn table(table: &TableResult) -> TableRow {
     let rows = |rows: Option<u64>| rows.map_or("unknown".to_owned(), count);
     TableRow {
-        name: format!(
-            "{}.{}",
-            escape_control(&table.schema),
-            escape_control(&table.table)
-        ),
+        name: escape_control(&table.table.to_string()).into_owned(),
         source: rows(table.source_rows),
         target: rows(table.target_rows),
         matches: table.matches,
@@ -281,7 +277,7 @@ fn table(table: &TableResult) -> TableRow {
     }
 }
 
-fn ledger(entries: &[LedgerEntry]) -> Vec<LedgerRow> {
+fn ledger(entries: &[RestoreError]) -> Vec<LedgerRow> {
     entries
         .iter()
         .map(|entry| LedgerRow {

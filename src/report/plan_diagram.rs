@@ -124,7 +124,7 @@ impl Picture {
     fn of_steps(graph: &Graph) -> Self {
         let mut groups: IndexMap<Option<&str>, Group> = IndexMap::new();
         for (position, step) in graph.steps.iter().enumerate() {
-            let database = step.id.database.as_deref();
+            let database = step.id.database_name().map(|name| &**name);
             let group = groups.entry(database).or_insert_with(|| Group {
                 title: database.map(|name| escape_control(name).into_owned()),
                 nodes: Vec::new(),
@@ -143,7 +143,7 @@ impl Picture {
         let mut server = Vec::new();
         let mut node_of = Vec::with_capacity(graph.steps.len());
         for (position, step) in graph.steps.iter().enumerate() {
-            node_of.push(match step.id.database.as_deref() {
+            node_of.push(match step.id.database_name().map(|name| &**name) {
                 Some(database) => {
                     let (node, steps) = nodes.entry(database).or_insert((position, 0));
                     *steps += 1;
@@ -183,7 +183,7 @@ fn edges(graph: &Graph, node: impl Fn(usize) -> usize) -> BTreeSet<(usize, usize
         .flat_map(|(position, step)| {
             step.needs
                 .iter()
-                .map(move |need| (*need as usize, position))
+                .map(move |need| (usize::from(*need), position))
         })
         .map(|(from, to)| (node(from), node(to)))
         .filter(|(from, to)| from != to)

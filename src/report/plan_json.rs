@@ -2,9 +2,8 @@
 
 use serde::Serialize;
 
-use crate::graph::{
-    Amounts, DatabaseSummary, Finding, Graph, Kind, ServerSummary, StepId, TuningSetting,
-};
+use crate::graph::{Amounts, DatabaseSummary, Finding, Graph, ServerSummary, TuningSetting};
+use crate::names::{Kind, StepId};
 use crate::postgres::escape_json;
 
 /// The compiled plan as JSON, with an end of line: the same bytes for the same graph.
@@ -74,11 +73,11 @@ impl<'a> Document<'a> {
                 .map(|step| Step {
                     id: &step.id,
                     kind: step.id.kind,
-                    database: step.id.database.as_deref(),
+                    database: step.id.database_name().map(|name| &**name),
                     needs: step
                         .needs
                         .iter()
-                        .map(|need| &graph.steps[*need as usize].id)
+                        .map(|need| &graph.steps[*need].id)
                         .collect(),
                     claims: &step.claims,
                     command: &step.command,
@@ -229,7 +228,10 @@ mod tests {
         for step in steps["steps"].as_array().unwrap() {
             let id: StepId = step["id"].as_str().unwrap().parse().unwrap();
             assert_eq!(step["kind"], id.kind.as_str());
-            assert_eq!(step["database"].as_str(), id.database.as_deref());
+            assert_eq!(
+                step["database"].as_str(),
+                id.database_name().map(|name| &**name)
+            );
         }
     }
 }

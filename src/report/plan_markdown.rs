@@ -4,6 +4,7 @@ use super::format::{bytes, count};
 use super::plan_text::{SEVERITIES, claims, finding_counts, is_blocked, moves, place};
 use super::shell;
 use crate::graph::{Graph, Resource, Step};
+use crate::names::list_of_tables;
 use crate::postgres::escape_control;
 
 /// The plan in GitHub's Markdown: the same text for the same graph.
@@ -89,7 +90,7 @@ fn databases(out: &mut String, graph: &Graph) {
                 cell(&database.name),
                 bytes(database.bytes),
                 count(database.tables as u64),
-                cell(&database.delayed.join(", ")),
+                cell(&list_of_tables(&database.delayed)),
             ],
         );
     }
@@ -102,7 +103,7 @@ fn steps(out: &mut String, graph: &Graph) {
         let needs: Vec<String> = step
             .needs
             .iter()
-            .map(|need| cell(&graph.steps[*need as usize].id.to_string()))
+            .map(|need| cell(&graph.steps[*need].id.to_string()))
             .collect();
         row(
             out,
@@ -263,7 +264,13 @@ mod tests {
     #[test]
     fn a_fence_is_longer_than_any_in_the_commands() {
         let mut graph = samples::graph();
-        graph.steps[3].command.push("a````b".to_owned());
+        graph
+            .steps
+            .iter_mut()
+            .nth(3)
+            .unwrap()
+            .command
+            .push("a````b".to_owned());
         assert!(render(&graph).contains("\n`````sh\n"));
     }
 }

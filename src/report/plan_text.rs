@@ -9,8 +9,9 @@ use super::format::{bytes, count, counted};
 use super::shell;
 use super::width::{left, name, right, width, wrap};
 use crate::graph::{
-    Amounts, Finding, Graph, Kind, Reach, Resource, ServerSummary, Severity, Step, StepId, Tuning,
+    Amounts, Finding, Graph, Reach, Resource, ServerSummary, Severity, Step, Tuning,
 };
+use crate::names::{Kind, StepId, list_of_tables};
 use crate::postgres::escape_control;
 
 /// Needs of one step that are named.
@@ -211,7 +212,7 @@ fn steps(out: &mut String, graph: &Graph, columns: usize) {
                     .get(name)
                     .map(|position| &graph.databases[*position].delayed);
                 if let Some(delayed) = delayed.filter(|delayed| !delayed.is_empty()) {
-                    wrap(out, "  delayed tables: ", &delayed.join(", "), columns);
+                    wrap(out, "  delayed tables: ", &list_of_tables(delayed), columns);
                 }
             }
         }
@@ -227,7 +228,7 @@ fn grouped(steps: &[Step]) -> Vec<(Option<&str>, Vec<&Step>)> {
     let mut groups: Vec<(Option<&str>, Vec<&Step>)> = Vec::new();
     let mut positions: IndexMap<&str, usize> = IndexMap::new();
     for step in steps {
-        let position = match step.id.database.as_deref() {
+        let position = match step.id.database_name().map(|name| &**name) {
             Some(database) => *positions.entry(database).or_insert_with(|| {
                 groups.push((Some(database), Vec::new()));
                 groups.len() - 1
@@ -255,11 +256,11 @@ fn one_step(out: &mut String, step: &Step, graph: &Graph, columns: usize) {
     if step.claims != Amounts::default() {
         parts.push(format!("takes {}", claims(&step.claims)));
     }
-    if let Some(hold) = step.hold.and_then(|hold| graph.holds.get(hold as usize)) {
+    if let Some(snapshot) = step.snapshot.map(|snapshot| &graph.snapshots[snapshot]) {
         parts.push(format!(
             "shares {} ({})",
-            escape_control(&hold.id),
-            claims(&hold.claims)
+            escape_control(&snapshot.id),
+            claims(&snapshot.claims)
         ));
     }
     wrap(
@@ -300,14 +301,11 @@ fn settings(out: &mut String, tuning: &Tuning, columns: usize) {
 
 /// `dump, source-counts`: steps of the same database by their kind, others by their id.
 fn needs(step: &Step, graph: &Graph) -> String {
-    let ids = step
-        .needs
-        .iter()
-        .map(|need| &graph.steps[*need as usize].id);
+    let ids = step.needs.iter().map(|need| &graph.steps[*need].id);
     let named: Vec<String> = ids
         .take(NEEDS_NAMED)
         .map(|id: &StepId| {
-            if id.database == step.id.database {
+            if id.database_name() == step.id.database_name() {
                 id.kind.to_string()
             } else {
                 escape_control(&id.to_string()).into_owned()
@@ -504,10 +502,11 @@ mod tests {
     #[test]
     fn a_step_after_many_names_a_few() {
         let mut graph = samples::wide_graph(9);
-        graph.steps.push(Step {
-            needs: (0..9).collect(),
-            ..graph.steps[0].clone()
-        });
+        let step = Step {
+            needs: graph.steps.positions().take(9).collect(),
+            ..graph.steps.first().unwrap().clone()
+        };
+        graph.steps.push(step);
         let last = graph.steps.last().unwrap();
         assert_eq!(
             needs(last, &graph),

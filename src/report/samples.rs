@@ -7,10 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::document::{Report, build};
 use crate::catalog::Version;
 use crate::graph::{
-    Amounts, DatabaseSummary, Finding, Graph, Kind, LedgerEntry, Reach, Resource, ServerSummary,
-    Severity, Step, StepId, TableResult, Tuning, TuningSetting,
+    Amounts, DatabaseSummary, Finding, Graph, PerSnapshot, PerStep, Reach, Resource, ServerSummary,
+    Severity, Step, StepIndex, Tuning, TuningSetting,
 };
 use crate::journal::{Outcome, RunState, State, Status, StepState, TunedSetting};
+use crate::names::{
+    Compared, Kind, Output, Phase, Product, RestoreError, Restored, StepId, TableName, TableResult,
+};
 
 /// 63 bytes of UTF-8, as many as a name may have, in 42 columns.
 pub(super) const LONG: &str = "請求書管理システム顧客別売上集計二〇二四年";
@@ -47,12 +50,12 @@ pub(super) fn graph() -> Graph {
         findings: findings(),
         tuning: None,
         maintenance_work_mem: 64 << 20,
-        holds: Vec::new(),
-        steps: Vec::new(),
+        snapshots: PerSnapshot::new(),
+        steps: PerStep::new(),
         databases: Vec::new(),
     };
     add(&mut graph, None, Kind::TuneTarget, &[]);
-    add(&mut graph, None, Kind::Globals, &[0]);
+    add(&mut graph, None, Kind::Globals, &[StepIndex::new(0)]);
     let mut last = Vec::new();
     for database in databases {
         last.push(add_database(&mut graph, database));
@@ -92,26 +95,34 @@ pub(super) fn wide_graph(databases: usize) -> Graph {
     graph
 }
 
-fn add_database(graph: &mut Graph, database: DatabaseSummary) -> u32 {
+fn add_database(graph: &mut Graph, database: DatabaseSummary) -> StepIndex {
     let name: Arc<str> = database.name.as_str().into();
     let delayed = !database.delayed.is_empty();
     graph.databases.push(database);
-    let mut last = add(graph, Some(&name), Kind::Create, &[1]);
+    let mut last = add(graph, Some(&name), Kind::Create, &[StepIndex::new(1)]);
     let dump = add(graph, Some(&name), Kind::Dump, &[last]);
     let source = add(graph, Some(&name), Kind::SourceCounts, &[last]);
     let restore = add(graph, Some(&name), Kind::Restore, &[dump]);
     let target = add(graph, Some(&name), Kind::TargetCounts, &[restore]);
     last = add(graph, Some(&name), Kind::Verify, &[source, target]);
     if delayed {
-        for kind in Kind::ALL.into_iter().filter(|kind| kind.is_delayed()) {
+        for kind in Kind::ALL
+            .into_iter()
+            .filter(|kind| kind.phase() == Phase::Delayed)
+        {
             last = add(graph, Some(&name), kind, &[last]);
         }
     }
     last
 }
 
-fn add(graph: &mut Graph, database: Option<&Arc<str>>, kind: Kind, needs: &[u32]) -> u32 {
-    let position = graph.steps.len() as u32;
+fn add(
+    graph: &mut Graph,
+    database: Option<&Arc<str>>,
+    kind: Kind,
+    needs: &[StepIndex],
+) -> StepIndex {
+    let rank = graph.steps.len() as u32;
     let name = database.map_or("", |name| name);
     let (claims, command) = match kind {
         Kind::Dump | Kind::DelayedDump => (
@@ -135,18 +146,17 @@ fn add(graph: &mut Graph, database: Option<&Arc<str>>, kind: Kind, needs: &[u32]
     };
     graph.steps.push(Step {
         id: match database {
-            Some(name) => StepId::of(name, kind),
+            Some(name) => StepId::database(name, kind),
             None => StepId::server(kind),
         },
         needs: needs.to_vec(),
         claims,
-        finally: kind == Kind::RestoreSettings,
-        hold: None,
+        finally: kind.traits().runs_finally,
+        snapshot: None,
         command: command.into_iter().map(str::to_owned).collect(),
         jobs: 1,
-        rank: position,
-    });
-    position
+        rank,
+    })
 }
 
 fn server(version: u32, budget: u32) -> ServerSummary {
@@ -161,7 +171,7 @@ fn summary(name: &str, bytes: u64, tables: usize, delayed: &[&str]) -> DatabaseS
         name: name.to_owned(),
         bytes,
         tables,
-        delayed: delayed.iter().map(|&table| table.to_owned()).collect(),
+        delayed: delayed.iter().map(|table| table.parse().unwrap()).collect(),
     }
 }
 
@@ -204,7 +214,7 @@ fn done(started: i64, seconds: f64) -> StepState {
         started: at(started),
         seconds: Some(seconds),
         error: None,
-        output: Box::default(),
+        output: Arc::default(),
     }
 }
 
@@ -219,13 +229,16 @@ fn failed(started: i64, seconds: f64, attempt: u32, error: &str) -> StepState {
 
 pub(super) fn table(name: &str, source: Option<u64>, target: Option<u64>) -> TableResult {
     TableResult {
-        schema: "public".to_owned(),
-        table: name.to_owned(),
+        table: TableName::new("public", name),
         source_rows: source,
         target_rows: target,
         matches: source.is_some() && source == target,
         note: None,
     }
+}
+
+pub(super) fn compared(tables: Vec<TableResult>) -> Arc<Output> {
+    Arc::new(Product::Comparison(Compared { tables }).into())
 }
 
 /// A second run, an hour after the first was killed: `crm` is complete, one database differs, one
@@ -250,14 +263,16 @@ pub(super) fn state() -> State {
     };
     let mut add = |database: Option<&str>, kind, step| {
         let id = match database {
-            Some(name) => StepId::of(&name.into(), kind),
+            Some(name) => StepId::database(&name.into(), kind),
             None => StepId::server(kind),
         };
         state.steps.insert(id, step);
     };
     add(None, Kind::TuneTarget, done(0, 0.4));
     let mut globals = done(1, 2.25);
-    globals.output.warnings = vec!["role \"app\" moved without its password".to_owned()];
+    globals.output = Arc::new(Output::of_warnings(vec![
+        "role \"app\" moved without its password".to_owned(),
+    ]));
     add(None, Kind::Globals, globals);
 
     for (position, kind) in [Kind::Create, Kind::Dump, Kind::SourceCounts]
@@ -269,10 +284,10 @@ pub(super) fn state() -> State {
     add(Some("crm"), Kind::Restore, done(4_001, 60.0));
     add(Some("crm"), Kind::TargetCounts, done(4_061, 1.0));
     let mut verify = done(4_062, 0.1);
-    verify.output.tables = vec![
+    verify.output = compared(vec![
         table("people", Some(1_234_567), Some(1_234_567)),
         table("calls", Some(10), Some(10)),
-    ];
+    ]);
     add(Some("crm"), Kind::Verify, verify);
 
     for kind in [
@@ -285,14 +300,14 @@ pub(super) fn state() -> State {
         add(Some(EVIL), kind, done(4_100, 12.5));
     }
     let mut verify = failed(4_113, 0.1, 1, "2 of 3 tables differ");
-    verify.output.tables = vec![
+    verify.output = compared(vec![
         table("same", Some(1), Some(1)),
         table("more\x1b[1m", Some(1_000), Some(1_001)),
         TableResult {
             note: Some("not on the target".to_owned()),
             ..table("gone", Some(7), None)
         },
-    ];
+    ]);
     add(Some(EVIL), Kind::Verify, verify);
 
     for kind in [Kind::Create, Kind::Dump, Kind::SourceCounts] {
@@ -304,19 +319,20 @@ pub(super) fn state() -> State {
         5,
         "pg_restore ended with 1 on the target:\n  ERROR:  could not access file \"$libdir/legacy\": No such file or directory",
     );
-    restore.output.ledger = vec![
-        LedgerEntry {
+    let errors = vec![
+        RestoreError {
             object: "FUNCTION legacy.hash(text)".to_owned(),
             message: "could not access file \"$libdir/legacy\": No such file or directory"
                 .to_owned(),
             accepted: false,
         },
-        LedgerEntry {
+        RestoreError {
             object: "COMMENT EXTENSION plpgsql".to_owned(),
             message: "must be owner of extension plpgsql".to_owned(),
             accepted: true,
         },
     ];
+    restore.output = Arc::new(Product::Restore(Restored { errors }).into());
     add(Some(LONG), Kind::Restore, restore);
 
     add(Some("erp"), Kind::Create, done(4_300, 0.2));

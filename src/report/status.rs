@@ -7,8 +7,9 @@ use serde::Serialize;
 use super::color::{Color, Tone};
 use super::format::{count, counted, duration, seconds_between};
 use super::width::{left, right, wrap};
-use crate::graph::{Kind, Step, StepId};
+use crate::graph::Step;
 use crate::journal::{Outcome, State, Status as Recorded, StepState};
+use crate::names::{Kind, StepId};
 use crate::postgres::{escape_control, escape_json};
 
 /// The state of a plan at a time; serializes to what `status --format json` prints, whose keys are
@@ -143,7 +144,7 @@ pub fn status(
     for step in steps {
         let told = step_status(&step.id, state.steps.get(&step.id), alive, now);
         status.steps_done += usize::from(told.state == StepPhase::Done);
-        match &step.id.database {
+        match step.id.database_name() {
             Some(database) => databases.entry(database).or_default().push(told),
             None => status.server.push(told),
         }
@@ -399,7 +400,7 @@ mod tests {
     fn a_started_step_runs_while_its_run_does() {
         let mut state = state();
         state.runs[1].ended = None;
-        let dump = StepId::of(&"erp".into(), Kind::Dump);
+        let dump = StepId::database(&"erp".into(), Kind::Dump);
         state.steps.get_mut(&dump).unwrap().status = Recorded::Started;
         for (under_way, phase, seconds) in [
             (true, StepPhase::Running, Some(699.0)),

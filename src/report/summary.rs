@@ -7,8 +7,8 @@ use super::document::{DatabaseOutcome, DatabaseReport, Report, StepOutcome, Step
 use super::format::{bytes, count, counted, duration};
 use super::shell;
 use super::width::{name, width, wrap};
-use crate::graph::TableResult;
 use crate::journal::Outcome;
+use crate::names::TableResult;
 use crate::postgres::escape_control;
 
 /// Entries of a list that are shown; all are in the report.
@@ -284,10 +284,9 @@ fn difference(database: &str, table: &TableResult) -> String {
         });
     let rows: Vec<String> = rows.chain(table.note.clone()).collect();
     format!(
-        "{} {}.{}: {}",
+        "{} {}: {}",
         escape_control(database),
-        escape_control(&table.schema),
-        escape_control(&table.table),
+        escape_control(&table.table.to_string()),
         rows.join(", ")
     )
 }

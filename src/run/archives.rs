@@ -6,19 +6,16 @@ use std::io;
 use tokio_util::sync::CancellationToken;
 
 use super::archive_of;
-use crate::graph::{Graph, Kind, StepId};
+use crate::graph::Graph;
 use crate::journal::State;
+use crate::names::{Kind, StepId};
 use crate::plan::Plan;
 use crate::step::archive::is_as_sealed;
 
 /// The step that restores what a step dumped.
 pub(super) fn restored_by(dump: &StepId) -> Option<StepId> {
-    let kind = match dump.kind {
-        Kind::Dump => Kind::Restore,
-        Kind::DelayedDump => Kind::DelayedRestore,
-        _ => return None,
-    };
-    Some(StepId::of(dump.database.as_ref()?, kind))
+    let kind = dump.kind.traits().restored_by?;
+    Some(StepId::database(dump.database_name()?, kind))
 }
 
 /// Reads the archives that are on record and have to be restored, be it again because the database was `emptied`,
@@ -31,21 +28,20 @@ pub(super) async fn whole(
     stop: &CancellationToken,
 ) -> HashSet<StepId> {
     let mut whole = HashSet::new();
-    for step in &graph.steps {
+    for step in graph.steps.iter() {
         let id = &step.id;
         let (Some(restore), Some(output)) = (restored_by(id), state.output_of(id)) else {
             continue;
         };
         let is_emptied = restore.kind == Kind::Restore
             && restore
-                .database
-                .as_deref()
-                .is_some_and(|name| emptied.contains(name));
+                .database_name()
+                .is_some_and(|name| emptied.contains(&**name));
         if state.is_done(&restore) && !is_emptied {
             continue;
         }
         let path = archive_of(plan, id);
-        let is_whole = match &output.archive {
+        let is_whole = match output.dumped().map(|dump| &dump.archive) {
             Some(sealed) => {
                 tracing::info!(step = %id, bytes = sealed.bytes, "checking the archive of an earlier run");
                 is_as_sealed(&path, sealed, step.jobs, stop).await

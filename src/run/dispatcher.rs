@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::signal::{Signal, Signals};
 use super::snapshots::{OldSnapshot, Snapshots};
 use crate::event::{Ending, Event};
-use crate::graph::{IndexDefinition, Kind, Load, Output, StepId};
-use crate::journal::{self, Change, Entry, Journal, TunedSetting};
+use crate::graph::StepIndex;
+use crate::journal::{self, Change, Created, Entry, Journal, TunedSetting};
+use crate::names::{IndexDefinition, Kind, Load, Output, StepId};
 use crate::postgres::{Class, escape_control};
 use crate::schedule::{Ended, Schedule, Standing, Start};
 use crate::step::{self, ChangeRequest, Context, Shared, StepError};
@@ -33,7 +34,7 @@ pub struct Endings {
 
 /// One attempt that ended.
 struct Attempt {
-    step: u32,
+    step: StepIndex,
     number: u32,
     seconds: f64,
     result: Result<Output, StepError>,
@@ -47,7 +48,7 @@ pub(super) struct Dispatcher<'a> {
     changes: mpsc::Receiver<ChangeRequest>,
     attempts: JoinSet<Attempt>,
     /// Attempt and start of the running steps whose task might die without a word.
-    running: HashMap<tokio::task::Id, (u32, u32, Instant)>,
+    running: HashMap<tokio::task::Id, (StepIndex, u32, Instant)>,
     started: Instant,
     endings: Endings,
 }
@@ -170,23 +171,11 @@ impl<'a> Dispatcher<'a> {
 
     fn start(&mut self, start: Start) -> Result<(), journal::Error> {
         let shared = Arc::clone(&self.shared);
-        let step = &shared.graph.steps[start.step as usize];
+        let step = &shared.graph.steps[start.step];
         let state = self.journal.state();
         // Attempts are counted over all runs of the plan.
         let number = state.steps.get(&step.id).map_or(0, |state| state.attempt) + 1;
-        let inputs = self.inputs(&step.id);
-        let database = step.id.database.as_deref().unwrap_or_default();
-        let created = state.created.get(database).copied();
-        let dropped_indexes = state
-            .dropped_indexes
-            .get(database)
-            .cloned()
-            .unwrap_or_default();
-        let loads = state.loads.get(database).cloned().unwrap_or_default();
-        let tuned = match step.id.kind.is_server_level() {
-            true => state.tuned.clone(),
-            false => BTreeMap::new(),
-        };
+        let given = self.given(&step.id, start.attempt > 1);
         self.journal.append(Entry::StepStarted {
             step: step.id.clone(),
             attempt: number,
@@ -199,16 +188,7 @@ impl<'a> Dispatcher<'a> {
         let snapshots = Arc::clone(&self.snapshots);
         let index = start.step;
         let begun = Instant::now();
-        let is_retry = start.attempt > 1;
         let task = async move {
-            let given = Given {
-                inputs,
-                dropped_indexes,
-                loads,
-                created,
-                tuned,
-                is_retry,
-            };
             let result = attempt(&shared, index, given, &snapshots).await;
             Attempt {
                 step: index,
@@ -222,19 +202,33 @@ impl<'a> Dispatcher<'a> {
         Ok(())
     }
 
-    /// What the steps of the same database yielded so far.
-    fn inputs(&self, id: &StepId) -> HashMap<Kind, Output> {
-        let Some(database) = &id.database else {
-            return HashMap::new();
-        };
+    /// What the journal says for a step that starts, and no more than a step of its kind asks for.
+    fn given(&self, id: &StepId, is_retry: bool) -> Given {
         let state = self.journal.state();
-        Kind::ALL
-            .into_iter()
-            .filter_map(|kind| {
-                let output = state.output_of(&StepId::of(database, kind))?;
-                Some((kind, output.clone()))
-            })
-            .collect()
+        let mut given = Given {
+            is_retry,
+            ..Given::default()
+        };
+        if id.kind.is_tuning() {
+            given.tuned = state.tuned.clone();
+        }
+        let Some(database) = id.database_name() else {
+            return given;
+        };
+        given.created = state.created.get(&**database).copied();
+        if id.kind == Kind::RecreateIndexes {
+            let dropped = state.dropped_indexes.get(&**database);
+            given.dropped_indexes = dropped.cloned().unwrap_or_default();
+        }
+        if id.kind == Kind::DelayedRestore {
+            given.loads = state.loads.get(&**database).cloned().unwrap_or_default();
+        }
+        let read = id.kind.traits().reads.iter().filter_map(|kind| {
+            let output = state.output_of(&StepId::database(database, *kind))?;
+            Some((*kind, Arc::clone(output)))
+        });
+        given.inputs = read.collect();
+        given
     }
 
     async fn join(
@@ -270,7 +264,7 @@ impl<'a> Dispatcher<'a> {
             result,
         } = attempt;
         let shared = Arc::clone(&self.shared);
-        let id = &shared.graph.steps[index as usize].id;
+        let id = &shared.graph.steps[index].id;
         let result = match result {
             // Those that share it go by a new one.
             Ok(_) if self.schedule.is_stale(index) => Err(StepError {
@@ -287,7 +281,7 @@ impl<'a> Dispatcher<'a> {
             Ok(mut output) => {
                 for message in &output.warnings {
                     self.tell(Event::Warning {
-                        database: id.database.as_deref().map(str::to_owned),
+                        database: id.database_name().map(|name| name.to_string()),
                         message: message.clone(),
                     });
                 }
@@ -304,7 +298,7 @@ impl<'a> Dispatcher<'a> {
                     step: id.clone(),
                     attempt: number,
                     seconds,
-                    output: Box::new(output),
+                    output: Arc::new(output),
                 };
                 (entry, Ended::Done, None)
             }
@@ -325,7 +319,7 @@ impl<'a> Dispatcher<'a> {
                 };
                 let ended = Ended::Failed {
                     retry: error.class == Class::Retry,
-                    hold_lost: error.snapshot_lost,
+                    snapshot_lost: error.snapshot_lost,
                 };
                 (entry, ended, Some(error.message))
             }
@@ -336,15 +330,15 @@ impl<'a> Dispatcher<'a> {
             let steps = consequences
                 .redone
                 .iter()
-                .map(|step| shared.graph.steps[*step as usize].id.clone())
+                .map(|step| shared.graph.steps[*step].id.clone())
                 .collect();
             self.journal.append(Entry::Forgotten {
                 steps,
                 reason: "the snapshot that they shared was lost".into(),
             })?;
         }
-        if let Some(hold) = consequences.closed_hold
-            && let Some(database) = self.snapshots.close(hold).await
+        if let Some(snapshot) = consequences.closed_snapshot
+            && let Some(database) = self.snapshots.close(snapshot).await
         {
             let change = Change::EndSnapshot { database };
             self.journal.append(Entry::Change { change })?;
@@ -352,7 +346,7 @@ impl<'a> Dispatcher<'a> {
         self.report_ending(index, number, seconds, error, consequences.pause);
         for skipped in consequences.skipped {
             self.tell(Event::StepEnded {
-                step: shared.graph.steps[skipped as usize].id.clone(),
+                step: shared.graph.steps[skipped].id.clone(),
                 ending: Ending::Skipped,
                 seconds: 0.0,
             });
@@ -363,13 +357,13 @@ impl<'a> Dispatcher<'a> {
     /// Tells the log and whoever watches, and counts.
     fn report_ending(
         &mut self,
-        index: u32,
+        index: StepIndex,
         attempt: u32,
         seconds: f64,
         error: Option<String>,
         pause: Option<Duration>,
     ) {
-        let id = self.shared.graph.steps[index as usize].id.clone();
+        let id = self.shared.graph.steps[index].id.clone();
         let ending = match (error, pause) {
             (Some(error), Some(pause)) => {
                 tracing::warn!(step = %shown(&id), attempt, %error, ?pause, "failed, to be tried again");
@@ -384,7 +378,7 @@ impl<'a> Dispatcher<'a> {
             (Some(error), None) => {
                 tracing::error!(step = %shown(&id), attempt, %error, "failed");
                 self.endings.failed += 1;
-                if matches!(id.kind, Kind::Verify | Kind::DelayedVerify) {
+                if id.kind.traits().compares {
                     self.endings.mismatched += 1;
                 }
                 Ending::Failed { error }
@@ -417,11 +411,12 @@ fn shown(id: &StepId) -> String {
 }
 
 /// What the journal says for a step that starts.
+#[derive(Default)]
 struct Given {
-    inputs: HashMap<Kind, Output>,
+    inputs: HashMap<Kind, Arc<Output>>,
     dropped_indexes: Vec<IndexDefinition>,
     loads: Vec<Load>,
-    created: Option<Option<u32>>,
+    created: Option<Created>,
     tuned: BTreeMap<String, TunedSetting>,
     is_retry: bool,
 }
@@ -429,13 +424,13 @@ struct Given {
 /// One attempt of one step, with the snapshot that it shares.
 async fn attempt(
     shared: &Arc<Shared>,
-    index: u32,
+    index: StepIndex,
     given: Given,
     snapshots: &Snapshots,
 ) -> Result<Output, StepError> {
-    let step = &shared.graph.steps[index as usize];
-    let snapshot = match step.hold {
-        Some(hold) => Some(snapshots.get(hold, shared, step).await?),
+    let step = &shared.graph.steps[index];
+    let snapshot = match step.snapshot {
+        Some(snapshot) => Some(snapshots.get(snapshot, shared, step).await?),
         None => None,
     };
     let context = Context {

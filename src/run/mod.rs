@@ -10,7 +10,7 @@ mod signal;
 mod snapshots;
 mod unlogged;
 
-pub use resume::{Resume, Terms, resume};
+pub use resume::{Resume, ResumePolicy, resume};
 pub use settings::put_back;
 pub use signal::{Signal, Signals};
 
@@ -18,6 +18,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use miette::Diagnostic;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -25,8 +26,9 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::Inspection;
 use crate::event::{DatabaseWork, Event};
 use crate::failpoint::reach;
-use crate::graph::{self, Graph, Kind, Severity, StepId, archive, delayed_archive};
+use crate::graph::{self, Graph, Severity, StepIndex, archive, delayed_archive};
 use crate::journal::{self, Entry, Journal, Outcome};
+use crate::names::{Kind, StepId};
 use crate::plan::{Endpoint, Plan};
 use crate::postgres::{Application, escape_control};
 use crate::schedule::Schedule;
@@ -35,7 +37,7 @@ use crate::step::archive::refuse_others;
 use crate::step::tuning::put_back as put_back_now;
 use control::Control;
 use dispatcher::{Dispatcher, Endings};
-use unlogged::Look;
+use unlogged::UnloggedCheck;
 
 /// What a run needs. The graph has no blockers.
 pub struct Job {
@@ -135,13 +137,13 @@ impl Job {
         let stop = CancellationToken::new();
         let state = self.journal.state();
         let read = async {
-            let suspects = unlogged::not_handed_over(&self.graph, state, &self.inspection);
-            let look = Look {
+            let suspects = unlogged::not_yet_verified(&self.graph, state, &self.inspection);
+            let check = UnloggedCheck {
                 plan: &self.plan,
                 target: &self.target,
                 application: &application,
             };
-            let (emptied, failed) = look.emptied(suspects).await;
+            let (emptied, failed) = check.emptied(suspects).await;
             for (database, error) in failed {
                 // Its counts will tell.
                 tracing::warn!(database, %error, "cannot look for unlogged tables that a crash emptied");
@@ -160,14 +162,14 @@ impl Job {
                 return Ok(Finished { outcome: Outcome::Interrupted, exit_code: signal.exit_code() });
             }
         };
-        let terms = Terms {
+        let policy = ResumePolicy {
             source_is_read_only: self.plan.source_read_only,
             verify: self.plan.verify,
         };
         let resumed = resume(
             &self.graph,
             state,
-            terms,
+            policy,
             |database| emptied.contains(database),
             |dump| whole.contains(dump),
         );
@@ -175,7 +177,7 @@ impl Job {
             control.release().await;
             return Err(Error::Conflict(resumed.conflicts.join("\n")));
         }
-        let settled = unlogged::settled(&self.graph, state, &resumed.done);
+        let confirmed = unlogged::confirmed(&self.graph, state, &resumed.done);
         self.begin(&resumed, &events)?;
         let (changes, requests) = mpsc::channel(16);
         let shared = Arc::new(Shared {
@@ -200,7 +202,14 @@ impl Job {
             }
         };
         reach!("run over");
-        unlogged::look_back(&shared, &mut self.journal, &settled, signals, &mut endings).await?;
+        unlogged::recheck_after_run(
+            &shared,
+            &mut self.journal,
+            &confirmed,
+            signals,
+            &mut endings,
+        )
+        .await?;
         control.release().await;
         let finished = judge(&endings);
         self.journal.append(Entry::RunEnded {
@@ -233,20 +242,23 @@ impl Job {
                 .chain(settings::doubts(self.journal.state()))
                 .collect(),
         })?;
+        // One record for each reason: a record waits for the disk.
+        let mut forgotten: IndexMap<&str, Vec<StepId>> = IndexMap::new();
         for (step, reason) in &resumed.forgotten {
             tracing::info!(step = %escape_control(&step.to_string()), reason, "to be done again");
-            self.journal.append(Entry::Forgotten {
-                steps: vec![step.clone()],
-                reason: (*reason).to_owned(),
-            })?;
+            forgotten.entry(reason).or_default().push(step.clone());
+        }
+        for (reason, steps) in forgotten {
+            let reason = reason.to_owned();
+            self.journal.append(Entry::Forgotten { steps, reason })?;
         }
         let mut steps: HashMap<&str, (usize, usize)> = HashMap::new();
-        let done: HashSet<u32> = resumed.done.iter().copied().collect();
-        for (index, step) in self.graph.steps.iter().enumerate() {
-            if let Some(database) = step.id.database.as_deref() {
+        let done: HashSet<StepIndex> = resumed.done.iter().copied().collect();
+        for (index, step) in self.graph.steps.iter_with_positions() {
+            if let Some(database) = step.id.database_name() {
                 let (all, ended) = steps.entry(database).or_default();
                 *all += 1;
-                *ended += usize::from(done.contains(&(index as u32)));
+                *ended += usize::from(done.contains(&index));
             }
         }
         let databases = self
@@ -298,7 +310,7 @@ fn application(plan: &Plan, journal: &Journal) -> Application {
 
 /// Where a step that dumps puts its archive.
 fn archive_of(plan: &Plan, dump: &StepId) -> PathBuf {
-    let database = dump.database.as_deref().unwrap_or_default();
+    let database = dump.database_name().map_or("", |name| name);
     match dump.kind {
         Kind::DelayedDump => delayed_archive(plan, database),
         _ => archive(plan, database),

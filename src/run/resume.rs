@@ -1,18 +1,22 @@
-//! Which steps are done, by the journal. A pure function of the record.
+//! Which steps are done, by the journal. A pure function of the record: one function for each rule, with the reason that
+//! the user reads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+
 use super::archives::restored_by;
-use crate::graph::{Graph, Kind, StepId};
+use crate::graph::{DatabaseSummary, Graph, SharedSnapshot, StepIndex};
 use crate::journal::{State, Status};
+use crate::names::{Kind, Output, Phase, Product, StepId, TableName, list_of_tables};
 use crate::plan::VerifyMode;
 
 /// What a run takes over from the runs before it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Resume {
-    /// Positions in the graph of steps that are done.
-    pub done: Vec<u32>,
+    /// Steps that are done.
+    pub done: Vec<StepIndex>,
     /// Steps that are on record and have to be done again, with the reason.
     pub forgotten: Vec<(StepId, &'static str)>,
     /// What was done cannot be combined with the plan as it is now, and must not be done again without being
@@ -22,7 +26,7 @@ pub struct Resume {
 
 /// What of the plan decides, beside its graph.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Terms {
+pub struct ResumePolicy {
     pub source_is_read_only: bool,
     pub verify: VerifyMode,
 }
@@ -31,159 +35,302 @@ pub struct Terms {
 /// was restored and is not verified, `archive_is_whole` whether the archive of a dump, which is still to be restored, is
 /// as it was written.
 ///
-/// A start without an end is not done. Beyond that:
-///
-/// - A database that was being restored is made again, so its `create` is redone. So is one whose unlogged tables were
-///   emptied before it was verified, with all that followed its restore.
-/// - Steps that share a snapshot are redone together unless all of them are done under the same: the snapshot died
-///   with its run. Where the plan says that nobody writes to the source, a new one is as good.
-/// - Where delayed tables share the snapshot and are not dumped yet, so is the whole database, but not once it
-///   was verified: clients may write to it.
-/// - A dump whose archive is gone or damaged is redone while something still needs it.
-/// - After a difference the target is counted anew, because somebody may have mended it.
-/// - Where the delayed tables are others than when the database was dumped, the whole database is redone. Once
-///   it was verified, clients may write to it: that is a conflict.
-/// - Where the source was counted by another mode than the plan's is now, that is done anew, but not once the
-///   database was restored: then it is compared in the mode of old.
-/// - The target is tuned by every run that has something else to do, and put back by every run.
+/// A start without an end is not done. What else is not, the rules below say.
 pub fn resume(
     graph: &Graph,
     state: &State,
-    terms: Terms,
+    policy: ResumePolicy,
     is_emptied: impl Fn(&str) -> bool,
     archive_is_whole: impl Fn(&StepId) -> bool,
 ) -> Resume {
-    let status = |id: &StepId| state.steps.get(id).map(|step| step.status);
-    let is_done = |id: &StepId| state.is_done(id);
-    let mut again: Vec<(StepId, &'static str)> = Vec::new();
-    let mut redo = |id: StepId, reason| {
-        if status(&id).is_some() && !again.iter().any(|(other, _)| *other == id) {
-            again.push((id, reason));
-        }
-    };
-    let mut conflicts = Vec::new();
+    let mut record = Record::new(graph, state);
     for database in &graph.databases {
         let name: Arc<str> = database.name.as_str().into();
-        let of = |kind| StepId::of(&name, kind);
-        let is_handed_over = is_done(&of(Kind::Verify));
-        let dumped = state.output_of(&of(Kind::Dump));
-        if let Some(dumped) = dumped.filter(|dump| dump.delayed != database.delayed) {
-            let steps = graph.steps.iter().map(|step| &step.id);
-            let mut steps = steps.filter(|id| id.database.as_ref() == Some(&name));
-            let is_loaded = dumped.delayed.is_empty() || is_done(&of(Kind::DelayedVerify));
-            if !is_handed_over {
-                for kind in Kind::ALL {
-                    redo(of(kind), "its delayed tables are others now");
-                }
-            } else if !is_loaded || !steps.all(is_done) {
-                conflicts.push(format!(
-                    "database \"{name}\": its delayed tables were [{}] when it was dumped, now they are [{}]",
-                    dumped.delayed.join(", "),
-                    database.delayed.join(", ")
-                ));
-            }
-        }
-    }
-    for hold in &graph.holds {
-        let members: Vec<&StepId> = hold
-            .steps
-            .iter()
-            .map(|step| &graph.steps[*step as usize].id)
-            .collect();
-        let Some(database) = members.first().and_then(|id| id.database.clone()) else {
-            continue;
-        };
-        let of = |kind| StepId::of(&database, kind);
-        let is_emptied =
-            is_done(&of(Kind::Restore)) && !is_done(&of(Kind::Verify)) && is_emptied(&database);
-        let is_restored = is_done(&of(Kind::Restore)) && !is_emptied;
-        let archive_gone = |id: &StepId| {
-            let is_to_restore = restored_by(id).is_some_and(|restore| match restore.kind {
-                Kind::Restore => !is_restored,
-                _ => !is_done(&restore),
-            });
-            is_done(id) && is_to_restore && !archive_is_whole(id)
-        };
+        record.redo_other_delayed_tables(&name, database);
+        let is_emptied = record.is_unverified(&name) && is_emptied(&name);
         if is_emptied {
-            for kind in [
-                Kind::Create,
-                Kind::Restore,
-                Kind::TargetCounts,
-                Kind::Verify,
-            ] {
-                redo(
-                    of(kind),
-                    "its unlogged tables were emptied by a crash of the target",
-                );
+            record.redo_emptied_tables(&name);
+        } else {
+            record.redo_unfinished_restore(&name);
+            record.count_again_after_a_difference(&name);
+        }
+        record.restored.insert(
+            Arc::clone(&name),
+            record.all_done(&name, Kind::Restore) && !is_emptied,
+        );
+    }
+    for snapshot in graph.snapshots.iter() {
+        record.redo_other_counts(snapshot, policy);
+        record.redo_missing_archives(snapshot, &archive_is_whole);
+        record.redo_lost_snapshot(snapshot, policy);
+    }
+    record.tune_again();
+    record.finish()
+}
+
+/// The journal beside the graph, and what the rules found so far.
+struct Record<'a> {
+    graph: &'a Graph,
+    state: &'a State,
+    /// Of the graph and the journal, by database and kind: there may be several, and some may be of one side alone.
+    steps: HashMap<(Arc<str>, Kind), BTreeSet<&'a StepId>>,
+    /// Whether a database is restored, and nothing of that was lost since.
+    restored: HashMap<Arc<str>, bool>,
+    again: IndexMap<StepId, &'static str>,
+    conflicts: Vec<String>,
+}
+
+impl<'a> Record<'a> {
+    fn new(graph: &'a Graph, state: &'a State) -> Self {
+        let mut steps: HashMap<(Arc<str>, Kind), BTreeSet<&StepId>> = HashMap::new();
+        let planned = graph.steps.iter().map(|step| &step.id);
+        for id in planned.chain(state.steps.keys()) {
+            if let Some(database) = id.database_name() {
+                let key = (Arc::clone(database), id.kind);
+                steps.entry(key).or_default().insert(id);
             }
-        } else if status(&of(Kind::Restore)).is_some() && !is_restored {
-            redo(of(Kind::Create), "its restore did not end");
         }
-        if is_restored && status(&of(Kind::Verify)) == Some(Status::Failed) {
-            redo(
-                of(Kind::TargetCounts),
-                "the target is counted anew after a difference",
-            );
-        }
-        let other_mode = |id: &StepId| {
-            let is_estimated = state.steps.get(id).map(|step| step.output.estimated);
-            id.kind == Kind::SourceCounts
-                && is_done(id)
-                && !is_restored
-                && is_estimated != Some(terms.verify == VerifyMode::Fast)
-        };
-        for id in members.iter().filter(|id| other_mode(id)) {
-            redo((*id).clone(), "verify.mode was another when it was counted");
-        }
-        for id in members.iter().filter(|id| archive_gone(id)) {
-            redo((*id).clone(), "its archive is gone or damaged");
-        }
-        let snapshot_of = |kind| state.output_of(&of(kind)).map(|output| &output.snapshot);
-        let whole = snapshot_of(Kind::Dump) == snapshot_of(Kind::SourceCounts)
-            && members
-                .iter()
-                .all(|id| is_done(id) && !archive_gone(id) && !other_mode(id));
-        if whole || terms.source_is_read_only || members.len() == 1 {
-            continue;
-        }
-        if !is_restored {
-            for id in members {
-                redo(id.clone(), "the snapshot that it shared is gone");
-            }
-        } else if !is_done(&of(Kind::Verify)) {
-            // Nobody was told yet that the database may be used.
-            for kind in Kind::REGULAR {
-                redo(of(kind), "the snapshot of its delayed tables is gone");
-            }
+        Record {
+            graph,
+            state,
+            steps,
+            restored: HashMap::new(),
+            again: IndexMap::new(),
+            conflicts: Vec::new(),
         }
     }
-    let is_again = |id: &StepId| again.iter().any(|(other, _)| other == id);
-    let has_work = graph
-        .steps
-        .iter()
-        .any(|step| !step.id.kind.is_tuning() && (!is_done(&step.id) || is_again(&step.id)));
-    for kind in [Kind::TuneTarget, Kind::RestoreSettings] {
-        let id = StepId::server(kind);
-        if has_work && status(&id).is_some() {
-            again.push((
-                id,
-                "every run that loads tunes the target, and puts it back",
+
+    /// Delayed tables are others than when the database was dumped: what is on the target was made for those. Once it was
+    /// verified, clients may write to it, so that is for a person to decide.
+    fn redo_other_delayed_tables(&mut self, name: &Arc<str>, database: &DatabaseSummary) {
+        let id = StepId::database(name, Kind::Dump);
+        let Some(dumped) = self.state.output_of(&id) else {
+            return;
+        };
+        let before = delayed_at_dump(dumped);
+        if before.map_or(database.delayed.is_empty(), |before| {
+            before == database.delayed
+        }) {
+            return;
+        }
+        if self.is_unverified(name) {
+            for kind in Kind::ALL {
+                self.redo_kind(name, kind, "its delayed tables are others now");
+            }
+            return;
+        }
+        let is_loaded =
+            before.is_some_and(<[TableName]>::is_empty) || self.all_done(name, Kind::DelayedVerify);
+        let mut steps = self.graph.steps.iter().map(|step| &step.id);
+        let is_complete = is_loaded
+            && before.is_some()
+            && steps.all(|id| !id.is_about(name) || self.state.is_done(id));
+        if !is_complete {
+            self.conflicts.push(format!(
+                "database \"{name}\": its delayed tables were {} when it was dumped, now they are {}",
+                before.map_or("others, which the journal does not tell for sure".to_owned(), list),
+                list(&database.delayed)
             ));
         }
     }
-    let forgotten: BTreeSet<&StepId> = again.iter().map(|(id, _)| id).collect();
-    let done = graph
-        .steps
-        .iter()
-        .enumerate()
-        .filter(|(_, step)| is_done(&step.id) && !forgotten.contains(&step.id))
-        .map(|(index, _)| index as u32)
-        .collect();
-    Resume {
-        done,
-        forgotten: again,
-        conflicts,
+
+    /// A crash of the target took rows that were restored and not verified: the database is restored again.
+    fn redo_emptied_tables(&mut self, name: &Arc<str>) {
+        for kind in [
+            Kind::Create,
+            Kind::Restore,
+            Kind::TargetCounts,
+            Kind::Verify,
+        ] {
+            self.redo_kind(
+                name,
+                kind,
+                "its unlogged tables were emptied by a crash of the target",
+            );
+        }
     }
+
+    /// What a restore that did not end left is in the way of the next one.
+    fn redo_unfinished_restore(&mut self, name: &Arc<str>) {
+        if self.any_started(name, Kind::Restore) && !self.all_done(name, Kind::Restore) {
+            self.redo_kind(name, Kind::Create, "its restore did not end");
+        }
+    }
+
+    /// The difference may have been removed since.
+    fn count_again_after_a_difference(&mut self, name: &Arc<str>) {
+        let verify = StepId::database(name, Kind::Verify);
+        if self.all_done(name, Kind::Restore) && self.status(&verify) == Some(Status::Failed) {
+            self.redo_kind(
+                name,
+                Kind::TargetCounts,
+                "the target is counted again after a difference",
+            );
+        }
+    }
+
+    /// Estimates cannot stand beside counted rows. Not once the database was restored: then it is compared in the mode in
+    /// which the source was counted.
+    fn redo_other_counts(&mut self, snapshot: &SharedSnapshot, policy: ResumePolicy) {
+        for id in self.sharers(snapshot) {
+            let Some(counted) = self.state.output_of(id) else {
+                continue;
+            };
+            let is_estimated =
+                matches!(&counted.product, Product::Counts(counts) if counts.estimated);
+            let is_other = is_estimated != (policy.verify == VerifyMode::Fast);
+            if id.kind == Kind::SourceCounts && is_other && !self.is_restored(id) {
+                self.redo(id, "verify.mode was another when it was counted");
+            }
+        }
+    }
+
+    /// What is still to be restored is dumped again where its archive is not what was written.
+    fn redo_missing_archives(
+        &mut self,
+        snapshot: &SharedSnapshot,
+        is_whole: impl Fn(&StepId) -> bool,
+    ) {
+        for id in self.sharers(snapshot) {
+            let Some(restore) = restored_by(id).filter(|_| self.state.is_done(id)) else {
+                continue;
+            };
+            let is_restored = match restore.kind {
+                Kind::Restore => self.is_restored(id),
+                _ => self.state.is_done(&restore),
+            };
+            if !is_restored && !is_whole(id) {
+                self.redo(id, "its archive is gone or damaged");
+            }
+        }
+    }
+
+    /// Steps that share a snapshot are done again together unless all are done under the same, because the snapshot ended
+    /// with its run. Where the plan says that nobody writes to the source, a new one shows the same.
+    ///
+    /// Where delayed tables share it and are not dumped yet, that is the whole database. Not once it was verified: clients
+    /// may write to it, and the delayed dump finds out whether a new snapshot will do.
+    fn redo_lost_snapshot(&mut self, snapshot: &SharedSnapshot, policy: ResumePolicy) {
+        let sharers = self.sharers(snapshot);
+        let Some(name) = sharers.first().and_then(|id| id.database_name()).cloned() else {
+            return;
+        };
+        if sharers.len() == 1 || policy.source_is_read_only {
+            return;
+        }
+        let snapshot_of = |kind| {
+            let output = self.state.output_of(&StepId::database(&name, kind));
+            output.map(|output| output.snapshot())
+        };
+        let all_under_one = snapshot_of(Kind::Dump) == snapshot_of(Kind::SourceCounts)
+            && sharers
+                .iter()
+                .all(|id| self.state.is_done(id) && !self.again.contains_key(*id));
+        if all_under_one {
+            return;
+        }
+        if !self.restored.get(&name).copied().unwrap_or_default() {
+            for id in sharers {
+                self.redo(id, "the snapshot that it shared is gone");
+            }
+        } else if self.is_unverified(&name) {
+            for kind in Kind::of_phase(Phase::Regular) {
+                self.redo_kind(&name, kind, "the snapshot of its delayed tables is gone");
+            }
+        }
+    }
+
+    /// A run that has nothing else to do does not change the target's settings.
+    fn tune_again(&mut self) {
+        let has_work = self.graph.steps.iter().any(|step| {
+            !step.id.kind.is_tuning()
+                && (!self.state.is_done(&step.id) || self.again.contains_key(&step.id))
+        });
+        if has_work {
+            for kind in Kind::of_phase(Phase::Tuning) {
+                self.redo(
+                    &StepId::server(kind),
+                    "every run that loads tunes the target, and restores its settings",
+                );
+            }
+        }
+    }
+
+    fn finish(self) -> Resume {
+        let is_done = |id: &StepId| self.state.is_done(id) && !self.again.contains_key(id);
+        let done = self
+            .graph
+            .steps
+            .iter_with_positions()
+            .filter(|(_, step)| is_done(&step.id))
+            .map(|(index, _)| index)
+            .collect();
+        Resume {
+            done,
+            forgotten: self.again.into_iter().collect(),
+            conflicts: self.conflicts,
+        }
+    }
+
+    /// Nobody was told yet that the database may be used.
+    fn is_unverified(&self, name: &Arc<str>) -> bool {
+        !self.all_done(name, Kind::Verify)
+    }
+
+    fn is_restored(&self, id: &StepId) -> bool {
+        let name = id.database_name();
+        name.is_some_and(|name| self.restored.get(name).copied().unwrap_or_default())
+    }
+
+    fn sharers(&self, snapshot: &SharedSnapshot) -> Vec<&'a StepId> {
+        let graph = self.graph;
+        let ids = snapshot.steps.iter().map(|step| &graph.steps[*step].id);
+        ids.collect()
+    }
+
+    fn status(&self, id: &StepId) -> Option<Status> {
+        self.state.steps.get(id).map(|step| step.status)
+    }
+
+    fn steps_of(&self, name: &Arc<str>, kind: Kind) -> impl Iterator<Item = &'a StepId> + use<'a> {
+        let steps = self.steps.get(&(Arc::clone(name), kind)).cloned();
+        steps.into_iter().flatten()
+    }
+
+    fn all_done(&self, name: &Arc<str>, kind: Kind) -> bool {
+        let mut steps = self.steps_of(name, kind).peekable();
+        steps.peek().is_some() && steps.all(|id| self.state.is_done(id))
+    }
+
+    fn any_started(&self, name: &Arc<str>, kind: Kind) -> bool {
+        self.steps_of(name, kind)
+            .any(|id| self.status(id).is_some())
+    }
+
+    fn redo_kind(&mut self, name: &Arc<str>, kind: Kind, reason: &'static str) {
+        for id in self.steps_of(name, kind) {
+            self.redo(id, reason);
+        }
+    }
+
+    /// The first reason is kept: the others follow from it.
+    fn redo(&mut self, id: &StepId, reason: &'static str) {
+        if self.state.steps.contains_key(id) {
+            self.again.entry(id.clone()).or_insert(reason);
+        }
+    }
+}
+
+/// The tables that a dump left to the delayed phase. `None`: the journal does not tell for sure.
+fn delayed_at_dump(dumped: &Output) -> Option<&[TableName]> {
+    match &dumped.product {
+        Product::Dump(regular) => Some(&regular.delayed),
+        _ => None,
+    }
+}
+
+fn list(tables: &[TableName]) -> String {
+    format!("[{}]", list_of_tables(tables))
 }
 
 #[cfg(test)]

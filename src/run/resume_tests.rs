@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::graph::tests::synthetic::{Case, database};
 use crate::journal::StepState;
+use crate::names::{ArchiveSeal, Counts, Dumped, RegularDump};
 
 /// The databases `a` and `b`.
 fn graph() -> Graph {
@@ -25,7 +26,7 @@ fn state<'a>(steps: impl IntoIterator<Item = (&'a str, Status)>) -> State {
             started: Timestamp::UNIX_EPOCH,
             seconds: None,
             error: None,
-            output: Box::default(),
+            output: Arc::default(),
         };
         (id(step), state)
     });
@@ -45,23 +46,23 @@ fn resumed(state: &State, read_only: bool) -> (Vec<String>, Vec<String>) {
     named(&resume(
         &graph(),
         state,
-        terms(read_only),
+        policy(read_only),
         |_| false,
         |_| true,
     ))
 }
 
-fn terms(source_is_read_only: bool) -> Terms {
-    Terms {
+fn policy(source_is_read_only: bool) -> ResumePolicy {
+    ResumePolicy {
         source_is_read_only,
-        ..Terms::default()
+        ..ResumePolicy::default()
     }
 }
 
 fn named(resume: &Resume) -> (Vec<String>, Vec<String>) {
     let graph = graph();
     let done = resume.done.iter();
-    let done = done.map(|step| graph.steps[*step as usize].id.to_string());
+    let done = done.map(|step| graph.steps[*step].id.to_string());
     let again = resume.forgotten.iter().map(|(step, _)| step.to_string());
     (done.collect(), again.collect())
 }
@@ -72,7 +73,7 @@ fn a_first_run_takes_nothing_over() {
         resume(
             &graph(),
             &State::default(),
-            Terms::default(),
+            ResumePolicy::default(),
             |_| false,
             |_| false
         ),
@@ -103,7 +104,7 @@ fn a_completed_database_stays_as_it_is_though_its_archive_is_gone() {
     let resume = resume(
         &graph(),
         &state(done(&all)),
-        Terms::default(),
+        ResumePolicy::default(),
         |_| false,
         |_| false,
     );
@@ -130,7 +131,7 @@ fn a_database_that_a_crash_emptied_is_made_again_until_it_is_verified() {
         named(&resume(
             &graph(),
             &state,
-            terms(read_only),
+            policy(read_only),
             |database| database == "a",
             |_| is_whole,
         ))
@@ -170,9 +171,9 @@ fn a_dump_without_its_counts_is_redone_because_their_snapshot_is_gone() {
 fn counts_of_another_mode_are_redone_until_the_database_is_restored() {
     let fast = |steps: &[&'static str], read_only| {
         let state = state(done(steps));
-        let terms = Terms {
+        let terms = ResumePolicy {
             verify: VerifyMode::Fast,
-            ..terms(read_only)
+            ..policy(read_only)
         };
         named(&resume(&graph(), &state, terms, |_| false, |_| true)).1
     };
@@ -201,7 +202,7 @@ fn a_dump_whose_archive_is_gone_is_redone_and_its_counts_with_it() {
         named(&resume(
             &graph(),
             &steps,
-            terms(read_only),
+            policy(read_only),
             |_| false,
             |dump| *dump != id("a/dump"),
         ))
@@ -280,17 +281,40 @@ fn resumed_with_delays(
     let graph = delayed_graph(snapshot);
     let mut state = state(steps.iter().copied());
     leave_to_the_delayed_phase(&mut state, &graph.databases[0].delayed);
-    let resume = resume(&graph, &state, terms(read_only), |_| false, archive_exists);
+    let resume = resume(&graph, &state, policy(read_only), |_| false, archive_exists);
     let done = resume.done.iter();
-    let done = done.map(|step| graph.steps[*step as usize].id.to_string());
+    let done = done.map(|step| graph.steps[*step].id.to_string());
     let again = resume.forgotten.iter().map(|(step, _)| step.to_string());
     (done.collect(), again.collect())
 }
 
+fn regular_dump(delayed: &[TableName]) -> RegularDump {
+    RegularDump {
+        dump: Dumped {
+            archive: ArchiveSeal {
+                files: 1,
+                bytes: 1,
+                digest: String::new(),
+            },
+            snapshot: "00000003-1".into(),
+            oldest_transaction: None,
+        },
+        delayed: delayed.to_vec(),
+    }
+}
+
 /// What `a` was dumped without.
-fn leave_to_the_delayed_phase(state: &mut State, tables: &[String]) {
+fn leave_to_the_delayed_phase(state: &mut State, tables: &[TableName]) {
     if let Some(dump) = state.steps.get_mut(&id("a/dump")) {
-        dump.output.delayed = tables.to_vec();
+        dump.output = Arc::new(Product::Dump(regular_dump(tables)).into());
+    }
+    if let Some(counted) = state.steps.get_mut(&id("a/source-counts")) {
+        let counts = Counts {
+            tables: Vec::new(),
+            estimated: false,
+            snapshot: Some("00000003-1".into()),
+        };
+        counted.output = Arc::new(Product::Counts(counts).into());
     }
 }
 
@@ -352,9 +376,9 @@ fn other_delayed_tables_take_the_database_with_them_until_that_is_verified() {
     let graph = delayed_graph("later");
     let dumped_without = |steps: &[&'static str], tables: &[&str]| {
         let mut state = state(done(steps));
-        let tables: Vec<String> = tables.iter().map(|table| (*table).to_owned()).collect();
+        let tables: Vec<TableName> = tables.iter().map(|table| table.parse().unwrap()).collect();
         leave_to_the_delayed_phase(&mut state, &tables);
-        let resume = resume(&graph, &state, Terms::default(), |_| false, |_| true);
+        let resume = resume(&graph, &state, ResumePolicy::default(), |_| false, |_| true);
         (resume.done.len(), resume.conflicts.len())
     };
     let same = ["public.table_0000"];
@@ -380,8 +404,14 @@ fn other_delayed_tables_take_the_database_with_them_until_that_is_verified() {
     // The pattern was removed before the delayed data came.
     let without = Case::new("", vec![database("a", 1, 2)]).compile();
     let mut state = state(done(&VERIFIED));
-    leave_to_the_delayed_phase(&mut state, &["public.table_0000".to_owned()]);
-    let resume = resume(&without, &state, Terms::default(), |_| false, |_| true);
+    leave_to_the_delayed_phase(&mut state, &[TableName::new("public", "table_0000")]);
+    let resume = resume(
+        &without,
+        &state,
+        ResumePolicy::default(),
+        |_| false,
+        |_| true,
+    );
     insta::assert_snapshot!(
         resume.conflicts.join("\n"),
         @r#"database "a": its delayed tables were [public.table_0000] when it was dumped, now they are []"#
@@ -402,7 +432,7 @@ fn any_record(graph: &Graph) -> impl Strategy<Value = BTreeMap<Kind, Status>> + 
         .steps
         .iter()
         .map(|step| {
-            let kind = |need: &u32| graph.steps[*need as usize].id.kind;
+            let kind = |need: &StepIndex| graph.steps[*need].id.kind;
             (step.id.kind, step.needs.iter().map(kind).collect())
         })
         .collect();
@@ -432,7 +462,7 @@ proptest! {
         let graph = delayed_graph(snapshot);
         let step = |kind| match Kind::is_server_level(kind) {
             true => StepId::server(kind),
-            false => StepId::of(&"a".into(), kind),
+            false => StepId::database(&"a".into(), kind),
         };
         let texts: Vec<(String, Status)> = record
             .iter()
@@ -441,11 +471,11 @@ proptest! {
         let mut state = state(texts.iter().map(|(step, status)| (step.as_str(), *status)));
         leave_to_the_delayed_phase(&mut state, &graph.databases[0].delayed);
         let archive = |kind| if kind == Kind::Dump { archives.0 } else { archives.1 };
-        let resume = resume(&graph, &state, terms(read_only), |_| is_emptied, |dump| archive(dump.kind));
+        let resume = resume(&graph, &state, policy(read_only), |_| is_emptied, |dump| archive(dump.kind));
         let kinds: BTreeSet<Kind> = resume
             .done
             .iter()
-            .map(|step| graph.steps[*step as usize].id.kind)
+            .map(|step| graph.steps[*step].id.kind)
             .collect();
         let kept = |kind| kinds.contains(&kind);
         let was = |kind| record.get(&kind) == Some(&Status::Done);
@@ -487,9 +517,9 @@ proptest! {
             prop_assert!(!reason.is_empty());
             prop_assert!(state.steps.remove(step).is_some(), "{} was not on record", step);
         }
-        for (index, step) in graph.steps.iter().enumerate() {
+        for (index, step) in graph.steps.iter_with_positions() {
             let on_record = state.steps.get(&step.id).map(|state| state.status);
-            let done = resume.done.contains(&(index as u32));
+            let done = resume.done.contains(&index);
             prop_assert_eq!(on_record == Some(Status::Done), done, "{}", &step.id);
         }
     }

@@ -1,4 +1,4 @@
-//! The snapshots that steps share: opened by the first step of a hold, closed after its last, and looked at
+//! The snapshots that steps share: exported by the first step of each, ended after its last, and looked at
 //! in between, because vacuum on the source waits for them.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::failpoint::reach;
-use crate::graph::{Graph, Step};
+use crate::graph::{Graph, PerSnapshot, SnapshotIndex, Step};
 use crate::journal::Change;
 use crate::plan::Side;
 use crate::postgres::{Class, Session, Snapshot};
@@ -29,8 +29,7 @@ const OLD: SignedDuration = SignedDuration::from_hours(1);
 const MANY_TRANSACTIONS: u64 = 1_000_000;
 
 pub(super) struct Snapshots {
-    /// By the hold's position in the graph.
-    holds: Vec<Mutex<Option<Held>>>,
+    snapshots: PerSnapshot<Mutex<Option<Held>>>,
 }
 
 struct Held {
@@ -50,7 +49,7 @@ pub(super) struct OldSnapshot {
 impl Snapshots {
     pub(super) fn new(graph: &Graph) -> Self {
         Snapshots {
-            holds: graph.holds.iter().map(|_| Mutex::new(None)).collect(),
+            snapshots: graph.snapshots.iter().map(|_| Mutex::new(None)).collect(),
         }
     }
 
@@ -60,7 +59,7 @@ impl Snapshots {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            for slot in &self.holds {
+            for slot in self.snapshots.iter() {
                 let mut slot = slot.lock().await;
                 let Some(held) = slot.as_mut().filter(|held| !held.is_known) else {
                     continue;
@@ -84,7 +83,7 @@ impl Snapshots {
         }
     }
 
-    /// The hold's snapshot, exported if this is the first to ask.
+    /// The snapshot, exported if this is the first to ask.
     ///
     /// # Errors
     ///
@@ -92,11 +91,11 @@ impl Snapshots {
     /// have to be redone together.
     pub(super) async fn get(
         &self,
-        hold: u32,
+        index: SnapshotIndex,
         shared: &Shared,
         step: &Step,
     ) -> Result<Arc<Snapshot>, StepError> {
-        let mut slot = self.holds[hold as usize].lock().await;
+        let mut slot = self.snapshots[index].lock().await;
         match &*slot {
             Some(held) if held.snapshot.is_alive() => return Ok(Arc::clone(&held.snapshot)),
             Some(_) => {
@@ -106,7 +105,7 @@ impl Snapshots {
                     snapshot_lost: true,
                     ..StepError::new(format!(
                         "the snapshot {} was lost: its connection to the source ended",
-                        shared.graph.holds[hold as usize].id
+                        shared.graph.snapshots[index].id
                     ))
                 });
             }
@@ -114,8 +113,8 @@ impl Snapshots {
         }
         let database = step
             .id
-            .database
-            .as_deref()
+            .database_name()
+            .map(|name| &**name)
             .ok_or_else(|| StepError::fault("a snapshot is of a database"))?;
         let session = Session::new(&shared.application.doing(&format!("{database}/snapshot")))
             .lock_timeout(shared.plan.source_lock_timeout);
@@ -145,10 +144,10 @@ impl Snapshots {
         Ok(snapshot)
     }
 
-    /// Ends the hold's snapshot, and waits until its connection is gone. Returns its database; `None`: there
+    /// Ends the snapshot, and waits until its connection is gone. Returns its database; `None`: there
     /// was none.
-    pub(super) async fn close(&self, hold: u32) -> Option<String> {
-        let held = self.holds[hold as usize].lock().await.take()?;
+    pub(super) async fn close(&self, index: SnapshotIndex) -> Option<String> {
+        let held = self.snapshots[index].lock().await.take()?;
         if let Some(snapshot) = Arc::into_inner(held.snapshot) {
             snapshot.close().await;
         }
@@ -156,8 +155,8 @@ impl Snapshots {
     }
 
     pub(super) async fn close_all(&self) {
-        for hold in 0..self.holds.len() as u32 {
-            self.close(hold).await;
+        for index in self.snapshots.positions() {
+            self.close(index).await;
         }
     }
 }

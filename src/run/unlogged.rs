@@ -9,14 +9,13 @@ use std::sync::Arc;
 
 use tokio::time::sleep;
 
-use crate::catalog::{Inspection, RelationKind};
+use crate::catalog::{Inspection, Relation};
 use crate::event::Event;
-use crate::graph::{DatabaseSummary, Graph, Kind, StepId};
+use crate::graph::{DatabaseSummary, Graph, StepIndex};
 use crate::journal::{self, Entry, Journal, Outcome, State, Status};
+use crate::names::{Kind, Product, RelationKind, StepId, TableName};
 use crate::plan::{Endpoint, Plan};
-use crate::postgres::{
-    self, Application, Class, Connection, Session, connect, escape_control, quote_qualified,
-};
+use crate::postgres::{self, Application, Class, Connection, Session, connect, escape_control};
 use crate::step::{Shared, StepError};
 
 use super::dispatcher::Endings;
@@ -25,8 +24,7 @@ use super::signal::Signals;
 /// An unlogged table to which rows were brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Table {
-    schema: String,
-    name: String,
+    name: TableName,
     /// As they were counted on the source.
     rows: u64,
 }
@@ -39,21 +37,21 @@ pub(super) struct Unlogged {
 }
 
 /// What a look needs.
-pub(super) struct Look<'a> {
+pub(super) struct UnloggedCheck<'a> {
     pub(super) plan: &'a Plan,
     pub(super) target: &'a Endpoint,
     pub(super) application: &'a Application,
 }
 
 /// What to look at before a run goes on: databases that were restored and that nobody was told to use yet.
-pub(super) fn not_handed_over(
+pub(super) fn not_yet_verified(
     graph: &Graph,
     state: &State,
     inspection: &Inspection,
 ) -> Vec<Unlogged> {
     let databases = graph.databases.iter().filter_map(|database| {
-        let is_done = |kind| state.is_done(&StepId::of(&database.name.as_str().into(), kind));
-        let wanted = is_done(Kind::Restore) && is_kept_back(state, &database.name);
+        let is_done = |kind| state.is_done(&StepId::database(&database.name.as_str().into(), kind));
+        let wanted = is_done(Kind::Restore) && is_unverified(state, &database.name);
         let parts = wanted.then_some((true, false))?;
         of_database(database, state, inspection, parts)
     });
@@ -61,27 +59,30 @@ pub(super) fn not_handed_over(
 }
 
 /// Whether nobody can have been told to use the database: its verification opens it as soon as it finds no difference.
-fn is_kept_back(state: &State, database: &str) -> bool {
-    match state.steps.get(&StepId::of(&database.into(), Kind::Verify)) {
+fn is_unverified(state: &State, database: &str) -> bool {
+    match state
+        .steps
+        .get(&StepId::database(&database.into(), Kind::Verify))
+    {
         None => true,
         Some(verify) => {
-            let tables = &verify.output.tables;
+            let tables = verify.output.compared();
             verify.status == Status::Failed && tables.iter().any(|table| !table.matches)
         }
     }
 }
 
-/// What to look at after a run: whatever was verified and is not `settled`.
+/// What to look at after a run: whatever was verified and is not `confirmed`.
 pub(super) fn verified(
     graph: &Graph,
     state: &State,
     inspection: &Inspection,
-    settled: &HashSet<StepId>,
+    confirmed: &HashSet<StepId>,
 ) -> Vec<Unlogged> {
     let databases = graph.databases.iter().filter_map(|database| {
         let is_new = |kind| {
-            let id = StepId::of(&database.name.as_str().into(), kind);
-            state.is_done(&id) && !settled.contains(&id)
+            let id = StepId::database(&database.name.as_str().into(), kind);
+            state.is_done(&id) && !confirmed.contains(&id)
         };
         let parts = (is_new(Kind::Verify), is_new(Kind::DelayedVerify));
         of_database(database, state, inspection, parts)
@@ -90,17 +91,17 @@ pub(super) fn verified(
 }
 
 /// The steps that were done when a run last found everything there at its end: what became of it since is its owner's.
-pub(super) fn settled(graph: &Graph, state: &State, done: &[u32]) -> HashSet<StepId> {
+pub(super) fn confirmed(graph: &Graph, state: &State, done: &[StepIndex]) -> HashSet<StepId> {
     let completed = state.runs.iter().rev().find_map(|run| match run.ended {
         Some((at, Outcome::Completed, _)) => Some(at),
         _ => None,
     });
-    let steps = done.iter().map(|step| &graph.steps[*step as usize].id);
-    let settled = steps.filter(|id| {
+    let steps = done.iter().map(|step| &graph.steps[*step].id);
+    let confirmed = steps.filter(|id| {
         let started = state.steps.get(id).map(|step| step.started);
         started.is_some_and(|started| completed.is_some_and(|completed| started <= completed))
     });
-    settled.cloned().collect()
+    confirmed.cloned().collect()
 }
 
 /// The unlogged tables of the database's regular part, of its delayed part, or of both, that got rows. `None`: there
@@ -112,45 +113,36 @@ fn of_database(
     (regular, delayed): (bool, bool),
 ) -> Option<Unlogged> {
     let name: Arc<str> = database.name.as_str().into();
-    let output_of = |kind| state.output_of(&StepId::of(&name, kind));
-    let later: BTreeSet<&str> = output_of(Kind::Dump)
-        .into_iter()
-        .flat_map(|dump| dump.delayed.iter().map(String::as_str))
-        .collect();
+    let output_of = |kind| state.output_of(&StepId::database(&name, kind));
+    let later: &[TableName] = match output_of(Kind::Dump).map(|output| &output.product) {
+        Some(Product::Dump(dump)) => &dump.delayed,
+        _ => &[],
+    };
     let counted = output_of(Kind::SourceCounts)?;
     // Under a snapshot of their own the delayed tables are counted once more, and that is what came.
     let counts = output_of(Kind::DelayedDump)
         .into_iter()
-        .flat_map(|dump| &dump.counts)
-        .chain(&counted.counts);
-    let rows_of = |schema: &str, table: &str| {
-        counts
-            .clone()
-            .find(|count| count.schema == schema && count.table == table)?
-            .rows
-    };
+        .flat_map(|dump| dump.counts())
+        .chain(counted.counts());
+    let rows_of = |table: &TableName| counts.clone().find(|count| count.table == *table)?.rows;
     let contents = inspection
         .source
         .database(&database.name)?
         .contents
         .as_ref();
-    let unlogged: BTreeSet<(&str, &str)> = contents
+    let unlogged: BTreeSet<TableName> = contents
         .into_iter()
         .flat_map(|contents| &contents.relations)
         .filter(|relation| relation.unlogged && relation.kind == RelationKind::Table)
-        .map(|relation| (relation.schema.as_str(), relation.name.as_str()))
+        .map(Relation::table_name)
         .collect();
     let tables: Vec<Table> = unlogged
         .into_iter()
-        .filter_map(|(schema, name)| {
-            let is_delayed = later.contains(format!("{schema}.{name}").as_str());
+        .filter_map(|name| {
+            let is_delayed = later.contains(&name);
             let wanted = if is_delayed { delayed } else { regular };
-            let rows = rows_of(schema, name).filter(|rows| *rows > 0)?;
-            wanted.then(|| Table {
-                schema: schema.to_owned(),
-                name: name.to_owned(),
-                rows,
-            })
+            let rows = rows_of(&name).filter(|rows| *rows > 0)?;
+            wanted.then_some(Table { name, rows })
         })
         .collect();
     (!tables.is_empty()).then(|| Unlogged {
@@ -159,7 +151,7 @@ fn of_database(
     })
 }
 
-impl Look<'_> {
+impl UnloggedCheck<'_> {
     /// Those of the tables that a crash of the target emptied, and the databases that cannot be looked at. A connection
     /// that breaks and a lock that somebody holds are tried again, as often as the plan retries a step.
     pub(super) async fn emptied(
@@ -218,7 +210,7 @@ impl Look<'_> {
 /// Whether fewer rows are there than were brought, and the server knows of fewer that ever came in: its counters go in the
 /// same crash recovery (PostgreSQL manual, 27.2), so that a client which removed the rows is told from a crash.
 async fn is_emptied(target: &Connection, table: &Table) -> Result<bool, postgres::Error> {
-    let (name, rows) = (quote_qualified(&table.schema, &table.name), table.rows);
+    let (name, rows) = (table.name.quoted(), table.rows);
     let look = async || -> Result<bool, tokio_postgres::Error> {
         let inserted = "SELECT pg_catalog.pg_stat_get_tuples_inserted($1::text::regclass)";
         let inserted: i64 = target.query_one(inserted, &[&name]).await?.get(0);
@@ -243,18 +235,23 @@ async fn is_emptied(target: &Connection, table: &Table) -> Result<bool, postgres
 /// # Errors
 ///
 /// A journal that cannot be written.
-pub(super) async fn look_back(
+pub(super) async fn recheck_after_run(
     shared: &Shared,
     journal: &mut Journal,
-    settled: &HashSet<StepId>,
+    confirmed: &HashSet<StepId>,
     signals: &mut Signals,
     endings: &mut Endings,
 ) -> Result<(), journal::Error> {
     if endings.signal.is_some() {
         return Ok(());
     }
-    let suspects = verified(&shared.graph, journal.state(), &shared.inspection, settled);
-    let look = Look {
+    let suspects = verified(
+        &shared.graph,
+        journal.state(),
+        &shared.inspection,
+        confirmed,
+    );
+    let look = UnloggedCheck {
         plan: &shared.plan,
         target: &shared.target,
         application: &shared.application,
@@ -276,7 +273,7 @@ pub(super) async fn look_back(
         .chain(
             failed
                 .into_iter()
-                .map(|(database, error)| (database, not_looked(error))),
+                .map(|(database, error)| (database, check_failed(error))),
         )
         .collect();
     for (database, message) in warnings {
@@ -300,10 +297,9 @@ pub(super) fn warning(emptied: &Unlogged) -> String {
         .tables
         .iter()
         .map(|table| {
-            let name = format!("{}.{}", table.schema, table.name);
             format!(
                 "{} ({} rows were verified)",
-                escape_control(&name),
+                escape_control(&table.name.to_string()),
                 table.rows
             )
         })
@@ -317,7 +313,7 @@ pub(super) fn warning(emptied: &Unlogged) -> String {
 }
 
 /// What to know where the look could not be taken.
-pub(super) fn not_looked(error: postgres::Error) -> String {
+pub(super) fn check_failed(error: postgres::Error) -> String {
     format!(
         "nobody could look whether a crash of the target emptied unlogged tables since they were restored: {}; run \
          again once the cause is gone",

@@ -2,8 +2,8 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::graph::tests::synthetic::{Case, contents, database};
-use crate::graph::{Output, TableCount};
 use crate::journal::{RunState, Status, StepState};
+use crate::names::{ArchiveSeal, Counts, DelayedDump, Dumped, Output, RegularDump, TableCount};
 
 /// The database `a` with three unlogged tables of ten rows, the first of them delayed, and a logged one.
 fn case(snapshot: &str) -> Case {
@@ -24,9 +24,9 @@ fn state(kinds: &[Kind], output_of: impl Fn(Kind) -> Output) -> State {
             started: Timestamp::UNIX_EPOCH,
             seconds: None,
             error: None,
-            output: Box::new(output_of(*kind)),
+            output: Arc::new(output_of(*kind)),
         };
-        (StepId::of(&"a".into(), *kind), state)
+        (StepId::database(&"a".into(), *kind), state)
     });
     State {
         steps: steps.collect(),
@@ -36,36 +36,55 @@ fn state(kinds: &[Kind], output_of: impl Fn(Kind) -> Output) -> State {
 
 fn rows(table: &str, rows: u64) -> TableCount {
     TableCount {
-        schema: "public".into(),
-        table: table.into(),
+        table: TableName::new("public", table),
         kind: RelationKind::Table,
         rows: Some(rows),
     }
 }
 
+fn dumped() -> Dumped {
+    Dumped {
+        archive: ArchiveSeal {
+            files: 1,
+            bytes: 1,
+            digest: String::new(),
+        },
+        snapshot: "00000003-1".into(),
+        oldest_transaction: None,
+    }
+}
+
 fn output_of(kind: Kind) -> Output {
-    let mut output = Output::default();
-    match kind {
-        Kind::Dump => output.delayed = vec!["public.table_0000".into()],
-        Kind::SourceCounts => {
-            output.counts = vec![
+    let product = match kind {
+        Kind::Dump => Product::Dump(RegularDump {
+            dump: dumped(),
+            delayed: vec![TableName::new("public", "table_0000")],
+        }),
+        Kind::SourceCounts => Product::Counts(Counts {
+            tables: vec![
                 rows("table_0000", 10),
                 rows("table_0001", 11),
                 rows("table_0002", 0),
                 rows("table_0003", 13),
-            ];
-        }
-        Kind::DelayedDump => output.counts = vec![rows("table_0000", 20)],
-        _ => {}
-    }
-    output
+            ],
+            estimated: false,
+            snapshot: None,
+        }),
+        Kind::DelayedDump => Product::DelayedDump(DelayedDump {
+            dump: dumped(),
+            counts: vec![rows("table_0000", 20)],
+        }),
+        _ => Product::Nothing,
+    };
+    product.into()
 }
 
 fn shown(found: &[Unlogged]) -> Vec<String> {
     found
         .iter()
         .flat_map(|found| {
-            let table = |table: &Table| format!("{}.{} {}", found.database, table.name, table.rows);
+            let table =
+                |table: &Table| format!("{}.{} {}", found.database, table.name.name, table.rows);
             found.tables.iter().map(table).collect::<Vec<_>>()
         })
         .collect()
@@ -77,7 +96,7 @@ const RESTORED: [Kind; 4] = [Kind::Create, Kind::Dump, Kind::SourceCounts, Kind:
 fn tables_that_got_rows_are_looked_at_each_in_its_time() {
     let (case, nothing) = (case("later"), HashSet::new());
     let graph = case.compile();
-    let before = |state: &State| shown(&not_handed_over(&graph, state, &case.inspection));
+    let before = |state: &State| shown(&not_yet_verified(&graph, state, &case.inspection));
     let after = |state: &State| shown(&verified(&graph, state, &case.inspection, &nothing));
     let restored = state(&RESTORED, output_of);
     assert_eq!(before(&restored), ["a.table_0001 11"]);
@@ -98,7 +117,7 @@ fn what_a_completed_run_has_seen_is_its_owners() {
     let graph = case.compile();
     let kinds = [&RESTORED[..], &[Kind::Verify]].concat();
     let mut state = state(&kinds, output_of);
-    let done: Vec<u32> = (0..graph.steps.len() as u32).collect();
+    let done: Vec<StepIndex> = graph.steps.positions().collect();
     for (outcome, looks) in [(Outcome::Mismatched, 1), (Outcome::Completed, 0)] {
         state.runs = vec![RunState {
             started: Timestamp::UNIX_EPOCH,
@@ -109,8 +128,8 @@ fn what_a_completed_run_has_seen_is_its_owners() {
             warnings: Vec::new(),
             ended: Some((Timestamp::UNIX_EPOCH, outcome, 0)),
         }];
-        let settled = settled(&graph, &state, &done);
-        let found = verified(&graph, &state, &case.inspection, &settled);
+        let confirmed = confirmed(&graph, &state, &done);
+        let found = verified(&graph, &state, &case.inspection, &confirmed);
         assert_eq!(found.len(), looks, "{outcome:?}");
     }
 }
@@ -121,13 +140,11 @@ fn the_warning_names_the_tables_and_what_to_do() {
         database: "a".into(),
         tables: vec![
             Table {
-                schema: "public".into(),
-                name: "sessions\n".into(),
+                name: TableName::new("public", "sessions\n"),
                 rows: 500,
             },
             Table {
-                schema: "public".into(),
-                name: "cache".into(),
+                name: TableName::new("public", "cache"),
                 rows: 1,
             },
         ],

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::StepError;
 use crate::escape::hexadecimal;
-use crate::graph::ArchiveSeal;
+use crate::names::ArchiveSeal;
 
 /// What is read at a time.
 const BLOCK: usize = 1 << 20;

@@ -77,7 +77,7 @@ pub(super) fn failure(context: &Context, error: ChildError) -> StepError {
     if matches!(error, ChildError::Interrupted { .. }) {
         return StepError::interrupted();
     }
-    let database = match &context.step().id.database {
+    let database = match context.step().id.database_name() {
         Some(database) => format!("database \"{}\": ", escape_control(database)),
         None => String::new(),
     };

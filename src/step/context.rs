@@ -11,8 +11,11 @@ use tokio_util::sync::CancellationToken;
 use super::StepError;
 use crate::catalog::{Database, Inspection};
 use crate::event::{Event, Progress};
-use crate::graph::{Graph, IndexDefinition, Kind, Load, Output, Step, file_name};
-use crate::journal::{Change, TunedSetting};
+use crate::graph::{Graph, Step, StepIndex, file_name};
+use crate::journal::{Change, Created, TunedSetting};
+use crate::names::{
+    Counts, IndexDefinition, Kind, Load, Output, Product, RegularDump, StepId, Subject, TableName,
+};
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::{Application, Session, Snapshot, escape_control};
 
@@ -42,20 +45,19 @@ pub struct ChangeRequest {
 pub struct Context {
     pub shared: Arc<Shared>,
     /// Position in the graph's steps.
-    pub index: u32,
+    pub index: StepIndex,
     /// The step was tried before in this run, and failed.
     pub is_retry: bool,
-    /// What the database's steps before it yielded.
-    pub inputs: HashMap<Kind, Output>,
+    /// What the steps yielded that its kind reads.
+    pub inputs: HashMap<Kind, Arc<Output>>,
     /// The snapshot that the step shares, if it does.
     pub snapshot: Option<Arc<Snapshot>>,
     /// Indexes of the database that the delayed phase dropped, by the journal.
     pub dropped_indexes: Vec<IndexDefinition>,
     /// Loads of delayed tables that may be committed, by the journal.
     pub loads: Vec<Load>,
-    /// By the journal, this plan made or was about to make the target's database of this name: with its object id where
-    /// that is on record.
-    pub created: Option<Option<u32>>,
+    /// By the journal, this plan made or was about to make the target's database of this name.
+    pub created: Option<Created>,
     /// In a step about the whole server: settings of the target that this plan changed and has to put back,
     /// by its journal.
     pub tuned: BTreeMap<String, TunedSetting>,
@@ -79,7 +81,7 @@ impl Shared {
 
 impl Context {
     pub fn step(&self) -> &Step {
-        &self.shared.graph.steps[self.index as usize]
+        &self.shared.graph.steps[self.index]
     }
 
     pub fn plan(&self) -> &Plan {
@@ -101,8 +103,7 @@ impl Context {
     pub fn database_name(&self) -> &str {
         self.step()
             .id
-            .database
-            .as_deref()
+            .database_name()
             .expect("the step is about a database")
     }
 
@@ -118,13 +119,36 @@ impl Context {
 
     /// What another step of the same database yielded.
     pub fn input(&self, kind: Kind) -> Result<&Output, StepError> {
-        self.inputs
-            .get(&kind)
-            .ok_or_else(|| StepError::fault(format!("the journal holds no {kind}")))
+        let input = self.inputs.get(&kind).map(|output| &**output);
+        input.ok_or_else(|| StepError::fault(format!("the journal holds no {kind}")))
     }
 
-    /// The database's delayed tables, `schema.table`.
-    pub fn delayed_tables(&self) -> BTreeSet<String> {
+    /// What the database's regular dump yielded.
+    pub fn regular_dump(&self) -> Result<&RegularDump, StepError> {
+        match &self.input(Kind::Dump)?.product {
+            Product::Dump(dump) => Ok(dump),
+            _ => Err(StepError::fault(
+                "the journal does not tell what was dumped",
+            )),
+        }
+    }
+
+    /// What was counted on one side.
+    pub fn counts(&self, side: Side) -> Result<&Counts, StepError> {
+        let kind = match side {
+            Side::Source => Kind::SourceCounts,
+            Side::Target => Kind::TargetCounts,
+        };
+        match &self.input(kind)?.product {
+            Product::Counts(counts) => Ok(counts),
+            _ => Err(StepError::fault(
+                "the journal does not tell what was counted",
+            )),
+        }
+    }
+
+    /// The database's delayed tables.
+    pub fn delayed_tables(&self) -> BTreeSet<TableName> {
         let name = self.database_name();
         let databases = &self.shared.graph.databases;
         databases
@@ -170,10 +194,13 @@ impl Context {
 
     /// Where the step's child writes its stderr.
     pub fn log_file(&self) -> PathBuf {
-        let id = &self.step().id;
-        let name = match &id.database {
-            Some(database) => format!("{}.{}.log", file_name(database), id.kind),
-            None => format!("{}.log", id.kind),
+        let StepId { subject, kind } = &self.step().id;
+        let name = match subject {
+            Subject::Server => format!("{kind}.log"),
+            Subject::Database(database) => format!("{}.{kind}.log", file_name(database)),
+            Subject::Piece(database, number) => {
+                format!("{}.{kind}.{number}.log", file_name(database))
+            }
         };
         self.plan().state_dir.join("log").join(name)
     }

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use super::{Context, StepError};
+use crate::catalog::Relation;
 use crate::event::{Progress, Unit};
-use crate::graph::{Kind, Output};
 use crate::inspect::{Rows, count_tables};
+use crate::names::{Counts, Output, Product, TableName};
 use crate::plan::{DelaySnapshot, Side, VerifyMode};
 use crate::postgres::Pool;
 
@@ -36,39 +37,37 @@ pub async fn run(context: &Context, side: Side) -> Result<Output, StepError> {
         side == Side::Source && context.plan().delay.snapshot == DelaySnapshot::Same;
     let delayed = context.delayed_tables();
     // Their rows are looked for again at the end of the run.
-    let unlogged: HashSet<(&str, &str)> = context
+    let unlogged: HashSet<TableName> = context
         .database()?
         .contents
         .iter()
         .flat_map(|contents| &contents.relations)
         .filter(|relation| relation.unlogged)
-        .map(|relation| (relation.schema.as_str(), relation.name.as_str()))
+        .map(Relation::table_name)
         .collect();
-    let how = |schema: &str, table: &str| {
-        let is_delayed = is_counted_here && delayed.contains(&format!("{schema}.{table}"));
-        Some(Rows::by(
-            mode,
-            is_delayed || unlogged.contains(&(schema, table)),
-        ))
+    let how = |table: &TableName| {
+        let is_delayed = is_counted_here && delayed.contains(table);
+        Some(Rows::by(mode, is_delayed || unlogged.contains(table)))
     };
     let stop = &context.shared.stop;
-    let counts = count_tables(&pool, side, queries, stop, how, on_count).await;
-    Ok(Output {
-        counts: counts?,
+    let tables = count_tables(&pool, side, queries, stop, how, on_count).await?;
+    let counts = Counts {
+        tables,
         estimated: mode == VerifyMode::Fast,
         snapshot: context
             .snapshot
             .as_ref()
             .map(|snapshot| snapshot.id().to_owned()),
-        ..Output::default()
-    })
+    };
+    Ok(Product::Counts(counts).into())
 }
 
 /// How the source was counted. A plan that changed since does not change that, and estimates cannot stand beside
 /// counted rows.
 pub(super) fn mode_of_source(context: &Context) -> Result<VerifyMode, StepError> {
-    Ok(match context.input(Kind::SourceCounts)?.estimated {
-        true => VerifyMode::Fast,
-        false => VerifyMode::Exact,
+    Ok(if context.counts(Side::Source)?.estimated {
+        VerifyMode::Fast
+    } else {
+        VerifyMode::Exact
     })
 }

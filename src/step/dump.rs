@@ -8,7 +8,8 @@ use super::child::{failure, invocation};
 use super::{Context, StepError};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
-use crate::graph::{self, Output, SNAPSHOT};
+use crate::graph::{self, SNAPSHOT};
+use crate::names::{Dumped, Output, Product, RegularDump};
 use crate::plan::Side;
 use crate::process::Finished;
 
@@ -18,13 +19,13 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Dumps the database into an archive of its own. What an attempt before left there is removed.
 pub async fn run(context: &Context) -> Result<Output, StepError> {
     let path = graph::archive(context.plan(), context.database_name());
-    let mut output = into(context, &path).await?;
-    output.delayed = context.delayed_tables().into_iter().collect();
-    Ok(output)
+    let dump = into(context, &path).await?;
+    let delayed = context.delayed_tables().into_iter().collect();
+    Ok(Product::Dump(RegularDump { dump, delayed }).into())
 }
 
 /// Runs the step's pg_dump under the step's snapshot, into an archive that is not there yet or is removed.
-pub(super) async fn into(context: &Context, path: &Path) -> Result<Output, StepError> {
+pub(super) async fn into(context: &Context, path: &Path) -> Result<Dumped, StepError> {
     let snapshot = context
         .snapshot
         .as_ref()
@@ -73,10 +74,9 @@ pub(super) async fn into(context: &Context, path: &Path) -> Result<Output, StepE
         total: Some(seal.bytes),
         unit: Unit::Bytes,
     });
-    Ok(Output {
-        archive: Some(seal),
-        snapshot: Some(snapshot.id().to_owned()),
+    Ok(Dumped {
+        archive: seal,
+        snapshot: snapshot.id().to_owned(),
         oldest_transaction: Some(snapshot.oldest_transaction()),
-        ..Output::default()
     })
 }

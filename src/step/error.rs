@@ -1,10 +1,11 @@
 //! How a step fails.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use miette::Diagnostic;
 
-use crate::graph::Output;
+use crate::names::Output;
 use crate::postgres::{self, Class, escape_control_lines};
 
 /// A failed step: what a person has to know, and what the schedule has to.
@@ -13,8 +14,8 @@ pub struct StepError {
     /// What failed, where and why, and what to do next. One or more lines.
     pub message: String,
     pub class: Class,
-    /// What the step found out all the same: a ledger, compared tables.
-    pub output: Box<Output>,
+    /// What the step found out all the same: restore errors, compared tables.
+    pub output: Arc<Output>,
     /// The snapshot that the step shares with others is gone.
     pub snapshot_lost: bool,
 }
@@ -25,7 +26,7 @@ impl StepError {
         StepError {
             message: printable(&message.into()),
             class: Class::Fail,
-            output: Box::default(),
+            output: Arc::default(),
             snapshot_lost: false,
         }
     }
@@ -43,7 +44,7 @@ impl StepError {
     }
 
     pub fn with_output(mut self, output: Output) -> Self {
-        self.output = Box::new(output);
+        self.output = Arc::new(output);
         self
     }
 }

@@ -18,7 +18,7 @@ pub use context::{ChangeRequest, Context, Shared};
 pub use error::StepError;
 
 use crate::failpoint::reach;
-use crate::graph::{Kind, Output};
+use crate::names::{Kind, Output};
 use crate::plan::Side;
 
 /// Runs one attempt of a step.

@@ -7,7 +7,8 @@ use super::error::printable;
 use super::{Context, StepError, create};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
-use crate::graph::{LedgerEntry, Output, archive};
+use crate::graph::archive;
+use crate::names::{Output, Product, RestoreError, Restored};
 use crate::plan::Side;
 use crate::postgres::Class;
 use crate::process::restore_log::{RestoreLog, RestoreReport, Toc, accepted};
@@ -48,17 +49,16 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     }
     let report = log.finish();
     let ended_well = finished.status.success();
-    let mut output = ledger(context, &report);
-    output.warnings = report.warnings.iter().map(|line| printable(line)).collect();
-    let unaccepted = output.ledger.iter().filter(|entry| !entry.accepted).count();
+    let errors = restore_errors(context, &report);
+    let unaccepted = errors.iter().filter(|error| !error.accepted).count();
     if report.fatal.is_empty()
         && unaccepted == 0
-        && (ended_well || report.harmless > 0 || !output.ledger.is_empty())
+        && (ended_well || report.harmless > 0 || !errors.is_empty())
     {
-        return Ok(output);
+        return Ok(output(&report, errors));
     }
     if report.fatal.is_empty() && unaccepted > 0 {
-        return Err(StepError::new(refusal(context, &output.ledger)).with_output(output));
+        return Err(StepError::new(refusal(context, &errors)).with_output(output(&report, errors)));
     }
     let mut error = match finished.success() {
         Err(error) => failure(context, error),
@@ -67,7 +67,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     if report.is_transient {
         error.class = Class::Retry;
     }
-    Err(error.with_output(output))
+    Err(error.with_output(output(&report, errors)))
 }
 
 /// The archive's table of contents, which names the objects that errors are about.
@@ -84,22 +84,26 @@ pub(super) async fn table_of_contents(context: &Context, archive: &Path) -> Resu
     ))
 }
 
-fn ledger(context: &Context, report: &RestoreReport) -> Output {
+fn output(report: &RestoreReport, errors: Vec<RestoreError>) -> Output {
+    Output {
+        warnings: report.warnings.iter().map(|line| printable(line)).collect(),
+        product: Product::Restore(Restored { errors }),
+    }
+}
+
+fn restore_errors(context: &Context, report: &RestoreReport) -> Vec<RestoreError> {
     let database = context.database_name();
-    let entries = report.errors.iter().map(|error| LedgerEntry {
+    let entries = report.errors.iter().map(|error| RestoreError {
         object: error.object.clone(),
         message: printable(&error.message),
         accepted: accepted(&context.plan().accept, database, &error.object),
     });
-    Output {
-        ledger: entries.collect(),
-        ..Output::default()
-    }
+    entries.collect()
 }
 
-fn refusal(context: &Context, ledger: &[LedgerEntry]) -> String {
+fn refusal(context: &Context, errors: &[RestoreError]) -> String {
     let database = context.shown_database();
-    let refused: Vec<&LedgerEntry> = ledger.iter().filter(|entry| !entry.accepted).collect();
+    let refused: Vec<&RestoreError> = errors.iter().filter(|entry| !entry.accepted).collect();
     let shown: Vec<String> = refused
         .iter()
         .take(3)

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use super::counts::mode_of_source;
 use super::{Context, StepError, archive, create};
 use crate::failpoint::reach;
-use crate::graph::{self, Kind, Output, TableCount};
+use crate::graph::{self};
+use crate::names::{Compared, Output, Product, TableCount};
+use crate::plan::Side;
 use crate::postgres::escape_control;
 use crate::verify::compare;
 
@@ -13,24 +15,26 @@ use crate::verify::compare;
 pub async fn run(context: &Context) -> Result<Output, StepError> {
     // Delayed tables are empty yet, but for what clients added.
     let delayed = context.delayed_tables();
-    let counts = |kind| -> Result<Vec<TableCount>, StepError> {
-        let mut counts = context.input(kind)?.counts.clone();
-        counts.retain(|count| !delayed.contains(&format!("{}.{}", count.schema, count.table)));
+    let counts = |side| -> Result<Vec<TableCount>, StepError> {
+        let mut counts = context.counts(side)?.tables.clone();
+        counts.retain(|count| !delayed.contains(&count.table));
         Ok(counts)
     };
     let comparison = compare(
-        &counts(Kind::SourceCounts)?,
-        &counts(Kind::TargetCounts)?,
+        &counts(Side::Source)?,
+        &counts(Side::Target)?,
         mode_of_source(context)?,
     );
     let differing: Vec<String> = comparison
         .mismatches()
-        .map(|table| format!("{}.{}", table.schema, table.table))
+        .map(|result| result.table.to_string())
         .collect();
+    let tables = comparison.tables.len();
     let mut output = Output {
-        tables: comparison.tables,
         warnings: comparison.warnings,
-        ..Output::default()
+        product: Product::Comparison(Compared {
+            tables: comparison.tables,
+        }),
     };
     if differing.is_empty() {
         create::finish(context).await?;
@@ -59,7 +63,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
          do not use this database on the target yet; look for writes to it since the restore and for tables that \
          could not be restored, mend the cause, and run again: the target is counted anew",
         differing.len(),
-        output.tables.len()
+        tables
     ))
     .with_output(output))
 }

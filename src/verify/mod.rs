@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::catalog::RelationKind;
-use crate::graph::{TableCount, TableResult};
+use crate::names::{RelationKind, TableCount, TableName, TableResult};
 use crate::plan::VerifyMode;
 
 /// The tables of both sides, compared.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
-    /// By schema, then table.
+    /// By name.
     pub tables: Vec<TableResult>,
     /// Differences that are no failure, for a person to know.
     pub warnings: Vec<String>,
@@ -24,19 +23,18 @@ impl Comparison {
 /// Compares both directions: a table that one side lacks is a difference.
 pub fn compare(source: &[TableCount], target: &[TableCount], mode: VerifyMode) -> Comparison {
     type Pair<'a> = (Option<&'a TableCount>, Option<&'a TableCount>);
-    let mut pairs: BTreeMap<(&str, &str), Pair<'_>> = BTreeMap::new();
+    let mut pairs: BTreeMap<&TableName, Pair<'_>> = BTreeMap::new();
     for count in source {
-        pairs.entry((&count.schema, &count.table)).or_default().0 = Some(count);
+        pairs.entry(&count.table).or_default().0 = Some(count);
     }
     for count in target {
-        pairs.entry((&count.schema, &count.table)).or_default().1 = Some(count);
+        pairs.entry(&count.table).or_default().1 = Some(count);
     }
     let mut comparison = Comparison::default();
-    for ((schema, table), (source, target)) in pairs {
+    for (table, (source, target)) in pairs {
         let (matches, note) = judge(source, target, mode);
         let result = TableResult {
-            schema: schema.to_owned(),
-            table: table.to_owned(),
+            table: table.clone(),
             source_rows: source.and_then(|count| count.rows),
             target_rows: target.and_then(|count| count.rows),
             matches,
@@ -49,7 +47,7 @@ pub fn compare(source: &[TableCount], target: &[TableCount], mode: VerifyMode) -
             let rows =
                 |rows: Option<u64>| rows.map_or("unknown".to_owned(), |rows| rows.to_string());
             comparison.warnings.push(format!(
-                "{schema}.{table}: {} rows on the source, {} on the target ({note})",
+                "{table}: {} rows on the source, {} on the target ({note})",
                 rows(result.source_rows),
                 rows(result.target_rows)
             ));
@@ -106,8 +104,7 @@ mod tests {
 
     fn count(table: &str, kind: RelationKind, rows: Option<u64>) -> TableCount {
         TableCount {
-            schema: "public".into(),
-            table: table.into(),
+            table: TableName::new("public", table),
             kind,
             rows,
         }
@@ -123,7 +120,7 @@ mod tests {
             .map(|result| {
                 format!(
                     "{}: {}",
-                    result.table,
+                    result.table.name,
                     result.note.clone().unwrap_or_default()
                 )
             })

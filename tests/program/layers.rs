@@ -11,26 +11,35 @@ use super::support::place;
 /// Every module with those that it may use. A module stands below all that use it, so the table has no
 /// cycle. Modules may use themselves. `main.rs` and `lib.rs` join them and are not in it; tests may use
 /// anything.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("escape", &[]),
+    ("names", &[]),
     ("failpoint", &[]),
-    ("catalog", &[]),
+    ("catalog", &["names"]),
     ("plan", &["escape"]),
     ("postgres", &["escape", "catalog", "plan"]),
     ("process", &["failpoint", "catalog", "plan", "postgres"]),
     (
         "graph",
-        &["escape", "failpoint", "catalog", "plan", "postgres"],
+        &[
+            "escape",
+            "names",
+            "failpoint",
+            "catalog",
+            "plan",
+            "postgres",
+        ],
     ),
-    ("event", &["graph"]),
+    ("event", &["names"]),
     ("schedule", &["graph", "plan"]),
-    ("journal", &["failpoint", "graph"]),
-    ("inspect", &["catalog", "plan", "postgres", "graph"]),
-    ("verify", &["catalog", "plan", "graph"]),
+    ("journal", &["names", "failpoint"]),
+    ("inspect", &["names", "catalog", "plan", "postgres"]),
+    ("verify", &["names", "plan"]),
     (
         "step",
         &[
             "escape",
+            "names",
             "failpoint",
             "catalog",
             "plan",
@@ -46,6 +55,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     (
         "run",
         &[
+            "names",
             "failpoint",
             "catalog",
             "plan",
@@ -60,12 +70,20 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ),
     (
         "report",
-        &["failpoint", "postgres", "graph", "event", "journal"],
+        &[
+            "names",
+            "failpoint",
+            "postgres",
+            "graph",
+            "event",
+            "journal",
+        ],
     ),
     (
         "cli",
         &[
             "escape",
+            "names",
             "failpoint",
             "catalog",
             "plan",

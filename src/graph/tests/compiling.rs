@@ -4,7 +4,8 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::synthetic::{Case, contents, database};
-use crate::graph::{Amounts, Graph, Kind, Resource, Severity, Step, StepId};
+use crate::graph::{Amounts, Graph, Resource, Severity, Step, StepIndex};
+use crate::names::{Kind, StepId};
 use crate::report::{plan_json, plan_text};
 
 /// The step of a database.
@@ -12,7 +13,7 @@ fn step<'a>(graph: &'a Graph, database: &str, kind: Kind) -> &'a Step {
     graph
         .steps
         .iter()
-        .find(|step| step.id.database.as_deref() == Some(database) && step.id.kind == kind)
+        .find(|step| step.id.is_about(database) && step.id.kind == kind)
         .expect("the database has such a step")
 }
 
@@ -338,9 +339,9 @@ fn the_reference_tools_defaults_are_lowered_to_what_a_new_server_has() {
     );
     let dump = step(&graph, "db00", Kind::Dump);
     assert!(has_argument(dump, &format!("--jobs={}", dump.jobs)));
-    let (dump_claims, hold) = (dump.claims, graph.holds[0].claims);
+    let (dump_claims, snapshot) = (dump.claims, graph.snapshots.first().unwrap().claims);
     let counts = step(&graph, "db00", Kind::SourceCounts).claims;
-    let of_one = dump_claims.plus(&hold).plus(&counts);
+    let of_one = dump_claims.plus(&snapshot).plus(&counts);
     let parallel = graph.budgets.get(Resource::SourceDatabases);
     assert_eq!(parallel, 6);
     assert!(parallel * of_one.get(Resource::SourceConnections) <= 72);
@@ -417,7 +418,7 @@ fn index_builds_keep_to_the_jobs_and_to_the_memory() {
         let recreate = graph
             .find(&"erp/recreate-indexes".parse().unwrap())
             .unwrap();
-        let step = &graph.steps[recreate as usize];
+        let step = &graph.steps[recreate];
         let claimed = step.claims.get(Resource::IndexMemory);
         assert!(claimed <= graph.budgets.get(Resource::IndexMemory));
         assert_eq!(step.claims.get(Resource::TargetConnections), step.jobs);
@@ -435,7 +436,7 @@ fn estimates_are_one_query_a_side_and_delayed_tables_are_counted() {
     let jobs = |rest: &str, kind: &str| {
         let graph = Case::new(rest, vec![database("erp", 1 << 30, 9)]).compile();
         let step = graph.find(&format!("erp/{kind}").parse().unwrap()).unwrap();
-        graph.steps[step as usize].jobs
+        graph.steps[step].jobs
     };
     let fast = "[verify]\nmode = \"fast\"\n";
     assert_eq!(jobs("", "source-counts"), 9);
@@ -454,19 +455,27 @@ fn without_globals_the_databases_do_not_wait_for_roles() {
     let graph = case.compile();
     assert!(graph.steps.iter().all(|step| step.id.kind != Kind::Globals));
     // Position 0: it tunes the target.
-    assert_eq!(step(&graph, "a", Kind::Create).needs, [0]);
+    assert_eq!(step(&graph, "a", Kind::Create).needs, [StepIndex::new(0)]);
 }
 
 #[test]
 fn what_changes_the_target_waits_until_it_is_tuned_and_its_settings_come_back_last() {
     let case = Case::new("", vec![database("a", 1, 1), database("b", 2, 1)]);
     let graph = case.compile();
-    assert_eq!(graph.steps[0].id, StepId::server(Kind::TuneTarget));
-    for step in &graph.steps[1..] {
+    assert_eq!(
+        graph.steps.first().unwrap().id,
+        StepId::server(Kind::TuneTarget)
+    );
+    for step in graph.steps.iter().skip(1) {
         let changes_the_target =
             matches!(step.id.kind, Kind::Globals | Kind::Create | Kind::Restore);
         let waits = changes_the_target || step.finally;
-        assert_eq!(step.needs.contains(&0), waits, "{}", step.id);
+        assert_eq!(
+            step.needs.contains(&StepIndex::new(0)),
+            waits,
+            "{}",
+            step.id
+        );
     }
     let last = graph.steps.last().unwrap();
     assert_eq!(last.id, StepId::server(Kind::RestoreSettings));
@@ -545,10 +554,13 @@ proptest! {
             .collect();
         let graph = Case::new("", databases).compile();
         for (index, step) in graph.steps.iter().enumerate() {
-            prop_assert!(step.needs.iter().all(|need| (*need as usize) < index));
+            prop_assert!(step.needs.iter().all(|need| usize::from(*need) < index));
             prop_assert!(step.claims.fits_in(&graph.budgets));
         }
-        let all = graph.holds.iter().fold(Amounts::default(), |sum, hold| sum.plus(&hold.claims));
+        let all = graph
+            .snapshots
+            .iter()
+            .fold(Amounts::default(), |sum, snapshot| sum.plus(&snapshot.claims));
         prop_assert!(all.get(Resource::SourceConnections) as usize == tables.len());
     }
 }

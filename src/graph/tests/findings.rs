@@ -3,8 +3,9 @@
 use insta::assert_snapshot;
 
 use super::synthetic::{Case, contents, database, table};
-use crate::catalog::{AttachedIndex, Hurdle, Role, Version};
+use crate::catalog::{AttachedIndex, LoadOrderConstraint, Role, Version};
 use crate::graph::{Finding, Graph, Severity};
+use crate::names::TableName;
 
 /// A finding a line, in the graph's order.
 fn lines(graph: &Graph) -> String {
@@ -78,10 +79,9 @@ fn databases_that_cannot_migrate_are_named_with_the_reason() {
 fn an_attached_index_of_a_delayed_partition_is_kept_and_said() {
     let mut erp = database("erp", 1 << 20, 3);
     let attached = |table: &str| AttachedIndex {
-        schema: "public".into(),
-        table: table.into(),
+        table: TableName::new("public", table),
         name: format!("{table}_at_idx"),
-        parent: "public.parts_at".into(),
+        parent: TableName::new("public", "parts_at"),
     };
     contents(&mut erp).attached_indexes = vec![attached("table_0000"), attached("table_0002")];
     let plain = Case::new("", vec![erp.clone()]).compile();
@@ -96,16 +96,15 @@ fn an_attached_index_of_a_delayed_partition_is_kept_and_said() {
 #[test]
 fn constraints_that_a_delayed_table_cannot_meet_are_said_before_the_night() {
     let mut erp = database("erp", 1 << 20, 3);
-    let hurdle = |constraint: &str, referring: Option<&str>| Hurdle {
-        schema: "public".into(),
-        table: "table_0000".into(),
+    let constraint = |constraint: &str, referring: Option<&str>| LoadOrderConstraint {
+        table: TableName::new("public", "table_0000"),
         constraint: constraint.into(),
-        referring: referring.map(|table| ("public".to_owned(), table.to_owned())),
+        referring: referring.map(|table| TableName::new("public", table)),
     };
-    contents(&mut erp).hurdles = vec![
-        hurdle("fkey_1", Some("table_0001")),
-        hurdle("fkey_2", Some("table_0002")),
-        hurdle("positive", None),
+    contents(&mut erp).load_order_constraints = vec![
+        constraint("fkey_1", Some("table_0001")),
+        constraint("fkey_2", Some("table_0002")),
+        constraint("positive", None),
     ];
     assert_eq!(codes(&Case::new("", vec![erp.clone()]).compile()), []);
     let rest = "[delay]\ntable_data = [\"erp.table_0000\", \"erp.table_0002\"]";

@@ -2,8 +2,18 @@
 
 use std::time::Duration;
 
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
 use super::synthetic::{Case, database};
+use crate::graph::{Amounts, Graph, Resource, Step, StepIndex};
+use crate::journal::{Entry, Record, State, VERSION};
+use crate::names::{Kind, StepId};
 use crate::report::{plan_json, plan_text};
+use crate::run::{ResumePolicy, resume};
+use crate::schedule::{Ended, Schedule};
 
 const DATABASES: u32 = 2_000;
 const TABLES_EACH: u32 = 50;
@@ -82,4 +92,127 @@ fn two_thousand_databases_with_a_hundred_thousand_tables_compile_at_once() {
         assert!(took < LONGEST, "{what}: {took:?}");
         assert!(memory < MOST_MEMORY, "{what}: {memory} bytes");
     }
+}
+
+const PIECES_OF: u32 = 200;
+const PIECES_EACH: u32 = 500;
+const PIECES_TAKE: Duration = Duration::from_secs(3);
+const PIECES_MEMORY: u64 = 600 << 20;
+
+/// Databases whose restore has many pieces more, each of which claims a connection: all that no step of today has and
+/// what comes has.
+fn in_pieces() -> Graph {
+    let databases = (0..PIECES_OF)
+        .map(|number| database(&name(number), 1 << 20, 20))
+        .collect();
+    let mut graph = Case::new("", databases).compile();
+    for number in 0..PIECES_OF {
+        let name: Arc<str> = name(number).into();
+        let find = |graph: &Graph, kind| {
+            let id = StepId::database(&name, kind);
+            graph.find(&id).expect("it was compiled")
+        };
+        let (dump, counts) = (find(&graph, Kind::Dump), find(&graph, Kind::TargetCounts));
+        for piece in 1..=PIECES_EACH {
+            let piece = NonZeroU32::new(piece).expect("from 1");
+            let step = graph.steps.push(Step {
+                id: StepId::piece(&name, Kind::RecreateIndexes, piece),
+                needs: vec![dump],
+                claims: Amounts::new(&[(Resource::TargetConnections, 1)]),
+                finally: false,
+                snapshot: None,
+                command: Vec::new(),
+                jobs: 1,
+                rank: number,
+            });
+            graph.steps[counts].needs.push(step);
+        }
+    }
+    graph
+}
+
+/// Runs what is left, the step that was started first ends first. Returns how many steps ran.
+fn run_to_the_end(graph: &Graph, done: Vec<StepIndex>) -> usize {
+    let retry = Case::new("", Vec::new()).plan.retry;
+    let mut schedule = Schedule::new(graph, done, retry).expect("every claim fits");
+    let mut running = std::collections::VecDeque::new();
+    let mut ran = 0;
+    while !schedule.is_finished() {
+        running.extend(schedule.start(Duration::ZERO));
+        let start = running.pop_front().expect("something runs until the end");
+        schedule.ended(start.step, Ended::Done, Duration::ZERO);
+        ran += 1;
+    }
+    ran
+}
+
+/// A journal in which every second piece is done, with all that comes before pieces.
+fn half_done(graph: &Graph) -> State {
+    let mut state = State::default();
+    let mut append = |entry| {
+        let at = Timestamp::UNIX_EPOCH;
+        let record: Record = Record {
+            v: VERSION,
+            at,
+            entry,
+        };
+        state.apply(record).expect("it may follow");
+    };
+    append(Entry::RunStarted {
+        program: "test".into(),
+        fingerprint: graph.fingerprint.clone(),
+        source: None,
+        target: None,
+        findings: Vec::new(),
+    });
+    let before = |kind| {
+        matches!(
+            kind,
+            Kind::Globals | Kind::Create | Kind::Dump | Kind::SourceCounts
+        )
+    };
+    for (index, step) in graph.steps.iter_with_positions() {
+        let is_piece = step.id.kind == Kind::RecreateIndexes;
+        if before(step.id.kind) || is_piece && usize::from(index) % 2 == 0 {
+            let (step, attempt) = (step.id.clone(), 1);
+            append(Entry::StepStarted {
+                step: step.clone(),
+                attempt,
+            });
+            let (seconds, output) = (1.0, Arc::default());
+            append(Entry::StepDone {
+                step,
+                attempt,
+                seconds,
+                output,
+            });
+        }
+    }
+    state
+}
+
+#[test]
+fn a_hundred_thousand_pieces_compile_run_and_resume_in_no_time() {
+    let begun = processor_time();
+    let graph = in_pieces();
+    let compiled = processor_time() - begun;
+    assert!(graph.steps.len() > 100_000);
+
+    assert_eq!(run_to_the_end(&graph, Vec::new()), graph.steps.len());
+    let ran = processor_time() - begun;
+    let state = half_done(&graph);
+    let resumed = resume(&graph, &state, ResumePolicy::default(), |_| false, |_| true);
+    let done = resumed.done.len();
+    assert!(done > 50_000, "{done}");
+    assert_eq!(
+        run_to_the_end(&graph, resumed.done),
+        graph.steps.len() - done
+    );
+    let (took, memory) = (processor_time() - begun, peak_memory());
+    println!(
+        "compiled in {compiled:?}, run by {ran:?}, resumed by {took:?}, {} MiB at most",
+        memory >> 20
+    );
+    assert!(took < PIECES_TAKE, "{took:?}");
+    assert!(memory < PIECES_MEMORY, "{memory} bytes");
 }

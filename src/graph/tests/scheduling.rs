@@ -8,27 +8,25 @@ use proptest::sample::Index;
 
 use super::synthetic::{Case, contents, database};
 use crate::graph::budget::{CONTROL_CONNECTIONS, LEAST_ON_TARGET, LEAST_PER_SOURCE_DATABASE};
-use crate::graph::{Amounts, Graph, Resource};
+use crate::graph::{Amounts, Graph, Resource, StepIndex};
 use crate::schedule::{Ended, Schedule};
 
 /// What is in use at one moment, added up without the schedule's help.
-fn in_use(graph: &Graph, running: &BTreeSet<u32>, ended: &BTreeSet<u32>) -> Amounts {
-    let steps = running
-        .iter()
-        .map(|step| &graph.steps[*step as usize].claims);
-    let is_open = |steps: &[u32]| {
+fn in_use(graph: &Graph, running: &BTreeSet<StepIndex>, ended: &BTreeSet<StepIndex>) -> Amounts {
+    let steps = running.iter().map(|step| &graph.steps[*step].claims);
+    let is_open = |steps: &[StepIndex]| {
         steps
             .iter()
             .any(|step| running.contains(step) || ended.contains(step))
             && !steps.iter().all(|step| ended.contains(step))
     };
-    let holds = graph
-        .holds
+    let snapshots = graph
+        .snapshots
         .iter()
-        .filter(|hold| is_open(&hold.steps))
-        .map(|hold| &hold.claims);
+        .filter(|snapshot| is_open(&snapshot.steps))
+        .map(|snapshot| &snapshot.claims);
     steps
-        .chain(holds)
+        .chain(snapshots)
         .fold(Amounts::default(), |sum, claims| sum.plus(claims))
 }
 
@@ -49,7 +47,7 @@ fn drive(graph: &Graph, mut pick: impl FnMut(usize) -> usize) -> Vec<Amounts> {
         running.remove(&step);
         ended.insert(step);
         let consequences = schedule.ended(step, Ended::Done, Duration::ZERO);
-        assert_eq!(consequences.skipped, Vec::<u32>::new());
+        assert_eq!(consequences.skipped, Vec::<StepIndex>::new());
     }
     assert_eq!(ended.len(), graph.steps.len());
     used

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use crate::catalog::{
     ClientFacts, Configuration, Contents, Database, Inspection, LocaleProvider, Relation,
-    RelationKind, ServerFacts, Version,
+    ServerFacts, Version,
 };
 use crate::graph::{Finding, Graph, Input, compile};
+use crate::names::RelationKind;
 use crate::plan::{Endpoint, Plan, Side, SslMode, parse};
 
 /// Everything that a compilation starts from. Tests change what they are about.
@@ -130,7 +131,7 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
                 .collect(),
             indexes: 2 * tables,
             attached_indexes: Vec::new(),
-            hurdles: Vec::new(),
+            load_order_constraints: Vec::new(),
             large_objects: 0,
             user_objects: 0,
             extensions: Vec::new(),

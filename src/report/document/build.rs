@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use super::{
     DatabaseOutcome, DatabaseReport, Report, Seconds, ServerReport, StepOutcome, StepReport,
 };
-use crate::graph::{DatabaseSummary, Kind, Output, Step, TableResult};
+use crate::graph::{DatabaseSummary, PerStep, Step, StepIndex};
 use crate::journal::{Outcome, State, Status, StepState};
+use crate::names::{Kind, Output, Phase, TableResult};
 use crate::report::format::seconds_between;
 
 /// What an interrupted step has for an error.
@@ -20,14 +21,14 @@ const INTERRUPTED: &str = "interrupted before its end; the next run does it agai
 pub fn build<'a>(
     name: &str,
     databases: &'a [DatabaseSummary],
-    steps: &'a [Step],
+    steps: &'a PerStep<Step>,
     state: &'a State,
 ) -> Option<Report> {
     let run = state.runs.last()?;
     let outcomes = outcomes(steps, state);
     let mut by_database: HashMap<Option<&str>, Vec<(&Step, StepOutcome)>> = HashMap::new();
-    for (step, outcome) in steps.iter().zip(outcomes) {
-        let database = step.id.database.as_deref();
+    for (step, outcome) in steps.iter().zip(outcomes.iter().copied()) {
+        let database = step.id.database_name().map(|name| &**name);
         by_database
             .entry(database)
             .or_default()
@@ -58,14 +59,11 @@ pub fn build<'a>(
 }
 
 /// What became of each step. A step's needs stand before it, so one pass will do.
-fn outcomes(steps: &[Step], state: &State) -> Vec<StepOutcome> {
-    let mut outcomes: Vec<StepOutcome> = Vec::with_capacity(steps.len());
+fn outcomes(steps: &PerStep<Step>, state: &State) -> PerStep<StepOutcome> {
+    let mut outcomes: PerStep<StepOutcome> = PerStep::with_capacity(steps.len());
     for step in steps {
-        let lost = |need: &u32| {
-            matches!(
-                outcomes[*need as usize],
-                StepOutcome::Failed | StepOutcome::Skipped
-            )
+        let lost = |need: &StepIndex| {
+            matches!(outcomes[*need], StepOutcome::Failed | StepOutcome::Skipped)
         };
         outcomes.push(match state.steps.get(&step.id).map(|state| state.status) {
             Some(Status::Done) => StepOutcome::Done,
@@ -123,7 +121,7 @@ impl<'a> Work<'a> {
             steps: self.steps(),
             ledger: self
                 .outputs()
-                .flat_map(|(_, output)| output.ledger.clone())
+                .flat_map(|(_, output)| output.restore_errors().to_vec())
                 .collect(),
             warnings: self
                 .state
@@ -142,14 +140,14 @@ impl<'a> Work<'a> {
             outcome: self.outcome(),
             bytes: database.bytes,
             seconds: Seconds {
-                regular: self.seconds(|kind| !kind.is_delayed()),
-                delayed: self.seconds(Kind::is_delayed),
+                regular: self.seconds(|kind| kind.phase() != Phase::Delayed),
+                delayed: self.seconds(|kind| kind.phase() == Phase::Delayed),
             },
             steps: self.steps(),
             tables: self.tables(),
             ledger: self
                 .outputs()
-                .flat_map(|(_, output)| output.ledger.clone())
+                .flat_map(|(_, output)| output.restore_errors().to_vec())
                 .collect(),
             warnings: self.warnings(Some(&database.name)),
         }
@@ -200,7 +198,9 @@ impl<'a> Work<'a> {
                         _ => None,
                     },
                     started: state.map(|state| state.started),
-                    snapshot: state.and_then(|state| state.output.snapshot.clone()),
+                    snapshot: state
+                        .and_then(|state| state.output.snapshot())
+                        .map(str::to_owned),
                 }
             })
             .collect()
@@ -209,14 +209,13 @@ impl<'a> Work<'a> {
     /// A difference is what a failed verification found; a verification that failed without one, say
     /// because a server went away, is a failure like others.
     fn outcome(&self) -> DatabaseOutcome {
-        let differs = |step: &Step| {
-            matches!(step.id.kind, Kind::Verify | Kind::DelayedVerify)
-                && self
-                    .state
-                    .steps
-                    .get(&step.id)
-                    .is_some_and(|state| state.output.tables.iter().any(|table| !table.matches))
-        };
+        let differs =
+            |step: &Step| {
+                step.id.kind.traits().compares
+                    && self.state.steps.get(&step.id).is_some_and(|state| {
+                        state.output.compared().iter().any(|table| !table.matches)
+                    })
+            };
         let mut failed = self
             .steps
             .iter()
@@ -244,10 +243,10 @@ impl<'a> Work<'a> {
 
     fn tables(&self) -> Vec<TableResult> {
         let mut tables = BTreeMap::new();
-        for verification in [Kind::Verify, Kind::DelayedVerify] {
-            for (_, output) in self.outputs().filter(|(kind, _)| *kind == verification) {
-                for table in &output.tables {
-                    tables.insert((&table.schema, &table.table), table);
+        for comparison in Kind::comparing() {
+            for (_, output) in self.outputs().filter(|(kind, _)| *kind == comparison) {
+                for result in output.compared() {
+                    tables.insert(&result.table, result);
                 }
             }
         }

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 pub use build::build;
 pub use file::{FileError, json, read, write};
 
-use crate::graph::{Kind, LedgerEntry, TableResult};
 use crate::journal::Outcome;
+use crate::names::{Kind, RestoreError, TableResult};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -41,7 +41,7 @@ pub struct Report {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServerReport {
     pub steps: Vec<StepReport>,
-    pub ledger: Vec<LedgerEntry>,
+    pub ledger: Vec<RestoreError>,
     pub warnings: Vec<String>,
 }
 
@@ -56,7 +56,7 @@ pub struct DatabaseReport {
     pub steps: Vec<StepReport>,
     /// By schema and name. What `delayed-verify` compared replaces what `verify` said of the table.
     pub tables: Vec<TableResult>,
-    pub ledger: Vec<LedgerEntry>,
+    pub ledger: Vec<RestoreError>,
     pub warnings: Vec<String>,
 }
 

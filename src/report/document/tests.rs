@@ -1,11 +1,13 @@
 //! Journals in, reports out.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::graph::StepId;
 use crate::journal::State;
+use crate::names::StepId;
 use crate::report::samples::{self, at};
 use crate::report::{Color, html, status, summary};
 
@@ -134,8 +136,8 @@ fn a_killed_run_has_no_end() {
 #[test]
 fn a_verification_that_failed_without_a_difference_is_a_failure() {
     let mut state = samples::state();
-    let verify = StepId::of(&samples::EVIL.into(), Kind::Verify);
-    state.steps.get_mut(&verify).unwrap().output.tables.clear();
+    let verify = StepId::database(&samples::EVIL.into(), Kind::Verify);
+    state.steps.get_mut(&verify).unwrap().output = Arc::default();
     assert_eq!(report(&state).databases[1].outcome, DatabaseOutcome::Failed);
 }
 
@@ -164,12 +166,14 @@ fn the_delayed_phase_has_its_own_time_and_the_last_word() {
         let mut step = state.steps[&StepId::server(Kind::Globals)].clone();
         step.started = at(started);
         step.seconds = Some(seconds);
-        step.output = Default::default();
-        step.output.tables = tables
+        let tables = tables
             .iter()
             .map(|(name, rows)| samples::table(name, Some(5), Some(*rows)))
             .collect();
-        state.steps.insert(StepId::of(&"erp".into(), kind), step);
+        step.output = samples::compared(tables);
+        state
+            .steps
+            .insert(StepId::database(&"erp".into(), kind), step);
     };
     add(Kind::Verify, 5_000, 1.0, &[("events", 0), ("people", 5)]);
     add(Kind::DelayedDump, 5_100, 10.0, &[]);
@@ -180,7 +184,7 @@ fn the_delayed_phase_has_its_own_time_and_the_last_word() {
     let tables: Vec<_> = erp
         .tables
         .iter()
-        .map(|table| (&*table.table, table.matches))
+        .map(|table| (&*table.table.name, table.matches))
         .collect();
     assert_eq!(tables, [("events", true), ("people", true)]);
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::tally::{Bar, Tally};
 use crate::event::{Progress, Unit};
-use crate::graph::Kind;
+use crate::names::Kind;
 use crate::report::Color;
 use crate::report::color::Tone;
 use crate::report::format::{bytes, clock, count, counted, short_count};
@@ -50,7 +50,11 @@ fn line(bar: &Bar, tally: &Tally, now: Timestamp, columns: usize) -> String {
         .max("(server)".len())
         .min((columns / 4).max(8));
     let taken = name_columns + PHASE + AMOUNT + ELAPSED + 4;
-    let database = bar.id.database.as_deref().unwrap_or("(server)");
+    let database = bar
+        .id
+        .database_name()
+        .map(|name| &**name)
+        .unwrap_or("(server)");
     let mut line = left(&name(database, name_columns), name_columns);
     line.push(' ');
     line.push_str(&left(&phase(bar), PHASE));

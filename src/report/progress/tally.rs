@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use crate::event::{self, Ending, Event, Unit};
-use crate::graph::{Kind, StepId};
+use crate::names::{Kind, StepId};
 use crate::report::width;
 
 /// What is known of a run by its events so far.
@@ -173,7 +173,7 @@ impl Tally {
     }
 
     fn complete(&mut self, step: &StepId, now: Timestamp) -> Option<Completed> {
-        let (name, open) = self.open.swap_remove_entry(step.database.as_ref()?)?;
+        let (name, open) = self.open.swap_remove_entry(step.database_name()?)?;
         self.databases_done += 1;
         Some(Completed {
             name,
@@ -185,7 +185,7 @@ impl Tally {
     }
 
     fn open_mut(&mut self, step: &StepId) -> Option<&mut Open> {
-        self.open.get_mut(step.database.as_ref()?)
+        self.open.get_mut(step.database_name()?)
     }
 
     /// What is under way, by database: the step that tells most, and how many others there are.
@@ -193,7 +193,7 @@ impl Tally {
         let mut bars: IndexMap<(Option<&str>, Option<Kind>), Bar> = IndexMap::new();
         for (id, step) in &self.under_way {
             // Steps about the whole server have nothing in common: each has a bar of its own.
-            let key = match &id.database {
+            let key = match id.database_name() {
                 Some(database) => (Some(&**database), None),
                 None => (None, Some(id.kind)),
             };

@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 use crate::event::{DatabaseWork, Ending, Progress as Done, Unit};
-use crate::graph::{Kind, StepId};
+use crate::names::{Kind, Phase, StepId};
 use crate::report::samples::{EVIL, LONG};
 
 /// A clock that stands still until it is moved.
@@ -53,7 +53,7 @@ impl Write for Paper {
 }
 
 fn step(database: &str, kind: Kind) -> StepId {
-    StepId::of(&database.into(), kind)
+    StepId::database(&database.into(), kind)
 }
 
 fn run_started(databases: &[&str]) -> Event {
@@ -126,7 +126,7 @@ fn busy() -> Vec<Event> {
 fn complete(database: &str) -> Vec<Event> {
     let kinds = Kind::ALL
         .into_iter()
-        .filter(|kind| !kind.is_delayed() && !kind.is_server_level());
+        .filter(|kind| kind.phase() == Phase::Regular);
     kinds
         .flat_map(|kind| {
             let step = step(database, kind);

@@ -4,9 +4,9 @@ use tokio_postgres::error::SqlState;
 
 use super::{Creation, Statement, Target, creation};
 use crate::failpoint::reach;
-use crate::graph::Output;
 use crate::inspect::contents_of;
-use crate::journal::Change;
+use crate::journal::{Change, Created};
+use crate::names::Output;
 use crate::plan::Side;
 use crate::postgres::{Connection, connect, escape_control, quote_identifier};
 use crate::step::{Context, StepError};
@@ -45,10 +45,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     }
     apply(&connection, &creation.before_load).await?;
     connection.close().await;
-    Ok(Output {
-        warnings: creation.losses,
-        ..Output::default()
-    })
+    Ok(Output::of_warnings(creation.losses))
 }
 
 /// What would have disturbed the load, or kept us out: settings, the mark of a template, the connection
@@ -88,8 +85,8 @@ async fn oid(connection: &Connection, name: &str) -> Result<Option<u32>, StepErr
 async fn is_own(context: &Context, found: u32) -> Result<bool, StepError> {
     Ok(match context.created {
         None => false,
-        Some(Some(made)) => made == found,
-        Some(None) => is_empty(context).await?,
+        Some(Created::WithOid(made)) => made == found,
+        Some(Created::Begun) => is_empty(context).await?,
     })
 }
 

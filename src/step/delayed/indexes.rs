@@ -6,8 +6,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
-use crate::graph::{IndexDefinition, Output};
 use crate::journal::Change;
+use crate::names::{IndexDefinition, Output};
 use crate::plan::Side;
 use crate::postgres::{
     Connection, Pool, connect, escape_control, quote_identifier, quote_literal, quote_qualified,
@@ -40,7 +40,7 @@ const DEFINITIONS: &str = "\
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d \
                       WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.oid \
                         AND d.deptype = 'x') \
-      AND n.nspname || '.' || t.relname = ANY ($1) \
+      AND (n.nspname::text, t.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[])) \
     ORDER BY n.nspname::text COLLATE \"C\", i.relname::text COLLATE \"C\"";
 
 /// Drops the secondary indexes, each on record with everything that makes it what it is.
@@ -165,9 +165,13 @@ async fn definitions(
     context: &Context,
     connection: &Connection,
 ) -> Result<Vec<IndexDefinition>, StepError> {
-    let tables: Vec<String> = context.delayed_tables().into_iter().collect();
+    let (schemas, names): (Vec<String>, Vec<String>) = context
+        .delayed_tables()
+        .into_iter()
+        .map(|table| (table.schema, table.name))
+        .unzip();
     let rows = connection
-        .query(DEFINITIONS, &[&tables])
+        .query(DEFINITIONS, &[&schemas, &names])
         .await
         .map_err(connection.failed("read the indexes of the delayed tables"))?;
     let source = context.database()?.contents.as_ref();

@@ -10,13 +10,13 @@ use tokio_postgres::error::SqlState;
 
 use super::super::archive::LIST;
 use super::copy::{CopyError, Script};
-use crate::catalog::RelationKind;
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
-use crate::graph::{Load, Output, TableCount, delayed_archive};
+use crate::graph::delayed_archive;
 use crate::journal::Change;
+use crate::names::{Load, Loaded, Output, Product, RelationKind, TableCount, TableName};
 use crate::plan::Side;
-use crate::postgres::{Connection, connect, quote_qualified};
+use crate::postgres::{Connection, connect};
 use crate::process::{Finished, Invocation};
 use crate::step::child::failure;
 use crate::step::restore::table_of_contents;
@@ -45,17 +45,13 @@ pub async fn load(context: &Context) -> Result<Output, StepError> {
     let mut counts: Vec<TableCount> = before
         .chain(loads)
         .map(|load| TableCount {
-            schema: load.schema,
             table: load.table,
             kind: RelationKind::Table,
             rows: Some(load.rows),
         })
         .collect();
-    counts.sort_by(|a, b| (&a.schema, &a.table).cmp(&(&b.schema, &b.table)));
-    Ok(Output {
-        counts,
-        ..Output::default()
-    })
+    counts.sort_by(|a, b| a.table.cmp(&b.table));
+    Ok(Product::DelayedLoad(Loaded { counts }).into())
 }
 
 /// Largest first. The rows of an entry are in a file named after its dump id.
@@ -101,16 +97,16 @@ async fn committed(context: &Context) -> Result<Vec<Load>, StepError> {
                 return Err(StepError {
                     class: crate::postgres::Class::Retry,
                     ..StepError::new(format!(
-                        "the load of {}.{} by an earlier run is still under way on the target (transaction {})",
-                        load.schema, load.table, load.transaction
+                        "the load of {} by an earlier run is still under way on the target (transaction {})",
+                        load.table, load.transaction
                     ))
                 });
             }
             None => {
                 return Err(StepError::new(format!(
-                    "the target cannot tell any more whether the load of {}.{} (transaction {}) was committed\n\
-                     look whether its rows are there; then make the database anew: pg-migrate reset --database",
-                    load.schema, load.table, load.transaction
+                    "the target cannot tell any more whether the load of {} (transaction {}) was committed\n\
+                     look whether its rows are there; then make the database again: pg-migrate reset --database",
+                    load.table, load.transaction
                 )));
             }
         }
@@ -129,7 +125,7 @@ const STATUS: &str = "\
 /// After a crash, the number of a transaction that left no trace is given to another: then its rows tell. A table
 /// that got none is as good loaded as not.
 async fn has_rows_of(connection: &Connection, load: &Load) -> Result<bool, StepError> {
-    let table = quote_qualified(&load.schema, &load.table);
+    let table = load.table.quoted();
     // Rows bear the low half of the number (PostgreSQL manual, 5.6 "System Columns" and 25.1.5).
     let sql = format!(
         "SELECT EXISTS (SELECT FROM ONLY {table} WHERE xmin::text::bigint = $1::bigint & 4294967295)"
@@ -185,8 +181,8 @@ async fn load_table(
     connection
         .batch_execute("COMMIT")
         .await
-        .map_err(connection.failed(format!("commit the load of {}.{}", load.schema, load.table)))?;
-    reach!("committed the load of {}.{}", load.schema, load.table);
+        .map_err(connection.failed(format!("commit the load of {}", load.table)))?;
+    reach!("committed the load of {}", load.table);
     connection.close().await;
     let _ = std::fs::remove_file(list);
     Ok(load)
@@ -216,9 +212,12 @@ async fn copy_table(
         .map_err(|error| failed(connection, "the delayed load", error))?
         .ok_or_else(|| StepError::new("an entry of the delayed archive holds no rows to copy"))?;
     let statement = script.statement.clone();
-    let (schema, table) =
-        table_of(&statement).ok_or_else(|| StepError::fault(format!("no table in {statement}")))?;
-    let name = quote_qualified(&schema, &table);
+    // pg_dump quotes all identifiers.
+    let table = statement
+        .strip_prefix("COPY ")
+        .and_then(TableName::parse_quoted_prefix)
+        .ok_or_else(|| StepError::fault(format!("no table in {statement}")))?;
+    let name = table.quoted();
     let action = format!("load {name}");
     let switched_off = begin(context, connection, &name).await?;
 
@@ -265,7 +264,6 @@ async fn copy_table(
         .await
         .map_err(connection.failed(&action))?;
     Ok(Load {
-        schema,
         table,
         dump_id: 0,
         transaction: row.get(0),
@@ -386,50 +384,5 @@ fn failed(connection: &Connection, action: &str, error: CopyError) -> StepError 
     match error {
         CopyError::Server(error) => connection.failed(action)(error).into(),
         other => StepError::new(format!("cannot {action}: {other}")),
-    }
-}
-
-/// Schema and table of `COPY "schema"."table" …`; pg_dump quotes all identifiers.
-fn table_of(statement: &str) -> Option<(String, String)> {
-    let rest = statement.strip_prefix("COPY ")?;
-    let (schema, rest) = quoted(rest)?;
-    let (table, _) = quoted(rest.strip_prefix('.')?)?;
-    Some((schema, table))
-}
-
-/// A quoted identifier at the start of the text, and what follows it.
-fn quoted(text: &str) -> Option<(String, &str)> {
-    let mut name = String::new();
-    let mut rest = text.strip_prefix('"')?;
-    loop {
-        let end = rest.find('"')?;
-        name.push_str(&rest[..end]);
-        rest = &rest[end + 1..];
-        match rest.strip_prefix('"') {
-            Some(after) => {
-                name.push('"');
-                rest = after;
-            }
-            None => return Some((name, rest)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_of_a_copy_is_read_whatever_its_name() {
-        let of = |statement| table_of(statement).unwrap();
-        assert_eq!(
-            of("COPY \"public\".\"t\" (\"a\") FROM stdin"),
-            ("public".into(), "t".into())
-        );
-        assert_eq!(
-            of("COPY \"a.b\".\"x\"\"y\n\" FROM stdin"),
-            ("a.b".into(), "x\"y\n".into())
-        );
-        assert_eq!(table_of("COPY public.t FROM stdin"), None);
     }
 }

@@ -14,8 +14,9 @@ pub use verify::verify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, StepError, dump};
-use crate::graph::{Kind, Output, Resource, TableCount, delayed_archive};
+use crate::graph::{Resource, delayed_archive};
 use crate::inspect::{Rows, count_tables};
+use crate::names::{DelayedDump, Dumped, Output, Product, TableCount, TableName};
 use crate::plan::{DelaySnapshot, Side};
 use crate::postgres::{Pool, Session, Snapshot};
 
@@ -29,27 +30,30 @@ pub async fn dump(context: &Context) -> Result<Output, StepError> {
         .ok_or_else(|| StepError::fault("a delayed dump has a snapshot"))?;
     if context.plan().delay.snapshot == DelaySnapshot::Same {
         let said = same_rows(context, snapshot).await?;
-        let mut output = dump::into(context, &archive).await?;
-        output.warnings.extend(said);
-        return Ok(output);
+        let dump = dump::into(context, &archive).await?;
+        return Ok(output(dump, Vec::new(), said));
     }
     let warning = unchanged::warn_of_altered(context, snapshot).await?;
     let session = context.session(Side::Source).under_snapshot(snapshot.id());
     let counting = count(context, Side::Source, &session, &context.shared.stop);
-    let (mut output, counts) = tokio::try_join!(dump::into(context, &archive), counting)?;
-    output.counts = counts;
-    output.warnings.extend(warning);
-    Ok(output)
+    let (dump, counts) = tokio::try_join!(dump::into(context, &archive), counting)?;
+    Ok(output(dump, counts, warning))
+}
+
+fn output(dump: Dumped, counts: Vec<TableCount>, warning: Option<String>) -> Output {
+    Output {
+        warnings: warning.into_iter().collect(),
+        product: Product::DelayedDump(DelayedDump { dump, counts }),
+    }
 }
 
 /// The regular dump's snapshot may have died with its run, or with its connection: then what is dumped now has to
 /// be what that showed. Returns what the report should say about it.
 async fn same_rows(context: &Context, now: &Snapshot) -> Result<Option<String>, StepError> {
-    let dump = context.input(Kind::Dump)?;
-    let regular = dump.snapshot.as_deref();
+    let dump = &context.regular_dump()?.dump;
     // A server that was started anew may give the same id again, but not before a transaction that wrote.
     let is_the_same =
-        regular == Some(now.id()) && dump.oldest_transaction == Some(now.oldest_transaction());
+        dump.snapshot == now.id() && dump.oldest_transaction == Some(now.oldest_transaction());
     if is_the_same || context.plan().source_read_only {
         return Ok(None);
     }
@@ -59,7 +63,7 @@ async fn same_rows(context: &Context, now: &Snapshot) -> Result<Option<String>, 
             "the delayed tables were dumped under snapshot {}, because snapshot {} was lost: no row and no column \
              of theirs was added, changed or dropped in between",
             now.id(),
-            regular.unwrap_or_default()
+            dump.snapshot
         ))),
         Err(why) => Err(StepError::new(format!(
             "database \"{database}\": the snapshot that its delayed tables share with the regular dump is lost, \
@@ -82,10 +86,7 @@ async fn count(
     let queries = context.step().claims.get(Resource::VerifyQueries).max(1) as usize;
     let endpoint = context.endpoint(side);
     let pool = Pool::new(endpoint, context.database_name(), session, queries)?;
-    let how = |schema: &str, table: &str| {
-        let is_delayed = delayed.contains(&format!("{schema}.{table}"));
-        is_delayed.then_some(Rows::Counted)
-    };
+    let how = |table: &TableName| delayed.contains(table).then_some(Rows::Counted);
     let counts = count_tables(&pool, side, queries, stop, how, |_, _| {}).await?;
     Ok(counts)
 }

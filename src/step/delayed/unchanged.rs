@@ -9,9 +9,9 @@ use std::future::ready;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::graph::{Kind, TableCount};
+use crate::names::{TableCount, TableName};
 use crate::plan::Side;
-use crate::postgres::{Pool, Snapshot, escape_control, quote_qualified};
+use crate::postgres::{Pool, Snapshot, escape_control};
 use crate::step::{Context, StepError};
 
 /// Transaction ids are compared by the lower half of their bits (PostgreSQL manual, 24.1.5). So many may have
@@ -27,8 +27,9 @@ pub(super) async fn look(
     context: &Context,
     now: &Snapshot,
 ) -> Result<Result<(), String>, StepError> {
-    let counted = context.input(Kind::SourceCounts)?;
-    let is_same = context.input(Kind::Dump)?.snapshot == counted.snapshot;
+    let counted = context.counts(Side::Source)?;
+    let dumped = &context.regular_dump()?.dump;
+    let is_same = counted.snapshot.as_ref() == Some(&dumped.snapshot);
     let Some(oldest) = oldest_transaction(context, now)?.filter(|_| is_same) else {
         return Ok(Err(
             "it is not known which transactions had ended when that snapshot was taken".into(),
@@ -47,10 +48,8 @@ pub(super) async fn look(
         return Ok(Err(lines.collect::<Vec<_>>().join("\n")));
     }
     let delayed = context.delayed_tables();
-    let mut tables = counted.counts.clone();
-    tables.retain(|table| {
-        table.rows.is_some() && delayed.contains(&format!("{}.{}", table.schema, table.table))
-    });
+    let mut tables = counted.tables.clone();
+    tables.retain(|count| count.rows.is_some() && delayed.contains(&count.table));
     if tables.len() < delayed.len() {
         return Ok(Err("not all of their rows were counted under it".into()));
     }
@@ -61,9 +60,10 @@ pub(super) async fn look(
         .try_collect()
         .await?;
     changes.sort_unstable();
-    Ok(match changes.is_empty() {
-        true => Ok(()),
-        false => Err(changes.join("\n")),
+    Ok(if changes.is_empty() {
+        Ok(())
+    } else {
+        Err(changes.join("\n"))
     })
 }
 
@@ -95,7 +95,7 @@ pub(super) async fn warn_of_altered(
 /// The oldest transaction that had not ended when the regular dump's snapshot was taken, where it is known and can be
 /// told from those to come.
 fn oldest_transaction(context: &Context, now: &Snapshot) -> Result<Option<i64>, StepError> {
-    let oldest = context.input(Kind::Dump)?.oldest_transaction;
+    let oldest = context.regular_dump()?.dump.oldest_transaction;
     Ok(oldest
         .filter(|oldest| (0..MOST_TRANSACTIONS).contains(&(now.oldest_transaction() - oldest))))
 }
@@ -105,11 +105,11 @@ fn oldest_transaction(context: &Context, now: &Snapshot) -> Result<Option<i64>, 
 async fn altered(context: &Context, pool: &Pool, oldest: i64) -> Result<Vec<String>, StepError> {
     let connection = pool.get().await?;
     let sql = format!(
-        "SELECT DISTINCT n.nspname || '.' || c.relname \
+        "SELECT DISTINCT n.nspname::text, c.relname::text \
          FROM pg_catalog.pg_attribute a \
          JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE a.attnum > 0 AND ({} OR {}) ORDER BY 1",
+         WHERE a.attnum > 0 AND ({} OR {}) ORDER BY 1, 2",
         written_since("a.xmin", oldest),
         written_since("c.xmin", oldest)
     );
@@ -118,10 +118,13 @@ async fn altered(context: &Context, pool: &Pool, oldest: i64) -> Result<Vec<Stri
         .await
         .map_err(connection.failed("look for columns that were altered"))?;
     let delayed = context.delayed_tables();
-    let names = rows.iter().map(|row| row.get::<_, String>(0));
+    let names = rows.iter().map(|row| TableName {
+        schema: row.get(0),
+        name: row.get(1),
+    });
     Ok(names
         .filter(|name| delayed.contains(name))
-        .map(|name| escape_control(&name).into_owned())
+        .map(|name| escape_control(&name.to_string()).into_owned())
         .collect())
 }
 
@@ -136,11 +139,11 @@ async fn change(
     context: &Context,
     pool: &Pool,
     oldest: i64,
-    table: TableCount,
+    count: TableCount,
 ) -> Result<Option<String>, StepError> {
-    let before = table.rows.and_then(|rows| i64::try_from(rows).ok());
+    let before = count.rows.and_then(|rows| i64::try_from(rows).ok());
     let before = before.ok_or_else(|| StepError::fault("a delayed table was not counted"))?;
-    let name = quote_qualified(&table.schema, &table.table);
+    let name = count.table.quoted();
     let sql = format!(
         "SELECT count(*), count(*) FILTER (WHERE {}) FROM ONLY {name}",
         written_since("xmin", oldest)
@@ -158,7 +161,7 @@ async fn change(
     Ok((new != 0 || gone != 0).then(|| {
         format!(
             "{}: {new} rows are new or were changed, {gone} of {before} are gone or were changed",
-            escape_control(&format!("{}.{}", table.schema, table.table))
+            escape_control(&count.table.to_string())
         )
     }))
 }

@@ -1,9 +1,10 @@
 //! `delayed-verify`: the rows that the source had, that the load brought, and that are there now.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use super::count;
-use crate::graph::{Kind, Output, TableCount, TableResult, delayed_archive};
+use crate::graph::delayed_archive;
+use crate::names::{Compared, Kind, Output, Product, TableCount, TableName, TableResult};
 use crate::plan::{DelaySnapshot, Side};
 use crate::postgres::escape_control;
 use crate::step::verify::remove_archive;
@@ -14,29 +15,26 @@ use crate::step::{Context, StepError};
 pub async fn verify(context: &Context) -> Result<Output, StepError> {
     let session = context.session(Side::Target);
     let now = count(context, Side::Target, &session, &context.shared.stop).await?;
-    let same = context.plan().delay.snapshot == DelaySnapshot::Same;
-    let (kind, note) = match same {
-        true => (Kind::SourceCounts, None),
-        false => (Kind::DelayedDump, later(context)?),
+    let (kind, note) = if context.plan().delay.snapshot == DelaySnapshot::Same {
+        (Kind::SourceCounts, None)
+    } else {
+        (Kind::DelayedDump, Some(later(context)?))
     };
-    let source = context.input(kind)?;
-    let loaded = context.input(Kind::DelayedRestore)?;
-    let mut output = Output {
-        warnings: note.into_iter().collect(),
-        ..Output::default()
-    };
-    output.tables = compare(
+    let tables = compare(
         &context.delayed_tables().into_iter().collect::<Vec<_>>(),
-        &source.counts,
-        &loaded.counts,
+        context.input(kind)?.counts(),
+        context.input(Kind::DelayedRestore)?.counts(),
         &now,
     );
-    let differing: Vec<String> = output
-        .tables
+    let differing: Vec<String> = tables
         .iter()
-        .filter(|table| !table.matches)
-        .map(|table| escape_control(&format!("{}.{}", table.schema, table.table)).into_owned())
+        .filter(|result| !result.matches)
+        .map(|result| escape_control(&result.table.to_string()).into_owned())
         .collect();
+    let mut output = Output {
+        warnings: note.into_iter().collect(),
+        product: Product::Comparison(Compared { tables }),
+    };
     if differing.is_empty() {
         let archive = delayed_archive(context.plan(), context.database_name());
         output
@@ -46,7 +44,7 @@ pub async fn verify(context: &Context) -> Result<Output, StepError> {
     }
     Err(StepError::new(format!(
         "database \"{}\": delayed tables differ between source and target: {}\n\
-         look at them in the report; to load them anew, make the database anew: pg-migrate reset --database",
+         look at them in the report; to load them again, make the database again: pg-migrate reset --database",
         context.shown_database(),
         differing.join(", ")
     ))
@@ -54,45 +52,32 @@ pub async fn verify(context: &Context) -> Result<Output, StepError> {
 }
 
 /// What a report says where the two dumps saw the source at different times.
-fn later(context: &Context) -> Result<Option<String>, StepError> {
-    let snapshot = |kind| -> Result<String, StepError> {
-        Ok(context.input(kind)?.snapshot.clone().unwrap_or_default())
+fn later(context: &Context) -> Result<String, StepError> {
+    let snapshot = |kind| -> Result<&str, StepError> {
+        Ok(context.input(kind)?.snapshot().unwrap_or_default())
     };
-    Ok(Some(format!(
+    Ok(format!(
         "the delayed tables are those of the later snapshot {}, the others those of snapshot {}",
         snapshot(Kind::DelayedDump)?,
         snapshot(Kind::Dump)?
-    )))
+    ))
 }
 
 fn compare(
-    delayed: &[String],
+    delayed: &[TableName],
     source: &[TableCount],
     loaded: &[TableCount],
     now: &[TableCount],
 ) -> Vec<TableResult> {
-    let by_name = |counts: &[TableCount]| -> BTreeMap<String, (String, String, Option<u64>)> {
-        let entry = |count: &TableCount| {
-            let key = format!("{}.{}", count.schema, count.table);
-            (key, (count.schema.clone(), count.table.clone(), count.rows))
-        };
+    let by_name = |counts: &[TableCount]| -> HashMap<TableName, Option<u64>> {
+        let entry = |count: &TableCount| (count.table.clone(), count.rows);
         counts.iter().map(entry).collect()
     };
     let (source, loaded, now) = (by_name(source), by_name(loaded), by_name(now));
     delayed
         .iter()
-        .map(|name| {
-            let known = [&source, &loaded, &now];
-            let (schema, table) = known
-                .iter()
-                .find_map(|counts| counts.get(name))
-                .map_or_else(
-                    || (String::new(), name.clone()),
-                    |(schema, table, _)| (schema.clone(), table.clone()),
-                );
-            let rows = |counts: &BTreeMap<String, (String, String, Option<u64>)>| {
-                counts.get(name).and_then(|(_, _, rows)| *rows)
-            };
+        .map(|table| {
+            let rows = |counts: &HashMap<TableName, Option<u64>>| counts.get(table).copied()?;
             let (source_rows, loaded_rows, now_rows) = (rows(&source), rows(&loaded), rows(&now));
             let matches = source_rows.is_some() && source_rows == loaded_rows && now_rows.is_some();
             let note = match (loaded_rows, now_rows) {
@@ -110,8 +95,7 @@ fn compare(
                 _ => None,
             };
             TableResult {
-                schema,
-                table,
+                table: table.clone(),
                 source_rows,
                 target_rows: now_rows,
                 matches,
@@ -124,12 +108,11 @@ fn compare(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::RelationKind;
+    use crate::names::RelationKind;
 
     fn counts(rows: Option<u64>) -> Vec<TableCount> {
         rows.map(|rows| TableCount {
-            schema: "public".into(),
-            table: "t".into(),
+            table: TableName::new("public", "t"),
             kind: RelationKind::Table,
             rows: Some(rows),
         })
@@ -138,7 +121,7 @@ mod tests {
     }
 
     fn judged(source: Option<u64>, loaded: Option<u64>, now: Option<u64>) -> (bool, String) {
-        let delayed = ["public.t".to_owned()];
+        let delayed = [TableName::new("public", "t")];
         let mut results = compare(&delayed, &counts(source), &counts(loaded), &counts(now));
         let result = results.pop().unwrap();
         (result.matches, result.note.unwrap_or_default())

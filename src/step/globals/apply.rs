@@ -2,7 +2,7 @@
 
 use super::{Action, OnError, Run, Skip, Target, plan, statements};
 use crate::failpoint::reach;
-use crate::graph::Output;
+use crate::names::Output;
 use crate::plan::Side;
 use crate::postgres::{Connection, connect, escape_control, quote_identifier};
 use crate::step::child::{capture, invocation};

@@ -1,8 +1,9 @@
 //! `restore-settings`: the last step of every run, whatever happened before it.
 
 use super::{PutBack, Target, durable, put_back};
-use crate::graph::{Output, Tuning};
+use crate::graph::Tuning;
 use crate::journal::Change;
+use crate::names::Output;
 use crate::plan::Side;
 use crate::postgres::{Class, Session};
 use crate::step::{Context, StepError};

@@ -2,8 +2,8 @@
 
 use super::{Target, alter_system, auto_conf, reload, started};
 use crate::failpoint::reach;
-use crate::graph::Output;
 use crate::journal::{AlteredSetting, Change};
+use crate::names::Output;
 use crate::plan::Side;
 use crate::postgres::Session;
 use crate::step::{Context, StepError};

@@ -3,7 +3,7 @@
 //! Of outputs that later lines replaced, replay looks no closer than that they are JSON. Without those later lines
 //! it may find damage there.
 
-use pg_migrate::journal::{DamagedLine, Record, Replay, replay};
+use pg_migrate::journal::{DamagedLine, Record, Replay, VERSION, is_record, replay};
 
 /// The journal of a real run that was killed, resumed and completed.
 const REAL: &[u8] = include_bytes!("../corpus/journal/killed-and-resumed");
@@ -29,12 +29,12 @@ fn holds(text: &[u8]) {
                 kept.iter().filter(|byte| **byte == b'\n').count() as u64,
                 whole.records
             );
-            means_the_same_written_anew(kept, &whole);
+            means_the_same_written_again(kept, &whole);
             for cut in cuts(text) {
                 let part = match replay(&text[..cut]) {
                     Ok(part) => part,
                     Err(damage) => {
-                        assert!(!is_record(text, damage.line), "what a crash leaves replays");
+                        assert!(!is_whole(text, damage.line), "what a crash leaves replays");
                         continue;
                     }
                 };
@@ -52,33 +52,34 @@ fn holds(text: &[u8]) {
             let before = lines[..line - 1].concat();
             match replay(&before) {
                 Ok(replayed) => assert_eq!(replayed.whole, before.len() as u64),
-                Err(earlier) => assert!(!is_record(text, earlier.line), "the first is reported"),
+                Err(earlier) => assert!(!is_whole(text, earlier.line), "the first is reported"),
             }
         }
     }
 }
 
-fn means_the_same_written_anew(kept: &[u8], whole: &Replay) {
-    let mut anew = Vec::new();
+fn means_the_same_written_again(kept: &[u8], whole: &Replay) {
+    let mut written = Vec::new();
     for line in kept.split_inclusive(|byte| *byte == b'\n') {
         match serde_json::from_slice::<Record>(line) {
-            Ok(record) => {
-                serde_json::to_writer(&mut anew, &record).expect("a record can be written");
-                anew.push(b'\n');
+            // An older format is read, not written.
+            Ok(record) if record.v == VERSION => {
+                serde_json::to_writer(&mut written, &record).expect("a record can be written");
+                written.push(b'\n');
             }
-            Err(_) => anew.extend(line),
+            _ => written.extend(line),
         }
     }
-    let again = replay(&anew).expect("what the program writes replays");
+    let again = replay(&written).expect("what the program writes replays");
     assert_eq!(again.records, whole.records);
     assert_eq!(again.state, whole.state);
 }
 
 /// Whether the line, 1 for the first, holds a record with all its parts.
-fn is_record(text: &[u8], line: u64) -> bool {
+fn is_whole(text: &[u8], line: u64) -> bool {
     let mut lines = text.split_inclusive(|byte| *byte == b'\n');
     let line = lines.nth(usize::try_from(line).unwrap() - 1);
-    line.is_some_and(|line| serde_json::from_slice::<Record>(line).is_ok())
+    line.is_some_and(is_record)
 }
 
 /// Where a crash may have torn the text: some places all over it.

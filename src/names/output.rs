@@ -1,0 +1,315 @@
+//! What steps hand on: to the steps that read it, to the journal, to the report.
+
+use serde::{Deserialize, Serialize};
+
+use super::{RelationKind, TableName};
+
+/// What a step yielded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// What a person should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    #[serde(default, skip_serializing_if = "Product::is_nothing")]
+    pub product: Product,
+}
+
+/// What other steps, later runs and the report go by: a type per kind of step that yields something.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Product {
+    #[default]
+    Nothing,
+    Dump(RegularDump),
+    DelayedDump(DelayedDump),
+    Counts(Counts),
+    Restore(Restored),
+    Comparison(Compared),
+    DelayedLoad(Loaded),
+}
+
+impl Product {
+    fn is_nothing(&self) -> bool {
+        matches!(self, Product::Nothing)
+    }
+}
+
+/// Of `dump`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegularDump {
+    pub dump: Dumped,
+    /// The tables whose data it left to the delayed phase, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delayed: Vec<TableName>,
+}
+
+/// Of `delayed-dump`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelayedDump {
+    pub dump: Dumped,
+    /// The rows of its tables, where its snapshot is not that of the regular counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counts: Vec<TableCount>,
+}
+
+/// An archive, and the state of the source that it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dumped {
+    pub archive: ArchiveSeal,
+    /// The snapshot under which the source was read.
+    pub snapshot: String,
+    /// The oldest transaction of the source that had not ended when that snapshot was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_transaction: Option<i64>,
+}
+
+/// An archive as it was written: what a run that goes on finds must be the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveSeal {
+    pub files: u64,
+    pub bytes: u64,
+    /// SHA-256 over names, sizes and contents of its files, in hexadecimal digits.
+    pub digest: String,
+}
+
+/// Of `source-counts` and `target-counts`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    pub tables: Vec<TableCount>,
+    /// These are estimates (`verify.mode = "fast"`), which cannot stand beside counted rows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
+    /// Of the source: the snapshot under which it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+}
+
+/// Rows of one table on one server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Parts<CountFacts>", into = "Parts<CountFacts>")]
+pub struct TableCount {
+    pub table: TableName,
+    pub kind: RelationKind,
+    /// `None`: not counted. A partitioned table's rows are counted in its partitions, a foreign table's
+    /// are elsewhere, a materialized view that was never refreshed cannot be read, and under
+    /// `verify.mode = "fast"` a table that was never analyzed has no estimate.
+    pub rows: Option<u64>,
+}
+
+/// Of `restore`: what pg_restore could not restore.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    pub errors: Vec<RestoreError>,
+}
+
+/// One error of pg_restore, by object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreError {
+    /// `FUNCTION public.f(integer)`: the archive's description of the object, with its schema.
+    pub object: String,
+    pub message: String,
+    /// The plan expects it (`[[accept]]`).
+    pub accepted: bool,
+}
+
+/// Of `verify` and `delayed-verify`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compared {
+    pub tables: Vec<TableResult>,
+}
+
+/// One table, compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Parts<ResultFacts>", into = "Parts<ResultFacts>")]
+pub struct TableResult {
+    pub table: TableName,
+    /// `None`: the table is not there, or its rows are unknown.
+    pub source_rows: Option<u64>,
+    pub target_rows: Option<u64>,
+    pub matches: bool,
+    /// Why the two differ or could not be compared; `None` for a plain match.
+    pub note: Option<String>,
+}
+
+/// Of `delayed-restore`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loaded {
+    pub counts: Vec<TableCount>,
+}
+
+/// An index, with everything that makes it what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexDefinition {
+    pub schema: String,
+    pub table: String,
+    pub name: String,
+    /// `pg_get_indexdef`: method, columns, storage parameters, predicate.
+    pub definition: String,
+    /// `None`: the database's default tablespace.
+    pub tablespace: Option<String>,
+    pub comment: Option<String>,
+    /// Column number and statistics target of columns that have one of their own.
+    pub statistics: Vec<(i16, i32)>,
+    /// The table is marked to be clustered by this index.
+    pub clustered: bool,
+    /// Of the table on the source, as far as known then: large ones are built first.
+    pub table_bytes: u64,
+}
+
+impl IndexDefinition {
+    pub fn table_name(&self) -> TableName {
+        TableName::new(&*self.schema, &*self.table)
+    }
+}
+
+/// A delayed table that was loaded by a transaction of the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Parts<LoadFacts>", into = "Parts<LoadFacts>")]
+pub struct Load {
+    pub table: TableName,
+    /// Its entry in the archive.
+    pub dump_id: u32,
+    /// `txid_current()` of the transaction, on record before its commit: a later run asks the target whether
+    /// it was committed.
+    pub transaction: i64,
+    /// The start of the target in which it was, seconds since 1970: a crash may give the number to another.
+    pub server_started: String,
+    pub rows: u64,
+}
+
+/// What is about a table, as the journal and `report.json` write it: the name in two keys of its own.
+#[derive(Serialize, Deserialize)]
+struct Parts<F> {
+    schema: String,
+    table: String,
+    #[serde(flatten)]
+    facts: F,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CountFacts {
+    kind: RelationKind,
+    rows: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ResultFacts {
+    source_rows: Option<u64>,
+    target_rows: Option<u64>,
+    #[serde(rename = "match")]
+    matches: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LoadFacts {
+    dump_id: u32,
+    transaction: i64,
+    #[serde(default)]
+    server_started: String,
+    rows: u64,
+}
+
+/// Both ways between a type with a [`TableName`] and its [`Parts`].
+macro_rules! in_parts {
+    ($whole:ident, $facts:ident { $($field:ident),+ }) => {
+        impl From<Parts<$facts>> for $whole {
+            fn from(parts: Parts<$facts>) -> Self {
+                let $facts { $($field),+ } = parts.facts;
+                let (schema, name) = (parts.schema, parts.table);
+                $whole { table: TableName { schema, name }, $($field),+ }
+            }
+        }
+
+        impl From<$whole> for Parts<$facts> {
+            fn from(whole: $whole) -> Self {
+                let $whole { table: TableName { schema, name }, $($field),+ } = whole;
+                Parts { schema, table: name, facts: $facts { $($field),+ } }
+            }
+        }
+    };
+}
+
+in_parts!(TableCount, CountFacts { kind, rows });
+in_parts!(
+    TableResult,
+    ResultFacts {
+        source_rows,
+        target_rows,
+        matches,
+        note
+    }
+);
+in_parts!(
+    Load,
+    LoadFacts {
+        dump_id,
+        transaction,
+        server_started,
+        rows
+    }
+);
+
+impl Output {
+    /// Of a step that hands on nothing but warnings.
+    pub fn of_warnings(warnings: Vec<String>) -> Self {
+        Output {
+            warnings,
+            product: Product::Nothing,
+        }
+    }
+
+    /// The archive that the step wrote, with its snapshot.
+    pub fn dumped(&self) -> Option<&Dumped> {
+        match &self.product {
+            Product::Dump(regular) => Some(&regular.dump),
+            Product::DelayedDump(delayed) => Some(&delayed.dump),
+            _ => None,
+        }
+    }
+
+    /// The snapshot of the source under which the step read.
+    pub fn snapshot(&self) -> Option<&str> {
+        match &self.product {
+            Product::Counts(counts) => counts.snapshot.as_deref(),
+            _ => self.dumped().map(|dump| &*dump.snapshot),
+        }
+    }
+
+    /// What pg_restore could not restore.
+    pub fn restore_errors(&self) -> &[RestoreError] {
+        match &self.product {
+            Product::Restore(restored) => &restored.errors,
+            _ => &[],
+        }
+    }
+
+    /// The tables that the step compared.
+    pub fn compared(&self) -> &[TableResult] {
+        match &self.product {
+            Product::Comparison(compared) => &compared.tables,
+            _ => &[],
+        }
+    }
+
+    /// The rows of tables that the step counted or loaded.
+    pub fn counts(&self) -> &[TableCount] {
+        match &self.product {
+            Product::Counts(counts) => &counts.tables,
+            Product::DelayedDump(delayed) => &delayed.counts,
+            Product::DelayedLoad(loaded) => &loaded.counts,
+            _ => &[],
+        }
+    }
+}
+
+/// A product as the output of a step without warnings.
+impl From<Product> for Output {
+    fn from(product: Product) -> Self {
+        Output {
+            warnings: Vec::new(),
+            product,
+        }
+    }
+}

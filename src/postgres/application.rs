@@ -1,7 +1,5 @@
 //! The name by which sessions of ours are found on a server.
 
-use super::{Connection, Error};
-
 /// What a server keeps of an `application_name`: NAMEDATALEN less one (PostgreSQL manual, 19.8).
 const LONGEST: usize = 63;
 
@@ -49,7 +47,8 @@ impl Application {
         self.state.as_deref()
     }
 
-    fn mark(&self) -> String {
+    /// What the names of its sessions end with; empty: it is of no state directory.
+    pub(super) fn mark(&self) -> String {
         self.state
             .as_ref()
             .map(|id| format!("#{id}"))
@@ -68,28 +67,6 @@ impl Application {
     pub fn is_of(&self, name: &str) -> bool {
         let mark = self.mark();
         !mark.is_empty() && name.starts_with("pg-migrate/") && name.ends_with(&mark)
-    }
-
-    /// Ends the sessions of this state directory on a server, except our own, and tells how many there are.
-    ///
-    /// # Errors
-    ///
-    /// As the server has it.
-    pub async fn terminate(&self, connection: &Connection) -> Result<u32, Error> {
-        let mark = self.mark();
-        if mark.is_empty() {
-            return Ok(0);
-        }
-        let row = connection
-            .query_one(
-                "SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity \
-                 WHERE application_name LIKE 'pg-migrate/%' AND right(application_name, length($1)) = $1 \
-                   AND usename = current_user AND pid <> pg_catalog.pg_backend_pid()",
-                &[&mark],
-            )
-            .await
-            .map_err(connection.failed("end the sessions that a killed run left"))?;
-        Ok(u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX))
     }
 }
 

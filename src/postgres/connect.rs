@@ -10,20 +10,14 @@ use tokio::time::timeout;
 use tokio_postgres::Client;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::dialer::{Dialer, cancel};
+use super::dialer::{CONNECT, Dialer, LAST_WORDS, cancel};
 use super::error::{Error, Place};
 use super::session::Session;
 use crate::catalog::Version;
 use crate::plan::Endpoint;
 
-/// How long a session may take to end in good order.
-pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
-
 /// How long the server may take to give a query up.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// What is tried while connecting, for messages.
-pub(super) const CONNECT: &str = "connect";
 
 /// A connection to one database. Derefs to [`Client`]; ends when it is dropped, or goes back to
 /// its pool.

@@ -1,13 +1,10 @@
 //! Opens connections to one database, and keeps an eye on those that it opened.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use secrecy::ExposeSecret;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
@@ -18,15 +15,20 @@ use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 
-use super::connect::{CONNECT, LAST_WORDS};
 use super::endpoint::is_socket;
 use super::error::{Error, Place, io_error, tls_error};
 use super::identifier::{KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL};
-use super::session::Session;
-use super::{snapshot, tls};
+use super::session::{Session, adopt_snapshot};
+use super::tls;
 use crate::catalog::Version;
 use crate::escape::escape_control_lines;
 use crate::plan::{Endpoint, SslMode};
+
+/// What is tried while connecting, for messages.
+pub(super) const CONNECT: &str = "connect";
+
+/// How long a session may take to end in good order.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long a request to cancel a query may take to reach the server.
 const CANCEL_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,8 +48,6 @@ pub(super) struct Dialer {
     config: Config,
     session: Session,
     version: OnceLock<Version>,
-    live: Mutex<HashMap<u64, CancelToken>>,
-    serial: AtomicU64,
 }
 
 impl Dialer {
@@ -89,8 +89,6 @@ impl Dialer {
             config,
             session: session.clone(),
             version: OnceLock::new(),
-            live: Mutex::default(),
-            serial: AtomicU64::new(0),
         }))
     }
 
@@ -118,7 +116,7 @@ impl Dialer {
         let reported = connection
             .parameter("server_version")
             .and_then(Version::parse);
-        let ended = self.drive(connection, client.cancel_token());
+        let ended = self.drive(connection);
         let version = match reported {
             Some(version) => version,
             None => ask_version(&client).await?,
@@ -129,7 +127,7 @@ impl Dialer {
             .batch_execute(&self.session.setup(side, version))
             .await?;
         if let Some(id) = self.session.snapshot() {
-            snapshot::adopt(&client, id).await?;
+            adopt_snapshot(&client, id).await?;
         }
         Ok((client, ended))
     }
@@ -172,10 +170,8 @@ impl Dialer {
 
     /// Starts the task that talks with the server. It ends with the client, when the connection
     /// breaks, or a moment after `stop`.
-    fn drive(self: &Arc<Self>, connection: Driven, token: CancelToken) -> CancellationToken {
+    fn drive(self: &Arc<Self>, connection: Driven) -> CancellationToken {
         let ended = CancellationToken::new();
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        self.live().insert(serial, token);
         let dialer = Arc::clone(self);
         let tell = ended.clone().drop_guard();
         tokio::spawn(async move {
@@ -195,16 +191,9 @@ impl Dialer {
                     let _ = dialer.loss.set(error);
                 }
             }
-            dialer.live().remove(&serial);
             drop(tell);
         });
         ended
-    }
-
-    /// Asks the server to give up whatever the connections are doing.
-    pub(super) async fn cancel_all(&self) {
-        let tokens: Vec<_> = self.live().values().cloned().collect();
-        join_all(tokens.into_iter().map(|token| cancel(token, &self.tls))).await;
     }
 
     /// An error of one of the connections, in our words.
@@ -213,10 +202,6 @@ impl Dialer {
             Some(reason) if error.is_closed() => self.place.lost(action, reason),
             _ => self.place.error(action, error),
         }
-    }
-
-    fn live(&self) -> std::sync::MutexGuard<'_, HashMap<u64, CancelToken>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config};
 use tokio_util::sync::DropGuard;
 
-use super::connect::{CONNECT, Connection};
-use super::dialer::Dialer;
+use super::connect::Connection;
+use super::dialer::{CONNECT, Dialer};
 use super::error::Error;
 use super::session::Session;
 use crate::plan::Endpoint;
@@ -73,13 +73,6 @@ impl Pool {
             // The others cannot come: there is a runtime, waiting has no limit, and no hooks are set.
             Err(_) => Err(self.dialer.place.interrupted(CONNECT)),
         }
-    }
-
-    /// Asks the server to give up whatever the pool's connections are doing, and hands out no
-    /// more: for a run that is stopping.
-    pub async fn cancel(&self) {
-        self.inner.close();
-        self.dialer.cancel_all().await;
     }
 }
 

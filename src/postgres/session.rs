@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use tokio_postgres::Client;
+
 use super::application::application_name;
 use super::identifier::{quote_identifier, quote_literal};
 use crate::catalog::Version;
@@ -113,6 +115,17 @@ impl Session {
         }
         statements
     }
+}
+
+/// Begins a read-only transaction that sees what the exported snapshot of this id sees, in a session with the same
+/// database. When the snapshot is gone it fails, with SQLSTATE 22023 on older servers and 42704 on newer ones.
+pub(super) async fn adopt_snapshot(client: &Client, id: &str) -> Result<(), tokio_postgres::Error> {
+    client
+        .batch_execute(&format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
+            quote_literal(id)
+        ))
+        .await
 }
 
 #[cfg(test)]

@@ -2,12 +2,10 @@
 //! (PostgreSQL manual, 9.28.5 "Snapshot Synchronization Functions").
 
 use jiff::Timestamp;
-use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::connect::{Connection, open};
 use super::error::Error;
-use super::identifier::quote_literal;
 use super::session::Session;
 use crate::plan::Endpoint;
 
@@ -112,16 +110,4 @@ impl Snapshot {
     pub async fn close(self) {
         self.connection.close().await;
     }
-}
-
-/// Begins a read-only transaction on another connection to the same database, which sees what the
-/// snapshot sees. When the snapshot is gone it fails, with SQLSTATE 22023 on older servers and 42704
-/// on newer ones.
-pub async fn adopt(client: &Client, id: &str) -> Result<(), tokio_postgres::Error> {
-    client
-        .batch_execute(&format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
-            quote_literal(id)
-        ))
-        .await
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Error;
 use crate::plan::Endpoint;
-use crate::postgres::{Application, Session, connect};
+use crate::postgres::{Application, Session, connect, terminate_leftovers};
 use crate::process::kill_leftovers;
 
 /// How long either may take to end.
@@ -57,7 +57,7 @@ pub(super) async fn end(endpoint: &Endpoint, application: &Application) -> Resul
     let deadline = Instant::now() + PATIENCE;
     let mut is_first = true;
     loop {
-        let sessions = application.terminate(&connection).await?;
+        let sessions = terminate_leftovers(&connection, application).await?;
         if sessions == 0 {
             break;
         }

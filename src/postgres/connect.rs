@@ -11,7 +11,8 @@ use tokio_postgres::Client;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::dialer::{CONNECT, Dialer, LAST_WORDS, cancel};
-use super::error::{Error, Place};
+use super::error::Error;
+use super::place::Place;
 use super::session::Session;
 use crate::catalog::Version;
 use crate::plan::Endpoint;
@@ -60,7 +61,7 @@ pub(super) async fn open(
         None => dialer.dial().await,
         Some(limit) => timeout(limit, dialer.dial())
             .await
-            .map_err(|_| dialer.place.timeout(CONNECT, limit))?,
+            .map_err(|_| Error::timeout(&dialer.place, CONNECT, limit))?,
     };
     let (client, ended) = dialed.map_err(|error| dialer.explain(CONNECT, error))?;
     let handle = Handle::Own {
@@ -113,7 +114,7 @@ impl Connection {
                 cancel(self.cancel_token(), &self.dialer.tls).await;
                 match timeout(CANCEL_TIMEOUT, query).await {
                     Ok(result) => result,
-                    Err(_) => return Err(self.place().interrupted(action)),
+                    Err(_) => return Err(Error::interrupted(self.place(), action)),
                 }
             }
         };
@@ -123,7 +124,7 @@ impl Connection {
     /// Why the connection was lost, if it was.
     pub fn loss(&self, action: impl Into<String>) -> Option<Error> {
         let reason = self.dialer.loss.get()?;
-        Some(self.place().lost(action, reason))
+        Some(Error::lost(self.place(), action, reason))
     }
 
     /// Cancelled when the connection has ended, for whatever reason. `None`: it is a pool's.

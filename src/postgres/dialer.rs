@@ -15,9 +15,11 @@ use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 
+use super::class::{io_error, tls_error};
 use super::endpoint::is_socket;
-use super::error::{Error, Place, io_error, tls_error};
+use super::error::Error;
 use super::identifier::{KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL};
+use super::place::Place;
 use super::session::{Session, adopt_snapshot};
 use super::tls;
 use crate::catalog::Version;
@@ -58,7 +60,7 @@ impl Dialer {
         session: &Session,
     ) -> Result<Arc<Self>, Error> {
         let place = Place::new(endpoint, database);
-        let tls = tls::connector(endpoint).map_err(|error| place.tls(CONNECT, error))?;
+        let tls = tls::connector(endpoint).map_err(|error| Error::tls(&place, CONNECT, error))?;
         let mut config = Config::new();
         config
             .host(&endpoint.host)
@@ -199,8 +201,8 @@ impl Dialer {
     /// An error of one of the connections, in our words.
     pub(super) fn explain(&self, action: impl Into<String>, error: tokio_postgres::Error) -> Error {
         match self.loss.get() {
-            Some(reason) if error.is_closed() => self.place.lost(action, reason),
-            _ => self.place.error(action, error),
+            Some(reason) if error.is_closed() => Error::lost(&self.place, action, reason),
+            _ => Error::from_client(&self.place, action, error),
         }
     }
 }

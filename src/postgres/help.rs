@@ -1,7 +1,7 @@
 //! What to do about the usual failures of a connection.
 //!
 //! Only advice hangs on what is found out here; whether a step is tried again is decided in
-//! [`super::error`].
+//! [`super::class`].
 
 use std::io;
 use std::net::IpAddr;
@@ -9,8 +9,9 @@ use std::net::IpAddr;
 use rustls::CertificateError;
 use tokio_postgres::error::SqlState;
 
-use super::error::{Place, io_error, tls_error};
+use super::class::{io_error, tls_error};
 use super::identifier::quote_identifier;
+use super::place::Place;
 use crate::escape::escape_control;
 use crate::plan::Endpoint;
 

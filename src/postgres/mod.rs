@@ -4,6 +4,7 @@
 //! them set their sessions up in one way ([`Session`]) and fail in one way ([`Error`]).
 
 mod application;
+mod class;
 mod connect;
 mod dialer;
 mod endpoint;
@@ -12,6 +13,7 @@ mod help;
 mod identifier;
 mod leftovers;
 mod password_file;
+mod place;
 mod pool;
 mod service_file;
 mod session;
@@ -21,9 +23,10 @@ mod verifier;
 
 pub use crate::escape::{escape_control, escape_control_lines, escape_json};
 pub use application::{Application, application_name};
+pub use class::Class;
 pub use connect::{Connection, connect};
 pub use endpoint::{EndpointError, Environment, Failure, Resolved, resolve};
-pub use error::{Class, Error, Place, ServerMessage, class_of_sqlstate, classify};
+pub use error::Error;
 pub use identifier::{conninfo, quote_identifier, quote_literal, quote_qualified};
 pub use leftovers::terminate_leftovers;
 pub use pool::Pool;

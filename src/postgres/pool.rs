@@ -68,10 +68,10 @@ impl Pool {
             Err(PoolError::Backend(error)) => Err(self.dialer.explain(CONNECT, error)),
             Err(PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)) => {
                 let limit = self.dialer.limit().unwrap_or_default();
-                Err(self.dialer.place.timeout(CONNECT, limit))
+                Err(Error::timeout(&self.dialer.place, CONNECT, limit))
             }
             // The others cannot come: there is a runtime, waiting has no limit, and no hooks are set.
-            Err(_) => Err(self.dialer.place.interrupted(CONNECT)),
+            Err(_) => Err(Error::interrupted(&self.dialer.place, CONNECT)),
         }
     }
 }

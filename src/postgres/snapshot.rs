@@ -103,7 +103,7 @@ impl Snapshot {
         self.ended.cancelled().await;
         self.connection
             .loss(ACTION)
-            .unwrap_or_else(|| self.connection.place().interrupted(ACTION))
+            .unwrap_or_else(|| Error::interrupted(self.connection.place(), ACTION))
     }
 
     /// Ends the transaction and the connection, and waits until that is done.

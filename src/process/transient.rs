@@ -1,10 +1,10 @@
 //! Failures of client programs that are worth another attempt.
 //!
 //! The programs show no SQLSTATE. What they print is turned into one here, and the one place that decides by
-//! SQLSTATE (`postgres::error`) decides. Messages are in English: the client's because children are run so, the
+//! SQLSTATE (`postgres::class`) decides. Messages are in English: the client's because children are run so, the
 //! server's where our role may ask for that.
 
-use crate::postgres::{Class, class_of_sqlstate};
+use crate::postgres::Class;
 
 /// What libpq (fe-misc.c, fe-exec.c, fe-connect.c, fe-secure-openssl.c), the resolver and servers say, and the
 /// SQLSTATE that goes with it.
@@ -92,11 +92,11 @@ pub(super) fn is_transient(line: &str) -> bool {
         .find(|(words, _)| holds_in_order(line, words))
         .map(|(_, sqlstate)| *sqlstate);
     match refusal {
-        Some(sqlstate) => class_of_sqlstate(sqlstate) == Class::Retry,
+        Some(sqlstate) => Class::from_sqlstate(sqlstate) == Class::Retry,
         None => WORDS
             .iter()
             .filter(|(words, _)| line.contains(words))
-            .any(|(_, sqlstate)| class_of_sqlstate(sqlstate) == Class::Retry),
+            .any(|(_, sqlstate)| Class::from_sqlstate(sqlstate) == Class::Retry),
     }
 }
 
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn every_sqlstate_of_the_list_is_worth_a_retry() {
         for (words, sqlstate) in WORDS {
-            assert_eq!(class_of_sqlstate(sqlstate), Class::Retry, "{words}");
+            assert_eq!(Class::from_sqlstate(sqlstate), Class::Retry, "{words}");
             assert!(is_transient(&format!(
                 "pg_dump: error: query failed: ERROR:  {words}x"
             )));
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn no_refusal_is_worth_a_retry() {
         for (words, sqlstate) in REFUSALS {
-            assert_eq!(class_of_sqlstate(sqlstate), Class::Fail, "{words:?}");
+            assert_eq!(Class::from_sqlstate(sqlstate), Class::Fail, "{words:?}");
             let said = words.join("x");
             let line = format!("pg_dump: error: connection to server at \"h\" failed: {said}");
             assert!(!is_transient(&line), "{line}");

@@ -1,7 +1,5 @@
 //! From what the plan says of a server to how it is reached.
 
-use std::error::Error as StdError;
-use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -9,28 +7,11 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use secrecy::SecretString;
 
+use super::environment::{Environment, Failure};
 use super::password_file::{self, Wanted};
-use super::service_file::{self, Service};
+use super::service_file::{self, Service, ServiceError};
 use crate::escape::escape_control;
 use crate::plan::{Endpoint, PasswordSource, Server, Side, SslMode, Value};
-
-/// What went wrong outside, without a secret in it.
-pub type Failure = Box<dyn StdError + Send + Sync>;
-
-/// What a server's address and password can come from, beside the plan.
-pub trait Environment: Sync {
-    /// An environment variable; `None`: it is not set, or no UTF-8.
-    fn variable(&self, name: &str) -> Option<String>;
-
-    /// The user's home directory.
-    fn home(&self) -> Option<PathBuf>;
-
-    /// Runs a program with its arguments and returns what it wrote to its standard output.
-    fn output_of(
-        &self,
-        command: &[String],
-    ) -> impl Future<Output = Result<Vec<u8>, Failure>> + Send;
-}
 
 /// How a server is reached, and what somebody should know about how that was found out.
 #[derive(Debug)]
@@ -61,23 +42,9 @@ pub enum EndpointError {
     #[error("`{side}.host` names several servers: {host:?}")]
     #[diagnostic(help("Name one: a migration must not read now this server, now that one."))]
     SeveralHosts { side: Side, host: String },
-    #[error(
-        "there is no service \"{}\"{}",
-        escape_control(service),
-        describe_search(searched)
-    )]
-    #[diagnostic(help(
-        "Services are looked up in the file that PGSERVICEFILE names, or ~/.pg_service.conf, and then in \
-         pg_service.conf in the directory that PGSYSCONFDIR names."
-    ))]
-    NoService {
-        service: String,
-        searched: Vec<PathBuf>,
-    },
-    #[error("cannot read the service file {}", path.display())]
-    ServiceFile { path: PathBuf, source: io::Error },
-    #[error("line {line} of the service file {} is not `key=value`", path.display())]
-    ServiceSyntax { path: PathBuf, line: usize },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Service(#[from] ServiceError),
     #[error("cannot read the password of the {side} from {}", path.display())]
     #[diagnostic(help("`{side}.password` of the plan names this file."))]
     PasswordFile {
@@ -97,14 +64,6 @@ pub enum EndpointError {
         origin: String,
         problem: &'static str,
     },
-}
-
-fn describe_search(searched: &[PathBuf]) -> String {
-    let files: Vec<_> = searched.iter().map(|f| f.display().to_string()).collect();
-    match files.as_slice() {
-        [] => ": no service file is known".to_owned(),
-        files => format!(" in {}", files.join(" or ")),
-    }
 }
 
 /// Finds out how the server is reached: from the plan's own keys, then from the libpq service that it

@@ -1,6 +1,7 @@
 //! Tests of [`super::resolve`].
 
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;

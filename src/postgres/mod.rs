@@ -1,6 +1,6 @@
 //! Connections to PostgreSQL servers.
 //!
-//! [`resolve`] finds out how a server is reached, [`connect`], [`Pool`] and [`Snapshot`] reach it. All of
+//! [`resolve`] finds out how a server is reached, [`connect()`], [`Pool`] and [`Snapshot`] reach it. All of
 //! them set their sessions up in one way ([`Session`]) and fail in one way ([`Error`]).
 
 mod application;
@@ -8,6 +8,7 @@ mod class;
 mod connect;
 mod dialer;
 mod endpoint;
+mod environment;
 mod error;
 mod help;
 mod identifier;
@@ -25,11 +26,11 @@ pub use crate::escape::{escape_control, escape_control_lines, escape_json};
 pub use application::{Application, application_name};
 pub use class::Class;
 pub use connect::{Connection, connect};
-pub use endpoint::{EndpointError, Environment, Failure, Resolved, resolve};
+pub use endpoint::resolve;
+pub use environment::{Environment, Failure};
 pub use error::Error;
 pub use identifier::{conninfo, quote_identifier, quote_literal, quote_qualified};
 pub use leftovers::terminate_leftovers;
 pub use pool::Pool;
 pub use session::Session;
 pub use snapshot::Snapshot;
-pub use tls::{SYSTEM_ROOTS, TlsError};

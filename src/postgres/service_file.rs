@@ -1,11 +1,14 @@
 //! libpq's connection service file (PostgreSQL manual, 32.17 "The Connection Service File").
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use miette::Diagnostic;
 use secrecy::SecretString;
 
-use super::endpoint::{EndpointError, Environment};
+use super::environment::Environment;
+use crate::escape::escape_control;
 
 /// The keys of one service that are used here.
 const KNOWN: [&str; 12] = [
@@ -36,6 +39,36 @@ pub(super) struct Service {
     pub(super) unused: Vec<String>,
 }
 
+/// Why there is nothing to know of a service.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum ServiceError {
+    #[error(
+        "there is no service \"{}\"{}",
+        escape_control(service),
+        describe_search(searched)
+    )]
+    #[diagnostic(help(
+        "Services are looked up in the file that PGSERVICEFILE names, or ~/.pg_service.conf, and then in \
+         pg_service.conf in the directory that PGSYSCONFDIR names."
+    ))]
+    NotFound {
+        service: String,
+        searched: Vec<PathBuf>,
+    },
+    #[error("cannot read the service file {}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("line {line} of the service file {} is not `key=value`", path.display())]
+    Syntax { path: PathBuf, line: usize },
+}
+
+fn describe_search(searched: &[PathBuf]) -> String {
+    let files: Vec<_> = searched.iter().map(|f| f.display().to_string()).collect();
+    match files.as_slice() {
+        [] => ": no service file is known".to_owned(),
+        files => format!(" in {}", files.join(" or ")),
+    }
+}
+
 impl Service {
     /// The value of a key; an empty one counts as none, as it does for libpq.
     pub(super) fn get(&self, key: &'static str) -> Option<&str> {
@@ -48,7 +81,7 @@ impl Service {
 
 /// Looks the service up where libpq does: in `PGSERVICEFILE` or `~/.pg_service.conf`, then in
 /// `pg_service.conf` of `PGSYSCONFDIR`.
-pub(super) fn find(name: &str, environment: &impl Environment) -> Result<Service, EndpointError> {
+pub(super) fn find(name: &str, environment: &impl Environment) -> Result<Service, ServiceError> {
     let named = environment.variable("PGSERVICEFILE").map(PathBuf::from);
     let is_named = named.is_some();
     let personal = named.or_else(|| Some(environment.home()?.join(".pg_service.conf")));
@@ -63,7 +96,7 @@ pub(super) fn find(name: &str, environment: &impl Environment) -> Result<Service
             searched.push(file);
             continue;
         }
-        let bytes = std::fs::read(&file).map_err(|source| EndpointError::ServiceFile {
+        let bytes = std::fs::read(&file).map_err(|source| ServiceError::Unreadable {
             path: file.clone(),
             source,
         })?;
@@ -73,14 +106,14 @@ pub(super) fn find(name: &str, environment: &impl Environment) -> Result<Service
         }
         searched.push(file);
     }
-    Err(EndpointError::NoService {
+    Err(ServiceError::NotFound {
         service: name.to_owned(),
         searched,
     })
 }
 
 /// The section of this name, if the file has one.
-fn parse(text: &str, name: &str, file: &Path) -> Result<Option<Service>, EndpointError> {
+fn parse(text: &str, name: &str, file: &Path) -> Result<Option<Service>, ServiceError> {
     let mut found: Option<Service> = None;
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -107,7 +140,7 @@ fn parse(text: &str, name: &str, file: &Path) -> Result<Option<Service>, Endpoin
         }
         let Some(service) = &mut found else { continue };
         // The line itself is not shown: it may be a password.
-        let (key, value) = line.split_once('=').ok_or(EndpointError::ServiceSyntax {
+        let (key, value) = line.split_once('=').ok_or(ServiceError::Syntax {
             path: file.to_owned(),
             line: number + 1,
         })?;

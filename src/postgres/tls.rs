@@ -23,7 +23,7 @@ use super::verifier::{Check, Trusted, Verifier};
 use crate::plan::{Endpoint, Side, SslMode};
 
 /// The value of `sslrootcert` that means the operating system's certificates.
-pub const SYSTEM_ROOTS: &str = "system";
+const SYSTEM_ROOTS: &str = "system";
 
 /// A certificate or key of ours that cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]

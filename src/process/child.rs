@@ -189,7 +189,10 @@ impl Invocation {
     ) -> Result<(Finished, Option<Result<T, E>>), ChildError> {
         let program = self.program.to_string_lossy().into_owned();
         let log = match &self.log {
-            Some(path) => Some(open_log(path).await?),
+            Some(path) => Some(open_log(path).await.map_err(|source| {
+                let path = path.clone();
+                ChildError::Log { path, source }
+            })?),
             None => None,
         };
         let mut group = spawn(self.command()).await.map_err(|source| {

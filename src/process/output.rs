@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::io;
 use std::path::Path;
 
 use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 
-use super::child::ChildError;
 use crate::postgres::escape_control;
 
 /// Lines of standard error that are kept for messages.
@@ -18,17 +18,13 @@ const LONGEST_LINE: usize = 1024 * 1024;
 
 /// The log of a child's standard error, for its owner alone. It is appended to: a step's earlier
 /// attempts stay.
-pub(super) async fn open_log(path: &Path) -> Result<File, ChildError> {
+pub(super) async fn open_log(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .create(true)
         .append(true)
         .mode(0o600)
         .open(path)
         .await
-        .map_err(|source| ChildError::Log {
-            path: path.to_owned(),
-            source,
-        })
 }
 
 /// The last lines of standard error.

@@ -3,12 +3,13 @@
 //! pg_restore must run with `--verbose`, for only then it says which entry of the archive an error
 //! belongs to. Its words are compared, so they must be English, as `PgEnvironment` sees to.
 
+mod line;
 mod progress;
 mod toc;
 
 use std::collections::VecDeque;
 
-pub use progress::DumpProgress;
+use line::{Line, SEVERITIES, starts_with_any, strip_any};
 use progress::ItemCount;
 pub use toc::{Entry, Toc};
 
@@ -22,9 +23,6 @@ pub struct RestoreError {
     pub object: String,
     /// The server's message, with its detail, hint and context in lines of their own.
     pub message: String,
-    /// The first line of the command that failed; `None` where there was none, or where commands for
-    /// such objects can hold passwords.
-    pub command: Option<String>,
 }
 
 /// All that pg_restore had to say.
@@ -71,7 +69,8 @@ struct Open {
     /// `None`: it belongs to none.
     entry: Option<Entry>,
     message: Vec<String>,
-    command: Option<String>,
+    /// The command that failed is being quoted, to the end of the error.
+    in_command: bool,
     is_harmless: bool,
 }
 
@@ -87,8 +86,6 @@ const COMMAND: [&str; 2] = ["Command was: ", "Query was: "];
 /// More about an error in lines of their own, from 14 on.
 const REMARKS: [&str; 2] = ["detail: ", "hint: "];
 const FROM_ENTRY: &str = "from TOC entry ";
-/// `fatal` is a word of 12.
-const SEVERITIES: [&str; 2] = ["error: ", "fatal: "];
 const COPY_FAILED: &str = "COPY failed for table \"";
 
 /// The errors that pg_restore goes on after, by how they start (pg_backup_archiver.c and
@@ -133,7 +130,7 @@ impl RestoreLog {
 
     /// Takes one line, without its line break.
     pub fn push_line(&mut self, line: &str) {
-        let Some(line) = Line::parse(line, "pg_restore:") else {
+        let Some(line) = Line::parse(line) else {
             return self.continuation(line);
         };
         self.torn |= line.torn;
@@ -264,7 +261,7 @@ impl RestoreLog {
                     .unwrap_or(message)
                     .to_owned(),
             ],
-            command: None,
+            in_command: false,
             is_harmless,
         });
     }
@@ -293,14 +290,14 @@ impl RestoreLog {
             return;
         }
         let entry = open.entry.as_ref();
-        let keeps_commands = entry.is_some_and(|entry| !entry.may_hold_secrets());
-        let message = open.message(keeps_commands);
+        // Of an error of no entry nobody knows what its command holds.
+        let shows_command = entry.is_some_and(|entry| !entry.may_hold_secrets());
+        let message = open.message(shows_command);
         match entry {
             Some(entry) if !is_transient(&message) => {
                 self.report.errors.push(RestoreError {
                     object: entry.object(),
                     message,
-                    command: open.command.filter(|_| keeps_commands),
                 });
             }
             Some(entry) => {
@@ -315,13 +312,10 @@ impl RestoreLog {
 
 impl Open {
     fn push(&mut self, line: &str) {
-        if self.command.is_some() {
-            return;
-        }
         // Clients before 12 indent it.
-        match strip_any(line.trim_start(), &COMMAND) {
-            Some(command) => self.command = Some(command.to_owned()),
-            None => self.message.push(line.to_owned()),
+        self.in_command |= starts_with_any(line.trim_start(), &COMMAND);
+        if !self.in_command {
+            self.message.push(line.to_owned());
         }
     }
 
@@ -348,52 +342,9 @@ pub fn accepted(accepts: &[Accept], database: &str, object: &str) -> bool {
         .any(|accept| accept.database == database && accept.object.is_match(object))
 }
 
-/// A line that a program began with its name.
-///
-/// A program writes its name, the severity of an error, and the rest in three steps, so workers get
-/// between each other's: all beginnings that stand in the line are taken off.
-struct Line<'a> {
-    text: &'a str,
-    is_error: bool,
-    /// The name stands there more than once, so the rest of another line comes without it.
-    torn: bool,
-}
-
-impl<'a> Line<'a> {
-    fn parse(line: &'a str, program: &str) -> Option<Line<'a>> {
-        let mut text = line.strip_prefix(program)?;
-        let mut is_error = false;
-        let mut torn = false;
-        loop {
-            text = text.trim_start_matches(' ');
-            if let Some(rest) = text.strip_prefix(program) {
-                torn = true;
-                text = rest;
-            } else if let Some(rest) = strip_any(text, &SEVERITIES) {
-                is_error = true;
-                text = rest;
-            } else {
-                return Some(Line {
-                    text,
-                    is_error,
-                    torn,
-                });
-            }
-        }
-    }
-}
-
 fn errors_ignored(warning: &str) -> Option<u64> {
     let count = warning.strip_prefix("errors ignored on restore: ")?;
     count.trim().parse().ok()
-}
-
-fn strip_any<'a>(text: &'a str, starts: &[&str]) -> Option<&'a str> {
-    starts.iter().find_map(|start| text.strip_prefix(start))
-}
-
-fn starts_with_any(text: &str, starts: &[&str]) -> bool {
-    starts.iter().any(|start| text.starts_with(start))
 }
 
 #[cfg(test)]

@@ -16,8 +16,6 @@ const KNOWN: &[(&str, &str)] = &[
     ("plan/scalar/mod.rs", "plan/scalar/patterns.rs"),
     ("plan/scalar/mod.rs", "plan/scalar/quantities.rs"),
     ("plan/scalar/mod.rs", "plan/scalar/words.rs"),
-    ("process/output.rs", "process/child.rs"),
-    ("process/restore_log/progress.rs", "process/restore_log.rs"),
     ("run/archives.rs", "run/mod.rs"),
     ("run/control.rs", "run/mod.rs"),
     ("run/leftovers.rs", "run/mod.rs"),

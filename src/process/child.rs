@@ -23,7 +23,7 @@ use super::transient::is_transient;
 use crate::failpoint::reach;
 use crate::postgres::{Class, escape_control};
 
-/// How long a child may take to end after SIGTERM, unless somebody says otherwise.
+/// How long a child may take to end after SIGTERM, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// How long a child's pipes may stay open after its end: something that left its process group
@@ -124,8 +124,9 @@ impl Invocation {
         self
     }
 
-    /// How long the child may take to end after SIGTERM, before SIGKILL; 10 seconds otherwise.
-    pub fn grace(mut self, grace: Duration) -> Self {
+    /// Another grace, for tests that wait it out.
+    #[cfg(test)]
+    fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }

@@ -143,9 +143,9 @@ impl RestoreLog {
         }
     }
 
-    /// How many entries of the archive are done, out of [`Toc::len`].
+    /// How many entries of the archive are done, out of [`Toc::entry_count`].
     pub fn items_done(&self) -> u64 {
-        self.items.done().min(self.toc.len() as u64)
+        self.items.done().min(self.toc.entry_count() as u64)
     }
 
     /// Everything that was read, once pg_restore has ended.

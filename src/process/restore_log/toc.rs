@@ -151,12 +151,8 @@ impl Toc {
     }
 
     /// How many entries there are.
-    pub fn len(&self) -> usize {
+    pub fn entry_count(&self) -> usize {
         self.entries.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 }
 
@@ -223,7 +219,7 @@ mod tests {
         let listing = include_str!("../../../tests/restore-log/every-kind.list");
         let toc = Toc::parse(listing, ["postgres"]);
         let entries = listing.lines().filter(|line| !line.starts_with(';'));
-        assert_eq!(toc.len(), entries.count());
+        assert_eq!(toc.entry_count(), entries.count());
         let descriptions: BTreeSet<&str> = toc
             .entries
             .values()

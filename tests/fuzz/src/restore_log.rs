@@ -18,7 +18,7 @@ pub fn check(data: &[u8]) {
         assert!(entry.object().starts_with("TABLE DATA "));
     }
 
-    let entries = toc.len() as u64;
+    let entries = toc.entry_count() as u64;
     let mut log = RestoreLog::new(toc, jobs);
     let mut done = 0;
     let mut failed = false;

@@ -21,7 +21,7 @@ impl Application {
 
     /// Of a run, and of those that go on from the same state directory. Plans of the same name elsewhere
     /// have another id.
-    pub fn of_state(plan: &str, id: &str) -> Self {
+    pub fn for_state(plan: &str, id: &str) -> Self {
         Application {
             plan: plan.to_owned(),
             state: Some(id.to_owned()),
@@ -32,10 +32,10 @@ impl Application {
     ///
     /// ```
     /// use pg_migrate::postgres::Application;
-    /// let application = Application::of_state("größe", "1a2b3c4d");
-    /// assert_eq!(application.doing("erp/dump"), "pg-migrate/gr??e/erp/dump#1a2b3c4d");
+    /// let application = Application::for_state("größe", "1a2b3c4d");
+    /// assert_eq!(application.application_name_for("erp/dump"), "pg-migrate/gr??e/erp/dump#1a2b3c4d");
     /// ```
-    pub fn doing(&self, what: &str) -> String {
+    pub fn application_name_for(&self, what: &str) -> String {
         let mark = self.mark();
         let text = application_name(&format!("pg-migrate/{}/{what}", self.plan));
         let end = text.len().min(LONGEST - mark.len());
@@ -59,12 +59,12 @@ impl Application {
     ///
     /// ```
     /// use pg_migrate::postgres::Application;
-    /// let application = Application::of_state("erp", "1a2b3c4d");
-    /// assert!(application.is_of("pg-migrate/erp/db/dump#1a2b3c4d"));
-    /// assert!(!application.is_of("pg-migrate/erp/db/dump#00000000"));
-    /// assert!(!Application::new("erp").is_of("pg-migrate/erp/db/dump"));
+    /// let application = Application::for_state("erp", "1a2b3c4d");
+    /// assert!(application.owns("pg-migrate/erp/db/dump#1a2b3c4d"));
+    /// assert!(!application.owns("pg-migrate/erp/db/dump#00000000"));
+    /// assert!(!Application::new("erp").owns("pg-migrate/erp/db/dump"));
     /// ```
-    pub fn is_of(&self, name: &str) -> bool {
+    pub fn owns(&self, name: &str) -> bool {
         let mark = self.mark();
         !mark.is_empty() && name.starts_with("pg-migrate/") && name.ends_with(&mark)
     }
@@ -89,7 +89,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_name_is_what_the_server_keeps(plan in any::<String>(), what in any::<String>()) {
-            let ours = Application::of_state(&plan, "0123abcd").doing(&what);
+            let ours = Application::for_state(&plan, "0123abcd").application_name_for(&what);
             prop_assert!(ours.len() <= LONGEST);
             prop_assert!(ours.bytes().all(|byte| matches!(byte, b' '..=b'~')));
             prop_assert!(ours.starts_with("pg-migrate/"));

@@ -41,7 +41,7 @@ fn is_left(process: &Path, application: &Application) -> bool {
             .split(|byte| *byte == 0)
             .filter_map(|variable| variable.strip_prefix(b"PGAPPNAME="))
             .filter_map(|name| str::from_utf8(name).ok())
-            .any(|name| application.is_of(name))
+            .any(|name| application.owns(name))
     };
     is_own() && is_client() && is_marked() && !has_runner(process)
 }
@@ -86,10 +86,10 @@ mod tests {
             start("psql", &ours),
             start("pg_dump", "pg-migrate/erp/db/dump#other"),
         ];
-        let found = kill_leftovers(&Application::of_state("erp", &id));
+        let found = kill_leftovers(&Application::for_state("erp", &id));
         assert_eq!(found, [victim.id()]);
         victim.wait().unwrap();
-        assert!(kill_leftovers(&Application::of_state("erp", &id)).is_empty());
+        assert!(kill_leftovers(&Application::for_state("erp", &id)).is_empty());
         for other in &mut others {
             assert!(other.try_wait().unwrap().is_none());
             other.kill().unwrap();

@@ -52,7 +52,7 @@ pub(super) async fn end_programs(application: &Application) -> Result<(), Error>
 ///
 /// A server that cannot be reached; sessions that do not end.
 pub(super) async fn end(endpoint: &Endpoint, application: &Application) -> Result<(), Error> {
-    let session = Session::new(&application.doing("control"));
+    let session = Session::new(&application.application_name_for("control"));
     let connection = connect(endpoint, &endpoint.database, &session).await?;
     let deadline = Instant::now() + PATIENCE;
     let mut is_first = true;

@@ -209,7 +209,7 @@ impl Look<'_> {
     }
 
     async fn open(&self, database: &str) -> Result<Connection, postgres::Error> {
-        let session = Session::new(&self.application.doing("unlogged"))
+        let session = Session::new(&self.application.application_name_for("unlogged"))
             .lock_timeout(self.plan.source_lock_timeout);
         connect(self.target, database, &session).await
     }

@@ -1,9 +1,9 @@
-//! The name by which sessions of ours are found on a server.
+//! The name by which our sessions are found on a server.
 
 /// What a server keeps of an `application_name`: NAMEDATALEN less one (PostgreSQL manual, 19.8).
 const LONGEST: usize = 63;
 
-/// Whose sessions they are: of a plan and, within a run, of its state directory.
+/// Whose sessions they are: a plan's and, within a run, its state directory's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Application {
     plan: String,
@@ -11,7 +11,7 @@ pub struct Application {
 }
 
 impl Application {
-    /// Of a command that only looks.
+    /// For a command that only reads.
     pub fn new(plan: &str) -> Self {
         Application {
             plan: plan.to_owned(),
@@ -19,7 +19,7 @@ impl Application {
         }
     }
 
-    /// Of a run, and of those that go on from the same state directory. Plans of the same name elsewhere
+    /// For a run, and those that go on from the same state directory. Plans of the same name elsewhere
     /// have another id.
     pub fn for_state(plan: &str, id: &str) -> Self {
         Application {
@@ -38,16 +38,17 @@ impl Application {
     pub fn application_name_for(&self, what: &str) -> String {
         let mark = self.mark();
         let text = application_name(&format!("pg-migrate/{}/{what}", self.plan));
+        // The mark is never cut: leftovers are found by it.
         let end = text.len().min(LONGEST - mark.len());
         format!("{}{mark}", &text[..end])
     }
 
-    /// The id of the state directory, if it is of one.
+    /// The id of the state directory, if it has one.
     pub fn state(&self) -> Option<&str> {
         self.state.as_deref()
     }
 
-    /// What the names of its sessions end with; empty: it is of no state directory.
+    /// What the names of its sessions end with; empty: it has no state directory.
     pub(super) fn mark(&self) -> String {
         self.state
             .as_ref()
@@ -72,7 +73,7 @@ impl Application {
 
 /// The text as an `application_name` that every server shows alike: at most 63 bytes, printable
 /// ASCII alone. Servers replace other characters, each version in its own way (PostgreSQL manual,
-/// 19.8), and then nobody would find the session by its name.
+/// 19.8), and then the session would not be found by its name.
 pub fn application_name(text: &str) -> String {
     text.chars()
         .map(|c| if matches!(c, ' '..='~') { c } else { '?' })

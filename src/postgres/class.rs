@@ -37,12 +37,12 @@ impl Class {
 
 fn classify_sqlstate(code: &SqlState) -> Class {
     const RETRY: [SqlState; 7] = [
-        // The server goes down, crashed beside us, or is not up yet.
+        // The server shuts down, one of its other processes crashed, or it is not up yet.
         SqlState::ADMIN_SHUTDOWN,
         SqlState::CRASH_SHUTDOWN,
         SqlState::CANNOT_CONNECT_NOW,
         SqlState::TOO_MANY_CONNECTIONS,
-        // Also what a standby says when replay wins over a query.
+        // Also what a standby says when replay cancels a query.
         SqlState::T_R_SERIALIZATION_FAILURE,
         SqlState::T_R_DEADLOCK_DETECTED,
         SqlState::LOCK_NOT_AVAILABLE,

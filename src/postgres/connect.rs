@@ -17,7 +17,7 @@ use super::session::Session;
 use crate::catalog::Version;
 use crate::plan::Endpoint;
 
-/// How long the server may take to give a query up.
+/// How long the server may take to cancel a query.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection to one database. Derefs to [`Client`]; ends when it is dropped, or goes back to
@@ -29,7 +29,7 @@ pub struct Connection {
 
 enum Handle {
     Own {
-        // Dropped before the guard, so that the session can end in good order.
+        // Dropped before the guard, so that the session can end properly.
         client: Client,
         ended: CancellationToken,
         _stop: DropGuard,
@@ -97,8 +97,8 @@ impl Connection {
 
     /// Awaits a query of this connection. `action` says what is tried, as a verb phrase.
     ///
-    /// When `stop` is cancelled first, the server is asked to give the query up, and its answer is
-    /// awaited for a while: a query that were just dropped would go on on the server. The error is
+    /// When `stop` is cancelled first, the server is asked to cancel the query, and its answer is
+    /// awaited for a while: a query that is just dropped goes on on the server. The error is
     /// then [`super::Class::Interrupted`].
     pub async fn attempt<T>(
         &self,
@@ -108,6 +108,7 @@ impl Connection {
     ) -> Result<T, Error> {
         let mut query = std::pin::pin!(query);
         let result = tokio::select! {
+            // An answer that is there is taken, whatever came with it.
             biased;
             result = &mut query => result,
             () = stop.cancelled() => {

@@ -1,4 +1,4 @@
-//! Opens connections to one database, and keeps an eye on those that it opened.
+//! Opens connections to one database, and drives those that it opened.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -29,7 +29,7 @@ use crate::plan::{Endpoint, SslMode};
 /// What is tried while connecting, for messages.
 pub(super) const CONNECT: &str = "connect";
 
-/// How long a session may take to end in good order.
+/// How long a session may take to end properly.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long a request to cancel a query may take to reach the server.
@@ -94,7 +94,7 @@ impl Dialer {
         }))
     }
 
-    /// How long [`Dialer::dial`] may take; `None`: as long as it likes.
+    /// How long [`Dialer::dial`] may take; `None`: without a limit.
     pub(super) fn limit(&self) -> Option<Duration> {
         self.config
             .get_connect_timeout()
@@ -123,6 +123,7 @@ impl Dialer {
             Some(version) => version,
             None => ask_version(&client).await?,
         };
+        // Another connection of the pool may have set it.
         let _ = self.version.set(version);
         let side = self.place.endpoint().side;
         client
@@ -144,6 +145,7 @@ impl Dialer {
             SslMode::Allow => match self.open_with(Encryption::Disable).await {
                 Err(plain) if is_refused(&plain) => {
                     let encrypted = self.open_with(Encryption::Require).await;
+                    // That TLS is not offered explains less than why plain text was refused.
                     encrypted.map_err(|error| if says_nothing(&error) { plain } else { error })
                 }
                 result => result,
@@ -151,6 +153,7 @@ impl Dialer {
             SslMode::Prefer => match self.open_with(Encryption::Prefer).await {
                 Err(encrypted) if tls_error(&encrypted).is_some() || is_refused(&encrypted) => {
                     let plain = self.open_with(Encryption::Disable).await;
+                    // A second refusal says nothing new, and TLS is what was preferred.
                     plain.map_err(|error| if is_refused(&error) { encrypted } else { error })
                 }
                 result => result,
@@ -175,6 +178,7 @@ impl Dialer {
     fn drive(self: &Arc<Self>, connection: Driven) -> CancellationToken {
         let ended = CancellationToken::new();
         let dialer = Arc::clone(self);
+        // Tells also when the task is aborted with the runtime, or panics.
         let tell = ended.clone().drop_guard();
         tokio::spawn(async move {
             let result = {
@@ -182,6 +186,7 @@ impl Dialer {
                 tokio::select! {
                     result = &mut talking => result,
                     () = dialer.stop.cancelled() => {
+                        // Whatever is under way may be finished and Terminate sent, for the server's log.
                         timeout(LAST_WORDS, talking).await.unwrap_or(Ok(()))
                     }
                 }
@@ -193,6 +198,7 @@ impl Dialer {
                     let _ = dialer.loss.set(error);
                 }
             }
+            // Last of all: who waits for the end asks for the reason next.
             drop(tell);
         });
         ended
@@ -207,8 +213,8 @@ impl Dialer {
     }
 }
 
-/// Asks the server to give up what one connection is doing. That the request did not arrive is no
-/// error: the caller is about to close the connection anyhow.
+/// Asks the server to cancel the query of one connection. A request that does not arrive is not an
+/// error: the caller is about to close the connection anyway.
 pub(super) async fn cancel(token: CancelToken, tls: &MakeRustlsConnect) {
     match timeout(CANCEL_REQUEST_TIMEOUT, token.cancel_query(tls.clone())).await {
         Ok(Ok(())) => {}
@@ -227,7 +233,7 @@ fn says_nothing(error: &tokio_postgres::Error) -> bool {
     error.code().is_none() && io_error(error).is_none()
 }
 
-/// Some poolers report no version that can be read.
+/// Some connection poolers report no version that can be read.
 async fn ask_version(client: &Client) -> Result<Version, tokio_postgres::Error> {
     let row = client
         .query_one(

@@ -9,7 +9,7 @@ pub type Failure = Box<dyn StdError + Send + Sync>;
 
 /// What a server's address and password can come from, beside the plan.
 pub trait Environment: Sync {
-    /// An environment variable; `None`: it is not set, or no UTF-8.
+    /// An environment variable; `None`: it is not set, or is not UTF-8.
     fn variable(&self, name: &str) -> Option<String>;
 
     /// The user's home directory.

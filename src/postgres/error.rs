@@ -27,7 +27,7 @@ pub struct Error {
     help: Option<String>,
 }
 
-/// Why, without the layers that say nothing.
+/// Why, without the layers of the client library that say nothing.
 #[derive(Debug, thiserror::Error)]
 enum Cause {
     /// The server said so.
@@ -41,7 +41,7 @@ enum Cause {
     Lost(String),
     #[error("no answer within {} s", .0.as_secs_f64())]
     Timeout(Duration),
-    /// A certificate or key of ours is unusable.
+    /// A file with a certificate or key cannot be used.
     #[error(transparent)]
     Tls(TlsError),
     #[error("stopped")]
@@ -173,7 +173,7 @@ impl Error {
         self.server_message().map(|message| message.code.as_str())
     }
 
-    /// The same error, met while the run was stopping if `stop` says so: then it was our doing.
+    /// The same error, as an interruption if the run is stopping: then we caused it.
     pub fn during(mut self, stop: &CancellationToken) -> Self {
         if stop.is_cancelled() {
             self.class = Class::Interrupted;

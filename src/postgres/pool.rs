@@ -17,7 +17,7 @@ use super::error::Error;
 use super::session::Session;
 use crate::plan::Endpoint;
 
-/// At most so many connections to one database, opened when they are wanted and set up alike.
+/// A limited number of connections to one database, opened when they are needed and set up alike.
 ///
 /// When the pool is dropped its connections end, those that are lent out too: no connection
 /// outlives the step that it was claimed for.
@@ -70,7 +70,7 @@ impl Pool {
                 let limit = self.dialer.limit().unwrap_or_default();
                 Err(Error::timeout(&self.dialer.place, CONNECT, limit))
             }
-            // The others cannot come: there is a runtime, waiting has no limit, and no hooks are set.
+            // The other errors cannot occur: there is a runtime, waiting has no limit, and no hooks are set.
             Err(_) => Err(Error::interrupted(&self.dialer.place, CONNECT)),
         }
     }
@@ -98,8 +98,8 @@ impl Connect for PoolConnect {
     > {
         Box::pin(async {
             let (client, ended) = self.0.dial().await?;
-            // deadpool aborts this task with the client. It only watches: the one that drives the
-            // connection may say goodbye.
+            // deadpool aborts this task with the client. It only watches: the task that drives the
+            // connection goes on, and sends Terminate.
             let watch = tokio::spawn(async move { ended.cancelled().await });
             Ok((client, watch))
         })

@@ -35,11 +35,11 @@ pub(super) struct Service {
     /// Values by key, without the password.
     values: HashMap<&'static str, String>,
     pub(super) password: Option<SecretString>,
-    /// Keys that libpq would heed and this program does not, in the file's order.
+    /// Keys that libpq would use and this program does not, in the file's order.
     pub(super) unused: Vec<String>,
 }
 
-/// Why there is nothing to know of a service.
+/// Why a service cannot be read.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum ServiceError {
     #[error(
@@ -91,7 +91,7 @@ pub(super) fn find(name: &str, environment: &impl Environment) -> Result<Service
     let mut searched = Vec::new();
     for (file, is_named) in [(personal, is_named), (system, false)] {
         let Some(file) = file else { continue };
-        // A file that was asked for by name must be there; the others may be.
+        // A file that was asked for by name must exist; the other two need not.
         if !is_named && !file.exists() {
             searched.push(file);
             continue;
@@ -193,7 +193,7 @@ host=wrong
     }
 
     #[test]
-    fn a_line_that_is_no_setting_is_refused_without_showing_it() {
+    fn a_line_that_is_not_a_setting_is_refused_without_showing_it() {
         let error = parse(
             "[a]\nhost=x\nhunter2\n",
             "a",

@@ -68,11 +68,11 @@ impl Snapshot {
         self.oldest_transaction
     }
 
-    /// How many transactions have begun on the server since, at least: what the other sessions at work show. A transaction's own
+    /// How many transactions have begun on the server since, at least: what the other active sessions show. A transaction's own
     /// view of the next transaction id stands still (`age`), so it is compared with theirs.
     pub async fn transactions_since(&self) -> Result<u64, Error> {
-        const ACTION: &str = "look at the age of a snapshot";
-        // Within a transaction the view shows what it showed first, unless it is told not to.
+        const ACTION: &str = "read the age of a snapshot";
+        // Within a transaction, pg_stat_activity shows what it showed first until it is cleared.
         self.connection
             .batch_execute("SELECT pg_catalog.pg_stat_clear_snapshot()")
             .await

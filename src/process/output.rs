@@ -46,10 +46,10 @@ impl Tail {
 
 /// Reads standard error to its end: every line to the log, to `on_line` and to the tail.
 ///
-/// In the log, control characters of a line are escaped, and so are bytes that are no UTF-8.
+/// In the log, control characters of a line are escaped, and so are bytes that are not UTF-8.
 ///
 /// A log that cannot be written, on a full disk for instance, is reported once and given up: a
-/// child that nobody reads would stand still.
+/// child whose output is not read would wait for ever.
 pub(super) async fn read_lines(
     input: impl AsyncRead + Unpin,
     mut log: Option<File>,
@@ -97,7 +97,7 @@ async fn write(log: &mut Option<File>, shown: &mut String) {
     if let Some(file) = log
         && let Err(error) = file.write_all(shown.as_bytes()).await
     {
-        tracing::warn!(%error, "cannot write the log of a child; it goes on without");
+        tracing::warn!(%error, "cannot write the log of a child; continuing without it");
         *log = None;
     }
     shown.clear();

@@ -25,19 +25,19 @@ pub struct RestoreError {
     pub message: String,
 }
 
-/// All that pg_restore had to say.
+/// All that pg_restore reported.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RestoreReport {
     /// In the order in which they were written.
     pub errors: Vec<RestoreError>,
     /// Errors that belong to no entry of the archive. With one of them the restore is incomplete in a
-    /// way that nobody can accept: a lost connection, a missing file, a worker that died.
+    /// way that no `[[accept]]` covers: a lost connection, a missing file, a worker that died.
     pub fatal: Vec<String>,
     /// One of them may not happen again: a lost connection, a deadlock.
     pub is_transient: bool,
     /// Such as `restoring tables WITH OIDS is not supported anymore`.
     pub warnings: Vec<String>,
-    /// Settings of pg_restore's own session that an older server does not have: nothing is lost by them.
+    /// Settings of pg_restore's own session that an older server does not have: nothing is lost without them.
     pub harmless: u64,
     /// How many errors pg_restore says it went on after. With jobs it counts some of them twice.
     pub ignored: u64,
@@ -160,8 +160,7 @@ impl RestoreLog {
         } = &mut self.report;
         if *ignored > 0 && errors.is_empty() && fatal.is_empty() && *harmless == 0 {
             fatal.push(format!(
-                "pg_restore went on after {ignored} errors, and none of them could be read from its \
-                 output"
+                "pg_restore ignored {ignored} errors, and none of them could be read from its output"
             ));
         }
         self.report
@@ -241,10 +240,11 @@ impl RestoreLog {
 
     fn error(&mut self, text: &str) {
         let is_harmless = UNKNOWN_SETTINGS.iter().any(|words| text.ends_with(words));
-        // It is made before any entry, by every worker.
-        let entry = match is_harmless {
-            true => None,
-            false => self.entry_of(text),
+        // Every worker makes such a setting before its first entry, and must not take the entry of another's error.
+        let entry = if is_harmless {
+            None
+        } else {
+            self.entry_of(text)
         };
         let mut message = text.strip_prefix(RECOVERABLE[0]).unwrap_or(text);
         if let (Some(Entry { tag, .. }), Some(rest)) = (&entry, message.strip_prefix(COPY_FAILED)) {
@@ -290,7 +290,7 @@ impl RestoreLog {
             return;
         }
         let entry = open.entry.as_ref();
-        // Of an error of no entry nobody knows what its command holds.
+        // Where the entry is not known, neither is what its command contains.
         let shows_command = entry.is_some_and(|entry| !entry.may_hold_secrets());
         let message = open.message(shows_command);
         match entry {

@@ -11,14 +11,14 @@ use crate::postgres::Class;
 const WORDS: [(&str, &str); 25] = [
     ("server closed the connection unexpectedly", "08006"),
     ("SSL connection has been closed unexpectedly", "08006"),
-    // What follows is the system's word: EOF detected, Connection timed out, Connection reset by peer.
+    // What follows is the operating system's message: EOF detected, Connection timed out, Connection reset by peer.
     ("SSL SYSCALL error: ", "08006"),
-    // OpenSSL 3 about a connection that ends without a goodbye.
+    // OpenSSL 3 about a connection that ends without close_notify.
     ("SSL error: unexpected eof while reading", "08006"),
     ("no connection to the server", "08003"),
     ("could not receive data from server", "08006"),
     ("could not send data to server", "08006"),
-    // EAI_AGAIN, as glibc and musl have it. A name that does not exist is none of it.
+    // EAI_AGAIN, as glibc and musl have it. A name that does not exist is another error.
     ("to address: Temporary failure in name resolution", "08001"),
     ("to address: Try again", "08001"),
     // Since 14. The same credentials let us in a moment ago, so what else the line says has to tell otherwise.
@@ -51,7 +51,7 @@ const WORDS: [(&str, &str); 25] = [
     ("remaining connection slots are reserved", "53300"),
 ];
 
-/// What is said where a server, or libpq in its name, does not let us in, and would not a moment later. All the words
+/// What is said where a server, or libpq in its name, rejects us, and would do so again a moment later. All the words
 /// of an entry are in one line, in their order. Servers send an SQLSTATE with theirs, for libpq's the nearest is taken.
 const REFUSALS: [(&[&str], &str); 14] = [
     (&["FATAL:  password authentication failed for "], "28P01"),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_let_in_is_not_tried_again() {
+    fn a_rejected_connection_is_not_tried_again() {
         let to = "pg_dump: error: connection to server at \"db\" (192.0.2.1), port 5432 failed: ";
         for said in [
             "FATAL:  password authentication failed for user \"app\"",

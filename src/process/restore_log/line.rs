@@ -13,7 +13,7 @@ pub(super) const SEVERITIES: [&str; 2] = ["error: ", "fatal: "];
 pub(super) struct Line<'a> {
     pub(super) text: &'a str,
     pub(super) is_error: bool,
-    /// The name stands there more than once, so the rest of another line comes without it.
+    /// The name occurs more than once in it, so the rest of another line comes without it.
     pub(super) torn: bool,
 }
 

@@ -313,7 +313,7 @@ fn errors_that_cannot_be_read_are_not_forgotten() {
         "pg_restore: warning: errors ignored on restore: 2\n",
     );
     insta::assert_snapshot!(shown(&report), @r#"
-    FATAL pg_restore went on after 2 errors, and none of them could be read from its output
+    FATAL pg_restore ignored 2 errors, and none of them could be read from its output
     2 ignored
     "#);
 }

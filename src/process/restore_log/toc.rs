@@ -61,7 +61,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// `TABLE DATA public.t`: what the ledger and the plan's `[[accept]]` call it.
+    /// `TABLE DATA public.t`: what a restore error and the plan's `[[accept]]` call it.
     pub fn object(&self) -> String {
         let Entry {
             description, tag, ..
@@ -100,7 +100,7 @@ pub struct Toc {
 
 impl Toc {
     /// Reads the output of `pg_restore --list`: `215; 1259 16385 TABLE public t postgres` a line,
-    /// which is dump id, catalog, oid, description, schema, tag, owner. Lines that are none are left
+    /// which is dump id, catalog, oid, description, schema, tag, owner. Other lines are left
     /// out.
     ///
     /// Names stand without quotes, so one with spaces could end anywhere. `roles` are the names

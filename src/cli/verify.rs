@@ -123,8 +123,9 @@ async fn count(
         .min(budget)
         .max(1) as usize;
     let application = Application::new(&prepared.plan.name);
-    let session = Session::new(&application.doing(&format!("{}/verify", database.name)))
-        .lock_timeout(prepared.plan.source_lock_timeout);
+    let session =
+        Session::new(&application.application_name_for(&format!("{}/verify", database.name)))
+            .lock_timeout(prepared.plan.source_lock_timeout);
     let pool = Pool::new(endpoint, &database.name, &session, queries)
         .map_err(Failure::with(NOT_STARTED))?;
     let stop = CancellationToken::new();

@@ -189,7 +189,7 @@ async fn look_into_one(plan: &Plan, endpoint: &Endpoint, name: &str) -> Result<C
 
 /// Asking for the size of a table takes a lock on it.
 async fn open(plan: &Plan, endpoint: &Endpoint, database: &str) -> Result<Connection, Error> {
-    let session = Session::new(&Application::new(&plan.name).doing("inspect"))
+    let session = Session::new(&Application::new(&plan.name).application_name_for("inspect"))
         .lock_timeout(plan.source_lock_timeout);
     connect(endpoint, database, &session).await
 }

@@ -1,11 +1,9 @@
-//! The name by which sessions of ours are found on a server.
-
-use super::{Connection, Error};
+//! The name by which our sessions are found on a server.
 
 /// What a server keeps of an `application_name`: NAMEDATALEN less one (PostgreSQL manual, 19.8).
 const LONGEST: usize = 63;
 
-/// Whose sessions they are: of a plan and, within a run, of its state directory.
+/// Whose sessions they are: a plan's and, within a run, its state directory's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Application {
     plan: String,
@@ -13,7 +11,7 @@ pub struct Application {
 }
 
 impl Application {
-    /// Of a command that only looks.
+    /// For a command that only reads.
     pub fn new(plan: &str) -> Self {
         Application {
             plan: plan.to_owned(),
@@ -21,9 +19,9 @@ impl Application {
         }
     }
 
-    /// Of a run, and of those that go on from the same state directory. Plans of the same name elsewhere
+    /// For a run, and those that go on from the same state directory. Plans of the same name elsewhere
     /// have another id.
-    pub fn of_state(plan: &str, id: &str) -> Self {
+    pub fn for_state(plan: &str, id: &str) -> Self {
         Application {
             plan: plan.to_owned(),
             state: Some(id.to_owned()),
@@ -34,22 +32,24 @@ impl Application {
     ///
     /// ```
     /// use pg_migrate::postgres::Application;
-    /// let application = Application::of_state("größe", "1a2b3c4d");
-    /// assert_eq!(application.doing("erp/dump"), "pg-migrate/gr??e/erp/dump#1a2b3c4d");
+    /// let application = Application::for_state("größe", "1a2b3c4d");
+    /// assert_eq!(application.application_name_for("erp/dump"), "pg-migrate/gr??e/erp/dump#1a2b3c4d");
     /// ```
-    pub fn doing(&self, what: &str) -> String {
+    pub fn application_name_for(&self, what: &str) -> String {
         let mark = self.mark();
         let text = application_name(&format!("pg-migrate/{}/{what}", self.plan));
+        // The mark is never cut: leftovers are found by it.
         let end = text.len().min(LONGEST - mark.len());
         format!("{}{mark}", &text[..end])
     }
 
-    /// The id of the state directory, if it is of one.
+    /// The id of the state directory, if it has one.
     pub fn state(&self) -> Option<&str> {
         self.state.as_deref()
     }
 
-    fn mark(&self) -> String {
+    /// What the names of its sessions end with; empty: it has no state directory.
+    pub(super) fn mark(&self) -> String {
         self.state
             .as_ref()
             .map(|id| format!("#{id}"))
@@ -60,42 +60,20 @@ impl Application {
     ///
     /// ```
     /// use pg_migrate::postgres::Application;
-    /// let application = Application::of_state("erp", "1a2b3c4d");
-    /// assert!(application.is_of("pg-migrate/erp/db/dump#1a2b3c4d"));
-    /// assert!(!application.is_of("pg-migrate/erp/db/dump#00000000"));
-    /// assert!(!Application::new("erp").is_of("pg-migrate/erp/db/dump"));
+    /// let application = Application::for_state("erp", "1a2b3c4d");
+    /// assert!(application.owns("pg-migrate/erp/db/dump#1a2b3c4d"));
+    /// assert!(!application.owns("pg-migrate/erp/db/dump#00000000"));
+    /// assert!(!Application::new("erp").owns("pg-migrate/erp/db/dump"));
     /// ```
-    pub fn is_of(&self, name: &str) -> bool {
+    pub fn owns(&self, name: &str) -> bool {
         let mark = self.mark();
         !mark.is_empty() && name.starts_with("pg-migrate/") && name.ends_with(&mark)
-    }
-
-    /// Ends the sessions of this state directory on a server, except our own, and tells how many there are.
-    ///
-    /// # Errors
-    ///
-    /// As the server has it.
-    pub async fn terminate(&self, connection: &Connection) -> Result<u32, Error> {
-        let mark = self.mark();
-        if mark.is_empty() {
-            return Ok(0);
-        }
-        let row = connection
-            .query_one(
-                "SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity \
-                 WHERE application_name LIKE 'pg-migrate/%' AND right(application_name, length($1)) = $1 \
-                   AND usename = current_user AND pid <> pg_catalog.pg_backend_pid()",
-                &[&mark],
-            )
-            .await
-            .map_err(connection.failed("end the sessions that a killed run left"))?;
-        Ok(u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX))
     }
 }
 
 /// The text as an `application_name` that every server shows alike: at most 63 bytes, printable
 /// ASCII alone. Servers replace other characters, each version in its own way (PostgreSQL manual,
-/// 19.8), and then nobody would find the session by its name.
+/// 19.8), and then the session would not be found by its name.
 pub fn application_name(text: &str) -> String {
     text.chars()
         .map(|c| if matches!(c, ' '..='~') { c } else { '?' })
@@ -112,7 +90,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_name_is_what_the_server_keeps(plan in any::<String>(), what in any::<String>()) {
-            let ours = Application::of_state(&plan, "0123abcd").doing(&what);
+            let ours = Application::for_state(&plan, "0123abcd").application_name_for(&what);
             prop_assert!(ours.len() <= LONGEST);
             prop_assert!(ours.bytes().all(|byte| matches!(byte, b' '..=b'~')));
             prop_assert!(ours.starts_with("pg-migrate/"));

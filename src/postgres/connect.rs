@@ -10,20 +10,15 @@ use tokio::time::timeout;
 use tokio_postgres::Client;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::dialer::{Dialer, cancel};
-use super::error::{Error, Place};
+use super::dialer::{CONNECT, Dialer, LAST_WORDS, cancel};
+use super::error::Error;
+use super::place::Place;
 use super::session::Session;
 use crate::catalog::Version;
 use crate::plan::Endpoint;
 
-/// How long a session may take to end in good order.
-pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// How long the server may take to give a query up.
+/// How long the server may take to cancel a query.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// What is tried while connecting, for messages.
-pub(super) const CONNECT: &str = "connect";
 
 /// A connection to one database. Derefs to [`Client`]; ends when it is dropped, or goes back to
 /// its pool.
@@ -34,7 +29,7 @@ pub struct Connection {
 
 enum Handle {
     Own {
-        // Dropped before the guard, so that the session can end in good order.
+        // Dropped before the guard, so that the session can end properly.
         client: Client,
         ended: CancellationToken,
         _stop: DropGuard,
@@ -66,7 +61,7 @@ pub(super) async fn open(
         None => dialer.dial().await,
         Some(limit) => timeout(limit, dialer.dial())
             .await
-            .map_err(|_| dialer.place.timeout(CONNECT, limit))?,
+            .map_err(|_| Error::timeout(&dialer.place, CONNECT, limit))?,
     };
     let (client, ended) = dialed.map_err(|error| dialer.explain(CONNECT, error))?;
     let handle = Handle::Own {
@@ -102,8 +97,8 @@ impl Connection {
 
     /// Awaits a query of this connection. `action` says what is tried, as a verb phrase.
     ///
-    /// When `stop` is cancelled first, the server is asked to give the query up, and its answer is
-    /// awaited for a while: a query that were just dropped would go on on the server. The error is
+    /// When `stop` is cancelled first, the server is asked to cancel the query, and its answer is
+    /// awaited for a while: a query that is just dropped goes on on the server. The error is
     /// then [`super::Class::Interrupted`].
     pub async fn attempt<T>(
         &self,
@@ -113,13 +108,14 @@ impl Connection {
     ) -> Result<T, Error> {
         let mut query = std::pin::pin!(query);
         let result = tokio::select! {
+            // An answer that is there is taken, whatever came with it.
             biased;
             result = &mut query => result,
             () = stop.cancelled() => {
                 cancel(self.cancel_token(), &self.dialer.tls).await;
                 match timeout(CANCEL_TIMEOUT, query).await {
                     Ok(result) => result,
-                    Err(_) => return Err(self.place().interrupted(action)),
+                    Err(_) => return Err(Error::interrupted(self.place(), action)),
                 }
             }
         };
@@ -129,7 +125,7 @@ impl Connection {
     /// Why the connection was lost, if it was.
     pub fn loss(&self, action: impl Into<String>) -> Option<Error> {
         let reason = self.dialer.loss.get()?;
-        Some(self.place().lost(action, reason))
+        Some(Error::lost(self.place(), action, reason))
     }
 
     /// Cancelled when the connection has ended, for whatever reason. `None`: it is a pool's.

@@ -106,7 +106,7 @@ async fn a_server_without_tls_is_told_from_other_failures() {
     cannot connect (database "erp" of the target server 127.0.0.1:PORT)
     < error performing TLS handshake
     < server does not support TLS
-    help: `target.sslmode` = "require" wants TLS, and the server does not offer it: set ssl = on there, or choose `prefer` or `disable`.
+    help: `target.sslmode` = "require" requires TLS, and the server does not support it: set ssl = on there, or choose `prefer` or `disable`.
     "#);
 }
 
@@ -134,7 +134,7 @@ async fn the_words_of_the_server_are_passed_on() {
     < FATAL: go away (SQLSTATE 53300)
     DETAIL: and stay there
     HINT: try elsewhere
-    help: End sessions of others, raise max_connections or the limit of the role or database, or lower `target.max_connections` in the plan.
+    help: Terminate idle sessions, raise max_connections or the connection limit of the role or database, or lower `target.max_connections` in the plan.
     "#);
 }
 
@@ -210,7 +210,7 @@ async fn a_server_that_is_not_there_is_worth_a_retry() {
     cannot connect (database "erp" of the target server 127.0.0.1:PORT)
     < error connecting to server
     < Connection refused (os error 111)
-    help: Nothing listens there: is the server up, are `target.host` and `target.port` right, and does its listen_addresses take in this address?
+    help: No server is listening there: check that it is running, that `target.host` and `target.port` are right, and that its listen_addresses includes this address.
     "#);
 }
 
@@ -230,7 +230,7 @@ async fn certificates_are_read_before_anything_is_sent() {
     cannot connect (database "erp" of the target server 127.0.0.1:PORT)
     < cannot read sslrootcert of the target, /nonexistent/ca.pem
     < I/O error: No such file or directory (os error 2)
-    help: A readable file in PEM format is wanted.
+    help: It must be a readable file in PEM format.
     "#);
     // Over a socket there is no TLS, whatever the plan says.
     endpoint.host = "/nonexistent".into();

@@ -1,13 +1,10 @@
-//! Opens connections to one database, and keeps an eye on those that it opened.
+//! Opens connections to one database, and drives those that it opened.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use secrecy::ExposeSecret;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
@@ -18,15 +15,22 @@ use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 
-use super::connect::{CONNECT, LAST_WORDS};
+use super::class::{io_error, tls_error};
 use super::endpoint::is_socket;
-use super::error::{Error, Place, io_error, tls_error};
+use super::error::Error;
 use super::identifier::{KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL};
-use super::session::Session;
-use super::{snapshot, tls};
+use super::place::Place;
+use super::session::{Session, adopt_snapshot};
+use super::tls;
 use crate::catalog::Version;
 use crate::escape::escape_control_lines;
 use crate::plan::{Endpoint, SslMode};
+
+/// What is tried while connecting, for messages.
+pub(super) const CONNECT: &str = "connect";
+
+/// How long a session may take to end properly.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long a request to cancel a query may take to reach the server.
 const CANCEL_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,8 +50,6 @@ pub(super) struct Dialer {
     config: Config,
     session: Session,
     version: OnceLock<Version>,
-    live: Mutex<HashMap<u64, CancelToken>>,
-    serial: AtomicU64,
 }
 
 impl Dialer {
@@ -58,7 +60,7 @@ impl Dialer {
         session: &Session,
     ) -> Result<Arc<Self>, Error> {
         let place = Place::new(endpoint, database);
-        let tls = tls::connector(endpoint).map_err(|error| place.tls(CONNECT, error))?;
+        let tls = tls::connector(endpoint).map_err(|error| Error::tls(&place, CONNECT, error))?;
         let mut config = Config::new();
         config
             .host(&endpoint.host)
@@ -89,12 +91,10 @@ impl Dialer {
             config,
             session: session.clone(),
             version: OnceLock::new(),
-            live: Mutex::default(),
-            serial: AtomicU64::new(0),
         }))
     }
 
-    /// How long [`Dialer::dial`] may take; `None`: as long as it likes.
+    /// How long [`Dialer::dial`] may take; `None`: without a limit.
     pub(super) fn limit(&self) -> Option<Duration> {
         self.config
             .get_connect_timeout()
@@ -118,18 +118,19 @@ impl Dialer {
         let reported = connection
             .parameter("server_version")
             .and_then(Version::parse);
-        let ended = self.drive(connection, client.cancel_token());
+        let ended = self.drive(connection);
         let version = match reported {
             Some(version) => version,
             None => ask_version(&client).await?,
         };
+        // Another connection of the pool may have set it.
         let _ = self.version.set(version);
         let side = self.place.endpoint().side;
         client
             .batch_execute(&self.session.setup(side, version))
             .await?;
         if let Some(id) = self.session.snapshot() {
-            snapshot::adopt(&client, id).await?;
+            adopt_snapshot(&client, id).await?;
         }
         Ok((client, ended))
     }
@@ -144,6 +145,7 @@ impl Dialer {
             SslMode::Allow => match self.open_with(Encryption::Disable).await {
                 Err(plain) if is_refused(&plain) => {
                     let encrypted = self.open_with(Encryption::Require).await;
+                    // That TLS is not offered explains less than why plain text was refused.
                     encrypted.map_err(|error| if says_nothing(&error) { plain } else { error })
                 }
                 result => result,
@@ -151,6 +153,7 @@ impl Dialer {
             SslMode::Prefer => match self.open_with(Encryption::Prefer).await {
                 Err(encrypted) if tls_error(&encrypted).is_some() || is_refused(&encrypted) => {
                     let plain = self.open_with(Encryption::Disable).await;
+                    // A second refusal says nothing new, and TLS is what was preferred.
                     plain.map_err(|error| if is_refused(&error) { encrypted } else { error })
                 }
                 result => result,
@@ -172,11 +175,10 @@ impl Dialer {
 
     /// Starts the task that talks with the server. It ends with the client, when the connection
     /// breaks, or a moment after `stop`.
-    fn drive(self: &Arc<Self>, connection: Driven, token: CancelToken) -> CancellationToken {
+    fn drive(self: &Arc<Self>, connection: Driven) -> CancellationToken {
         let ended = CancellationToken::new();
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        self.live().insert(serial, token);
         let dialer = Arc::clone(self);
+        // Tells also when the task is aborted with the runtime, or panics.
         let tell = ended.clone().drop_guard();
         tokio::spawn(async move {
             let result = {
@@ -184,6 +186,7 @@ impl Dialer {
                 tokio::select! {
                     result = &mut talking => result,
                     () = dialer.stop.cancelled() => {
+                        // Whatever is under way may be finished and Terminate sent, for the server's log.
                         timeout(LAST_WORDS, talking).await.unwrap_or(Ok(()))
                     }
                 }
@@ -195,33 +198,23 @@ impl Dialer {
                     let _ = dialer.loss.set(error);
                 }
             }
-            dialer.live().remove(&serial);
+            // Last of all: who waits for the end asks for the reason next.
             drop(tell);
         });
         ended
     }
 
-    /// Asks the server to give up whatever the connections are doing.
-    pub(super) async fn cancel_all(&self) {
-        let tokens: Vec<_> = self.live().values().cloned().collect();
-        join_all(tokens.into_iter().map(|token| cancel(token, &self.tls))).await;
-    }
-
     /// An error of one of the connections, in our words.
     pub(super) fn explain(&self, action: impl Into<String>, error: tokio_postgres::Error) -> Error {
         match self.loss.get() {
-            Some(reason) if error.is_closed() => self.place.lost(action, reason),
-            _ => self.place.error(action, error),
+            Some(reason) if error.is_closed() => Error::lost(&self.place, action, reason),
+            _ => Error::from_client(&self.place, action, error),
         }
-    }
-
-    fn live(&self) -> std::sync::MutexGuard<'_, HashMap<u64, CancelToken>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Asks the server to give up what one connection is doing. That the request did not arrive is no
-/// error: the caller is about to close the connection anyhow.
+/// Asks the server to cancel the query of one connection. A request that does not arrive is not an
+/// error: the caller is about to close the connection anyway.
 pub(super) async fn cancel(token: CancelToken, tls: &MakeRustlsConnect) {
     match timeout(CANCEL_REQUEST_TIMEOUT, token.cancel_query(tls.clone())).await {
         Ok(Ok(())) => {}
@@ -240,7 +233,7 @@ fn says_nothing(error: &tokio_postgres::Error) -> bool {
     error.code().is_none() && io_error(error).is_none()
 }
 
-/// Some poolers report no version that can be read.
+/// Some connection poolers report no version that can be read.
 async fn ask_version(client: &Client) -> Result<Version, tokio_postgres::Error> {
     let row = client
         .query_one(

@@ -1,7 +1,5 @@
 //! From what the plan says of a server to how it is reached.
 
-use std::error::Error as StdError;
-use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -9,30 +7,13 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use secrecy::SecretString;
 
+use super::environment::{Environment, Failure};
 use super::password_file::{self, Wanted};
-use super::service_file::{self, Service};
+use super::service_file::{self, Service, ServiceError};
 use crate::escape::escape_control;
 use crate::plan::{Endpoint, PasswordSource, Server, Side, SslMode, Value};
 
-/// What went wrong outside, without a secret in it.
-pub type Failure = Box<dyn StdError + Send + Sync>;
-
-/// What a server's address and password can come from, beside the plan.
-pub trait Environment: Sync {
-    /// An environment variable; `None`: it is not set, or no UTF-8.
-    fn variable(&self, name: &str) -> Option<String>;
-
-    /// The user's home directory.
-    fn home(&self) -> Option<PathBuf>;
-
-    /// Runs a program with its arguments and returns what it wrote to its standard output.
-    fn output_of(
-        &self,
-        command: &[String],
-    ) -> impl Future<Output = Result<Vec<u8>, Failure>> + Send;
-}
-
-/// How a server is reached, and what somebody should know about how that was found out.
+/// How a server is reached, and what the user should know about how that was found out.
 #[derive(Debug)]
 pub struct Resolved {
     pub endpoint: Endpoint,
@@ -49,7 +30,7 @@ pub enum EndpointError {
         key: &'static str,
         variable: String,
     },
-    #[error("{origin} says {value:?} for `{key}` of the {side}, and that is not {wanted}")]
+    #[error("{origin} gives {value:?} for `{key}` of the {side}, which is not {wanted}")]
     Invalid {
         side: Side,
         key: &'static str,
@@ -59,25 +40,13 @@ pub enum EndpointError {
         wanted: &'static str,
     },
     #[error("`{side}.host` names several servers: {host:?}")]
-    #[diagnostic(help("Name one: a migration must not read now this server, now that one."))]
-    SeveralHosts { side: Side, host: String },
-    #[error(
-        "there is no service \"{}\"{}",
-        escape_control(service),
-        describe_search(searched)
-    )]
     #[diagnostic(help(
-        "Services are looked up in the file that PGSERVICEFILE names, or ~/.pg_service.conf, and then in \
-         pg_service.conf in the directory that PGSYSCONFDIR names."
+        "Name one: a migration must read the same server from its start to its end."
     ))]
-    NoService {
-        service: String,
-        searched: Vec<PathBuf>,
-    },
-    #[error("cannot read the service file {}", path.display())]
-    ServiceFile { path: PathBuf, source: io::Error },
-    #[error("line {line} of the service file {} is not `key=value`", path.display())]
-    ServiceSyntax { path: PathBuf, line: usize },
+    SeveralHosts { side: Side, host: String },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Service(#[from] ServiceError),
     #[error("cannot read the password of the {side} from {}", path.display())]
     #[diagnostic(help("`{side}.password` of the plan names this file."))]
     PasswordFile {
@@ -91,7 +60,7 @@ pub enum EndpointError {
         #[source]
         source: Failure,
     },
-    #[error("`{side}.password` of the plan yields {problem} from {origin}")]
+    #[error("`{side}.password` of the plan cannot be used: {problem} from {origin}")]
     UnusablePassword {
         side: Side,
         origin: String,
@@ -99,19 +68,11 @@ pub enum EndpointError {
     },
 }
 
-fn describe_search(searched: &[PathBuf]) -> String {
-    let files: Vec<_> = searched.iter().map(|f| f.display().to_string()).collect();
-    match files.as_slice() {
-        [] => ": no service file is known".to_owned(),
-        files => format!(" in {}", files.join(" or ")),
-    }
-}
-
 /// Finds out how the server is reached: from the plan's own keys, then from the libpq service that it
 /// names, then by default `postgres` at localhost:5432, database `postgres`.
 ///
 /// The password comes from the plan, the service, or the password file, by libpq's rules; else there
-/// is none. Certificates that nobody names come from `~/.postgresql`, where libpq, and so pg_dump,
+/// is none. Certificates that neither names come from `~/.postgresql`, where libpq, and so pg_dump,
 /// looks for them too (PostgreSQL manual, 32.19).
 pub async fn resolve(
     server: &Server,
@@ -129,7 +90,7 @@ pub async fn resolve(
     let mut warnings = sources.unused_keys();
 
     let hostaddr = match server.host {
-        // The plan's host overrules all that the service says of the address.
+        // The plan's host overrides all that the service says of the address: a hostaddr beside it would win.
         Some(_) => None,
         None => sources.service_value("hostaddr", "an IP address", |text| {
             text.parse::<IpAddr>().ok()
@@ -139,7 +100,7 @@ pub async fn resolve(
         Some(host) => host,
         None => hostaddr.map_or_else(|| "localhost".to_owned(), |address| address.to_string()),
     };
-    // libpq would try one after the other.
+    // libpq would try one after the other, for each of our connections and of pg_dump's.
     if host.contains(',') {
         let side = server.side;
         return Err(EndpointError::SeveralHosts { side, host });
@@ -183,7 +144,7 @@ pub async fn resolve(
     Ok(Resolved { endpoint, warnings })
 }
 
-/// All that can say something about one server.
+/// All that one server's address and password can come from.
 struct Sources<'a, E> {
     server: &'a Server,
     service: Option<Service>,
@@ -191,7 +152,7 @@ struct Sources<'a, E> {
 }
 
 impl<E: Environment> Sources<'_, E> {
-    /// What the service says and nobody heeds.
+    /// A warning for each key of the service that is not used.
     fn unused_keys(&self) -> Vec<String> {
         let Some(service) = &self.service else {
             return Vec::new();
@@ -321,6 +282,7 @@ impl<E: Environment> Sources<'_, E> {
         let home = self.environment.home();
         let own = |name: &str| Some(home.as_deref()?.join(".postgresql").join(name));
         let existing = |name: &str| own(name).filter(|file| file.exists());
+        // Where there is a root certificate, `require` checks it as `verify-ca` does (PostgreSQL manual, 32.19.1).
         let checks = matches!(
             sslmode,
             SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull
@@ -331,6 +293,7 @@ impl<E: Environment> Sources<'_, E> {
         let certificate = self
             .file(&self.server.sslcert, "sslcert")
             .or_else(|| existing("postgresql.crt").filter(|_| sslmode != SslMode::Disable));
+        // Without asking whether it exists: a certificate without its key is an error, not no certificate.
         let key = self
             .file(&self.server.sslkey, "sslkey")
             .or_else(|| certificate.as_ref().and_then(|_| own("postgresql.key")));
@@ -390,7 +353,7 @@ impl<E: Environment> Sources<'_, E> {
 
 /// The first line, without what ends it; of an environment variable, all of it.
 fn first_line(bytes: Vec<u8>, is_whole: bool) -> Result<SecretString, &'static str> {
-    let text = String::from_utf8(bytes).map_err(|_| "a password that is no UTF-8")?;
+    let text = String::from_utf8(bytes).map_err(|_| "a password that is not UTF-8")?;
     let line = if is_whole {
         text.as_str()
     } else {

@@ -1,6 +1,7 @@
 //! Tests of [`super::resolve`].
 
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -195,7 +196,7 @@ async fn a_missing_variable_is_named_with_its_key() {
     let mut with_port = server();
     with_port.port = Some(Value::Env("BAD_PORT".into()));
     let error = resolve(&with_port, &machine).await.unwrap_err();
-    insta::assert_snapshot!(error, @r#"the environment variable BAD_PORT says "http" for `port` of the source, and that is not a port number (1 to 65535)"#);
+    insta::assert_snapshot!(error, @r#"the environment variable BAD_PORT gives "http" for `port` of the source, which is not a port number (1 to 65535)"#);
 }
 
 #[tokio::test]
@@ -227,7 +228,7 @@ async fn passwords_come_from_where_the_plan_says() {
 
     server.password = file("empty");
     let error = resolve(&server, &machine).await.unwrap_err();
-    insta::assert_snapshot!(shown(&error, &machine), @"`source.password` of the plan yields an empty password from the file HOME/empty");
+    insta::assert_snapshot!(shown(&error, &machine), @"`source.password` of the plan cannot be used: an empty password from the file HOME/empty");
     server.password = file("missing");
     let error = resolve(&server, &machine).await.unwrap_err();
     insta::assert_snapshot!(shown(&error, &machine), @"cannot read the password of the source from HOME/missing: No such file or directory (os error 2)");

@@ -1,7 +1,7 @@
 //! What to do about the usual failures of a connection.
 //!
-//! Only advice hangs on what is found out here; whether a step is tried again is decided in
-//! [`super::error`].
+//! Nothing but advice depends on what is found out here: whether a step is tried again is decided in
+//! [`super::class`].
 
 use std::io;
 use std::net::IpAddr;
@@ -9,8 +9,9 @@ use std::net::IpAddr;
 use rustls::CertificateError;
 use tokio_postgres::error::SqlState;
 
-use super::error::{Place, io_error, tls_error};
+use super::class::{io_error, tls_error};
 use super::identifier::quote_identifier;
+use super::place::Place;
 use crate::escape::escape_control;
 use crate::plan::Endpoint;
 
@@ -56,21 +57,26 @@ fn for_sqlstate(code: &SqlState, place: &Place) -> Option<String> {
         ))
     } else if *code == SqlState::INVALID_CATALOG_NAME {
         Some(format!(
-            "The database does not exist, or no longer: check `{side}.database`, and whether \
-             somebody dropped or renamed \"{database}\"."
+            "The database does not exist (any more): check `{side}.database`, and whether \"{database}\" \
+             was dropped or renamed."
         ))
     } else if *code == SqlState::TOO_MANY_CONNECTIONS {
         Some(format!(
-            "End sessions of others, raise max_connections or the limit of the role or database, or \
-             lower `{side}.max_connections` in the plan."
+            "Terminate idle sessions, raise max_connections or the connection limit of the role or \
+             database, or lower `{side}.max_connections` in the plan."
         ))
     } else if *code == SqlState::CANNOT_CONNECT_NOW {
-        Some("The server starts up, shuts down or recovers: try again when it is up.".to_owned())
+        Some(
+            "The server is starting up, shutting down or in recovery: try again when it accepts \
+             connections."
+                .to_owned(),
+        )
     } else if *code == SqlState::LOCK_NOT_AVAILABLE {
-        Some(format!(
-            "Another session holds the lock: see pg_locks and pg_blocking_pids(). On the source, \
-             `{side}.lock_timeout` is how long we wait."
-        ))
+        Some(
+            "Another session holds the lock: see pg_locks and pg_blocking_pids(). `source.lock_timeout` \
+             says how long we wait for one."
+                .to_owned(),
+        )
     } else if *code == SqlState::INSUFFICIENT_PRIVILEGE {
         Some(format!(
             "Grant the privilege to {}, or choose another `{side}.user`.",
@@ -87,30 +93,33 @@ fn for_io(error: &io::Error, place: &Place) -> Option<String> {
     } = place.endpoint();
     Some(match error.kind() {
         io::ErrorKind::ConnectionRefused => format!(
-            "Nothing listens there: is the server up, are `{side}.host` and `{side}.port` right, and \
-             does its listen_addresses take in this address?"
+            "No server is listening there: check that it is running, that `{side}.host` and `{side}.port` \
+             are right, and that its listen_addresses includes this address."
         ),
         io::ErrorKind::NotFound if host.starts_with('/') => format!(
-            "There is no socket {host}/.s.PGSQL.{port}: is the server up, and is {host} in its \
-             unix_socket_directories?"
+            "There is no socket {host}/.s.PGSQL.{port}: check that the server is running, and that {host} \
+             is in its unix_socket_directories."
         ),
         io::ErrorKind::PermissionDenied if host.starts_with('/') => {
-            format!("This user may not open the socket in {host}: see unix_socket_permissions.")
+            format!(
+                "This user does not have permission to open the socket in {host}: see \
+                 unix_socket_permissions."
+            )
         }
         io::ErrorKind::TimedOut => for_timeout(place),
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            format!("No route leads to {host}: check `{side}.host` and the network.")
+            format!("There is no route to {host}: check `{side}.host` and the network.")
         }
         io::ErrorKind::UnexpectedEof
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::BrokenPipe => {
-            "The other end hung up: the server's log says why, if it was the server; a proxy or a \
-             firewall may have cut the connection."
+            "The other end closed the connection: the server's log says why, if it was the server; a \
+             proxy or a firewall may have cut it."
                 .to_owned()
         }
         // getaddrinfo's own errors have no number of the operating system's.
         _ if error.raw_os_error().is_none() && host.parse::<IpAddr>().is_err() => format!(
-            "Nobody knows the address of \"{}\": check `{side}.host` and the name service.",
+            "The host name \"{}\" cannot be resolved: check `{side}.host` and the name service.",
             escape_control(host)
         ),
         _ => return None,
@@ -131,9 +140,8 @@ fn for_tls(error: &rustls::Error, endpoint: &Endpoint) -> String {
         rustls::Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         ) => format!(
-            "The server's certificate is for another host: write the name that it holds as \
-             `{side}.host` instead of \"{host}\", or accept any name of this CA by `{side}.sslmode` = \
-             \"verify-ca\"."
+            "The server's certificate is for another host: set `{side}.host` to the name in it instead of \
+             \"{host}\", or accept any certificate of this CA by `{side}.sslmode` = \"verify-ca\"."
         ),
         rustls::Error::InvalidCertificate(
             CertificateError::Expired | CertificateError::ExpiredContext { .. },
@@ -141,14 +149,14 @@ fn for_tls(error: &rustls::Error, endpoint: &Endpoint) -> String {
         rustls::Error::InvalidCertificate(_) => format!(
             "The server's certificate cannot be verified. Certificates of X.509 version 1 and with \
              SHA-1 signatures are not accepted: reissue it (version 3, subjectAltName, SHA-256), or \
-             give up the check by `{side}.sslmode` = \"require\"."
+             give up the check by `{side}.sslmode` = \"require\" without `{side}.sslrootcert`."
         ),
         rustls::Error::AlertReceived(_) => format!(
             "The server ended the handshake; its log says why. It may want a client certificate \
-             (`{side}.sslcert`, `{side}.sslkey`), or speak nothing newer than TLS 1.1."
+             (`{side}.sslcert`, `{side}.sslkey`), or support nothing newer than TLS 1.1."
         ),
-        rustls::Error::PeerIncompatible(_) => "The server's TLS settings leave nothing that this \
-             program speaks: TLS 1.2 or 1.3 with an ECDHE cipher (see ssl_min_protocol_version and \
+        rustls::Error::PeerIncompatible(_) => "The server's TLS settings allow nothing that this \
+             program supports: TLS 1.2 or 1.3 with an ECDHE cipher (see ssl_min_protocol_version and \
              ssl_ciphers)."
             .to_owned(),
         _ => format!("See the server's log and `{side}.sslmode`."),
@@ -160,7 +168,7 @@ fn for_refusal(error: &tokio_postgres::Error, endpoint: &Endpoint) -> Option<Str
     let Endpoint { side, .. } = endpoint;
     match error.to_string().as_str() {
         "error performing TLS handshake" => Some(format!(
-            "`{side}.sslmode` = \"{}\" wants TLS, and the server does not offer it: set ssl = on there, \
+            "`{side}.sslmode` = \"{}\" requires TLS, and the server does not support it: set ssl = on there, \
              or choose `prefer` or `disable`.",
             endpoint.sslmode.as_str()
         )),

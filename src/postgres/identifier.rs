@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::plan::Endpoint;
 
-/// Seconds without traffic before a connection asks whether its peer is still there, seconds between
-/// two such questions, and how many go unanswered before the connection counts as lost.
+/// How long a connection is idle before it asks whether its peer is still there, how long it waits between
+/// two such probes, and how many go unanswered before the connection counts as lost.
 ///
 /// The leader of a parallel pg_dump says nothing for hours while its workers copy. Firewalls forget
-/// such connections, and the kernel's own first question comes after two hours.
+/// such connections, and the kernel's own first probe comes after two hours.
 pub(crate) const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) const KEEPALIVE_COUNT: u32 = 6;
@@ -88,18 +88,17 @@ pub fn conninfo(endpoint: &Endpoint, database: &str) -> String {
         let separator = if text.is_empty() { "" } else { " " };
         // People read it in the plan, where it is quoted once more for a shell.
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,".contains(c);
-        let _ = match !value.is_empty() && value.chars().all(is_plain) {
-            true => write!(text, "{separator}{key}={value}"),
-            false => {
-                let value = value.replace('\\', "\\\\").replace('\'', "\\'");
-                write!(text, "{separator}{key}='{value}'")
-            }
+        let _ = if !value.is_empty() && value.chars().all(is_plain) {
+            write!(text, "{separator}{key}={value}")
+        } else {
+            let value = value.replace('\\', "\\\\").replace('\'', "\\'");
+            write!(text, "{separator}{key}='{value}'")
         };
     }
     text
 }
 
-/// libpq counts whole seconds, and waits for ever at 0.
+/// In whole seconds, as libpq counts them. Rounded up: 0 would be no limit at all.
 fn connect_seconds(endpoint: &Endpoint) -> u64 {
     let timeout = endpoint.connect_timeout;
     timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0)

@@ -55,9 +55,10 @@ fn read(path: &Path) -> io::Result<Content> {
         return Ok(Content::Ignored("it is not a plain file"));
     }
     let mut file = std::fs::File::open(path)?;
+    // Those of the file that is read, not of one that was there a moment ago.
     if file.metadata()?.permissions().mode() & 0o077 != 0 {
         return Ok(Content::Ignored(
-            "its group or everybody has access; permissions must be u=rw (0600) or less",
+            "it has group or world access; permissions must be u=rw (0600) or less",
         ));
     }
     let mut bytes = Vec::new();

@@ -11,13 +11,13 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config};
 use tokio_util::sync::DropGuard;
 
-use super::connect::{CONNECT, Connection};
-use super::dialer::Dialer;
+use super::connect::Connection;
+use super::dialer::{CONNECT, Dialer};
 use super::error::Error;
 use super::session::Session;
 use crate::plan::Endpoint;
 
-/// At most so many connections to one database, opened when they are wanted and set up alike.
+/// A limited number of connections to one database, opened when they are needed and set up alike.
 ///
 /// When the pool is dropped its connections end, those that are lent out too: no connection
 /// outlives the step that it was claimed for.
@@ -68,18 +68,11 @@ impl Pool {
             Err(PoolError::Backend(error)) => Err(self.dialer.explain(CONNECT, error)),
             Err(PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle)) => {
                 let limit = self.dialer.limit().unwrap_or_default();
-                Err(self.dialer.place.timeout(CONNECT, limit))
+                Err(Error::timeout(&self.dialer.place, CONNECT, limit))
             }
-            // The others cannot come: there is a runtime, waiting has no limit, and no hooks are set.
-            Err(_) => Err(self.dialer.place.interrupted(CONNECT)),
+            // The other errors cannot occur: there is a runtime, waiting has no limit, and no hooks are set.
+            Err(_) => Err(Error::interrupted(&self.dialer.place, CONNECT)),
         }
-    }
-
-    /// Asks the server to give up whatever the pool's connections are doing, and hands out no
-    /// more: for a run that is stopping.
-    pub async fn cancel(&self) {
-        self.inner.close();
-        self.dialer.cancel_all().await;
     }
 }
 
@@ -105,8 +98,8 @@ impl Connect for PoolConnect {
     > {
         Box::pin(async {
             let (client, ended) = self.0.dial().await?;
-            // deadpool aborts this task with the client. It only watches: the one that drives the
-            // connection may say goodbye.
+            // deadpool aborts this task with the client. It only watches: the task that drives the
+            // connection goes on, and sends Terminate.
             let watch = tokio::spawn(async move { ended.cancelled().await });
             Ok((client, watch))
         })

@@ -1,11 +1,14 @@
 //! libpq's connection service file (PostgreSQL manual, 32.17 "The Connection Service File").
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use miette::Diagnostic;
 use secrecy::SecretString;
 
-use super::endpoint::{EndpointError, Environment};
+use super::environment::Environment;
+use crate::escape::escape_control;
 
 /// The keys of one service that are used here.
 const KNOWN: [&str; 12] = [
@@ -32,8 +35,38 @@ pub(super) struct Service {
     /// Values by key, without the password.
     values: HashMap<&'static str, String>,
     pub(super) password: Option<SecretString>,
-    /// Keys that libpq would heed and this program does not, in the file's order.
+    /// Keys that libpq would use and this program does not, in the file's order.
     pub(super) unused: Vec<String>,
+}
+
+/// Why a service cannot be read.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum ServiceError {
+    #[error(
+        "there is no service \"{}\"{}",
+        escape_control(service),
+        describe_search(searched)
+    )]
+    #[diagnostic(help(
+        "Services are looked up in the file that PGSERVICEFILE names, or ~/.pg_service.conf, and then in \
+         pg_service.conf in the directory that PGSYSCONFDIR names."
+    ))]
+    NotFound {
+        service: String,
+        searched: Vec<PathBuf>,
+    },
+    #[error("cannot read the service file {}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("line {line} of the service file {} is not `key=value`", path.display())]
+    Syntax { path: PathBuf, line: usize },
+}
+
+fn describe_search(searched: &[PathBuf]) -> String {
+    let files: Vec<_> = searched.iter().map(|f| f.display().to_string()).collect();
+    match files.as_slice() {
+        [] => ": no service file is known".to_owned(),
+        files => format!(" in {}", files.join(" or ")),
+    }
 }
 
 impl Service {
@@ -48,7 +81,7 @@ impl Service {
 
 /// Looks the service up where libpq does: in `PGSERVICEFILE` or `~/.pg_service.conf`, then in
 /// `pg_service.conf` of `PGSYSCONFDIR`.
-pub(super) fn find(name: &str, environment: &impl Environment) -> Result<Service, EndpointError> {
+pub(super) fn find(name: &str, environment: &impl Environment) -> Result<Service, ServiceError> {
     let named = environment.variable("PGSERVICEFILE").map(PathBuf::from);
     let is_named = named.is_some();
     let personal = named.or_else(|| Some(environment.home()?.join(".pg_service.conf")));
@@ -58,12 +91,12 @@ pub(super) fn find(name: &str, environment: &impl Environment) -> Result<Service
     let mut searched = Vec::new();
     for (file, is_named) in [(personal, is_named), (system, false)] {
         let Some(file) = file else { continue };
-        // A file that was asked for by name must be there; the others may be.
+        // A file that was asked for by name must exist; the other two need not.
         if !is_named && !file.exists() {
             searched.push(file);
             continue;
         }
-        let bytes = std::fs::read(&file).map_err(|source| EndpointError::ServiceFile {
+        let bytes = std::fs::read(&file).map_err(|source| ServiceError::Unreadable {
             path: file.clone(),
             source,
         })?;
@@ -73,14 +106,14 @@ pub(super) fn find(name: &str, environment: &impl Environment) -> Result<Service
         }
         searched.push(file);
     }
-    Err(EndpointError::NoService {
+    Err(ServiceError::NotFound {
         service: name.to_owned(),
         searched,
     })
 }
 
 /// The section of this name, if the file has one.
-fn parse(text: &str, name: &str, file: &Path) -> Result<Option<Service>, EndpointError> {
+fn parse(text: &str, name: &str, file: &Path) -> Result<Option<Service>, ServiceError> {
     let mut found: Option<Service> = None;
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -107,7 +140,7 @@ fn parse(text: &str, name: &str, file: &Path) -> Result<Option<Service>, Endpoin
         }
         let Some(service) = &mut found else { continue };
         // The line itself is not shown: it may be a password.
-        let (key, value) = line.split_once('=').ok_or(EndpointError::ServiceSyntax {
+        let (key, value) = line.split_once('=').ok_or(ServiceError::Syntax {
             path: file.to_owned(),
             line: number + 1,
         })?;
@@ -160,7 +193,7 @@ host=wrong
     }
 
     #[test]
-    fn a_line_that_is_no_setting_is_refused_without_showing_it() {
+    fn a_line_that_is_not_a_setting_is_refused_without_showing_it() {
         let error = parse(
             "[a]\nhost=x\nhunter2\n",
             "a",

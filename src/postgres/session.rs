@@ -1,7 +1,9 @@
-//! How a session of ours behaves, whatever the database or the role has for settings.
+//! How our sessions behave, whatever settings the database or the role has.
 
 use std::fmt::Write as _;
 use std::time::Duration;
+
+use tokio_postgres::Client;
 
 use super::application::application_name;
 use super::identifier::{quote_identifier, quote_literal};
@@ -42,7 +44,7 @@ impl Session {
         self
     }
 
-    /// Sets these parameters as well; those that every session of ours sets cannot be among them.
+    /// Sets these parameters as well; those that every session sets cannot be overridden by them.
     pub fn settings<'a>(mut self, settings: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         self.settings = settings
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -59,20 +61,20 @@ impl Session {
         self.snapshot.as_deref()
     }
 
-    /// The statements that come first. They overrule ALTER DATABASE … SET and ALTER ROLE … SET
+    /// The statements that come first. They override ALTER DATABASE … SET and ALTER ROLE … SET
     /// (PostgreSQL manual, 19.1.3), which an application may have made for itself.
     pub(super) fn setup(&self, side: Side, version: Version) -> String {
         let lock_timeout = format!("{}ms", self.lock_timeout.as_millis());
         let mut settings = vec![
             ("statement_timeout", "0"),
             ("lock_timeout", lock_timeout.as_str()),
-            // Names in what the server prints are qualified, and no function of a user's comes first.
+            // What the server prints has qualified names, and no function of a user comes before its own.
             ("search_path", "pg_catalog"),
             // Rows that the role may not see are an error, not a smaller count.
             ("row_security", "off"),
             ("default_transaction_isolation", "read committed"),
             ("default_transaction_deferrable", "off"),
-            // Nothing of ours has reason to change the source.
+            // We never have a reason to change the source.
             (
                 "default_transaction_read_only",
                 match side {
@@ -100,6 +102,7 @@ impl Session {
             }
         }
         let mut statements = String::new();
+        // Ours come after them, and win.
         for (name, value) in &self.settings {
             let _ = writeln!(
                 statements,
@@ -113,6 +116,17 @@ impl Session {
         }
         statements
     }
+}
+
+/// Begins a read-only transaction that sees what the exported snapshot of this id sees, in a session with the same
+/// database. When the snapshot is gone it fails, with SQLSTATE 22023 on older servers and 42704 on newer ones.
+pub(super) async fn adopt_snapshot(client: &Client, id: &str) -> Result<(), tokio_postgres::Error> {
+    client
+        .batch_execute(&format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
+            quote_literal(id)
+        ))
+        .await
 }
 
 #[cfg(test)]

@@ -2,12 +2,10 @@
 //! (PostgreSQL manual, 9.28.5 "Snapshot Synchronization Functions").
 
 use jiff::Timestamp;
-use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::connect::{Connection, open};
 use super::error::Error;
-use super::identifier::quote_literal;
 use super::session::Session;
 use crate::plan::Endpoint;
 
@@ -70,11 +68,11 @@ impl Snapshot {
         self.oldest_transaction
     }
 
-    /// How many transactions have begun on the server since, at least: what the other sessions at work show. A transaction's own
+    /// How many transactions have begun on the server since, at least: what the other active sessions show. A transaction's own
     /// view of the next transaction id stands still (`age`), so it is compared with theirs.
     pub async fn transactions_since(&self) -> Result<u64, Error> {
-        const ACTION: &str = "look at the age of a snapshot";
-        // Within a transaction the view shows what it showed first, unless it is told not to.
+        const ACTION: &str = "read the age of a snapshot";
+        // Within a transaction, pg_stat_activity shows what it showed first until it is cleared.
         self.connection
             .batch_execute("SELECT pg_catalog.pg_stat_clear_snapshot()")
             .await
@@ -105,23 +103,11 @@ impl Snapshot {
         self.ended.cancelled().await;
         self.connection
             .loss(ACTION)
-            .unwrap_or_else(|| self.connection.place().interrupted(ACTION))
+            .unwrap_or_else(|| Error::interrupted(self.connection.place(), ACTION))
     }
 
     /// Ends the transaction and the connection, and waits until that is done.
     pub async fn close(self) {
         self.connection.close().await;
     }
-}
-
-/// Begins a read-only transaction on another connection to the same database, which sees what the
-/// snapshot sees. When the snapshot is gone it fails, with SQLSTATE 22023 on older servers and 42704
-/// on newer ones.
-pub async fn adopt(client: &Client, id: &str) -> Result<(), tokio_postgres::Error> {
-    client
-        .batch_execute(&format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
-            quote_literal(id)
-        ))
-        .await
 }

@@ -23,27 +23,27 @@ use super::verifier::{Check, Trusted, Verifier};
 use crate::plan::{Endpoint, Side, SslMode};
 
 /// The value of `sslrootcert` that means the operating system's certificates.
-pub const SYSTEM_ROOTS: &str = "system";
+const SYSTEM_ROOTS: &str = "system";
 
-/// A certificate or key of ours that cannot be used.
+/// A file with a certificate or key that cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum TlsError {
     #[error("cannot read {key} of the {side}, {}", path.display())]
-    #[diagnostic(help("A readable file in PEM format is wanted."))]
+    #[diagnostic(help("It must be a readable file in PEM format."))]
     Unreadable {
         side: Side,
         key: &'static str,
         path: PathBuf,
         source: pem::Error,
     },
-    #[error("{key} of the {side}, {}, holds no {wanted} in PEM format", path.display())]
+    #[error("{key} of the {side}, {}, contains no {wanted} in PEM format", path.display())]
     Empty {
         side: Side,
         key: &'static str,
         path: PathBuf,
         wanted: &'static str,
     },
-    #[error("{key} of the {side}, {}, holds a certificate that cannot be used", path.display())]
+    #[error("{key} of the {side}, {}, contains a certificate that cannot be used", path.display())]
     Unusable {
         side: Side,
         key: &'static str,
@@ -61,12 +61,12 @@ pub enum TlsError {
     NoRoots { side: Side, mode: &'static str },
     #[error("`{side}.sslrootcert` = \"system\" needs `{side}.sslmode` = \"verify-full\"")]
     #[diagnostic(help(
-        "Anybody can have a certificate of a public CA; only the host name tells whose it is."
+        "Anyone can get a certificate from a public CA: only the host name says whose it is."
     ))]
     WeakSystemRoots { side: Side },
-    #[error("`{side}.sslcert` and `{side}.sslkey` come together, and there is one alone")]
+    #[error("`{side}.sslcert` and `{side}.sslkey` must be set together")]
     Incomplete { side: Side },
-    #[error("the client certificate of the {side} does not go with its key")]
+    #[error("the client certificate of the {side} does not match its key")]
     ClientCertificate { side: Side, source: rustls::Error },
 }
 
@@ -76,7 +76,8 @@ pub(super) fn connector(endpoint: &Endpoint) -> Result<MakeRustlsConnect, TlsErr
     let check = check(endpoint)?;
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .expect("ring speaks TLS 1.2 and 1.3")
+        .expect("ring supports TLS 1.2 and 1.3")
+        // Only libpq's rules need it, which are not those of browsers: Verifier checks what `sslmode` asks for.
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Verifier::new(check, &provider)));
     let config = match client_certificate(endpoint)? {
@@ -123,7 +124,7 @@ fn trusted(endpoint: &Endpoint) -> Result<Trusted, TlsError> {
     let mut roots = RootCertStore::empty();
     if path == Path::new(SYSTEM_ROOTS) {
         let found = rustls_native_certs::load_native_certs();
-        // Some of an operating system's certificates may be of a kind that is not understood.
+        // Some of an operating system's certificates may be of a kind that rustls does not know.
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
             let reason = match found.errors.first() {
@@ -154,7 +155,7 @@ fn trusted(endpoint: &Endpoint) -> Result<Trusted, TlsError> {
     })
 }
 
-/// No connection will ever be encrypted, so that no file is of interest.
+/// No connection will ever be encrypted, so no file is read: libpq does not complain of them either.
 fn is_plain(endpoint: &Endpoint) -> bool {
     endpoint.sslmode == SslMode::Disable || is_socket(endpoint)
 }

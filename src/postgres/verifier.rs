@@ -18,11 +18,11 @@ use x509_cert::der::oid::db::rfc5280::ID_CE_SUBJECT_ALT_NAME;
 /// How closely the server's certificate is looked at.
 #[derive(Debug)]
 pub(super) enum Check {
-    /// Not at all: the connection is encrypted, and nobody knows to whom.
+    /// Not at all: the connection is encrypted, and leads to an unknown server.
     Nothing,
     /// It is signed by one of these, directly or through others.
     Chain(Trusted),
-    /// And it is for the host that we wanted.
+    /// And it is for the host that we asked for.
     ChainAndName(Trusted),
 }
 
@@ -103,8 +103,8 @@ impl ServerCertVerifier for Verifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         match self.check {
-            // Whoever is in the middle can sign with a key of his own, so that this would prove
-            // nothing; and webpki cannot read the version 1 certificates of old servers.
+            // A man in the middle can sign with a key of his own, so this would prove nothing; and webpki
+            // cannot read the version 1 certificates of old servers.
             Check::Nothing => Ok(HandshakeSignatureValid::assertion()),
             _ => verify_tls12_signature(message, certificate, signature, &self.algorithms),
         }

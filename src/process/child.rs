@@ -23,11 +23,11 @@ use super::transient::is_transient;
 use crate::failpoint::reach;
 use crate::postgres::{Class, escape_control};
 
-/// How long a child may take to end after SIGTERM, unless somebody says otherwise.
+/// How long a child may take to end after SIGTERM, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How long a child's pipes may stay open after its end: something that left its process group
-/// may have them.
+/// How long a child's pipes may stay open after its end: a process that left its process group
+/// may hold them.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// A child process to be: a program, its arguments, its environment, and where its output goes.
@@ -124,8 +124,9 @@ impl Invocation {
         self
     }
 
-    /// How long the child may take to end after SIGTERM, before SIGKILL; 10 seconds otherwise.
-    pub fn grace(mut self, grace: Duration) -> Self {
+    /// Another grace, for tests that wait it out.
+    #[cfg(test)]
+    fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
@@ -135,7 +136,7 @@ impl Invocation {
     /// When `stop` is cancelled, the child and all that it started get SIGTERM and, after the
     /// grace, SIGKILL. When this future is dropped they get SIGKILL.
     ///
-    /// An exit status other than 0 is no error here: see [`Finished::success`].
+    /// An exit status other than 0 is not an error here: see [`Finished::success`].
     pub async fn run(
         self,
         stop: &CancellationToken,
@@ -189,7 +190,10 @@ impl Invocation {
     ) -> Result<(Finished, Option<Result<T, E>>), ChildError> {
         let program = self.program.to_string_lossy().into_owned();
         let log = match &self.log {
-            Some(path) => Some(open_log(path).await?),
+            Some(path) => Some(open_log(path).await.map_err(|source| {
+                let path = path.clone();
+                ChildError::Log { path, source }
+            })?),
             None => None,
         };
         let mut group = spawn(self.command()).await.map_err(|source| {
@@ -214,6 +218,7 @@ impl Invocation {
             let read_stdout = async {
                 let result = consume(stdout).await;
                 if result.is_err() {
+                    // What the child still writes is of no use.
                     failed.cancel();
                 }
                 consumed = Some(result);
@@ -283,12 +288,13 @@ async fn finish<R>(
     };
     match drain {
         _ if is_read => {}
+        // Its consumer may take as long as it needs for what is in the pipe: every row counts.
         None => {
             reading.await;
         }
         Some(drain) => {
             if timeout(drain, reading).await.is_err() {
-                tracing::warn!("something that a child started still holds its output open");
+                tracing::warn!("a process that a child started still holds its output open");
             }
         }
     }
@@ -302,6 +308,7 @@ async fn end(
     grace: Duration,
 ) -> io::Result<ExitStatus> {
     tokio::select! {
+        // A child that has ended is not sent a signal.
         biased;
         status = group.wait() => return status,
         () = stop.cancelled() => {}
@@ -315,7 +322,7 @@ async fn end(
 }
 
 impl ChildError {
-    /// Whether another attempt may end better: the program lost its connection, waited too long for a lock,
+    /// Whether another attempt may succeed: the program lost its connection, waited too long for a lock,
     /// met a deadlock.
     pub fn class(&self) -> Class {
         match self {
@@ -331,7 +338,7 @@ impl ChildError {
 }
 
 impl Finished {
-    /// The child, if it ended well; otherwise why not, with the end of its standard error.
+    /// The child, if it succeeded; otherwise why not, with the end of its standard error.
     pub fn success(self) -> Result<Self, ChildError> {
         let Finished { program, .. } = &self;
         if self.interrupted {
@@ -362,7 +369,7 @@ fn describe(status: ExitStatus) -> String {
 
 fn quote_tail(lines: &[String]) -> String {
     if lines.is_empty() {
-        return " and said nothing".to_owned();
+        return " without a message".to_owned();
     }
     lines
         .iter()

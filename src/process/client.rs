@@ -15,7 +15,7 @@ use crate::postgres::escape_control;
 const PG_DUMP: &str = "pg_dump";
 pub(super) const PROGRAMS: [&str; 3] = [PG_DUMP, "pg_dumpall", "pg_restore"];
 
-/// The directory of a socket that no server has: who complains about it came as far as connecting.
+/// The directory of a socket that does not exist: a program that complains about it got as far as connecting.
 const NO_SOCKET: &str = "/no-such-directory.pg-migrate";
 
 /// Client programs that cannot be used.
@@ -39,7 +39,7 @@ pub enum ClientError {
         "cannot read the version of {program} from \"{}\"",
         escape_control(output)
     )]
-    #[diagnostic(help("Is it PostgreSQL's own program? A wrapper on PATH may stand before it."))]
+    #[diagnostic(help("Is it PostgreSQL's own program? A wrapper may come before it on PATH."))]
     Version {
         program: &'static str,
         output: String,
@@ -49,10 +49,10 @@ pub enum ClientError {
 /// Finds pg_dump, pg_dumpall and pg_restore on PATH and asks them what they can do. Connects to nothing.
 pub async fn client_facts() -> Result<ClientFacts, ClientError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    facts_of(&path).await
+    facts_in(&path).await
 }
 
-async fn facts_of(path: &OsStr) -> Result<ClientFacts, ClientError> {
+async fn facts_in(path: &OsStr) -> Result<ClientFacts, ClientError> {
     let [dump, dumpall, restore] = PROGRAMS.map(|program| look_up(program, path));
     let (dump, dumpall, restore) = (dump?, dumpall?, restore?);
     let (dump_version, dumpall_version, restore_version) = tokio::try_join!(
@@ -172,9 +172,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         programs(directory.path(), "", "", "");
         std::fs::remove_file(directory.path().join("pg_restore")).unwrap();
-        // A directory of that name is no program.
+        // A directory of that name is not a program.
         std::fs::create_dir(directory.path().join("pg_restore")).unwrap();
-        let error = facts_of(directory.path().as_os_str()).await.unwrap_err();
+        let error = facts_in(directory.path().as_os_str()).await.unwrap_err();
         let shown = error.to_string();
         assert_eq!(
             shown.replace(&directory.path().display().to_string(), "DIR"),
@@ -200,7 +200,7 @@ mod tests {
             &says_version("18.6"),
         );
         assert_eq!(
-            facts_of(directory.path().as_os_str()).await.unwrap(),
+            facts_in(directory.path().as_os_str()).await.unwrap(),
             ClientFacts {
                 version: Version(170_010),
                 gzip: true,
@@ -216,7 +216,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let version = says_version("18.6");
         programs(directory.path(), "echo hello", &version, &version);
-        let error = facts_of(directory.path().as_os_str()).await.unwrap_err();
+        let error = facts_in(directory.path().as_os_str()).await.unwrap_err();
         insta::assert_snapshot!(error, @r#"cannot read the version of pg_dump from "hello""#);
     }
 }

@@ -11,8 +11,8 @@ use crate::postgres::application_name;
 /// What a client program of PostgreSQL finds in its environment (PostgreSQL manual, 32.15
 /// "Environment Variables"), beside what is not PostgreSQL's.
 ///
-/// No `PG…` variable of ours gets through: `PGOPTIONS`, `PGSERVICE` or `PGHOST` of the shell would
-/// change what the plan says. Messages come in English, as the log and the ledger keep them.
+/// No `PG…` variable of our own environment gets through: `PGOPTIONS`, `PGSERVICE` or `PGHOST` of the shell would
+/// change what the plan says. Messages come in English, which `restore_log` and `transient` read.
 #[derive(Default, Clone)]
 pub struct PgEnvironment {
     password: Option<SecretString>,

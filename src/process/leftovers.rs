@@ -21,14 +21,14 @@ pub fn kill_leftovers(application: &Application) -> Vec<u32> {
             is_left(&entry.path(), application).then_some(id)
         })
         .inspect(|id| {
-            // One that has ended meanwhile is no error, and one that cannot be killed is found again.
+            // One that has ended meanwhile is not an error, and one that cannot be killed is found again.
             let _ = kill(Pid::from_raw(id.cast_signed()), Signal::SIGKILL);
         })
         .collect()
 }
 
-/// By its name as well, because a shell may have been given the variable, and be an ancestor of ours. A zombie has no
-/// environment any more.
+/// By its name as well: a shell may have the variable too, and be an ancestor of ours. A zombie no longer has an
+/// environment.
 fn is_left(process: &Path, application: &Application) -> bool {
     let is_own = || fs::metadata(process).is_ok_and(|data| data.uid() == geteuid().as_raw());
     let is_client = || {
@@ -41,12 +41,13 @@ fn is_left(process: &Path, application: &Application) -> bool {
             .split(|byte| *byte == 0)
             .filter_map(|variable| variable.strip_prefix(b"PGAPPNAME="))
             .filter_map(|name| str::from_utf8(name).ok())
-            .any(|name| application.is_of(name))
+            .any(|name| application.owns(name))
     };
     is_own() && is_client() && is_marked() && !has_runner(process)
 }
 
-/// Whether a living runner is above it: of another state directory, then, which was copied from this one with its id.
+/// Whether a running pg-migrate is above it. That is another state directory's then, which was copied from this one with
+/// its id.
 fn has_runner(process: &Path) -> bool {
     let status = fs::read_to_string(process.join("status")).unwrap_or_default();
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
@@ -86,10 +87,10 @@ mod tests {
             start("psql", &ours),
             start("pg_dump", "pg-migrate/erp/db/dump#other"),
         ];
-        let found = kill_leftovers(&Application::of_state("erp", &id));
+        let found = kill_leftovers(&Application::for_state("erp", &id));
         assert_eq!(found, [victim.id()]);
         victim.wait().unwrap();
-        assert!(kill_leftovers(&Application::of_state("erp", &id)).is_empty());
+        assert!(kill_leftovers(&Application::for_state("erp", &id)).is_empty());
         for other in &mut others {
             assert!(other.try_wait().unwrap().is_none());
             other.kill().unwrap();

@@ -14,7 +14,7 @@ mod spawner;
 mod transient;
 
 pub use child::{ChildError, Finished, Invocation, Stdout};
-pub use client::{ClientError, client_facts};
+pub use client::client_facts;
 pub use environment::PgEnvironment;
 pub use leftovers::kill_leftovers;
 pub use local::LocalEnvironment;

@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::io;
 use std::path::Path;
 
 use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 
-use super::child::ChildError;
 use crate::postgres::escape_control;
 
 /// Lines of standard error that are kept for messages.
@@ -18,17 +18,13 @@ const LONGEST_LINE: usize = 1024 * 1024;
 
 /// The log of a child's standard error, for its owner alone. It is appended to: a step's earlier
 /// attempts stay.
-pub(super) async fn open_log(path: &Path) -> Result<File, ChildError> {
+pub(super) async fn open_log(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .create(true)
         .append(true)
         .mode(0o600)
         .open(path)
         .await
-        .map_err(|source| ChildError::Log {
-            path: path.to_owned(),
-            source,
-        })
 }
 
 /// The last lines of standard error.
@@ -50,10 +46,10 @@ impl Tail {
 
 /// Reads standard error to its end: every line to the log, to `on_line` and to the tail.
 ///
-/// In the log, control characters of a line are escaped, and so are bytes that are no UTF-8.
+/// In the log, control characters of a line are escaped, and so are bytes that are not UTF-8.
 ///
 /// A log that cannot be written, on a full disk for instance, is reported once and given up: a
-/// child that nobody reads would stand still.
+/// child whose output is not read would wait for ever.
 pub(super) async fn read_lines(
     input: impl AsyncRead + Unpin,
     mut log: Option<File>,
@@ -101,7 +97,7 @@ async fn write(log: &mut Option<File>, shown: &mut String) {
     if let Some(file) = log
         && let Err(error) = file.write_all(shown.as_bytes()).await
     {
-        tracing::warn!(%error, "cannot write the log of a child; it goes on without");
+        tracing::warn!(%error, "cannot write the log of a child; continuing without it");
         *log = None;
     }
     shown.clear();

@@ -3,12 +3,13 @@
 //! pg_restore must run with `--verbose`, for only then it says which entry of the archive an error
 //! belongs to. Its words are compared, so they must be English, as `PgEnvironment` sees to.
 
+mod line;
 mod progress;
 mod toc;
 
 use std::collections::VecDeque;
 
-pub use progress::DumpProgress;
+use line::{Line, SEVERITIES, starts_with_any, strip_any};
 use progress::ItemCount;
 pub use toc::{Entry, Toc};
 
@@ -22,24 +23,21 @@ pub struct RestoreError {
     pub object: String,
     /// The server's message, with its detail, hint and context in lines of their own.
     pub message: String,
-    /// The first line of the command that failed; `None` where there was none, or where commands for
-    /// such objects can hold passwords.
-    pub command: Option<String>,
 }
 
-/// All that pg_restore had to say.
+/// All that pg_restore reported.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RestoreReport {
     /// In the order in which they were written.
     pub errors: Vec<RestoreError>,
     /// Errors that belong to no entry of the archive. With one of them the restore is incomplete in a
-    /// way that nobody can accept: a lost connection, a missing file, a worker that died.
+    /// way that no `[[accept]]` covers: a lost connection, a missing file, a worker that died.
     pub fatal: Vec<String>,
     /// One of them may not happen again: a lost connection, a deadlock.
     pub is_transient: bool,
     /// Such as `restoring tables WITH OIDS is not supported anymore`.
     pub warnings: Vec<String>,
-    /// Settings of pg_restore's own session that an older server does not have: nothing is lost by them.
+    /// Settings of pg_restore's own session that an older server does not have: nothing is lost without them.
     pub harmless: u64,
     /// How many errors pg_restore says it went on after. With jobs it counts some of them twice.
     pub ignored: u64,
@@ -71,7 +69,8 @@ struct Open {
     /// `None`: it belongs to none.
     entry: Option<Entry>,
     message: Vec<String>,
-    command: Option<String>,
+    /// The command that failed is being quoted, to the end of the error.
+    in_command: bool,
     is_harmless: bool,
 }
 
@@ -87,8 +86,6 @@ const COMMAND: [&str; 2] = ["Command was: ", "Query was: "];
 /// More about an error in lines of their own, from 14 on.
 const REMARKS: [&str; 2] = ["detail: ", "hint: "];
 const FROM_ENTRY: &str = "from TOC entry ";
-/// `fatal` is a word of 12.
-const SEVERITIES: [&str; 2] = ["error: ", "fatal: "];
 const COPY_FAILED: &str = "COPY failed for table \"";
 
 /// The errors that pg_restore goes on after, by how they start (pg_backup_archiver.c and
@@ -133,7 +130,7 @@ impl RestoreLog {
 
     /// Takes one line, without its line break.
     pub fn push_line(&mut self, line: &str) {
-        let Some(line) = Line::parse(line, "pg_restore:") else {
+        let Some(line) = Line::parse(line) else {
             return self.continuation(line);
         };
         self.torn |= line.torn;
@@ -146,9 +143,9 @@ impl RestoreLog {
         }
     }
 
-    /// How many entries of the archive are done, out of [`Toc::len`].
+    /// How many entries of the archive are done, out of [`Toc::entry_count`].
     pub fn items_done(&self) -> u64 {
-        self.items.done().min(self.toc.len() as u64)
+        self.items.done().min(self.toc.entry_count() as u64)
     }
 
     /// Everything that was read, once pg_restore has ended.
@@ -163,8 +160,7 @@ impl RestoreLog {
         } = &mut self.report;
         if *ignored > 0 && errors.is_empty() && fatal.is_empty() && *harmless == 0 {
             fatal.push(format!(
-                "pg_restore went on after {ignored} errors, and none of them could be read from its \
-                 output"
+                "pg_restore ignored {ignored} errors, and none of them could be read from its output"
             ));
         }
         self.report
@@ -244,10 +240,11 @@ impl RestoreLog {
 
     fn error(&mut self, text: &str) {
         let is_harmless = UNKNOWN_SETTINGS.iter().any(|words| text.ends_with(words));
-        // It is made before any entry, by every worker.
-        let entry = match is_harmless {
-            true => None,
-            false => self.entry_of(text),
+        // Every worker makes such a setting before its first entry, and must not take the entry of another's error.
+        let entry = if is_harmless {
+            None
+        } else {
+            self.entry_of(text)
         };
         let mut message = text.strip_prefix(RECOVERABLE[0]).unwrap_or(text);
         if let (Some(Entry { tag, .. }), Some(rest)) = (&entry, message.strip_prefix(COPY_FAILED)) {
@@ -264,7 +261,7 @@ impl RestoreLog {
                     .unwrap_or(message)
                     .to_owned(),
             ],
-            command: None,
+            in_command: false,
             is_harmless,
         });
     }
@@ -293,14 +290,14 @@ impl RestoreLog {
             return;
         }
         let entry = open.entry.as_ref();
-        let keeps_commands = entry.is_some_and(|entry| !entry.may_hold_secrets());
-        let message = open.message(keeps_commands);
+        // Where the entry is not known, neither is what its command contains.
+        let shows_command = entry.is_some_and(|entry| !entry.may_hold_secrets());
+        let message = open.message(shows_command);
         match entry {
             Some(entry) if !is_transient(&message) => {
                 self.report.errors.push(RestoreError {
                     object: entry.object(),
                     message,
-                    command: open.command.filter(|_| keeps_commands),
                 });
             }
             Some(entry) => {
@@ -315,13 +312,10 @@ impl RestoreLog {
 
 impl Open {
     fn push(&mut self, line: &str) {
-        if self.command.is_some() {
-            return;
-        }
         // Clients before 12 indent it.
-        match strip_any(line.trim_start(), &COMMAND) {
-            Some(command) => self.command = Some(command.to_owned()),
-            None => self.message.push(line.to_owned()),
+        self.in_command |= starts_with_any(line.trim_start(), &COMMAND);
+        if !self.in_command {
+            self.message.push(line.to_owned());
         }
     }
 
@@ -348,52 +342,9 @@ pub fn accepted(accepts: &[Accept], database: &str, object: &str) -> bool {
         .any(|accept| accept.database == database && accept.object.is_match(object))
 }
 
-/// A line that a program began with its name.
-///
-/// A program writes its name, the severity of an error, and the rest in three steps, so workers get
-/// between each other's: all beginnings that stand in the line are taken off.
-struct Line<'a> {
-    text: &'a str,
-    is_error: bool,
-    /// The name stands there more than once, so the rest of another line comes without it.
-    torn: bool,
-}
-
-impl<'a> Line<'a> {
-    fn parse(line: &'a str, program: &str) -> Option<Line<'a>> {
-        let mut text = line.strip_prefix(program)?;
-        let mut is_error = false;
-        let mut torn = false;
-        loop {
-            text = text.trim_start_matches(' ');
-            if let Some(rest) = text.strip_prefix(program) {
-                torn = true;
-                text = rest;
-            } else if let Some(rest) = strip_any(text, &SEVERITIES) {
-                is_error = true;
-                text = rest;
-            } else {
-                return Some(Line {
-                    text,
-                    is_error,
-                    torn,
-                });
-            }
-        }
-    }
-}
-
 fn errors_ignored(warning: &str) -> Option<u64> {
     let count = warning.strip_prefix("errors ignored on restore: ")?;
     count.trim().parse().ok()
-}
-
-fn strip_any<'a>(text: &'a str, starts: &[&str]) -> Option<&'a str> {
-    starts.iter().find_map(|start| text.strip_prefix(start))
-}
-
-fn starts_with_any(text: &str, starts: &[&str]) -> bool {
-    starts.iter().any(|start| text.starts_with(start))
 }
 
 #[cfg(test)]

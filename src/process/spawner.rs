@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 /// A child that leads a process group. Dropped alive, the whole group is killed.
 pub(super) struct Group {
     pub(super) child: Child,
-    /// `None` when the child was waited for: its number may then belong to somebody else.
+    /// `None` when the child was waited for: its process id may then belong to another process.
     leader: Option<Pid>,
 }
 
@@ -76,7 +76,7 @@ static SPAWNER: LazyLock<mpsc::Sender<Request>> = LazyLock::new(|| {
                     leader: child.id().map(|id| Pid::from_raw(id.cast_signed())),
                     child,
                 });
-                // Nobody waits any more: the group is dropped, and killed.
+                // If the caller no longer waits, the group comes back, is dropped, and killed.
                 let _ = request.reply.send(group);
             }
         })

@@ -1,24 +1,24 @@
 //! Failures of client programs that are worth another attempt.
 //!
 //! The programs show no SQLSTATE. What they print is turned into one here, and the one place that decides by
-//! SQLSTATE (`postgres::error`) decides. Messages are in English: the client's because children are run so, the
+//! SQLSTATE (`postgres::class`) decides. Messages are in English: the client's because children are run so, the
 //! server's where our role may ask for that.
 
-use crate::postgres::{Class, class_of_sqlstate};
+use crate::postgres::Class;
 
 /// What libpq (fe-misc.c, fe-exec.c, fe-connect.c, fe-secure-openssl.c), the resolver and servers say, and the
 /// SQLSTATE that goes with it.
 const WORDS: [(&str, &str); 25] = [
     ("server closed the connection unexpectedly", "08006"),
     ("SSL connection has been closed unexpectedly", "08006"),
-    // What follows is the system's word: EOF detected, Connection timed out, Connection reset by peer.
+    // What follows is the operating system's message: EOF detected, Connection timed out, Connection reset by peer.
     ("SSL SYSCALL error: ", "08006"),
-    // OpenSSL 3 about a connection that ends without a goodbye.
+    // OpenSSL 3 about a connection that ends without close_notify.
     ("SSL error: unexpected eof while reading", "08006"),
     ("no connection to the server", "08003"),
     ("could not receive data from server", "08006"),
     ("could not send data to server", "08006"),
-    // EAI_AGAIN, as glibc and musl have it. A name that does not exist is none of it.
+    // EAI_AGAIN, as glibc and musl have it. A name that does not exist is another error.
     ("to address: Temporary failure in name resolution", "08001"),
     ("to address: Try again", "08001"),
     // Since 14. The same credentials let us in a moment ago, so what else the line says has to tell otherwise.
@@ -51,7 +51,7 @@ const WORDS: [(&str, &str); 25] = [
     ("remaining connection slots are reserved", "53300"),
 ];
 
-/// What is said where a server, or libpq in its name, does not let us in, and would not a moment later. All the words
+/// What is said where a server, or libpq in its name, rejects us, and would do so again a moment later. All the words
 /// of an entry are in one line, in their order. Servers send an SQLSTATE with theirs, for libpq's the nearest is taken.
 const REFUSALS: [(&[&str], &str); 14] = [
     (&["FATAL:  password authentication failed for "], "28P01"),
@@ -92,11 +92,11 @@ pub(super) fn is_transient(line: &str) -> bool {
         .find(|(words, _)| holds_in_order(line, words))
         .map(|(_, sqlstate)| *sqlstate);
     match refusal {
-        Some(sqlstate) => class_of_sqlstate(sqlstate) == Class::Retry,
+        Some(sqlstate) => Class::from_sqlstate(sqlstate) == Class::Retry,
         None => WORDS
             .iter()
             .filter(|(words, _)| line.contains(words))
-            .any(|(_, sqlstate)| class_of_sqlstate(sqlstate) == Class::Retry),
+            .any(|(_, sqlstate)| Class::from_sqlstate(sqlstate) == Class::Retry),
     }
 }
 
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn every_sqlstate_of_the_list_is_worth_a_retry() {
         for (words, sqlstate) in WORDS {
-            assert_eq!(class_of_sqlstate(sqlstate), Class::Retry, "{words}");
+            assert_eq!(Class::from_sqlstate(sqlstate), Class::Retry, "{words}");
             assert!(is_transient(&format!(
                 "pg_dump: error: query failed: ERROR:  {words}x"
             )));
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn no_refusal_is_worth_a_retry() {
         for (words, sqlstate) in REFUSALS {
-            assert_eq!(class_of_sqlstate(sqlstate), Class::Fail, "{words:?}");
+            assert_eq!(Class::from_sqlstate(sqlstate), Class::Fail, "{words:?}");
             let said = words.join("x");
             let line = format!("pg_dump: error: connection to server at \"h\" failed: {said}");
             assert!(!is_transient(&line), "{line}");
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_let_in_is_not_tried_again() {
+    fn a_rejected_connection_is_not_tried_again() {
         let to = "pg_dump: error: connection to server at \"db\" (192.0.2.1), port 5432 failed: ";
         for said in [
             "FATAL:  password authentication failed for user \"app\"",

@@ -50,7 +50,7 @@ impl Control {
         leftovers::end(target, application).await?;
         let keeper = Keeper {
             target: target.clone(),
-            session: Session::new(&application.doing("control")),
+            session: Session::new(&application.application_name_for("control")),
             retry,
             lost: CancellationToken::new(),
             release: CancellationToken::new(),

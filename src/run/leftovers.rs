@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Error;
 use crate::plan::Endpoint;
-use crate::postgres::{Application, Session, connect};
+use crate::postgres::{Application, Session, connect, terminate_leftovers};
 use crate::process::kill_leftovers;
 
 /// How long either may take to end.
@@ -52,12 +52,12 @@ pub(super) async fn end_programs(application: &Application) -> Result<(), Error>
 ///
 /// A server that cannot be reached; sessions that do not end.
 pub(super) async fn end(endpoint: &Endpoint, application: &Application) -> Result<(), Error> {
-    let session = Session::new(&application.doing("control"));
+    let session = Session::new(&application.application_name_for("control"));
     let connection = connect(endpoint, &endpoint.database, &session).await?;
     let deadline = Instant::now() + PATIENCE;
     let mut is_first = true;
     loop {
-        let sessions = application.terminate(&connection).await?;
+        let sessions = terminate_leftovers(&connection, application).await?;
         if sessions == 0 {
             break;
         }

@@ -305,7 +305,7 @@ impl Job {
 
 /// What sessions of a run of this plan are called.
 fn application(plan: &Plan, journal: &Journal) -> Application {
-    Application::of_state(&plan.name, journal.id())
+    Application::for_state(&plan.name, journal.id())
 }
 
 /// Where a step that dumps puts its archive.
@@ -324,7 +324,7 @@ async fn untune(shared: &Shared, journal: &Journal) {
     if tuned.is_empty() {
         return;
     }
-    let application = shared.application.doing("restore-settings");
+    let application = shared.application.application_name_for("restore-settings");
     let warnings = match put_back_now(&shared.target, &application, tuned).await {
         Ok(outcome) => outcome.warnings,
         Err(error) => vec![format!(

@@ -24,7 +24,7 @@ pub async fn put_back(
     }
     let application = super::application(plan, journal);
     let control = Control::take(&application, target, plan.retry).await?;
-    let application = application.doing("restore-settings");
+    let application = application.application_name_for("restore-settings");
     let is = identity(target, &application).await?;
     let last = journal.state().runs.last();
     let was = last.and_then(|run| run.target.clone());

@@ -116,8 +116,12 @@ impl Snapshots {
             .database_name()
             .map(|name| &**name)
             .ok_or_else(|| StepError::fault("a snapshot is of a database"))?;
-        let session = Session::new(&shared.application.doing(&format!("{database}/snapshot")))
-            .lock_timeout(shared.plan.source_lock_timeout);
+        let session = Session::new(
+            &shared
+                .application
+                .application_name_for(&format!("{database}/snapshot")),
+        )
+        .lock_timeout(shared.plan.source_lock_timeout);
         let source = shared.inspection.source.version;
         let snapshot = Snapshot::export(&shared.source, database, &session).await?;
         reach!("{database} snapshot exported");

@@ -201,7 +201,7 @@ impl UnloggedCheck<'_> {
     }
 
     async fn open(&self, database: &str) -> Result<Connection, postgres::Error> {
-        let session = Session::new(&self.application.doing("unlogged"))
+        let session = Session::new(&self.application.application_name_for("unlogged"))
             .lock_timeout(self.plan.source_lock_timeout);
         connect(self.target, database, &session).await
     }

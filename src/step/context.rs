@@ -160,7 +160,9 @@ impl Context {
 
     /// The name by which sessions of this step are found on a server.
     pub fn application(&self) -> String {
-        self.shared.application.doing(&self.step().id.to_string())
+        self.shared
+            .application
+            .application_name_for(&self.step().id.to_string())
     }
 
     /// The id of the run's state directory.

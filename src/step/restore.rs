@@ -25,7 +25,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     }
     let archive = archive(context.plan(), context.database_name());
     let toc = table_of_contents(context, &archive).await?;
-    let items = toc.len() as u64;
+    let items = toc.entry_count() as u64;
     let mut log = RestoreLog::new(toc, context.step().jobs);
     let mut done = 0;
     let child = invocation(context, Side::Target, &context.step().command);

@@ -1,10 +1,13 @@
 //! Imports go downwards: what `src/` uses of itself, against the architecture.
 
+mod circles;
+mod source;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use source::{Source, Words};
 
 use super::support::place;
 
@@ -101,7 +104,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
 ];
 
 /// Every use of one module by another, with the files that it is in.
-type Uses = BTreeMap<(String, String), BTreeSet<PathBuf>>;
+type Uses = BTreeMap<(String, String), BTreeSet<String>>;
 
 #[test]
 fn no_module_uses_one_that_stands_above_it() {
@@ -130,7 +133,7 @@ fn what_the_table_allows_is_used_and_goes_downwards() {
 fn the_table_knows_every_module() {
     let modules: BTreeSet<String> = sources()
         .iter()
-        .filter_map(|(module, _)| module.clone())
+        .filter_map(|(file, _)| module(file).into_iter().next())
         .collect();
     let known: BTreeSet<String> = MAY_USE.iter().map(|(name, _)| name.to_string()).collect();
     assert_eq!(modules, known);
@@ -144,11 +147,15 @@ fn paths_are_found_however_they_are_written() {
         pub(in crate::postgres) struct S(crate::catalog::Version);
         // crate::cli is above, says this comment
         let path = \"crate::report\";
+        fn f() { super::super::inspect::query(super::snapshot()) }
         #[cfg(test)]
         mod tests { use crate::run::Job; }
     ";
-    let expected = ["catalog", "event", "graph", "journal", "plan", "postgres"];
-    assert_eq!(used_in(source), expected.map(str::to_owned).into());
+    let expected = [
+        "catalog", "event", "graph", "inspect", "journal", "plan", "postgres",
+    ];
+    let used = used_in("postgres/connect.rs", source);
+    assert_eq!(used, expected.map(str::to_owned).into());
 }
 
 fn may_use(from: &str, to: &str) -> bool {
@@ -160,13 +167,12 @@ fn may_use(from: &str, to: &str) -> bool {
 
 fn uses() -> Uses {
     let mut uses = Uses::new();
-    for (module, file) in sources() {
-        let Some(module) = module else {
+    for (file, text) in sources() {
+        let Some(from) = module(&file).into_iter().next() else {
             continue;
         };
-        let source = fs::read_to_string(&file).unwrap();
-        for used in used_in(&source) {
-            let files = uses.entry((module.clone(), used)).or_default();
+        for to in used_in(&file, &text) {
+            let files = uses.entry((from.clone(), to)).or_default();
             files.insert(file.clone());
         }
     }
@@ -174,20 +180,39 @@ fn uses() -> Uses {
     uses
 }
 
-/// Every source file but those of tests, with its top-level module; `None`: `main.rs` and `lib.rs`.
-fn sources() -> Vec<(Option<String>, PathBuf)> {
+/// The top-level modules that the file names, in code that is no test and no comment.
+fn used_in(file: &str, text: &str) -> BTreeSet<String> {
+    let source = Source::read(text);
+    let imports = source.imports.iter().map(|import| &import.path);
+    imports
+        .chain(&source.paths)
+        .filter_map(|path| {
+            let supers = path.iter().take_while(|word| *word == "super").count();
+            if path.first().is_some_and(|head| head == "crate") {
+                path.get(1)
+            } else if supers > 0 && supers == module(file).len() {
+                path.get(supers)
+            } else {
+                None
+            }
+        })
+        .cloned()
+        .collect()
+}
+
+/// Every source file but those of tests, by its path below `src`, with its text. `main.rs` uses the others as any other
+/// program would, and is not among them.
+fn sources() -> Vec<(String, String)> {
     let root = place::repository().join("src");
     let mut files = Vec::new();
     collect(&root, &mut files);
     files
         .into_iter()
+        .filter(|file| *file != root.join("main.rs"))
         .map(|file| {
             let inside = file.strip_prefix(&root).expect("it lies below src");
-            let first = inside.iter().next().expect("a file has a name");
-            let first = first.to_str().expect("a module's name is a word");
-            let module = first.strip_suffix(".rs").unwrap_or(first);
-            let joins = matches!(first, "main.rs" | "lib.rs");
-            ((!joins).then(|| module.to_owned()), file)
+            let name = inside.to_str().expect("a module's name is a word");
+            (name.to_owned(), fs::read_to_string(&file).unwrap())
         })
         .collect()
 }
@@ -208,52 +233,12 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The top-level modules that the source names by `crate::`, in code that is no test and no comment.
-fn used_in(source: &str) -> BTreeSet<String> {
-    let mut used = BTreeSet::new();
-    collect_uses(source.parse().expect("it compiles"), &mut used);
-    used
-}
-
-fn collect_uses(code: TokenStream, used: &mut BTreeSet<String>) {
-    let mut tokens = code.into_iter().peekable();
-    while let Some(token) = tokens.next() {
-        match token {
-            TokenTree::Group(group) if is_for_tests(&group) => {
-                // The item that follows, up to its body or its semicolon.
-                let ends = |token: &TokenTree| match token {
-                    TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
-                    TokenTree::Punct(punct) => punct.as_char() == ';',
-                    _ => false,
-                };
-                tokens.find(ends);
-            }
-            TokenTree::Group(group) => collect_uses(group.stream(), used),
-            TokenTree::Ident(ident) if ident == "crate" => {
-                let is_colon = |token: &TokenTree| token.to_string() == ":";
-                if tokens.next_if(is_colon).is_some() && tokens.next_if(is_colon).is_some() {
-                    match tokens.next() {
-                        Some(TokenTree::Group(group)) => used.extend(heads(group.stream())),
-                        Some(token) => used.extend([token.to_string()]),
-                        None => {}
-                    }
-                }
-            }
-            _ => {}
-        }
+/// The path of the module that the file is: none for `lib.rs`.
+fn module(file: &str) -> Words {
+    let path = file.strip_suffix(".rs").expect("it is a source file");
+    let mut words: Words = path.split('/').map(str::to_owned).collect();
+    if matches!(words.last().map(String::as_str), Some("mod" | "lib")) {
+        words.pop();
     }
-}
-
-/// Whether an attribute's brackets hold `cfg(test)`.
-fn is_for_tests(group: &Group) -> bool {
-    group.delimiter() == Delimiter::Bracket && group.stream().to_string() == "cfg (test)"
-}
-
-/// The first word of each path in the braces of `crate::{…}`.
-fn heads(paths: TokenStream) -> Vec<String> {
-    let paths: Vec<TokenTree> = paths.into_iter().collect();
-    paths
-        .split(|token| token.to_string() == ",")
-        .filter_map(|path| path.first().map(TokenTree::to_string))
-        .collect()
+    words
 }

@@ -12,9 +12,8 @@ fn read(listing: &str, jobs: u32, stderr: &str) -> (u64, RestoreReport) {
 
 fn shown(report: &RestoreReport) -> String {
     let errors = report.errors.iter().map(|error| {
-        let command = error.command.as_deref().unwrap_or("-");
         let message = error.message.replace('\n', "\n    ");
-        format!("{}\n    {message}\n  {command}", error.object)
+        format!("{}\n    {message}", error.object)
     });
     let fatal = report
         .fatal
@@ -33,11 +32,11 @@ fn shown(report: &RestoreReport) -> String {
     lines.join("\n")
 }
 
-fn sorted(report: RestoreReport) -> Vec<(String, String, Option<String>)> {
+fn sorted(report: RestoreReport) -> Vec<(String, String)> {
     let mut errors: Vec<_> = report
         .errors
         .into_iter()
-        .map(|error| (error.object, error.message, error.command))
+        .map(|error| (error.object, error.message))
         .collect();
     errors.sort();
     errors
@@ -72,81 +71,60 @@ fn every_error_has_its_object() {
     insta::assert_snapshot!(shown(&report), @r#"
     FUNCTION public.cfunc(integer)
         could not access file "retired_library": No such file or directory
-      CREATE FUNCTION public.cfunc(integer) RETURNS integer
     FUNCTION public.cfunc(integer)
         function public.cfunc(integer) does not exist
-      ALTER FUNCTION public.cfunc(integer) OWNER TO postgres;
     AGGREGATE public.old_agg(anyelement)
         function array_append(anyarray, anyelement) does not exist
-      CREATE AGGREGATE public.old_agg(anyelement) (
     AGGREGATE public.old_agg(anyelement)
         aggregate public.old_agg(anyelement) does not exist
-      ALTER AGGREGATE public.old_agg(anyelement) OWNER TO postgres;
     VIEW Weird Schema.bad one
         syntax error at or near ")"
         LINE 2:  SELECT ((3)::bigint !) AS x;
                                       ^
-      CREATE VIEW "Weird Schema"."bad one" AS
     VIEW Weird Schema.bad one
         relation "Weird Schema.bad one" does not exist
-      ALTER VIEW "Weird Schema"."bad one" OWNER TO "Weird Name";
     VIEW public.bad_view
         syntax error at or near ")"
         LINE 2:  SELECT ((5)::bigint !) AS fact;
                                       ^
-      CREATE VIEW public.bad_view AS
     VIEW public.bad_view
         relation "public.bad_view" does not exist
-      ALTER VIEW public.bad_view OWNER TO postgres;
     TABLE public.lost_table
         role "lost owner" does not exist
-      ALTER TABLE public.lost_table OWNER TO "lost owner";
     TABLE public.new table
         role "lost owner" does not exist
-      ALTER TABLE public."new
     TABLE public.old_type
         type "abstime" does not exist
         LINE 2:     a abstime
                       ^
-      CREATE TABLE public.old_type (
     TABLE public.old_type
         relation "public.old_type" does not exist
-      ALTER TABLE public.old_type OWNER TO postgres;
     VIEW public.over_bad
         relation "public.bad_view" does not exist
         LINE 3:    FROM public.bad_view;
                         ^
-      CREATE VIEW public.over_bad AS
     VIEW public.over_bad
         relation "public.over_bad" does not exist
-      ALTER VIEW public.over_bad OWNER TO postgres;
     VIEW public.waiting
         syntax error at or near ")"
         LINE 3:     ((6)::bigint !) AS w
                                   ^
-      CREATE VIEW public.waiting AS
     VIEW public.waiting
         relation "public.waiting" does not exist
-      ALTER VIEW public.waiting OWNER TO postgres;
     TABLE DATA public.checked
         new row for relation "checked" violates check constraint "checked_chk"
         DETAIL:  Failing row contains (1).
         CONTEXT:  COPY checked, line 1: "1"
-      -
     TABLE DATA public.old_type
         relation "public.old_type" does not exist
-      COPY public.old_type (a) FROM stdin;
     CONSTRAINT public.t t_pkey
         could not create unique index "t_pkey"
         DETAIL:  Key (id)=(7) is duplicated.
-      ALTER TABLE ONLY public.t
     FK CONSTRAINT public.child child_fk
         insert or update on table "child" violates foreign key constraint "child_fk"
         DETAIL:  Key (pid)=(77) is not present in table "parent".
-      ALTER TABLE ONLY public.child
     ACL public.TABLE granted
         role "gone" does not exist
-      GRANT SELECT ON TABLE public.granted TO gone;
     21 ignored
     "#);
 }
@@ -166,7 +144,7 @@ fn jobs_change_nothing_but_the_order() {
             include_str!("../../../tests/restore-log/client-18-jobs-4.stderr"),
         ),
     ] {
-        let entries = Toc::parse(listing, OWNERS).len() as u64;
+        let entries = Toc::parse(listing, OWNERS).entry_count() as u64;
         let (done_by_one, by_one) = read(listing, 1, one);
         let (done_by_four, by_four) = read(listing, 4, four);
         assert_eq!((done_by_one, done_by_four), (entries, entries));
@@ -242,12 +220,10 @@ fn clients_before_12() {
     insta::assert_snapshot!(shown(&report), @r#"
     TABLE My Schema.t
         role "x" does not exist
-      ALTER TABLE t
     TABLE DATA My Schema.t
         duplicate key
         DETAIL:  Key (a)=(1) already exists.
         CONTEXT:  COPY t, line 1
-      -
     FATAL could not read from input file: end of file
     2 ignored
     "#);
@@ -275,16 +251,12 @@ fn lines_of_workers_that_got_between_each_other() {
     insta::assert_snapshot!(shown(&report), @r#"
     TABLE My Schema.t
         of t
-      SELECT 1;
     VIEW public.v
         of v
-      SELECT 2;
     VIEW public.v
         v again
-      -
     TABLE DATA My Schema.t
         data of t
-      -
     0 ignored
     "#);
 }
@@ -305,7 +277,6 @@ fn an_entry_that_is_over_takes_no_more_errors() {
     insta::assert_snapshot!(shown(&report), @r#"
     VIEW public.v
         of v
-      -
     FATAL a worker process died unexpectedly
     detail: it was killed
     WARNING restoring tables WITH OIDS is not supported anymore
@@ -330,7 +301,6 @@ fn definitions_with_passwords_are_not_shown() {
     SUBSCRIPTION sub
         syntax error at or near "x"
         HINT:  None.
-      -
     0 ignored
     "#);
 }
@@ -343,7 +313,7 @@ fn errors_that_cannot_be_read_are_not_forgotten() {
         "pg_restore: warning: errors ignored on restore: 2\n",
     );
     insta::assert_snapshot!(shown(&report), @r#"
-    FATAL pg_restore went on after 2 errors, and none of them could be read from its output
+    FATAL pg_restore ignored 2 errors, and none of them could be read from its output
     2 ignored
     "#);
 }

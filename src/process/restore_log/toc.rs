@@ -61,7 +61,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// `TABLE DATA public.t`: what the ledger and the plan's `[[accept]]` call it.
+    /// `TABLE DATA public.t`: what a restore error and the plan's `[[accept]]` call it.
     pub fn object(&self) -> String {
         let Entry {
             description, tag, ..
@@ -100,7 +100,7 @@ pub struct Toc {
 
 impl Toc {
     /// Reads the output of `pg_restore --list`: `215; 1259 16385 TABLE public t postgres` a line,
-    /// which is dump id, catalog, oid, description, schema, tag, owner. Lines that are none are left
+    /// which is dump id, catalog, oid, description, schema, tag, owner. Other lines are left
     /// out.
     ///
     /// Names stand without quotes, so one with spaces could end anywhere. `roles` are the names
@@ -151,12 +151,8 @@ impl Toc {
     }
 
     /// How many entries there are.
-    pub fn len(&self) -> usize {
+    pub fn entry_count(&self) -> usize {
         self.entries.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 }
 
@@ -223,7 +219,7 @@ mod tests {
         let listing = include_str!("../../../tests/restore-log/every-kind.list");
         let toc = Toc::parse(listing, ["postgres"]);
         let entries = listing.lines().filter(|line| !line.starts_with(';'));
-        assert_eq!(toc.len(), entries.count());
+        assert_eq!(toc.entry_count(), entries.count());
         let descriptions: BTreeSet<&str> = toc
             .entries
             .values()

@@ -4,8 +4,7 @@ use super::arguments::{PlanArguments, PlanFormat};
 use super::failure::{Failure, UNEXPECTED};
 use super::output::{Terminal, print};
 use super::prepare::{load, prepare};
-use crate::graph::stored;
-use crate::journal::{self, Lock};
+use crate::journal::{self, Lock, stored};
 use crate::report::{plan_diagram, plan_json, plan_markdown, plan_text};
 
 /// Exit code 0 also with blockers: the plan says so, and `run` will not start. Columns are fixed, so that a

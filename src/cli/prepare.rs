@@ -6,9 +6,9 @@ use nix::unistd::{AccessFlags, access};
 
 use super::failure::{Failure, NOT_STARTED, WRONG_INPUT};
 use crate::catalog::Inspection;
-use crate::graph::stored::Basis;
 use crate::graph::{Finding, Graph, Input, Severity, compile};
 use crate::journal::State;
+use crate::journal::stored::Basis;
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::resolve;
 use crate::process::LocalEnvironment;

@@ -4,7 +4,7 @@ use super::arguments::{ReportArguments, ReportFormat};
 use super::failure::{Failure, UNEXPECTED, WRONG_INPUT};
 use super::output::{Terminal, print};
 use super::prepare::load;
-use crate::graph::stored;
+use crate::journal::stored;
 use crate::report::{document, html, summary};
 
 /// Made from the journal, so it is there also when the run was killed before it could write one.

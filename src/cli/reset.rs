@@ -6,8 +6,8 @@ use super::arguments::ResetArguments;
 use super::failure::{Failure, UNEXPECTED, WRONG_INPUT};
 use super::prepare::load;
 use crate::escape::escape_control;
-use crate::graph::{Kind, Step, StepId, stored};
-use crate::journal::{Entry, Journal, Lock};
+use crate::graph::{Kind, Step, StepId};
+use crate::journal::{Entry, Journal, Lock, stored};
 
 pub fn run(arguments: ResetArguments) -> Result<u8, Failure> {
     let plan = load(&arguments.plan)?;

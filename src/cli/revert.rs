@@ -3,8 +3,7 @@
 use super::arguments::RevertArguments;
 use super::failure::{Failure, UNEXPECTED, WRONG_INPUT};
 use super::prepare::load;
-use crate::graph::stored;
-use crate::journal::{self, Journal, Lock};
+use crate::journal::{self, Journal, Lock, stored};
 use crate::plan::Plan;
 use crate::postgres::{escape_control_lines, resolve};
 use crate::process::LocalEnvironment;

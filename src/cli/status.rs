@@ -4,8 +4,7 @@ use super::arguments::{StatusArguments, StatusFormat};
 use super::failure::{Failure, UNEXPECTED};
 use super::output::{Terminal, print};
 use super::prepare::load;
-use crate::graph::stored;
-use crate::journal::{self, Lock};
+use crate::journal::{self, Lock, stored};
 use crate::report::status;
 
 pub fn run(arguments: StatusArguments, terminal: &Terminal) -> Result<u8, Failure> {

@@ -10,7 +10,6 @@ mod output;
 mod preflight;
 mod selection;
 mod step;
-pub mod stored;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tuning;

@@ -18,13 +18,10 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("plan", &["escape"]),
     ("postgres", &["escape", "catalog", "plan"]),
     ("process", &["failpoint", "catalog", "plan", "postgres"]),
-    (
-        "graph",
-        &["escape", "failpoint", "catalog", "plan", "postgres"],
-    ),
+    ("graph", &["escape", "catalog", "plan", "postgres"]),
     ("event", &["graph"]),
     ("schedule", &["graph", "plan"]),
-    ("journal", &["failpoint", "graph"]),
+    ("journal", &["escape", "failpoint", "plan", "graph"]),
     ("inspect", &["catalog", "plan", "postgres", "graph"]),
     ("verify", &["catalog", "plan", "graph"]),
     (

@@ -1,6 +1,8 @@
 //! `plan.json` in the state directory: the compiled plan that the journal is about.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod drift;
+
+use std::collections::{BTreeMap, HashMap};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -8,11 +10,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::keys::{self, Keys};
-
-use super::{Amounts, DatabaseSummary, Graph, Reach, Step, StepId};
+use crate::escape::escape_json;
 use crate::failpoint::reach;
-use crate::postgres::escape_json;
+use crate::graph::{Amounts, DatabaseSummary, Kind, Reach, Step, StepId};
+use crate::plan::keys::Keys;
 
 /// What a later run or `status` needs of the compiled plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,7 +148,7 @@ pub fn read(state_dir: &Path) -> Result<Option<Stored>, Error> {
         path: path.clone(),
         source,
     })?;
-    let positions: std::collections::HashMap<StepId, u32> = file
+    let positions: HashMap<StepId, u32> = file
         .steps
         .iter()
         .enumerate()
@@ -165,7 +166,7 @@ pub fn read(state_dir: &Path) -> Result<Option<Stored>, Error> {
                 .filter_map(|need| positions.get(need).copied())
                 .collect(),
             claims: Amounts::default(),
-            finally: step.id.kind == super::Kind::RestoreSettings,
+            finally: step.id.kind == Kind::RestoreSettings,
             hold: None,
             command: Vec::new(),
             jobs: 1,
@@ -185,97 +186,6 @@ pub fn read(state_dir: &Path) -> Result<Option<Stored>, Error> {
             .map(|setting| (setting.name, setting.scope))
             .collect(),
     }))
-}
-
-fn place_of(reach: Option<Reach>) -> &'static str {
-    match reach {
-        Some(Reach::System | Reach::Both) => "in the whole server",
-        Some(Reach::Session) => "in the run's own sessions",
-        None => "nowhere",
-    }
-}
-
-impl Stored {
-    /// What is different now, in a person's words, a line each.
-    pub fn drift(&self, graph: &Graph, basis: &Basis) -> Vec<String> {
-        let mut drift = Vec::new();
-        for difference in keys::differences(&self.basis.plan, &basis.plan) {
-            drift.push(format!("the plan file: {difference}"));
-        }
-        for (side, old, new) in [
-            ("source", &self.basis.source, &basis.source),
-            ("target", &self.basis.target, &basis.target),
-        ] {
-            if old.0 != new.0 {
-                drift.push(format!(
-                    "the {side} is another server: its system identifier was {}, now it is {}",
-                    old.0.as_deref().unwrap_or("unknown"),
-                    new.0.as_deref().unwrap_or("unknown")
-                ));
-            }
-            if old.1 != new.1 {
-                drift.push(format!(
-                    "the {side}'s version was {}, now it is {}",
-                    old.1, new.1
-                ));
-            }
-        }
-        let before: BTreeMap<&str, &DatabaseSummary> = self
-            .databases
-            .iter()
-            .map(|database| (database.name.as_str(), database))
-            .collect();
-        for database in &graph.databases {
-            match before.get(database.name.as_str()) {
-                None => drift.push(format!("the database \"{}\" is new", database.name)),
-                Some(old) if old.delayed != database.delayed => drift.push(format!(
-                    "the delayed tables of \"{}\" were [{}], now they are [{}]",
-                    database.name,
-                    old.delayed.join(", "),
-                    database.delayed.join(", ")
-                )),
-                Some(_) => {}
-            }
-        }
-        for name in before.keys() {
-            if !graph
-                .databases
-                .iter()
-                .any(|database| database.name == *name)
-            {
-                drift.push(format!("the database \"{name}\" does not migrate any more"));
-            }
-        }
-        let now: BTreeMap<&str, Reach> = graph
-            .tuning
-            .iter()
-            .flat_map(|tuning| &tuning.settings)
-            .map(|setting| (setting.name.as_str(), setting.reach))
-            .collect();
-        let names: BTreeSet<&str> = self
-            .tuning
-            .keys()
-            .map(String::as_str)
-            .chain(now.keys().copied())
-            .collect();
-        for name in names {
-            let (before, now) = (self.tuning.get(name).copied(), now.get(name).copied());
-            if before != now {
-                drift.push(format!(
-                    "the target's {name} was to be set {}, now {}",
-                    place_of(before),
-                    place_of(now)
-                ));
-            }
-        }
-        if drift.is_empty() && self.fingerprint != graph.fingerprint {
-            drift.push(
-                "the steps are others: the plan was compiled by another version of pg-migrate"
-                    .to_owned(),
-            );
-        }
-        drift
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! `catalog`), both compile to a `graph`, a `schedule` hands out its steps, `run` carries them out
 //! with `step`, `journal` keeps what is done, and `report` tells about it.
 
+mod atomic_file;
 pub mod catalog;
 pub mod cli;
 pub mod escape;

@@ -3,15 +3,13 @@
 mod drift;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::atomic_file;
 use crate::escape::escape_json;
-use crate::failpoint::reach;
 use crate::graph::{Amounts, DatabaseSummary, Kind, Reach, Step, StepId};
 use crate::plan::keys::Keys;
 
@@ -105,21 +103,8 @@ pub fn write(state_dir: &Path, json: &str, basis: &Basis, sealed: bool) -> Resul
         basis: basis.clone(),
     };
     value["state"] = serde_json::to_value(state).expect("the state has no keys but strings");
-    let temporary = state_dir.join("plan.json.new");
-    let put = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(escape_json(&serde_json::to_string_pretty(&value)?).as_bytes())?;
-        file.sync_all()?;
-        reach!("plan written");
-        std::fs::rename(&temporary, &path)?;
-        std::fs::File::open(state_dir)?.sync_all()
-    };
-    put().map_err(|source| Error::Io {
+    let text = serde_json::to_string_pretty(&value).expect("it was JSON before");
+    atomic_file::write(&path, escape_json(&text).as_bytes()).map_err(|source| Error::Io {
         action: "write",
         path,
         source,

@@ -11,9 +11,10 @@ use super::support::place;
 /// Every module with those that it may use. A module stands below all that use it, so the table has no
 /// cycle. Modules may use themselves. `main.rs` and `lib.rs` join them and are not in it; tests may use
 /// anything.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("escape", &[]),
     ("failpoint", &[]),
+    ("atomic_file", &["failpoint"]),
     ("catalog", &[]),
     ("plan", &["escape"]),
     ("postgres", &["escape", "catalog", "plan"]),
@@ -21,7 +22,10 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("graph", &["escape", "catalog", "plan", "postgres"]),
     ("event", &["graph"]),
     ("schedule", &["graph", "plan"]),
-    ("journal", &["escape", "failpoint", "plan", "graph"]),
+    (
+        "journal",
+        &["atomic_file", "escape", "failpoint", "plan", "graph"],
+    ),
     ("inspect", &["catalog", "plan", "postgres", "graph"]),
     ("verify", &["catalog", "plan", "graph"]),
     (
@@ -57,7 +61,14 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ),
     (
         "report",
-        &["failpoint", "postgres", "graph", "event", "journal"],
+        &[
+            "atomic_file",
+            "escape",
+            "postgres",
+            "graph",
+            "event",
+            "journal",
+        ],
     ),
     (
         "cli",

@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod cli;
 pub mod escape;
 pub mod event;
+pub mod exit;
 mod failpoint;
 pub mod graph;
 pub mod inspect;

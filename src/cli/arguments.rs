@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::exit::Exit;
 use crate::graph::Kind;
 
 /// Moves every user database and the roles of one PostgreSQL server to another, and proves that
 /// everything arrived.
 #[derive(Debug, Parser)]
-#[command(name = "pg-migrate", version, max_term_width = 100, after_help = FIRST_STEPS)]
+#[command(name = "pg-migrate", version, max_term_width = 100, after_help = after_help())]
 pub struct Arguments {
     /// When to use colours; NO_COLOR turns `auto` off
     #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto)]
@@ -20,12 +21,14 @@ pub struct Arguments {
 
 const FIRST_STEPS: &str = "\
 A first migration: `init --out plan.toml`, fill in the servers, `check plan.toml`,
-`plan --dry-run plan.toml`, `run plan.toml`.
+`plan --dry-run plan.toml`, `run plan.toml`.";
 
-Exit codes: 0 done, and everything that was compared matched; 1 a fault of pg-migrate;
-2 the command line or the plan file is wrong; 3 nothing was changed: a server, a blocker or a
-sealed plan that drifted; 4 a step failed; 5 a difference between source and target; 6 another run
-holds the plan's state or the target; 130 and 143 interrupted by SIGINT or SIGTERM.";
+fn after_help() -> String {
+    let codes = Exit::ALL
+        .iter()
+        .map(|exit| format!("\n{:>5}  {}", exit.code(), exit.meaning()));
+    format!("{FIRST_STEPS}\n\nExit codes:{}", codes.collect::<String>())
+}
 
 const REFERENCE_PASSWORDS: &str = "\
 There is no --from-pass and no --to-pass: a plan never holds a password. The plan that is written
@@ -232,6 +235,23 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn the_help_lists_the_exit_codes() {
+        let help = Arguments::command().render_help().to_string();
+        let (_, codes) = help.split_once("Exit codes:\n").unwrap();
+        insta::assert_snapshot!(codes, @"
+            0  done, and everything that was compared matched
+            1  an unexpected failure of pg-migrate itself
+            2  the command line or the plan file is wrong
+            3  nothing was changed: a server refused us, a finding blocks, or the sealed plan drifted
+            4  a step failed; other databases were carried on to their end
+            5  verification found a difference
+            6  another run holds this plan's state, or the target
+          130  stopped by SIGINT, in order
+          143  stopped by SIGTERM, in order
+        ");
+    }
 
     #[test]
     fn the_command_line_is_sound() {

@@ -1,18 +1,19 @@
 //! `pg-migrate check`.
 
 use super::arguments::CheckArguments;
-use super::failure::{Failure, NOT_STARTED};
+use super::failure::Failure;
 use super::output::{Terminal, print};
 use super::prepare::{describe, load, prepare};
+use crate::exit::Exit;
 use crate::graph::Severity;
 use crate::journal;
 use crate::report::counted;
 
-pub async fn run(arguments: CheckArguments, _: &Terminal) -> Result<u8, Failure> {
+pub async fn run(arguments: CheckArguments, _: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     if arguments.offline {
         print(&format!("{}: the plan file is valid\n", plan.name))?;
-        return Ok(0);
+        return Ok(Exit::Completed);
     }
     let state = journal::read(&plan.state_dir)?.unwrap_or_default();
     let prepared = prepare(plan, &state).await?;
@@ -46,5 +47,9 @@ pub async fn run(arguments: CheckArguments, _: &Terminal) -> Result<u8, Failure>
         }
     ));
     print(&text)?;
-    Ok(if blockers > 0 { NOT_STARTED } else { 0 })
+    Ok(if blockers > 0 {
+        Exit::NotStarted
+    } else {
+        Exit::Completed
+    })
 }

@@ -12,8 +12,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-use super::failure::{Failure, UNEXPECTED};
+use super::failure::Failure;
 use crate::escape::escape_control_lines;
+use crate::exit::Exit;
 use crate::report::progress::LogWriter;
 
 /// Days of logs that are kept.
@@ -69,7 +70,7 @@ pub fn start(state_dir: &Path, screen: Option<LogWriter>) -> Result<WorkerGuard,
         .build(&directory)
         .map_err(|error| {
             Failure::message(
-                UNEXPECTED,
+                Exit::Unexpected,
                 format!("cannot write a log in {}: {error}", state_dir.display()),
                 "look at the directory's permissions and at its free space",
             )

@@ -1,9 +1,10 @@
 //! `pg-migrate plan`.
 
 use super::arguments::{PlanArguments, PlanFormat};
-use super::failure::{Failure, UNEXPECTED};
+use super::failure::Failure;
 use super::output::{Terminal, print};
 use super::prepare::{load, prepare};
+use crate::exit::Exit;
 use crate::journal::{self, Lock, stored};
 use crate::report::{plan_diagram, plan_json, plan_markdown, plan_text};
 
@@ -11,7 +12,7 @@ use crate::report::{plan_diagram, plan_json, plan_markdown, plan_text};
 /// ticket shows the same text whoever made it.
 const COLUMNS: usize = 100;
 
-pub async fn run(arguments: PlanArguments, _: &Terminal) -> Result<u8, Failure> {
+pub async fn run(arguments: PlanArguments, _: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     // Sealing while a run is under way would exchange the plan that its journal is about.
     let lock = match arguments.dry_run {
@@ -33,7 +34,11 @@ pub async fn run(arguments: PlanArguments, _: &Terminal) -> Result<u8, Failure> 
         prepared.refuse_blockers()?;
         let state_dir = &prepared.plan.state_dir;
         stored::write(state_dir, &json, &prepared.basis(), true).map_err(|error| {
-            Failure::message(UNEXPECTED, error, "look at the free space of state.dir")
+            Failure::message(
+                Exit::Unexpected,
+                error,
+                "look at the free space of state.dir",
+            )
         })?;
         eprintln!(
             "sealed as {} in {}; `pg-migrate run` refuses anything else",
@@ -41,5 +46,5 @@ pub async fn run(arguments: PlanArguments, _: &Terminal) -> Result<u8, Failure> 
             state_dir.display()
         );
     }
-    Ok(0)
+    Ok(Exit::Completed)
 }

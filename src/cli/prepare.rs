@@ -4,8 +4,9 @@ use std::path::Path;
 
 use nix::unistd::{AccessFlags, access};
 
-use super::failure::{Failure, NOT_STARTED, WRONG_INPUT};
+use super::failure::Failure;
 use crate::catalog::Inspection;
+use crate::exit::Exit;
 use crate::graph::{Finding, Graph, Input, Severity, compile};
 use crate::journal::State;
 use crate::journal::stored::Basis;
@@ -25,7 +26,7 @@ pub struct Prepared {
 
 /// Reads and checks the plan file.
 pub fn load(path: &Path) -> Result<Plan, Failure> {
-    plan::load(path).map_err(Failure::with(WRONG_INPUT))
+    plan::load(path).map_err(Failure::with(Exit::WrongInput))
 }
 
 /// How both servers are reached, with every reference resolved.
@@ -34,7 +35,7 @@ pub async fn endpoints(plan: &Plan) -> Result<(Endpoint, Endpoint), Failure> {
     for server in [&plan.source, &plan.target] {
         let found = resolve(server, &LocalEnvironment)
             .await
-            .map_err(Failure::with(WRONG_INPUT))?;
+            .map_err(Failure::with(Exit::WrongInput))?;
         for warning in &found.warnings {
             tracing::warn!("{warning}");
             eprintln!("warning: {warning}");
@@ -53,10 +54,10 @@ pub async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failure> {
     let (source, target) = endpoints(&plan).await?;
     let client = process::client_facts()
         .await
-        .map_err(Failure::with(NOT_STARTED))?;
+        .map_err(Failure::with(Exit::NotStarted))?;
     let (source_facts, target_facts) = inspect::servers(&plan, &source, &target)
         .await
-        .map_err(Failure::with(NOT_STARTED))?;
+        .map_err(Failure::with(Exit::NotStarted))?;
     let inspection = Inspection {
         source: source_facts,
         target: target_facts,
@@ -122,7 +123,7 @@ impl Prepared {
             return Ok(());
         }
         Err(Failure::message(
-            NOT_STARTED,
+            Exit::NotStarted,
             format!(
                 "this plan was begun with other servers, and their data cannot be combined:\n\n- {}",
                 others.join("\n- ")
@@ -138,7 +139,7 @@ impl Prepared {
             return Ok(());
         }
         Err(Failure::message(
-            NOT_STARTED,
+            Exit::NotStarted,
             format!(
                 "the run cannot start, and nothing was changed:\n\n{}",
                 blockers.join("\n\n")

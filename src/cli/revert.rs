@@ -1,8 +1,9 @@
 //! `pg-migrate revert`.
 
 use super::arguments::RevertArguments;
-use super::failure::{Failure, UNEXPECTED, WRONG_INPUT};
+use super::failure::Failure;
 use super::prepare::load;
+use crate::exit::Exit;
 use crate::journal::{self, Journal, Lock, stored};
 use crate::plan::Plan;
 use crate::postgres::{escape_control_lines, resolve};
@@ -11,7 +12,7 @@ use crate::report::document;
 use crate::run::{self, Signals};
 
 /// Touches the settings alone: what was migrated stays, and the next `run` goes on.
-pub async fn run(arguments: RevertArguments) -> Result<u8, Failure> {
+pub async fn run(arguments: RevertArguments) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     // A signal does not leave half of it undone.
     let _signals = Signals::catch()?;
@@ -20,14 +21,14 @@ pub async fn run(arguments: RevertArguments) -> Result<u8, Failure> {
     if was_run {
         let mut journal = Journal::open(&plan.state_dir, Lock::take(&plan.state_dir)?)?;
         if put_back(&plan, &mut journal).await? {
-            return rewrite_report(&plan, &journal).map(|()| 0);
+            return rewrite_report(&plan, &journal).map(|()| Exit::Completed);
         }
     }
     eprintln!(
         "{}: nothing to put back, this plan has changed no setting of the target that is still changed",
         plan.name
     );
-    Ok(0)
+    Ok(Exit::Completed)
 }
 
 /// Puts back what a run left that had no time to, and says so. `false`: there was nothing.
@@ -37,7 +38,7 @@ pub async fn put_back(plan: &Plan, journal: &mut Journal) -> Result<bool, Failur
     }
     let target = resolve(&plan.target, &LocalEnvironment)
         .await
-        .map_err(Failure::with(WRONG_INPUT))?
+        .map_err(Failure::with(Exit::WrongInput))?
         .endpoint;
     eprintln!("{}: putting the settings of the {target} back", plan.name);
     let Some(outcome) = run::put_back(plan, &target, journal).await? else {
@@ -59,8 +60,8 @@ pub async fn put_back(plan: &Plan, journal: &mut Journal) -> Result<bool, Failur
 /// A report on disk that says otherwise would mislead.
 fn rewrite_report(plan: &Plan, journal: &Journal) -> Result<(), Failure> {
     let path = plan.state_dir.join("report.json");
-    let stored =
-        stored::read(&plan.state_dir).map_err(|error| Failure::message(UNEXPECTED, error, ""))?;
+    let stored = stored::read(&plan.state_dir)
+        .map_err(|error| Failure::message(Exit::Unexpected, error, ""))?;
     let (true, Some(stored)) = (path.exists(), stored) else {
         return Ok(());
     };
@@ -72,7 +73,11 @@ fn rewrite_report(plan: &Plan, journal: &Journal) -> Result<(), Failure> {
     );
     match report {
         Some(report) => document::write(&report, &path).map_err(|error| {
-            Failure::message(UNEXPECTED, error, "look at the free space of state.dir")
+            Failure::message(
+                Exit::Unexpected,
+                error,
+                "look at the free space of state.dir",
+            )
         }),
         None => Ok(()),
     }

@@ -6,13 +6,14 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::arguments::RunArguments;
-use super::failure::{Failure, NOT_STARTED, UNEXPECTED};
+use super::failure::Failure;
 use super::log;
 use super::output::{Terminal, print};
 use super::prepare::{Prepared, load, prepare};
 use super::revert::put_back;
 use crate::escape::escape_control_lines;
 use crate::event::Event;
+use crate::exit::Exit;
 use crate::failpoint::reach;
 use crate::graph::{DatabaseSummary, Step, archives};
 use crate::journal::{Journal, Lock, Outcome, State, stored};
@@ -23,7 +24,7 @@ use crate::run::{Finished, Job, Signals};
 /// How often the bars are drawn.
 const TICK: Duration = Duration::from_millis(200);
 
-pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Failure> {
+pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     let mut signals = Signals::catch()?;
     let lock = Lock::take(&plan.state_dir)?;
@@ -41,7 +42,7 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Fai
         prepared = prepare(plan, journal.state()) => prepared?,
         signal = signals.next() => {
             return Err(Failure::message(
-                signal.exit_code(),
+                signal.exit(),
                 format!("{signal} received; nothing was changed"),
                 "run again when you like",
             ));
@@ -55,7 +56,7 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Fai
     settle(&prepared, journal.state())?;
     std::fs::create_dir_all(&archives).map_err(|error| {
         Failure::message(
-            NOT_STARTED,
+            Exit::NotStarted,
             format!("cannot make the directory {}: {error}", archives.display()),
             "set dump.root to a directory that this user may write to",
         )
@@ -70,7 +71,7 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Fai
             "{}: completed already, nothing to do; `pg-migrate report` shows the result",
             prepared.plan.name
         );
-        return Ok(0);
+        return Ok(Exit::Completed);
     }
 
     let databases = prepared.graph.databases.clone();
@@ -89,7 +90,7 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Fai
     let finished = job.run(&mut signals, events).await;
     // It ends with the last sender, so everything has been shown.
     let _ = watcher.await;
-    let Finished { exit_code, .. } = finished?;
+    let Finished { exit, .. } = finished?;
     // Only where nothing is in it any more.
     let _ = std::fs::remove_dir(&archives);
 
@@ -103,7 +104,7 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Fai
     ))?;
     written.map_err(not_written)?;
     eprintln!("report: {}", report_file.display());
-    Ok(exit_code)
+    Ok(exit)
 }
 
 fn report_of(
@@ -114,7 +115,7 @@ fn report_of(
 ) -> Result<document::Report, Failure> {
     document::build(name, databases, steps, state).ok_or_else(|| {
         Failure::message(
-            UNEXPECTED,
+            Exit::Unexpected,
             "the journal holds no run",
             "this is a fault of pg-migrate",
         )
@@ -122,7 +123,11 @@ fn report_of(
 }
 
 fn not_written(error: document::FileError) -> Failure {
-    Failure::message(UNEXPECTED, error, "look at the free space of state.dir")
+    Failure::message(
+        Exit::Unexpected,
+        error,
+        "look at the free space of state.dir",
+    )
 }
 
 fn progress(terminal: &Terminal) -> Progress {
@@ -155,12 +160,12 @@ fn settle(prepared: &Prepared, state: &State) -> Result<(), Failure> {
     let state_dir = &prepared.plan.state_dir;
     let basis = prepared.basis();
     let stored =
-        stored::read(state_dir).map_err(|error| Failure::message(UNEXPECTED, error, ""))?;
+        stored::read(state_dir).map_err(|error| Failure::message(Exit::Unexpected, error, ""))?;
     if let Some(stored) = &stored {
         let drift = stored.drift(&prepared.graph, &basis);
         if stored.sealed && !drift.is_empty() {
             return Err(Failure::message(
-                NOT_STARTED,
+                Exit::NotStarted,
                 format!(
                     "what was sealed by `pg-migrate plan` is not what would run:\n\n- {}",
                     drift.join("\n- ")
@@ -180,7 +185,13 @@ fn settle(prepared: &Prepared, state: &State) -> Result<(), Failure> {
         &basis,
         sealed,
     )
-    .map_err(|error| Failure::message(NOT_STARTED, error, "look at the free space of state.dir"))
+    .map_err(|error| {
+        Failure::message(
+            Exit::NotStarted,
+            error,
+            "look at the free space of state.dir",
+        )
+    })
 }
 
 /// Every step is done, and the last run said so. Settings are no work of their own.

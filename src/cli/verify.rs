@@ -4,9 +4,10 @@ use comfy_table::{ContentArrangement, Table, presets};
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::VerifyArguments;
-use super::failure::{Failure, NOT_STARTED};
+use super::failure::Failure;
 use super::output::{Terminal, print};
 use super::prepare::{Prepared, load, prepare};
+use crate::exit::Exit;
 use crate::graph::{DatabaseSummary, TableCount};
 use crate::inspect::{Rows, count_tables};
 use crate::journal;
@@ -17,7 +18,7 @@ use crate::verify::{Comparison, compare};
 
 /// Counts both sides now, each under a snapshot of its own, and compares. What clients wrote since the
 /// migration shows as a difference.
-pub async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Result<u8, Failure> {
+pub async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     let state = journal::read(&plan.state_dir)?.unwrap_or_default();
     let prepared = prepare(plan, &state).await?;
@@ -75,7 +76,11 @@ pub async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Result<u8, 
         escape_control(&prepared.graph.name),
         counted(prepared.graph.databases.len(), "database"),
     ))?;
-    Ok(if different > 0 { 5 } else { 0 })
+    Ok(if different > 0 {
+        Exit::Mismatched
+    } else {
+        Exit::Completed
+    })
 }
 
 fn tables(comparison: &Comparison) -> String {
@@ -126,12 +131,12 @@ async fn count(
     let session = Session::new(&application.doing(&format!("{}/verify", database.name)))
         .lock_timeout(prepared.plan.source_lock_timeout);
     let pool = Pool::new(endpoint, &database.name, &session, queries)
-        .map_err(Failure::with(NOT_STARTED))?;
+        .map_err(Failure::with(Exit::NotStarted))?;
     let stop = CancellationToken::new();
     let how = |schema: &str, table: &str| {
         let is_delayed = is_delayed(database, schema, table);
         Some(Rows::by(prepared.plan.verify, is_delayed))
     };
     let counts = count_tables(&pool, side, queries, &stop, how, |_, _| {}).await;
-    counts.map_err(Failure::with(NOT_STARTED))
+    counts.map_err(Failure::with(Exit::NotStarted))
 }

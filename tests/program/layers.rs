@@ -11,8 +11,9 @@ use super::support::place;
 /// Every module with those that it may use. A module stands below all that use it, so the table has no
 /// cycle. Modules may use themselves. `main.rs` and `lib.rs` join them and are not in it; tests may use
 /// anything.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("escape", &[]),
+    ("exit", &[]),
     ("failpoint", &[]),
     ("atomic_file", &["failpoint"]),
     ("catalog", &[]),
@@ -47,6 +48,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     (
         "run",
         &[
+            "exit",
             "failpoint",
             "catalog",
             "plan",
@@ -74,6 +76,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
         "cli",
         &[
             "escape",
+            "exit",
             "failpoint",
             "catalog",
             "plan",

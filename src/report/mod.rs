@@ -8,12 +8,16 @@
 //! | [`document`] | journal, steps | `report.json` |
 //! | [`summary`], [`html`] | the report | text, a page |
 //! | [`status`] | journal, steps | text, JSON |
+//! | [`comparison`] | what was compared | text |
+//! | [`diagnostic`] | errors | text |
 //! | [`plan_text`], [`plan_json`], [`plan_markdown`], [`plan_diagram`] | the graph | what `pg-migrate plan` prints |
 //!
 //! Names of a server's objects are whatever somebody once typed: they go through
 //! [`crate::postgres::escape_control`] before a person reads them.
 
 mod color;
+pub mod comparison;
+pub mod diagnostic;
 pub mod document;
 mod format;
 pub mod html;

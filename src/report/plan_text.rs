@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use super::format::{bytes, count, counted};
 use super::shell;
-use super::width::{left, name, right, width, wrap};
+use super::width::{command_lines, left, name, right, width, wrap};
 use crate::graph::{
     Amounts, Finding, Graph, Kind, Reach, Resource, ServerSummary, Severity, Step, StepId, Tuning,
 };
@@ -333,21 +333,13 @@ pub(super) fn claims(amounts: &Amounts) -> String {
 
 /// The command line as a shell would take it, broken between words with a backslash.
 fn command(out: &mut String, command: &[String], columns: usize) {
-    // Each is followed by a blank and a word.
-    const FIRST: &str = "    $";
-    const REST: &str = "       ";
-    let mut line = FIRST.to_owned();
-    for (position, word) in shell::words(command).iter().enumerate() {
-        // Room for a blank before the word and ` \` behind it.
-        if position > 0 && width(&line) + 1 + width(word) + 2 > columns {
-            out.push_str(&line);
-            out.push_str(" \\\n");
-            line = REST.to_owned();
-        }
-        line.push(' ');
-        line.push_str(word);
-    }
-    out.push_str(&line);
+    const FIRST: &str = "    $ ";
+    const REST: &str = "        ";
+    const GOES_ON: &str = " \\";
+    let room = [FIRST, REST].map(|start| columns.saturating_sub(start.len() + GOES_ON.len()));
+    let lines = command_lines(&shell::words(command), room);
+    out.push_str(FIRST);
+    out.push_str(&lines.join(&format!("{GOES_ON}\n{REST}")));
     out.push('\n');
 }
 

@@ -3,11 +3,11 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::color::{Color, Tone};
+use super::comparison::difference;
 use super::document::{DatabaseOutcome, DatabaseReport, Report, StepOutcome, StepReport};
 use super::format::{bytes, count, counted, duration};
 use super::shell;
 use super::width::{name, width, wrap};
-use crate::graph::TableResult;
 use crate::journal::Outcome;
 use crate::postgres::escape_control;
 
@@ -271,25 +271,10 @@ fn failures(page: &mut Page, report: &Report) {
 fn differences(page: &mut Page, report: &Report) {
     let tables = report.databases.iter().flat_map(|database| {
         let differing = database.tables.iter().filter(|table| !table.matches);
-        differing.map(move |table| difference(&database.name, table))
+        let name = escape_control(&database.name);
+        differing.map(move |table| format!("{name} {}", difference(table)))
     });
     page.list(Tone::Bad, "Tables that differ", tables);
-}
-
-fn difference(database: &str, table: &TableResult) -> String {
-    let rows = [(table.source_rows, "source"), (table.target_rows, "target")]
-        .into_iter()
-        .filter_map(|(rows, side)| {
-            Some(format!("{} on the {side}", counted(rows? as usize, "row")))
-        });
-    let rows: Vec<String> = rows.chain(table.note.clone()).collect();
-    format!(
-        "{} {}.{}: {}",
-        escape_control(database),
-        escape_control(&table.schema),
-        escape_control(&table.table),
-        rows.join(", ")
-    )
 }
 
 fn ledger(page: &mut Page, report: &Report) {

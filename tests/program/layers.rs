@@ -70,6 +70,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
             "graph",
             "event",
             "journal",
+            "verify",
         ],
     ),
     (

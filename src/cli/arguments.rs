@@ -43,7 +43,7 @@ pub enum ColorChoice {
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Run the plan, or go on where a run before stopped
+    /// Run the plan, or resume it where an earlier run stopped
     Run(RunArguments),
     /// Compile the plan against both servers, print what a run will do, and seal it
     Plan(PlanArguments),
@@ -55,7 +55,7 @@ pub enum Verb {
     Verify(VerifyArguments),
     /// Print the last run's report
     Report(ReportArguments),
-    /// Put the target's settings back as they were before this plan tuned it
+    /// Restore the target's settings as they were before this plan changed them
     Revert(RevertArguments),
     /// Forget completed steps, so that `run` does them again
     Reset(ResetArguments),
@@ -98,7 +98,7 @@ pub enum PlanFormat {
 pub struct CheckArguments {
     /// The plan file
     pub plan: PathBuf,
-    /// Look at the file alone, not at the servers
+    /// Check only the file, not the servers
     #[arg(long)]
     pub offline: bool,
 }
@@ -153,7 +153,7 @@ pub struct RevertArguments {
 pub struct ResetArguments {
     /// The plan file
     pub plan: PathBuf,
-    /// Forget the steps of this database alone
+    /// Forget only the steps of this database
     #[arg(long)]
     pub database: Option<String>,
     /// Forget steps of this kind, and what needs them
@@ -164,10 +164,10 @@ pub struct ResetArguments {
 #[derive(Debug, Args)]
 #[command(after_help = REFERENCE_PASSWORDS)]
 pub struct InitArguments {
-    /// Write to this file instead of stdout; an existing file is left alone
+    /// Write to this file instead of stdout; an existing file is not overwritten
     #[arg(long)]
     pub out: Option<PathBuf>,
-    /// Ask the source for its databases and list them in the plan; its password comes from the
+    /// Connect to the source and list its databases in the plan; the password comes from the
     /// environment variable that the plan names
     #[arg(long)]
     pub look: bool,
@@ -180,7 +180,7 @@ pub struct InitArguments {
     /// Role on the source
     #[arg(long, value_name = "ROLE")]
     pub from_user: Option<String>,
-    /// Where to connect first on the source
+    /// Database of the source to connect to first
     #[arg(long, value_name = "DATABASE")]
     pub from_db: Option<String>,
     /// Host of the target
@@ -192,7 +192,7 @@ pub struct InitArguments {
     /// Role on the target
     #[arg(long, value_name = "ROLE")]
     pub to_user: Option<String>,
-    /// Where to connect first on the target
+    /// Database of the target to connect to first
     #[arg(long, value_name = "DATABASE")]
     pub to_db: Option<String>,
     /// Databases at a time
@@ -210,19 +210,19 @@ pub struct InitArguments {
     /// pg_restore -j, per database
     #[arg(long, value_name = "N")]
     pub restore_jobs: Option<u32>,
-    /// Count queries in flight, all databases and both servers
+    /// Count queries at a time, over all databases and both servers
     #[arg(long, value_name = "N")]
     pub verify_concurrency: Option<u32>,
-    /// Where archives are written
+    /// Directory of the archives
     #[arg(long, value_name = "DIRECTORY")]
     pub dump_root: Option<String>,
-    /// Whether roles and tablespaces migrate
+    /// Whether to migrate roles and tablespaces
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub migrate_globals: Option<bool>,
     /// Leave the target's settings as they are
     #[arg(long)]
     pub disable_dst_optimizations: bool,
-    /// Compare estimates instead of counts
+    /// Compare estimates instead of row counts
     #[arg(long)]
     pub fast_verify: bool,
     /// DATABASE.TABLE or DATABASE.SCHEMA.TABLE, with * and ?; may be repeated

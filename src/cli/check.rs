@@ -21,8 +21,8 @@ pub async fn run(arguments: CheckArguments, _: &Terminal) -> Result<Exit, Failur
     let mut text = String::new();
     for (severity, title) in [
         (Severity::Block, "blocks the run"),
-        (Severity::Fix, "should be mended before"),
-        (Severity::Warn, "should be known"),
+        (Severity::Fix, "should be fixed before the run"),
+        (Severity::Warn, "warnings"),
         (Severity::Info, "for information"),
     ] {
         let findings: Vec<String> = graph
@@ -43,7 +43,8 @@ pub async fn run(arguments: CheckArguments, _: &Terminal) -> Result<Exit, Failur
         counted(graph.findings.len(), "finding"),
         match blockers {
             0 => "nothing blocks the run".to_owned(),
-            some => format!("{some} of them block the run"),
+            1 => "1 of them blocks the run".to_owned(),
+            several => format!("{several} of them block the run"),
         }
     ));
     print(&text)?;

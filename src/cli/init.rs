@@ -50,8 +50,8 @@ pub async fn run(arguments: InitArguments) -> Result<Exit, Failure> {
         .map_err(|error| {
             Failure::message(
                 Exit::WrongInput,
-                format!("cannot make {}: {error}", path.display()),
-                "choose another file with --out; an existing one is left alone",
+                format!("cannot create {}: {error}", path.display()),
+                "choose another file with --out; an existing file is not overwritten",
             )
         })?;
     file.write_all(text.as_bytes()).map_err(|error| {

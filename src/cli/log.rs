@@ -85,7 +85,7 @@ pub fn start(state_dir: &Path, screen: Option<LogWriter>) -> Result<WorkerGuard,
         .with_writer(Shown(file))
         .with_ansi(false)
         .with_filter(filter("info"));
-    // Progress tells a person what happens; the log on the screen is for whoever asks.
+    // On the screen, progress already says what happens; the log is added where RUST_LOG asks for it.
     let to_screen = screen.filter(|_| asked.is_some()).map(|screen| {
         fmt::layer()
             .with_writer(Shown(screen))

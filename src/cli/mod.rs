@@ -29,8 +29,8 @@ use output::Terminal;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    // State, logs and archives hold what the databases hold: nobody else's business, whatever the shell's
-    // mask says.
+    // State, logs and archives hold what the databases hold: no other user may read them, whatever the shell's
+    // umask is.
     umask(Mode::from_bits_truncate(0o077));
     let arguments = Arguments::parse();
     let terminal = Terminal::new(arguments.color);
@@ -63,8 +63,8 @@ fn guarded(action: impl FnOnce() -> Result<Exit, Failure>) -> Result<Exit, Failu
         Err(Failure::message(
             Exit::Unexpected,
             "pg-migrate stopped where its own code says that it cannot be; the message above names the place",
-            "this is a fault of pg-migrate, please report it; what is done is on record: `pg-migrate run` goes on from \
-             there, and `pg-migrate revert` puts the target's settings back",
+            "this is a fault of pg-migrate, please report it; what is done is on record: `pg-migrate run` resumes \
+             there, and `pg-migrate revert` restores the target's settings",
         ))
     })
 }

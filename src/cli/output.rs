@@ -61,7 +61,7 @@ impl Terminal {
     }
 }
 
-/// Prints to stdout. A reader that has left is no error.
+/// Prints to stdout. A pipe that its reader closed is not an error.
 pub fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),

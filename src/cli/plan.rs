@@ -14,10 +14,11 @@ const COLUMNS: usize = 100;
 
 pub async fn run(arguments: PlanArguments, _: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
-    // Sealing while a run is under way would exchange the plan that its journal is about.
-    let lock = match arguments.dry_run {
-        true => None,
-        false => Some(Lock::take(&plan.state_dir)?),
+    // Sealing while a run is under way would replace the plan that its journal is about.
+    let lock = if arguments.dry_run {
+        None
+    } else {
+        Some(Lock::take(&plan.state_dir)?)
     };
     let state = journal::read(&plan.state_dir)?.unwrap_or_default();
     let prepared = prepare(plan, &state).await?;

@@ -88,18 +88,18 @@ pub async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failure> {
 impl Prepared {
     /// What the graph was compiled from.
     pub fn basis(&self) -> Basis {
-        let of = |facts: &crate::catalog::ServerFacts| {
+        let identity = |facts: &crate::catalog::ServerFacts| {
             (facts.system_identifier.clone(), facts.version.major_text())
         };
         Basis {
             plan: self.plan.keys.clone(),
-            source: of(&self.inspection.source),
-            target: of(&self.inspection.target),
+            source: identity(&self.inspection.source),
+            target: identity(&self.inspection.target),
         }
     }
 
-    /// Refuses to go on where the plan was begun with another server on either side, by the journal: what is done was done
-    /// there, and databases of the same names here are not this plan's.
+    /// Refuses a plan that was started with another server on either side, by the journal: what is done was done there, and
+    /// databases of the same names here are not this plan's.
     pub fn refuse_other_servers(&self, state: &State) -> Result<(), Failure> {
         let Some(last) = state.runs.last() else {
             return Ok(());
@@ -125,14 +125,14 @@ impl Prepared {
         Err(Failure::message(
             Exit::NotStarted,
             format!(
-                "this plan was begun with other servers, and their data cannot be combined:\n\n- {}",
+                "this plan was started with other servers, and their data cannot be combined:\n\n- {}",
                 others.join("\n- ")
             ),
             "give the new migration another name in its plan, or correct [source] and [target]",
         ))
     }
 
-    /// Refuses to go on where a finding blocks.
+    /// Refuses a run that a finding blocks.
     pub fn refuse_blockers(&self) -> Result<(), Failure> {
         let blockers: Vec<String> = self.graph.blockers().map(describe).collect();
         if blockers.is_empty() {
@@ -149,12 +149,12 @@ impl Prepared {
     }
 }
 
-/// A finding and what mends it, for a message.
+/// A finding and what fixes it, for a message.
 pub fn describe(finding: &Finding) -> String {
     let fix = finding
         .fix
         .as_ref()
-        .map(|fix| format!("\n  to mend it: {fix}"))
+        .map(|fix| format!("\n  fix: {fix}"))
         .unwrap_or_default();
     crate::postgres::escape_control_lines(&format!("{finding}{fix}"))
 }

@@ -11,28 +11,28 @@ use crate::process::LocalEnvironment;
 use crate::report::document;
 use crate::run::{self, Signals};
 
-/// Touches the settings alone: what was migrated stays, and the next `run` goes on.
+/// Changes only settings: what was migrated stays, and the next `run` resumes.
 pub async fn run(arguments: RevertArguments) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
-    // A signal does not leave half of it undone.
+    // A signal must not leave half of the settings changed.
     let _signals = Signals::catch()?;
-    // Looking does not make a state directory where there is none.
+    // Reading must not create a state directory where there is none.
     let was_run = journal::read(&plan.state_dir)?.is_some();
     if was_run {
         let mut journal = Journal::open(&plan.state_dir, Lock::take(&plan.state_dir)?)?;
-        if put_back(&plan, &mut journal).await? {
+        if restore_settings(&plan, &mut journal).await? {
             return rewrite_report(&plan, &journal).map(|()| Exit::Completed);
         }
     }
     eprintln!(
-        "{}: nothing to put back, this plan has changed no setting of the target that is still changed",
+        "{}: nothing to restore, no setting of the target is still as this plan changed it",
         plan.name
     );
     Ok(Exit::Completed)
 }
 
-/// Puts back what a run left that had no time to, and says so. `false`: there was nothing.
-pub async fn put_back(plan: &Plan, journal: &mut Journal) -> Result<bool, Failure> {
+/// Restores the settings that a killed run left changed, and says so. `false`: there were none.
+pub async fn restore_settings(plan: &Plan, journal: &mut Journal) -> Result<bool, Failure> {
     if journal.state().tuned.is_empty() {
         return Ok(false);
     }
@@ -40,7 +40,7 @@ pub async fn put_back(plan: &Plan, journal: &mut Journal) -> Result<bool, Failur
         .await
         .map_err(Failure::with(Exit::WrongInput))?
         .endpoint;
-    eprintln!("{}: putting the settings of the {target} back", plan.name);
+    eprintln!("{}: restoring the settings of the {target}", plan.name);
     let Some(outcome) = run::put_back(plan, &target, journal).await? else {
         return Ok(false);
     };
@@ -52,12 +52,12 @@ pub async fn put_back(plan: &Plan, journal: &mut Journal) -> Result<bool, Failur
         eprintln!("warning: {}", escape_control_lines(warning));
     }
     if outcome.done.is_empty() && outcome.warnings.is_empty() {
-        eprintln!("  they are as they were before the load");
+        eprintln!("  they were already as before the load");
     }
     Ok(true)
 }
 
-/// A report on disk that says otherwise would mislead.
+/// The report on disk would go on saying that the settings are changed.
 fn rewrite_report(plan: &Plan, journal: &Journal) -> Result<(), Failure> {
     let path = plan.state_dir.join("report.json");
     let stored = stored::read(&plan.state_dir)

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::log;
 use super::output::{Terminal, print};
 use super::prepare::{Prepared, load, prepare};
-use super::revert::put_back;
+use super::revert::restore_settings;
 use crate::escape::escape_control_lines;
 use crate::event::Event;
 use crate::exit::Exit;
@@ -32,9 +32,9 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<Exit, F
     let progress = progress(terminal);
     let _log = log::start(&plan.state_dir, Some(progress.log_writer()))?;
 
-    // Whatever becomes of this run: a target is not left as a run that was killed left it, and what is found
-    // there from here on is its owner's.
-    put_back(&plan, &mut journal).await?;
+    // Before anything that may refuse the run: the target does not stay as a killed run left it, and what its
+    // settings are from here on is its owner's choice.
+    restore_settings(&plan, &mut journal).await?;
 
     let state_dir = plan.state_dir.clone();
     let archives = archives(&plan);
@@ -44,7 +44,7 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<Exit, F
             return Err(Failure::message(
                 signal.exit(),
                 format!("{signal} received; nothing was changed"),
-                "run again when you like",
+                "run it again at any time",
             ));
         }
     };
@@ -53,11 +53,14 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<Exit, F
         prepared.refuse_blockers()?;
     }
     reach!("prepared");
-    settle(&prepared, journal.state())?;
+    refuse_drift_and_store(&prepared, journal.state())?;
     std::fs::create_dir_all(&archives).map_err(|error| {
         Failure::message(
             Exit::NotStarted,
-            format!("cannot make the directory {}: {error}", archives.display()),
+            format!(
+                "cannot create the directory {}: {error}",
+                archives.display()
+            ),
             "set dump.root to a directory that this user may write to",
         )
     })?;
@@ -68,7 +71,7 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<Exit, F
         let report = report_of(&plan.name, &graph.databases, &graph.steps, journal.state())?;
         document::write(&report, &report_file).map_err(not_written)?;
         eprintln!(
-            "{}: completed already, nothing to do; `pg-migrate report` shows the result",
+            "{}: already completed, nothing to do; `pg-migrate report` shows the result",
             prepared.plan.name
         );
         return Ok(Exit::Completed);
@@ -88,10 +91,10 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<Exit, F
     let (events, received) = mpsc::unbounded_channel();
     let watcher = tokio::spawn(watch(progress, received));
     let finished = job.run(&mut signals, events).await;
-    // It ends with the last sender, so everything has been shown.
+    // It ends when the last sender is dropped, so everything has been shown.
     let _ = watcher.await;
     let Finished { exit, .. } = finished?;
-    // Only where nothing is in it any more.
+    // Fails where archives are left, which then stay.
     let _ = std::fs::remove_dir(&archives);
 
     let state = crate::journal::read(&state_dir)?.unwrap_or_default();
@@ -153,9 +156,9 @@ async fn watch(mut progress: Progress, mut events: mpsc::UnboundedReceiver<Event
     }
 }
 
-/// Refuses what differs from a sealed plan, or cannot be combined with what was run; then stores the plan
-/// that the journal will be about.
-fn settle(prepared: &Prepared, state: &State) -> Result<(), Failure> {
+/// Refuses what differs from a sealed plan, or from the servers of earlier runs; then stores the plan that the journal
+/// will be about.
+fn refuse_drift_and_store(prepared: &Prepared, state: &State) -> Result<(), Failure> {
     prepared.refuse_other_servers(state)?;
     let state_dir = &prepared.plan.state_dir;
     let basis = prepared.basis();
@@ -167,7 +170,7 @@ fn settle(prepared: &Prepared, state: &State) -> Result<(), Failure> {
             return Err(Failure::message(
                 Exit::NotStarted,
                 format!(
-                    "what was sealed by `pg-migrate plan` is not what would run:\n\n- {}",
+                    "what was sealed by `pg-migrate plan` differs from what would run:\n\n- {}",
                     drift.join("\n- ")
                 ),
                 "review it again with `pg-migrate plan --dry-run`, then seal it with `pg-migrate plan`",
@@ -194,7 +197,7 @@ fn settle(prepared: &Prepared, state: &State) -> Result<(), Failure> {
     })
 }
 
-/// Every step is done, and the last run said so. Settings are no work of their own.
+/// Every step is done, and the last run said so. The steps that set and restore settings move nothing.
 fn is_complete(prepared: &Prepared, state: &State) -> bool {
     let ended = state.runs.last().and_then(|run| run.ended);
     matches!(ended, Some((_, Outcome::Completed, _)))

@@ -1,6 +1,6 @@
 //! `pg-migrate plan`: the compiled plan for people.
 //!
-//! What a reviewer wants first stands first: what is moved from where to where, whether anything
+//! What a reviewer needs first comes first: what is moved from where to where, whether anything
 //! blocks the run, and every finding. The steps come last, by database.
 
 use indexmap::IndexMap;
@@ -17,7 +17,7 @@ use crate::postgres::escape_control;
 const NEEDS_NAMED: usize = 4;
 /// Columns that a database's name has at most in the table.
 const NAME: usize = 42;
-/// How severities are called, the gravest first.
+/// The names of the severities, the most severe first.
 pub(super) const SEVERITIES: [(Severity, &str); 4] = [
     (Severity::Block, "block"),
     (Severity::Fix, "fix"),
@@ -55,7 +55,7 @@ fn header(out: &mut String, graph: &Graph, columns: usize) {
         wrap(out, &left(title, 13), &text, columns);
     }
     if is_blocked(graph) {
-        out.push_str("\nThe run does not start before what blocks it is mended.\n");
+        out.push_str("\nThe run does not start until what blocks it is fixed.\n");
     }
 }
 
@@ -298,7 +298,7 @@ fn settings(out: &mut String, tuning: &Tuning, columns: usize) {
     }
 }
 
-/// `dump, source-counts`: steps of the same database by their kind, others by their id.
+/// `dump, source-counts`: steps of the same database by their kind, all others by their id.
 fn needs(step: &Step, graph: &Graph) -> String {
     let ids = step
         .needs
@@ -374,7 +374,7 @@ mod tests {
         findings     1 block, 2 fix, 1 info
         fingerprint  sha256:6f1ed002ab5595859014ebf0951522d9
 
-        The run does not start before what blocks it is mended.
+        The run does not start until what blocks it is fixed.
 
         block target/not-empty
           - we\u{1b}[31mird "db": the target has a database of this name, and it is not

@@ -1,4 +1,4 @@
-//! The report as text: one row a database, then what somebody must act on.
+//! The report as text: one row a database, then what needs action.
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
@@ -31,7 +31,7 @@ pub fn render(report: &Report, columns: usize, color: Color) -> String {
     };
     failures(&mut page, report);
     differences(&mut page, report);
-    ledger(&mut page, report);
+    restore_errors(&mut page, report);
     warnings(&mut page, report);
     what_next(&mut page, report);
     page.out
@@ -171,7 +171,7 @@ fn totals(report: &Report, delayed: bool) -> Row {
             count(tables().count() as u64)
         ),
         count(tables().filter_map(|table| table.target_rows).sum()),
-        // Databases migrate side by side: a sum of their times would be nobody's time.
+        // Databases migrate side by side: a sum of their times would be no time that anything took.
         String::new(),
     ];
     if delayed {
@@ -261,9 +261,13 @@ fn failures(page: &mut Page, report: &Report) {
         .filter(|(_, step)| step.state == StepOutcome::Skipped)
         .count();
     if skipped > 0 {
+        let (steps, they_need) = if skipped == 1 {
+            ("1 step was".to_owned(), "it needs")
+        } else {
+            (format!("{} steps were", count(skipped as u64)), "they need")
+        };
         page.entry(&format!(
-            "{} not started: what they need has failed",
-            counted(skipped, "step")
+            "{steps} not started: a step that {they_need} failed"
         ));
     }
 }
@@ -277,11 +281,18 @@ fn differences(page: &mut Page, report: &Report) {
     page.list(Tone::Bad, "Tables that differ", tables);
 }
 
-fn ledger(page: &mut Page, report: &Report) {
-    let server = report.server.ledger.iter().map(|entry| (None, entry));
+fn restore_errors(page: &mut Page, report: &Report) {
+    let server = report
+        .server
+        .restore_errors
+        .iter()
+        .map(|entry| (None, entry));
     let databases = report.databases.iter().flat_map(|database| {
         let name = Some(database.name.as_str());
-        database.ledger.iter().map(move |entry| (name, entry))
+        database
+            .restore_errors
+            .iter()
+            .map(move |entry| (name, entry))
     });
     let entries: Vec<_> = server.chain(databases).collect();
     let unaccepted = entries.iter().filter(|(_, entry)| !entry.accepted);
@@ -326,21 +337,21 @@ fn what_next(page: &mut Page, report: &Report) {
     if !report.settings_restored {
         advice.push(
             "The target still has its settings for the load, with which a crash may lose data: \
-             `pg-migrate revert PLAN` puts its own settings back."
+             `pg-migrate revert PLAN` restores its own settings."
                 .to_owned(),
         );
     }
     match report.outcome {
         Outcome::Completed => {}
         Outcome::Failed => advice.push(
-            "Mend the cause, then `pg-migrate run PLAN` goes on: what is done is not done again. What the \
+            "Fix the cause, then `pg-migrate run PLAN` resumes: what is done is not done again. What the \
              client programs wrote is in the state directory, under log/. A restore error that is expected \
              goes into the plan under [[accept]]."
                 .to_owned(),
         ),
         Outcome::Mismatched => {}
         Outcome::Interrupted => advice.push(
-            "`pg-migrate run PLAN` goes on: what is done is not done again.".to_owned(),
+            "`pg-migrate run PLAN` resumes: what is done is not done again.".to_owned(),
         ),
     }
     let mismatched = report
@@ -349,9 +360,9 @@ fn what_next(page: &mut Page, report: &Report) {
         .find(|database| database.outcome == DatabaseOutcome::Mismatched);
     if let Some(database) = mismatched {
         advice.push(format!(
-            "Find out why the tables differ: whether somebody wrote to the target, or an object is missing there. \
+            "Find out why the tables differ: whether another session wrote to the target, or an object is missing there. \
              `pg-migrate verify PLAN` compares again; `pg-migrate reset PLAN --database {}` and another run drop \
-             the target's database and move it anew.",
+             the target's database and move it again.",
             shell::quote(&database.name)
         ));
     }
@@ -381,7 +392,7 @@ mod tests {
           - 請求書管理システム顧客別売上集計二〇二四年/restore (5 attempts): pg_restore
             ended with 1 on the target:
               ERROR:  could not access file "$libdir/legacy": No such file or directory
-          - 2 steps not started: what they need has failed
+          - 2 steps were not started: a step that they need failed
 
         Tables that differ
           - we\u{1b}[31mird "db" public.gone: 7 rows on the source, not on the target
@@ -399,14 +410,14 @@ mod tests {
 
         What to do next
           - The target still has its settings for the load, with which a crash may lose
-            data: `pg-migrate revert PLAN` puts its own settings back.
-          - Mend the cause, then `pg-migrate run PLAN` goes on: what is done is not done
+            data: `pg-migrate revert PLAN` restores its own settings.
+          - Fix the cause, then `pg-migrate run PLAN` resumes: what is done is not done
             again. What the client programs wrote is in the state directory, under log/.
             A restore error that is expected goes into the plan under [[accept]].
-          - Find out why the tables differ: whether somebody wrote to the target, or an
-            object is missing there. `pg-migrate verify PLAN` compares again;
+          - Find out why the tables differ: whether another session wrote to the target,
+            or an object is missing there. `pg-migrate verify PLAN` compares again;
             `pg-migrate reset PLAN --database $'we\033[31mird "db"'` and another run
-            drop the target's database and move it anew.
+            drop the target's database and move it again.
         "#);
     }
 

@@ -12,13 +12,13 @@ use crate::escape::escape_json;
 pub enum FileError {
     #[error(
         "the report could not be written to {}: {source}; nothing of the migration is lost, the journal \
-         holds it: once the disk takes files again, `pg-migrate report` makes it anew", path.display()
+         holds it: once the disk accepts files again, `pg-migrate report` prints it", path.display()
     )]
     Write { path: PathBuf, source: io::Error },
     #[error("the report {} could not be read: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error(
-        "{} is no report of this program: {source}; `pg-migrate run` writes a new one", path.display()
+        "{} is not a report of this program: {source}; `pg-migrate run` writes a new one", path.display()
     )]
     Damaged {
         path: PathBuf,
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn something_else_is_no_report() {
+    fn something_else_is_not_a_report() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("report.json");
         assert!(matches!(read(&path), Err(FileError::Read { .. })));

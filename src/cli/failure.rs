@@ -3,7 +3,9 @@
 use miette::{Diagnostic, Report};
 
 use crate::exit::Exit;
-use crate::{journal, run};
+use crate::journal::{self, stored};
+use crate::report::document::FileError;
+use crate::run;
 
 /// What to show, and how the program ends.
 #[derive(Debug)]
@@ -57,6 +59,18 @@ impl From<run::Error> for Failure {
             run::Error::Journal(_) | run::Error::DoesNotFit(_) => Exit::Unexpected,
         };
         Failure::new(exit, error)
+    }
+}
+
+impl From<stored::Error> for Failure {
+    fn from(error: stored::Error) -> Self {
+        Failure::new(Exit::Unexpected, error)
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Failure::new(Exit::Unexpected, error)
     }
 }
 

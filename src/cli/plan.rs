@@ -34,13 +34,7 @@ pub async fn run(arguments: PlanArguments, _: &Terminal) -> Result<Exit, Failure
         prepared.refuse_other_servers(&state)?;
         prepared.refuse_blockers()?;
         let state_dir = &prepared.plan.state_dir;
-        stored::write(state_dir, &json, &prepared.basis(), true).map_err(|error| {
-            Failure::message(
-                Exit::Unexpected,
-                error,
-                "look at the free space of state.dir",
-            )
-        })?;
+        stored::write(state_dir, &json, &prepared.basis(), true)?;
         eprintln!(
             "sealed as {} in {}; `pg-migrate run` refuses anything else",
             prepared.graph.fingerprint,

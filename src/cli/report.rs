@@ -12,9 +12,7 @@ use crate::report::{document, html, summary};
 pub fn run(arguments: ReportArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     let state = crate::journal::read(&plan.state_dir)?.unwrap_or_default();
-    let stored = stored::read(&plan.state_dir)
-        .map_err(|error| Failure::message(Exit::Unexpected, error, "run `pg-migrate run` again"))?;
-    let report = stored
+    let report = stored::read(&plan.state_dir)?
         .and_then(|stored| document::build(&plan.name, &stored.databases, &stored.steps, &state));
     let Some(report) = report else {
         return Err(Failure::message(

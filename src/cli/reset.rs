@@ -13,8 +13,7 @@ use crate::journal::{Entry, Journal, Lock, stored};
 pub fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     let mut journal = Journal::open(&plan.state_dir, Lock::take(&plan.state_dir)?)?;
-    let stored = stored::read(&plan.state_dir)
-        .map_err(|error| Failure::message(Exit::Unexpected, error, ""))?;
+    let stored = stored::read(&plan.state_dir)?;
     let Some(stored) = stored.filter(|_| !journal.state().runs.is_empty()) else {
         return Err(Failure::message(
             Exit::WrongInput,

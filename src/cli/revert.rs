@@ -59,9 +59,8 @@ pub async fn restore_settings(plan: &Plan, journal: &mut Journal) -> Result<bool
 
 /// The report on disk would go on saying that the settings are changed.
 fn rewrite_report(plan: &Plan, journal: &Journal) -> Result<(), Failure> {
-    let path = plan.state_dir.join("report.json");
-    let stored = stored::read(&plan.state_dir)
-        .map_err(|error| Failure::message(Exit::Unexpected, error, ""))?;
+    let path = document::path(&plan.state_dir);
+    let stored = stored::read(&plan.state_dir)?;
     let (true, Some(stored)) = (path.exists(), stored) else {
         return Ok(());
     };
@@ -71,14 +70,8 @@ fn rewrite_report(plan: &Plan, journal: &Journal) -> Result<(), Failure> {
         &stored.steps,
         journal.state(),
     );
-    match report {
-        Some(report) => document::write(&report, &path).map_err(|error| {
-            Failure::message(
-                Exit::Unexpected,
-                error,
-                "look at the free space of state.dir",
-            )
-        }),
-        None => Ok(()),
+    if let Some(report) = report {
+        document::write(&report, &path)?;
     }
+    Ok(())
 }

@@ -64,12 +64,12 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<Exit, F
             "set dump.root to a directory that this user may write to",
         )
     })?;
-    let report_file = state_dir.join("report.json");
+    let report_file = document::path(&state_dir);
     if is_complete {
         // The run that completed it may have been killed before its report was on disk.
         let Prepared { plan, graph, .. } = &prepared;
         let report = report_of(&plan.name, &graph.databases, &graph.steps, journal.state())?;
-        document::write(&report, &report_file).map_err(not_written)?;
+        document::write(&report, &report_file)?;
         eprintln!(
             "{}: already completed, nothing to do; `pg-migrate report` shows the result",
             prepared.plan.name
@@ -105,7 +105,7 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<Exit, F
         terminal.columns(),
         terminal.stdout_color(),
     ))?;
-    written.map_err(not_written)?;
+    written?;
     eprintln!("report: {}", report_file.display());
     Ok(exit)
 }
@@ -123,14 +123,6 @@ fn report_of(
             "this is a fault of pg-migrate",
         )
     })
-}
-
-fn not_written(error: document::FileError) -> Failure {
-    Failure::message(
-        Exit::Unexpected,
-        error,
-        "look at the free space of state.dir",
-    )
 }
 
 fn progress(terminal: &Terminal) -> Progress {
@@ -162,8 +154,7 @@ fn refuse_drift_and_store(prepared: &Prepared, state: &State) -> Result<(), Fail
     prepared.refuse_other_servers(state)?;
     let state_dir = &prepared.plan.state_dir;
     let basis = prepared.basis();
-    let stored =
-        stored::read(state_dir).map_err(|error| Failure::message(Exit::Unexpected, error, ""))?;
+    let stored = stored::read(state_dir)?;
     if let Some(stored) = &stored {
         let drift = stored.drift(&prepared.graph, &basis);
         if stored.sealed && !drift.is_empty() {
@@ -188,13 +179,8 @@ fn refuse_drift_and_store(prepared: &Prepared, state: &State) -> Result<(), Fail
         &basis,
         sealed,
     )
-    .map_err(|error| {
-        Failure::message(
-            Exit::NotStarted,
-            error,
-            "look at the free space of state.dir",
-        )
-    })
+    // Nothing was changed yet.
+    .map_err(Failure::with(Exit::NotStarted))
 }
 
 /// Every step is done, and the last run said so. The steps that set and restore settings move nothing.

@@ -11,9 +11,7 @@ use crate::report::status;
 pub fn run(arguments: StatusArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     let state = journal::read(&plan.state_dir)?;
-    let stored = stored::read(&plan.state_dir).map_err(|error| {
-        Failure::message(Exit::Unexpected, error, "run `pg-migrate plan` again")
-    })?;
+    let stored = stored::read(&plan.state_dir)?;
     let (Some(state), Some(stored)) = (state, stored) else {
         print(&match arguments.format {
             StatusFormat::Text => format!("{}: not run yet\n", plan.name),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 
 use crate::atomic_file;
@@ -37,15 +38,21 @@ pub struct Basis {
     pub target: (Option<String>, String),
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
     #[error("cannot {action} {}: {source}", path.display())]
+    #[diagnostic(help(
+        "look at the directory's permissions and at the free space of its file system"
+    ))]
     Io {
         action: &'static str,
         path: PathBuf,
         source: io::Error,
     },
-    #[error("{} is no compiled plan of this program", path.display())]
+    #[error("{} is not a compiled plan of this program", path.display())]
+    #[diagnostic(help(
+        "move it away, then `pg-migrate plan` compiles and seals the plan again; what is done stays on record in the journal"
+    ))]
     Damaged {
         path: PathBuf,
         source: serde_json::Error,

@@ -3,17 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use miette::Diagnostic;
+
 use super::Report;
 use crate::atomic_file;
 use crate::escape::escape_json;
 
 /// Why a report could not be written or read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum FileError {
     #[error(
         "the report could not be written to {}: {source}; nothing of the migration is lost, the journal \
          holds it: once the disk accepts files again, `pg-migrate report` prints it", path.display()
     )]
+    #[diagnostic(help(
+        "look at the directory's permissions and at the free space of its file system"
+    ))]
     Write { path: PathBuf, source: io::Error },
     #[error("the report {} could not be read: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
@@ -24,6 +29,11 @@ pub enum FileError {
         path: PathBuf,
         source: serde_json::Error,
     },
+}
+
+/// The place of the report in a state directory.
+pub fn path(state_dir: &Path) -> PathBuf {
+    state_dir.join("report.json")
 }
 
 /// The report as JSON, with an end of line.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use build::build;
-pub use file::{FileError, json, read, write};
+pub use file::{FileError, json, path, read, write};
 
 use crate::graph::{Kind, LedgerEntry, TableResult};
 use crate::journal::Outcome;

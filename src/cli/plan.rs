@@ -8,8 +8,7 @@ use crate::exit::Exit;
 use crate::journal::{self, Lock, stored};
 use crate::report::{plan_diagram, plan_json, plan_markdown, plan_text};
 
-/// Exit code 0 also with blockers: the plan says so, and `run` will not start. Columns are fixed, so that a
-/// ticket shows the same text whoever made it.
+/// Fixed, so that a ticket shows the same text whatever terminal it was made on.
 const COLUMNS: usize = 100;
 
 pub async fn run(arguments: PlanArguments, _: &Terminal) -> Result<Exit, Failure> {
@@ -30,16 +29,23 @@ pub async fn run(arguments: PlanArguments, _: &Terminal) -> Result<Exit, Failure
         PlanFormat::Mermaid => plan_diagram::mermaid(&prepared.graph),
         PlanFormat::Dot => plan_diagram::dot(&prepared.graph),
     })?;
-    if lock.is_some() {
-        prepared.refuse_other_servers(&state)?;
-        prepared.refuse_blockers()?;
-        let state_dir = &prepared.plan.state_dir;
-        stored::write(state_dir, &json, &prepared.basis(), true)?;
-        eprintln!(
-            "sealed as {} in {}; `pg-migrate run` refuses anything else",
-            prepared.graph.fingerprint,
-            state_dir.display()
-        );
+    if lock.is_none() {
+        // What blocks the run is in what was printed.
+        let blocked = prepared.graph.blockers().next().is_some();
+        return Ok(if blocked {
+            Exit::NotStarted
+        } else {
+            Exit::Completed
+        });
     }
+    prepared.refuse_other_servers(&state)?;
+    prepared.refuse_blockers()?;
+    let state_dir = &prepared.plan.state_dir;
+    stored::write(state_dir, &json, &prepared.basis(), true)?;
+    eprintln!(
+        "sealed as {} in {}; `pg-migrate run` refuses anything else",
+        prepared.graph.fingerprint,
+        state_dir.display()
+    );
     Ok(Exit::Completed)
 }

@@ -35,15 +35,15 @@ exits! {
     WrongInput = 2,
     /// nothing was changed: a server refused us, a finding blocks, or the sealed plan drifted
     NotStarted = 3,
-    /// a step failed; other databases were carried on to their end
+    /// a step failed; what does not depend on it was completed first
     StepFailed = 4,
     /// verification found a difference
     Mismatched = 5,
     /// another run holds this plan's state, or the target
     Held = 6,
-    /// stopped by SIGINT, in order
+    /// interrupted by SIGINT, after an orderly stop
     Interrupted = 130,
-    /// stopped by SIGTERM, in order
+    /// ended by SIGTERM, after an orderly stop
     Terminated = 143,
 }
 

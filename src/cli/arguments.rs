@@ -245,11 +245,11 @@ mod tests {
             1  an unexpected failure of pg-migrate itself
             2  the command line or the plan file is wrong
             3  nothing was changed: a server refused us, a finding blocks, or the sealed plan drifted
-            4  a step failed; other databases were carried on to their end
+            4  a step failed; what does not depend on it was completed first
             5  verification found a difference
             6  another run holds this plan's state, or the target
-          130  stopped by SIGINT, in order
-          143  stopped by SIGTERM, in order
+          130  interrupted by SIGINT, after an orderly stop
+          143  ended by SIGTERM, after an orderly stop
         ");
     }
 

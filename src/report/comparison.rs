@@ -6,7 +6,7 @@ use crate::escape::escape_control;
 use crate::graph::TableResult;
 use crate::verify::Comparison;
 
-/// The database's result and every table that differs, for a terminal of so many columns; `None`: the target has no such
+/// The database's result and every table that differs, for a terminal of this width; `None`: the target has no such
 /// database.
 pub fn render(database: &str, comparison: Option<&Comparison>, columns: usize) -> String {
     let mut out = String::new();

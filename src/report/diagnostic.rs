@@ -5,8 +5,8 @@ use textwrap::{WordSeparator, WordSplitter};
 
 use super::Color;
 
-/// Renders errors for a terminal of so many columns. Names, paths and commands stay whole, so that they can be copied: a line
-/// ends between words alone.
+/// Renders errors for a terminal of this width. Names and paths stay whole, so that they can be copied: a line
+/// ends only between words.
 pub fn handler(columns: usize, color: Color) -> GraphicalReportHandler {
     let theme = match color {
         Color::On => GraphicalTheme::unicode(),

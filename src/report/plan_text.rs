@@ -25,7 +25,7 @@ pub(super) const SEVERITIES: [(Severity, &str); 4] = [
     (Severity::Info, "info"),
 ];
 
-/// The plan, wrapped at so many columns: the same text for the same graph.
+/// The plan, wrapped at `columns`: the same text for the same graph.
 pub fn render(graph: &Graph, columns: usize) -> String {
     let mut out = String::new();
     header(&mut out, graph, columns);

@@ -188,7 +188,7 @@ pub fn json(status: &Status) -> String {
     escape_json(&text) + "\n"
 }
 
-/// The status for a terminal of so many columns. Times of day are shown in UTC, durations matter more.
+/// The status for a terminal of this width. Times of day are shown in UTC, durations matter more.
 pub fn text(status: &Status, columns: usize, color: Color) -> String {
     let mut out = String::new();
     for line in [overall(status), run(status)] {

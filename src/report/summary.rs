@@ -16,7 +16,7 @@ const SHOWN: usize = 20;
 /// Columns that a database's name has at least, however narrow the terminal.
 const NAME: usize = 12;
 
-/// The summary of a run, for a terminal of so many columns.
+/// The summary of a run, for a terminal of this width.
 pub fn render(report: &Report, columns: usize, color: Color) -> String {
     let mut out = String::new();
     headline(&mut out, report, columns, color);

@@ -14,7 +14,7 @@ pub(super) fn width(text: &str) -> usize {
     text.chars().filter_map(UnicodeWidthChar::width).sum()
 }
 
-/// A name without control characters, at most so many columns wide: what is too long loses its middle,
+/// A name without control characters, at most `columns` wide: what is too long loses its middle,
 /// since databases that belong together often begin or end alike.
 pub(super) fn name(name: &str, columns: usize) -> String {
     let escaped = escape_control(name);
@@ -36,7 +36,7 @@ pub(super) fn name(name: &str, columns: usize) -> String {
     head.into_iter().collect()
 }
 
-/// The text's beginning, at most so many columns wide, with `…` where something is missing.
+/// The text's beginning, at most `columns` wide, with `…` where something is missing.
 pub(super) fn clip(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
@@ -68,7 +68,7 @@ pub(super) fn right(text: &str, columns: usize) -> String {
     format!("{:blanks$}{text}", "")
 }
 
-/// Appends the text as lines of at most so many columns: the first behind `first`, the others indented
+/// Appends the text as lines of at most `columns`: the first behind `first`, the others indented
 /// as far as `first` is wide. Line breaks of the text stay, a tab becomes blanks, other control
 /// characters are escaped. A word that is too long for a line stays whole, so that a name or a path can
 /// still be copied.
@@ -97,7 +97,7 @@ pub(super) fn wrap(out: &mut String, first: &str, text: &str, columns: usize) {
     }
 }
 
-/// Lines end between words alone: neither at a hyphen nor in a word that is too long.
+/// Lines end only between words: neither at a hyphen nor in a word that is too long.
 fn whole_words<'a>(columns: usize) -> textwrap::Options<'a> {
     textwrap::Options::new(columns)
         .break_words(false)
@@ -106,8 +106,8 @@ fn whole_words<'a>(columns: usize) -> textwrap::Options<'a> {
         .wrap_algorithm(WrapAlgorithm::FirstFit)
 }
 
-/// The words of a command in lines of at most so many columns, the first and the others; a word may hold blanks, and one
-/// that is too long stays whole.
+/// The words of a command in lines of at most `columns`, for the first line and for the others. A word may hold blanks, and
+/// one that is too long stays whole.
 pub(super) fn command_lines(words: &[String], columns: [usize; 2]) -> Vec<String> {
     let words: Vec<Word> = words
         .iter()

@@ -1,4 +1,4 @@
-//! What a run tells whoever watches it. Nothing is printed from inside a step.
+//! What a run reports while it is under way. Nothing is printed from inside a step.
 
 use crate::names::StepId;
 
@@ -27,7 +27,7 @@ pub enum Event {
         ending: Ending,
         seconds: f64,
     },
-    /// An attempt of a step failed, and the next follows after the pause. It stands in the place of
+    /// An attempt of a step failed, and the next follows after the pause. It takes the place of
     /// `StepEnded`.
     StepWillRetry {
         step: StepId,
@@ -35,7 +35,7 @@ pub enum Event {
         error: String,
         pause_seconds: f64,
     },
-    /// Somebody should know, and the run goes on.
+    /// Worth knowing; the run continues.
     Warning {
         database: Option<String>,
         message: String,

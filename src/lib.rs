@@ -5,10 +5,12 @@
 //! `catalog`), both compile to a `graph`, a `schedule` hands out its steps, `run` carries them out
 //! with `step`, `journal` keeps what is done, and `report` tells about it.
 
+mod atomic_file;
 pub mod catalog;
 pub mod cli;
 pub mod escape;
 pub mod event;
+pub mod exit;
 mod failpoint;
 pub mod graph;
 pub mod inspect;

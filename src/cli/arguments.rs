@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::exit::Exit;
 use crate::names::Kind;
 
 /// Moves every user database and the roles of one PostgreSQL server to another, and proves that
 /// everything arrived.
 #[derive(Debug, Parser)]
-#[command(name = "pg-migrate", version, max_term_width = 100, after_help = FIRST_STEPS)]
+#[command(name = "pg-migrate", version, max_term_width = 100, after_help = after_help())]
 pub struct Arguments {
     /// When to use colours; NO_COLOR turns `auto` off
     #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto)]
@@ -20,12 +21,14 @@ pub struct Arguments {
 
 const FIRST_STEPS: &str = "\
 A first migration: `init --out plan.toml`, fill in the servers, `check plan.toml`,
-`plan --dry-run plan.toml`, `run plan.toml`.
+`plan --dry-run plan.toml`, `run plan.toml`.";
 
-Exit codes: 0 done, and everything that was compared matched; 1 a fault of pg-migrate;
-2 the command line or the plan file is wrong; 3 nothing was changed: a server, a blocker or a
-sealed plan that drifted; 4 a step failed; 5 a difference between source and target; 6 another run
-holds the plan's state or the target; 130 and 143 interrupted by SIGINT or SIGTERM.";
+fn after_help() -> String {
+    let codes = Exit::ALL
+        .iter()
+        .map(|exit| format!("\n{:>5}  {}", exit.code(), exit.meaning()));
+    format!("{FIRST_STEPS}\n\nExit codes:{}", codes.collect::<String>())
+}
 
 const REFERENCE_PASSWORDS: &str = "\
 There is no --from-pass and no --to-pass: a plan never holds a password. The plan that is written
@@ -40,7 +43,7 @@ pub enum ColorChoice {
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Run the plan, or go on where a run before stopped
+    /// Run the plan, or resume it where an earlier run stopped
     Run(RunArguments),
     /// Compile the plan against both servers, print what a run will do, and seal it
     Plan(PlanArguments),
@@ -52,7 +55,7 @@ pub enum Verb {
     Verify(VerifyArguments),
     /// Print the last run's report
     Report(ReportArguments),
-    /// Put the target's settings back as they were before this plan tuned it
+    /// Restore the target's settings as they were before this plan changed them
     Revert(RevertArguments),
     /// Forget completed steps, so that `run` does them again
     Reset(ResetArguments),
@@ -95,7 +98,7 @@ pub enum PlanFormat {
 pub struct CheckArguments {
     /// The plan file
     pub plan: PathBuf,
-    /// Look at the file alone, not at the servers
+    /// Check only the file, not the servers
     #[arg(long)]
     pub offline: bool,
 }
@@ -150,7 +153,7 @@ pub struct RevertArguments {
 pub struct ResetArguments {
     /// The plan file
     pub plan: PathBuf,
-    /// Forget the steps of this database alone
+    /// Forget only the steps of this database
     #[arg(long)]
     pub database: Option<String>,
     /// Forget steps of this kind, and what needs them
@@ -161,10 +164,10 @@ pub struct ResetArguments {
 #[derive(Debug, Args)]
 #[command(after_help = REFERENCE_PASSWORDS)]
 pub struct InitArguments {
-    /// Write to this file instead of stdout; an existing file is left alone
+    /// Write to this file instead of stdout; an existing file is not overwritten
     #[arg(long)]
     pub out: Option<PathBuf>,
-    /// Ask the source for its databases and list them in the plan; its password comes from the
+    /// Connect to the source and list its databases in the plan; the password comes from the
     /// environment variable that the plan names
     #[arg(long)]
     pub look: bool,
@@ -177,7 +180,7 @@ pub struct InitArguments {
     /// Role on the source
     #[arg(long, value_name = "ROLE")]
     pub from_user: Option<String>,
-    /// Where to connect first on the source
+    /// Database of the source to connect to first
     #[arg(long, value_name = "DATABASE")]
     pub from_db: Option<String>,
     /// Host of the target
@@ -189,7 +192,7 @@ pub struct InitArguments {
     /// Role on the target
     #[arg(long, value_name = "ROLE")]
     pub to_user: Option<String>,
-    /// Where to connect first on the target
+    /// Database of the target to connect to first
     #[arg(long, value_name = "DATABASE")]
     pub to_db: Option<String>,
     /// Databases at a time
@@ -207,19 +210,19 @@ pub struct InitArguments {
     /// pg_restore -j, per database
     #[arg(long, value_name = "N")]
     pub restore_jobs: Option<u32>,
-    /// Count queries in flight, all databases and both servers
+    /// Count queries at a time, over all databases and both servers
     #[arg(long, value_name = "N")]
     pub verify_concurrency: Option<u32>,
-    /// Where archives are written
+    /// Directory of the archives
     #[arg(long, value_name = "DIRECTORY")]
     pub dump_root: Option<String>,
-    /// Whether roles and tablespaces migrate
+    /// Whether to migrate roles and tablespaces
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub migrate_globals: Option<bool>,
     /// Leave the target's settings as they are
     #[arg(long)]
     pub disable_dst_optimizations: bool,
-    /// Compare estimates instead of counts
+    /// Compare estimates instead of row counts
     #[arg(long)]
     pub fast_verify: bool,
     /// DATABASE.TABLE or DATABASE.SCHEMA.TABLE, with * and ?; may be repeated
@@ -232,6 +235,23 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn the_help_lists_the_exit_codes() {
+        let help = Arguments::command().render_help().to_string();
+        let (_, codes) = help.split_once("Exit codes:\n").unwrap();
+        insta::assert_snapshot!(codes, @"
+            0  done, and everything that was compared matched
+            1  an unexpected failure of pg-migrate itself
+            2  the command line or the plan file is wrong
+            3  nothing was changed: a server refused us, a finding blocks, or the sealed plan drifted
+            4  a step failed; what does not depend on it was completed first
+            5  verification found a difference
+            6  another run holds this plan's state, or the target
+          130  interrupted by SIGINT, after an orderly stop
+          143  ended by SIGTERM, after an orderly stop
+        ");
+    }
 
     #[test]
     fn the_command_line_is_sound() {

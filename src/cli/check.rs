@@ -1,18 +1,19 @@
 //! `pg-migrate check`.
 
 use super::arguments::CheckArguments;
-use super::failure::{Failure, NOT_STARTED};
+use super::failure::Failure;
 use super::output::{Terminal, print};
 use super::prepare::{describe, load, prepare};
+use crate::exit::Exit;
 use crate::graph::Severity;
 use crate::journal;
 use crate::report::counted;
 
-pub async fn run(arguments: CheckArguments, _: &Terminal) -> Result<u8, Failure> {
+pub async fn run(arguments: CheckArguments, _: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     if arguments.offline {
         print(&format!("{}: the plan file is valid\n", plan.name))?;
-        return Ok(0);
+        return Ok(Exit::Completed);
     }
     let state = journal::read(&plan.state_dir)?.unwrap_or_default();
     let prepared = prepare(plan, &state).await?;
@@ -20,8 +21,8 @@ pub async fn run(arguments: CheckArguments, _: &Terminal) -> Result<u8, Failure>
     let mut text = String::new();
     for (severity, title) in [
         (Severity::Block, "blocks the run"),
-        (Severity::Fix, "should be mended before"),
-        (Severity::Warn, "should be known"),
+        (Severity::Fix, "should be fixed before the run"),
+        (Severity::Warn, "warnings"),
         (Severity::Info, "for information"),
     ] {
         let findings: Vec<String> = graph
@@ -42,9 +43,14 @@ pub async fn run(arguments: CheckArguments, _: &Terminal) -> Result<u8, Failure>
         counted(graph.findings.len(), "finding"),
         match blockers {
             0 => "nothing blocks the run".to_owned(),
-            some => format!("{some} of them block the run"),
+            1 => "1 of them blocks the run".to_owned(),
+            several => format!("{several} of them block the run"),
         }
     ));
     print(&text)?;
-    Ok(if blockers > 0 { NOT_STARTED } else { 0 })
+    Ok(if blockers > 0 {
+        Exit::NotStarted
+    } else {
+        Exit::Completed
+    })
 }

@@ -4,14 +4,15 @@ use std::fs::OpenOptions;
 use std::io::Write;
 
 use super::arguments::InitArguments;
-use super::failure::{Failure, NOT_STARTED, UNEXPECTED, WRONG_INPUT};
+use super::failure::Failure;
 use super::output::print;
 use super::prepare::endpoints;
+use crate::exit::Exit;
 use crate::inspect;
 use crate::plan::template::{Template, render};
 use crate::plan::{self};
 
-pub async fn run(arguments: InitArguments) -> Result<u8, Failure> {
+pub async fn run(arguments: InitArguments) -> Result<Exit, Failure> {
     let mut template = Template {
         from_host: arguments.from_host,
         from_port: arguments.from_port,
@@ -40,7 +41,7 @@ pub async fn run(arguments: InitArguments) -> Result<u8, Failure> {
     let text = render(&template);
     let Some(path) = arguments.out else {
         print(&text)?;
-        return Ok(0);
+        return Ok(Exit::Completed);
     };
     let mut file = OpenOptions::new()
         .create_new(true)
@@ -48,28 +49,28 @@ pub async fn run(arguments: InitArguments) -> Result<u8, Failure> {
         .open(&path)
         .map_err(|error| {
             Failure::message(
-                WRONG_INPUT,
-                format!("cannot make {}: {error}", path.display()),
-                "choose another file with --out; an existing one is left alone",
+                Exit::WrongInput,
+                format!("cannot create {}: {error}", path.display()),
+                "choose another file with --out; an existing file is not overwritten",
             )
         })?;
     file.write_all(text.as_bytes()).map_err(|error| {
         Failure::message(
-            UNEXPECTED,
+            Exit::Unexpected,
             format!("cannot write {}: {error}", path.display()),
             "look at the free space of its file system",
         )
     })?;
     eprintln!("written: {}", path.display());
-    Ok(0)
+    Ok(Exit::Completed)
 }
 
 /// The source's databases with their sizes, by the very plan that is being written.
 async fn look(template: &Template) -> Result<Vec<(String, u64)>, Failure> {
     let here = std::path::absolute("plan.toml")?;
-    let plan = plan::parse(&render(template), &here).map_err(Failure::with(WRONG_INPUT))?;
+    let plan = plan::parse(&render(template), &here).map_err(Failure::with(Exit::WrongInput))?;
     let (source, _) = endpoints(&plan).await?;
     inspect::database_sizes(&plan, &source)
         .await
-        .map_err(Failure::with(NOT_STARTED))
+        .map_err(Failure::with(Exit::NotStarted))
 }

@@ -12,8 +12,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-use super::failure::{Failure, UNEXPECTED};
+use super::failure::Failure;
 use crate::escape::escape_control_lines;
+use crate::exit::Exit;
 use crate::report::progress::LogWriter;
 
 /// Days of logs that are kept.
@@ -69,7 +70,7 @@ pub fn start(state_dir: &Path, screen: Option<LogWriter>) -> Result<WorkerGuard,
         .build(&directory)
         .map_err(|error| {
             Failure::message(
-                UNEXPECTED,
+                Exit::Unexpected,
                 format!("cannot write a log in {}: {error}", state_dir.display()),
                 "look at the directory's permissions and at its free space",
             )
@@ -84,7 +85,7 @@ pub fn start(state_dir: &Path, screen: Option<LogWriter>) -> Result<WorkerGuard,
         .with_writer(Shown(file))
         .with_ansi(false)
         .with_filter(filter("info"));
-    // Progress tells a person what happens; the log on the screen is for whoever asks.
+    // On the screen, progress already says what happens; the log is added where RUST_LOG asks for it.
     let to_screen = screen.filter(|_| asked.is_some()).map(|screen| {
         fmt::layer()
             .with_writer(Shown(screen))

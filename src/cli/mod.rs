@@ -16,19 +16,21 @@ mod run;
 mod status;
 mod verify;
 
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
 use clap::Parser;
 use nix::sys::stat::{Mode, umask};
 
+use crate::exit::Exit;
 use arguments::{Arguments, Verb};
 use failure::Failure;
 use output::Terminal;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    // State, logs and archives hold what the databases hold: nobody else's business, whatever the shell's
-    // mask says.
+    // State, logs and archives hold what the databases hold: no other user may read them, whatever the shell's
+    // umask is.
     umask(Mode::from_bits_truncate(0o077));
     let arguments = Arguments::parse();
     let terminal = Terminal::new(arguments.color);
@@ -40,22 +42,34 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("cannot start: {error}");
-            return ExitCode::from(failure::UNEXPECTED);
+            return Exit::Unexpected.into();
         }
     };
-    let result = runtime.block_on(dispatch(arguments.verb, &terminal));
+    let result = guarded(|| runtime.block_on(dispatch(arguments.verb, &terminal)));
     // A thread that waits for a name server must not keep the program.
     runtime.shutdown_background();
     match result {
-        Ok(code) => ExitCode::from(code),
+        Ok(exit) => exit.into(),
         Err(failure) => {
             terminal.show(&failure);
-            ExitCode::from(failure.code)
+            failure.exit.into()
         }
     }
 }
 
-async fn dispatch(verb: Verb, terminal: &Terminal) -> Result<u8, Failure> {
+/// Rust ends a program that panicked with 101, which scripts know nothing of.
+fn guarded(action: impl FnOnce() -> Result<Exit, Failure>) -> Result<Exit, Failure> {
+    panic::catch_unwind(AssertUnwindSafe(action)).unwrap_or_else(|_| {
+        Err(Failure::message(
+            Exit::Unexpected,
+            "pg-migrate stopped where its own code says that it cannot be; the message above names the place",
+            "this is a fault of pg-migrate, please report it; what is done is on record: `pg-migrate run` resumes \
+             there, and `pg-migrate revert` restores the target's settings",
+        ))
+    })
+}
+
+async fn dispatch(verb: Verb, terminal: &Terminal) -> Result<Exit, Failure> {
     match verb {
         Verb::Run(arguments) => run::run(arguments, terminal).await,
         Verb::Plan(arguments) => plan::run(arguments, terminal).await,
@@ -68,8 +82,20 @@ async fn dispatch(verb: Verb, terminal: &Terminal) -> Result<u8, Failure> {
         Verb::Init(arguments) => init::run(*arguments).await,
         Verb::Schema => {
             output::print(&crate::plan::schema_text())?;
-            Ok(0)
+            Ok(Exit::Completed)
         }
         Verb::Completions { shell } => completions::run(shell),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_unexpected_failure() {
+        let failure = guarded(|| panic!("as a test")).unwrap_err();
+        assert_eq!(failure.exit, Exit::Unexpected);
+        assert!(matches!(guarded(|| Ok(Exit::Held)), Ok(Exit::Held)));
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use super::arguments::ColorChoice;
 use super::failure::Failure;
 use crate::escape::{escape_between_colors, escape_control_lines};
-use crate::report::Color;
+use crate::report::{Color, diagnostic};
 
 /// What stdout and stderr are.
 pub struct Terminal {
@@ -43,13 +43,7 @@ impl Terminal {
 
     /// Shows a failure on stderr.
     pub fn show(&self, failure: &Failure) {
-        let theme = match self.stderr_color() {
-            Color::On => miette::GraphicalTheme::unicode(),
-            Color::Off => miette::GraphicalTheme::unicode_nocolor(),
-        };
-        let handler = miette::GraphicalReportHandler::new_themed(theme)
-            .with_width(self.columns())
-            .with_links(false);
+        let handler = diagnostic::handler(self.columns(), self.stderr_color());
         let mut text = String::new();
         if handler
             .render_report(&mut text, failure.report.as_ref())
@@ -67,7 +61,7 @@ impl Terminal {
     }
 }
 
-/// Prints to stdout. A reader that has left is no error.
+/// Prints to stdout. A pipe that its reader closed is not an error.
 pub fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),

@@ -1,23 +1,23 @@
 //! `pg-migrate plan`.
 
 use super::arguments::{PlanArguments, PlanFormat};
-use super::failure::{Failure, UNEXPECTED};
+use super::failure::Failure;
 use super::output::{Terminal, print};
 use super::prepare::{load, prepare};
-use crate::graph::stored;
-use crate::journal::{self, Lock};
+use crate::exit::Exit;
+use crate::journal::{self, Lock, stored};
 use crate::report::{plan_diagram, plan_json, plan_markdown, plan_text};
 
-/// Exit code 0 also with blockers: the plan says so, and `run` will not start. Columns are fixed, so that a
-/// ticket shows the same text whoever made it.
+/// Fixed, so that a ticket shows the same text whatever terminal it was made on.
 const COLUMNS: usize = 100;
 
-pub async fn run(arguments: PlanArguments, _: &Terminal) -> Result<u8, Failure> {
+pub async fn run(arguments: PlanArguments, _: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
-    // Sealing while a run is under way would exchange the plan that its journal is about.
-    let lock = match arguments.dry_run {
-        true => None,
-        false => Some(Lock::take(&plan.state_dir)?),
+    // Sealing while a run is under way would replace the plan that its journal is about.
+    let lock = if arguments.dry_run {
+        None
+    } else {
+        Some(Lock::take(&plan.state_dir)?)
     };
     let state = journal::read(&plan.state_dir)?.unwrap_or_default();
     let prepared = prepare(plan, &state).await?;
@@ -29,18 +29,23 @@ pub async fn run(arguments: PlanArguments, _: &Terminal) -> Result<u8, Failure> 
         PlanFormat::Mermaid => plan_diagram::mermaid(&prepared.graph),
         PlanFormat::Dot => plan_diagram::dot(&prepared.graph),
     })?;
-    if lock.is_some() {
-        prepared.refuse_other_servers(&state)?;
-        prepared.refuse_blockers()?;
-        let state_dir = &prepared.plan.state_dir;
-        stored::write(state_dir, &json, &prepared.basis(), true).map_err(|error| {
-            Failure::message(UNEXPECTED, error, "look at the free space of state.dir")
-        })?;
-        eprintln!(
-            "sealed as {} in {}; `pg-migrate run` refuses anything else",
-            prepared.graph.fingerprint,
-            state_dir.display()
-        );
+    if lock.is_none() {
+        // What blocks the run is in what was printed.
+        let blocked = prepared.graph.blockers().next().is_some();
+        return Ok(if blocked {
+            Exit::NotStarted
+        } else {
+            Exit::Completed
+        });
     }
-    Ok(0)
+    prepared.refuse_other_servers(&state)?;
+    prepared.refuse_blockers()?;
+    let state_dir = &prepared.plan.state_dir;
+    stored::write(state_dir, &json, &prepared.basis(), true)?;
+    eprintln!(
+        "sealed as {} in {}; `pg-migrate run` refuses anything else",
+        prepared.graph.fingerprint,
+        state_dir.display()
+    );
+    Ok(Exit::Completed)
 }

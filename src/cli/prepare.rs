@@ -4,11 +4,12 @@ use std::path::Path;
 
 use nix::unistd::{AccessFlags, access};
 
-use super::failure::{Failure, NOT_STARTED, WRONG_INPUT};
+use super::failure::Failure;
 use crate::catalog::Inspection;
-use crate::graph::stored::Basis;
+use crate::exit::Exit;
 use crate::graph::{Finding, Graph, Input, Severity, compile};
 use crate::journal::State;
+use crate::journal::stored::Basis;
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::resolve;
 use crate::process::LocalEnvironment;
@@ -25,7 +26,7 @@ pub struct Prepared {
 
 /// Reads and checks the plan file.
 pub fn load(path: &Path) -> Result<Plan, Failure> {
-    plan::load(path).map_err(Failure::with(WRONG_INPUT))
+    plan::load(path).map_err(Failure::with(Exit::WrongInput))
 }
 
 /// How both servers are reached, with every reference resolved.
@@ -34,7 +35,7 @@ pub async fn endpoints(plan: &Plan) -> Result<(Endpoint, Endpoint), Failure> {
     for server in [&plan.source, &plan.target] {
         let found = resolve(server, &LocalEnvironment)
             .await
-            .map_err(Failure::with(WRONG_INPUT))?;
+            .map_err(Failure::with(Exit::WrongInput))?;
         for warning in &found.warnings {
             tracing::warn!("{warning}");
             eprintln!("warning: {warning}");
@@ -53,10 +54,10 @@ pub async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failure> {
     let (source, target) = endpoints(&plan).await?;
     let client = process::client_facts()
         .await
-        .map_err(Failure::with(NOT_STARTED))?;
+        .map_err(Failure::with(Exit::NotStarted))?;
     let (source_facts, target_facts) = inspect::servers(&plan, &source, &target)
         .await
-        .map_err(Failure::with(NOT_STARTED))?;
+        .map_err(Failure::with(Exit::NotStarted))?;
     let inspection = Inspection {
         source: source_facts,
         target: target_facts,
@@ -87,18 +88,18 @@ pub async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failure> {
 impl Prepared {
     /// What the graph was compiled from.
     pub fn basis(&self) -> Basis {
-        let of = |facts: &crate::catalog::ServerFacts| {
+        let identity = |facts: &crate::catalog::ServerFacts| {
             (facts.system_identifier.clone(), facts.version.major_text())
         };
         Basis {
             plan: self.plan.keys.clone(),
-            source: of(&self.inspection.source),
-            target: of(&self.inspection.target),
+            source: identity(&self.inspection.source),
+            target: identity(&self.inspection.target),
         }
     }
 
-    /// Refuses to go on where the plan was begun with another server on either side, by the journal: what is done was done
-    /// there, and databases of the same names here are not this plan's.
+    /// Refuses a plan that was started with another server on either side, by the journal: what is done was done there, and
+    /// databases of the same names here are not this plan's.
     pub fn refuse_other_servers(&self, state: &State) -> Result<(), Failure> {
         let Some(last) = state.runs.last() else {
             return Ok(());
@@ -122,23 +123,23 @@ impl Prepared {
             return Ok(());
         }
         Err(Failure::message(
-            NOT_STARTED,
+            Exit::NotStarted,
             format!(
-                "this plan was begun with other servers, and their data cannot be combined:\n\n- {}",
+                "this plan was started with other servers, and their data cannot be combined:\n\n- {}",
                 others.join("\n- ")
             ),
             "give the new migration another name in its plan, or correct [source] and [target]",
         ))
     }
 
-    /// Refuses to go on where a finding blocks.
+    /// Refuses a run that a finding blocks.
     pub fn refuse_blockers(&self) -> Result<(), Failure> {
         let blockers: Vec<String> = self.graph.blockers().map(describe).collect();
         if blockers.is_empty() {
             return Ok(());
         }
         Err(Failure::message(
-            NOT_STARTED,
+            Exit::NotStarted,
             format!(
                 "the run cannot start, and nothing was changed:\n\n{}",
                 blockers.join("\n\n")
@@ -148,12 +149,12 @@ impl Prepared {
     }
 }
 
-/// A finding and what mends it, for a message.
+/// A finding and what fixes it, for a message.
 pub fn describe(finding: &Finding) -> String {
     let fix = finding
         .fix
         .as_ref()
-        .map(|fix| format!("\n  to mend it: {fix}"))
+        .map(|fix| format!("\n  fix: {fix}"))
         .unwrap_or_default();
     crate::postgres::escape_control_lines(&format!("{finding}{fix}"))
 }

@@ -1,23 +1,22 @@
 //! `pg-migrate report`.
 
 use super::arguments::{ReportArguments, ReportFormat};
-use super::failure::{Failure, UNEXPECTED, WRONG_INPUT};
+use super::failure::Failure;
 use super::output::{Terminal, print};
 use super::prepare::load;
-use crate::graph::stored;
+use crate::exit::Exit;
+use crate::journal::stored;
 use crate::report::{document, html, summary};
 
 /// Made from the journal, so it is there also when the run was killed before it could write one.
-pub fn run(arguments: ReportArguments, terminal: &Terminal) -> Result<u8, Failure> {
+pub fn run(arguments: ReportArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     let state = crate::journal::read(&plan.state_dir)?.unwrap_or_default();
-    let stored = stored::read(&plan.state_dir)
-        .map_err(|error| Failure::message(UNEXPECTED, error, "run `pg-migrate run` again"))?;
-    let report = stored
+    let report = stored::read(&plan.state_dir)?
         .and_then(|stored| document::build(&plan.name, &stored.databases, &stored.steps, &state));
     let Some(report) = report else {
         return Err(Failure::message(
-            WRONG_INPUT,
+            Exit::WrongInput,
             format!("{}: there is no run to report on", plan.name),
             "`pg-migrate run` comes first",
         ));
@@ -36,12 +35,12 @@ pub fn run(arguments: ReportArguments, terminal: &Terminal) -> Result<u8, Failur
     match arguments.out {
         Some(path) => std::fs::write(&path, text).map_err(|error| {
             Failure::message(
-                UNEXPECTED,
+                Exit::Unexpected,
                 format!("cannot write {}: {error}", path.display()),
                 "choose another file with --out",
             )
         })?,
         None => print(&text)?,
     }
-    Ok(0)
+    Ok(Exit::Completed)
 }

@@ -3,21 +3,21 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::arguments::ResetArguments;
-use super::failure::{Failure, UNEXPECTED, WRONG_INPUT};
+use super::failure::Failure;
 use super::prepare::load;
 use crate::escape::escape_control;
-use crate::graph::{PerStep, Step, StepIndex, stored};
-use crate::journal::{Entry, Journal, Lock};
+use crate::exit::Exit;
+use crate::graph::{PerStep, Step, StepIndex};
+use crate::journal::{Entry, Journal, Lock, stored};
 use crate::names::{Kind, StepId};
 
-pub fn run(arguments: ResetArguments) -> Result<u8, Failure> {
+pub fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     let mut journal = Journal::open(&plan.state_dir, Lock::take(&plan.state_dir)?)?;
-    let stored =
-        stored::read(&plan.state_dir).map_err(|error| Failure::message(UNEXPECTED, error, ""))?;
+    let stored = stored::read(&plan.state_dir)?;
     let Some(stored) = stored.filter(|_| !journal.state().runs.is_empty()) else {
         return Err(Failure::message(
-            WRONG_INPUT,
+            Exit::WrongInput,
             format!(
                 "{}: nothing was run, so there is nothing to forget",
                 plan.name
@@ -38,7 +38,7 @@ pub fn run(arguments: ResetArguments) -> Result<u8, Failure> {
         .collect();
     if steps.is_empty() {
         return Err(Failure::message(
-            WRONG_INPUT,
+            Exit::WrongInput,
             "no step on record matches --database and --step",
             "`pg-migrate status` lists the steps on record",
         ));
@@ -57,7 +57,7 @@ pub fn run(arguments: ResetArguments) -> Result<u8, Failure> {
         steps,
         reason: "pg-migrate reset".to_owned(),
     })?;
-    Ok(0)
+    Ok(Exit::Completed)
 }
 
 /// The chosen steps and all that need them. A restore that is done again needs its database made again, a

@@ -1,46 +1,46 @@
 //! `pg-migrate revert`.
 
 use super::arguments::RevertArguments;
-use super::failure::{Failure, UNEXPECTED, WRONG_INPUT};
+use super::failure::Failure;
 use super::prepare::load;
-use crate::graph::stored;
-use crate::journal::{self, Journal, Lock};
+use crate::exit::Exit;
+use crate::journal::{self, Journal, Lock, stored};
 use crate::plan::Plan;
 use crate::postgres::{escape_control_lines, resolve};
 use crate::process::LocalEnvironment;
 use crate::report::document;
 use crate::run::{self, Signals};
 
-/// Touches the settings alone: what was migrated stays, and the next `run` goes on.
-pub async fn run(arguments: RevertArguments) -> Result<u8, Failure> {
+/// Changes only settings: what was migrated stays, and the next `run` resumes.
+pub async fn run(arguments: RevertArguments) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
-    // A signal does not leave half of it undone.
+    // A signal must not leave half of the settings changed.
     let _signals = Signals::catch()?;
-    // Looking does not make a state directory where there is none.
+    // Reading must not create a state directory where there is none.
     let was_run = journal::read(&plan.state_dir)?.is_some();
     if was_run {
         let mut journal = Journal::open(&plan.state_dir, Lock::take(&plan.state_dir)?)?;
-        if put_back(&plan, &mut journal).await? {
-            return rewrite_report(&plan, &journal).map(|()| 0);
+        if restore_settings(&plan, &mut journal).await? {
+            return rewrite_report(&plan, &journal).map(|()| Exit::Completed);
         }
     }
     eprintln!(
-        "{}: nothing to put back, this plan has changed no setting of the target that is still changed",
+        "{}: nothing to restore, no setting of the target is still as this plan changed it",
         plan.name
     );
-    Ok(0)
+    Ok(Exit::Completed)
 }
 
-/// Puts back what a run left that had no time to, and says so. `false`: there was nothing.
-pub async fn put_back(plan: &Plan, journal: &mut Journal) -> Result<bool, Failure> {
+/// Restores the settings that a killed run left changed, and says so. `false`: there were none.
+pub async fn restore_settings(plan: &Plan, journal: &mut Journal) -> Result<bool, Failure> {
     if journal.state().tuned.is_empty() {
         return Ok(false);
     }
     let target = resolve(&plan.target, &LocalEnvironment)
         .await
-        .map_err(Failure::with(WRONG_INPUT))?
+        .map_err(Failure::with(Exit::WrongInput))?
         .endpoint;
-    eprintln!("{}: putting the settings of the {target} back", plan.name);
+    eprintln!("{}: restoring the settings of the {target}", plan.name);
     let Some(outcome) = run::put_back(plan, &target, journal).await? else {
         return Ok(false);
     };
@@ -52,16 +52,15 @@ pub async fn put_back(plan: &Plan, journal: &mut Journal) -> Result<bool, Failur
         eprintln!("warning: {}", escape_control_lines(warning));
     }
     if outcome.done.is_empty() && outcome.warnings.is_empty() {
-        eprintln!("  they are as they were before the load");
+        eprintln!("  they were already as before the load");
     }
     Ok(true)
 }
 
-/// A report on disk that says otherwise would mislead.
+/// The report on disk would go on saying that the settings are changed.
 fn rewrite_report(plan: &Plan, journal: &Journal) -> Result<(), Failure> {
-    let path = plan.state_dir.join("report.json");
-    let stored =
-        stored::read(&plan.state_dir).map_err(|error| Failure::message(UNEXPECTED, error, ""))?;
+    let path = document::path(&plan.state_dir);
+    let stored = stored::read(&plan.state_dir)?;
     let (true, Some(stored)) = (path.exists(), stored) else {
         return Ok(());
     };
@@ -71,10 +70,8 @@ fn rewrite_report(plan: &Plan, journal: &Journal) -> Result<(), Failure> {
         &stored.steps,
         journal.state(),
     );
-    match report {
-        Some(report) => document::write(&report, &path).map_err(|error| {
-            Failure::message(UNEXPECTED, error, "look at the free space of state.dir")
-        }),
-        None => Ok(()),
+    if let Some(report) = report {
+        document::write(&report, &path)?;
     }
+    Ok(())
 }

@@ -6,16 +6,17 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::arguments::RunArguments;
-use super::failure::{Failure, NOT_STARTED, UNEXPECTED};
+use super::failure::Failure;
 use super::log;
 use super::output::{Terminal, print};
 use super::prepare::{Prepared, load, prepare};
-use super::revert::put_back;
+use super::revert::restore_settings;
 use crate::escape::escape_control_lines;
 use crate::event::Event;
+use crate::exit::Exit;
 use crate::failpoint::reach;
-use crate::graph::{DatabaseSummary, PerStep, Step, archives, stored};
-use crate::journal::{Journal, Lock, Outcome, State};
+use crate::graph::{DatabaseSummary, PerStep, Step, archives};
+use crate::journal::{Journal, Lock, Outcome, State, stored};
 use crate::report::progress::Progress;
 use crate::report::{document, plan_json, summary};
 use crate::run::{Finished, Job, Signals};
@@ -23,7 +24,7 @@ use crate::run::{Finished, Job, Signals};
 /// How often the bars are drawn.
 const TICK: Duration = Duration::from_millis(200);
 
-pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Failure> {
+pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     let mut signals = Signals::catch()?;
     let lock = Lock::take(&plan.state_dir)?;
@@ -31,9 +32,9 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Fai
     let progress = progress(terminal);
     let _log = log::start(&plan.state_dir, Some(progress.log_writer()))?;
 
-    // Whatever becomes of this run: a target is not left as a run that was killed left it, and what is found
-    // there from here on is its owner's.
-    put_back(&plan, &mut journal).await?;
+    // Before anything that may refuse the run: the target does not stay as a killed run left it, and what its
+    // settings are from here on is its owner's choice.
+    restore_settings(&plan, &mut journal).await?;
 
     let state_dir = plan.state_dir.clone();
     let archives = archives(&plan);
@@ -41,9 +42,9 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Fai
         prepared = prepare(plan, journal.state()) => prepared?,
         signal = signals.next() => {
             return Err(Failure::message(
-                signal.exit_code(),
+                signal.exit(),
                 format!("{signal} received; nothing was changed"),
-                "run again when you like",
+                "run it again at any time",
             ));
         }
     };
@@ -52,25 +53,28 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Fai
         prepared.refuse_blockers()?;
     }
     reach!("prepared");
-    settle(&prepared, journal.state())?;
+    refuse_drift_and_store(&prepared, journal.state())?;
     std::fs::create_dir_all(&archives).map_err(|error| {
         Failure::message(
-            NOT_STARTED,
-            format!("cannot make the directory {}: {error}", archives.display()),
+            Exit::NotStarted,
+            format!(
+                "cannot create the directory {}: {error}",
+                archives.display()
+            ),
             "set dump.root to a directory that this user may write to",
         )
     })?;
-    let report_file = state_dir.join("report.json");
+    let report_file = document::path(&state_dir);
     if is_complete {
         // The run that completed it may have been killed before its report was on disk.
         let Prepared { plan, graph, .. } = &prepared;
         let report = report_of(&plan.name, &graph.databases, &graph.steps, journal.state())?;
-        document::write(&report, &report_file).map_err(not_written)?;
+        document::write(&report, &report_file)?;
         eprintln!(
-            "{}: completed already, nothing to do; `pg-migrate report` shows the result",
+            "{}: already completed, nothing to do; `pg-migrate report` shows the result",
             prepared.plan.name
         );
-        return Ok(0);
+        return Ok(Exit::Completed);
     }
 
     let databases = prepared.graph.databases.clone();
@@ -87,10 +91,10 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Fai
     let (events, received) = mpsc::unbounded_channel();
     let watcher = tokio::spawn(watch(progress, received));
     let finished = job.run(&mut signals, events).await;
-    // It ends with the last sender, so everything has been shown.
+    // It ends when the last sender is dropped, so everything has been shown.
     let _ = watcher.await;
-    let Finished { exit_code, .. } = finished?;
-    // Only where nothing is in it any more.
+    let Finished { exit, .. } = finished?;
+    // Fails where archives are left, which then stay.
     let _ = std::fs::remove_dir(&archives);
 
     let state = crate::journal::read(&state_dir)?.unwrap_or_default();
@@ -101,9 +105,9 @@ pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<u8, Fai
         terminal.columns(),
         terminal.stdout_color(),
     ))?;
-    written.map_err(not_written)?;
+    written?;
     eprintln!("report: {}", report_file.display());
-    Ok(exit_code)
+    Ok(exit)
 }
 
 fn report_of(
@@ -114,15 +118,11 @@ fn report_of(
 ) -> Result<document::Report, Failure> {
     document::build(name, databases, steps, state).ok_or_else(|| {
         Failure::message(
-            UNEXPECTED,
+            Exit::Unexpected,
             "the journal holds no run",
             "this is a fault of pg-migrate",
         )
     })
-}
-
-fn not_written(error: document::FileError) -> Failure {
-    Failure::message(UNEXPECTED, error, "look at the free space of state.dir")
 }
 
 fn progress(terminal: &Terminal) -> Progress {
@@ -148,21 +148,20 @@ async fn watch(mut progress: Progress, mut events: mpsc::UnboundedReceiver<Event
     }
 }
 
-/// Refuses what differs from a sealed plan, or cannot be combined with what was run; then stores the plan
-/// that the journal will be about.
-fn settle(prepared: &Prepared, state: &State) -> Result<(), Failure> {
+/// Refuses what differs from a sealed plan, or from the servers of earlier runs; then stores the plan that the journal
+/// will be about.
+fn refuse_drift_and_store(prepared: &Prepared, state: &State) -> Result<(), Failure> {
     prepared.refuse_other_servers(state)?;
     let state_dir = &prepared.plan.state_dir;
     let basis = prepared.basis();
-    let stored =
-        stored::read(state_dir).map_err(|error| Failure::message(UNEXPECTED, error, ""))?;
+    let stored = stored::read(state_dir)?;
     if let Some(stored) = &stored {
         let drift = stored.drift(&prepared.graph, &basis);
         if stored.sealed && !drift.is_empty() {
             return Err(Failure::message(
-                NOT_STARTED,
+                Exit::NotStarted,
                 format!(
-                    "what was sealed by `pg-migrate plan` is not what would run:\n\n- {}",
+                    "what was sealed by `pg-migrate plan` differs from what would run:\n\n- {}",
                     drift.join("\n- ")
                 ),
                 "review it again with `pg-migrate plan --dry-run`, then seal it with `pg-migrate plan`",
@@ -180,10 +179,11 @@ fn settle(prepared: &Prepared, state: &State) -> Result<(), Failure> {
         &basis,
         sealed,
     )
-    .map_err(|error| Failure::message(NOT_STARTED, error, "look at the free space of state.dir"))
+    // Nothing was changed yet.
+    .map_err(Failure::with(Exit::NotStarted))
 }
 
-/// Every step is done, and the last run said so. Settings are no work of their own.
+/// Every step is done, and the last run said so. The steps that set and restore settings move nothing.
 fn is_complete(prepared: &Prepared, state: &State) -> bool {
     let ended = state.runs.last().and_then(|run| run.ended);
     matches!(ended, Some((_, Outcome::Completed, _)))

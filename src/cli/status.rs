@@ -1,18 +1,17 @@
 //! `pg-migrate status`.
 
 use super::arguments::{StatusArguments, StatusFormat};
-use super::failure::{Failure, UNEXPECTED};
+use super::failure::Failure;
 use super::output::{Terminal, print};
 use super::prepare::load;
-use crate::graph::stored;
-use crate::journal::{self, Lock};
+use crate::exit::Exit;
+use crate::journal::{self, Lock, stored};
 use crate::report::status;
 
-pub fn run(arguments: StatusArguments, terminal: &Terminal) -> Result<u8, Failure> {
+pub fn run(arguments: StatusArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     let state = journal::read(&plan.state_dir)?;
-    let stored = stored::read(&plan.state_dir)
-        .map_err(|error| Failure::message(UNEXPECTED, error, "run `pg-migrate plan` again"))?;
+    let stored = stored::read(&plan.state_dir)?;
     let (Some(state), Some(stored)) = (state, stored) else {
         print(&match arguments.format {
             StatusFormat::Text => format!("{}: not run yet\n", plan.name),
@@ -24,7 +23,7 @@ pub fn run(arguments: StatusArguments, terminal: &Terminal) -> Result<u8, Failur
                 jiff::Timestamp::now(),
             )),
         })?;
-        return Ok(0);
+        return Ok(Exit::Completed);
     };
     let status = status::status(
         &plan.name,
@@ -37,5 +36,5 @@ pub fn run(arguments: StatusArguments, terminal: &Terminal) -> Result<u8, Failur
         StatusFormat::Text => status::text(&status, terminal.columns(), terminal.stdout_color()),
         StatusFormat::Json => status::json(&status),
     })?;
-    Ok(0)
+    Ok(Exit::Completed)
 }

@@ -1,86 +1,64 @@
 //! `pg-migrate verify`.
 
-use comfy_table::{ContentArrangement, Table, presets};
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::VerifyArguments;
-use super::failure::{Failure, NOT_STARTED};
+use super::failure::Failure;
 use super::output::{Terminal, print};
 use super::prepare::{Prepared, load, prepare};
+use crate::escape::escape_control;
+use crate::exit::Exit;
 use crate::graph::DatabaseSummary;
 use crate::inspect::{Rows, count_tables};
 use crate::journal;
 use crate::names::{TableCount, TableName};
 use crate::plan::{Side, VerifyMode};
-use crate::postgres::{Application, Pool, Session, escape_control};
-use crate::report::counted;
+use crate::postgres::{Application, Pool, Session};
+use crate::report::{comparison, counted};
 use crate::verify::{Comparison, compare};
 
 /// Counts both sides now, each under a snapshot of its own, and compares. What clients wrote since the
 /// migration shows as a difference.
-pub async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Result<u8, Failure> {
+pub async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     let state = journal::read(&plan.state_dir)?.unwrap_or_default();
     let prepared = prepare(plan, &state).await?;
-    let mut different = 0;
     let mut differing = 0;
     for database in &prepared.graph.databases {
-        let source = count(&prepared, Side::Source, database).await?;
-        let exists = prepared
-            .inspection
-            .target
-            .database(&database.name)
-            .is_some();
-        let target = match exists {
-            true => count(&prepared, Side::Target, database).await?,
-            false => Vec::new(),
-        };
-        let comparison = compare_all(&prepared, database, source, target);
-        let mismatches: Vec<_> = comparison.mismatches().collect();
-        let before = different;
-        different += mismatches.len();
-        let name = escape_control(&database.name);
-        print(&match (exists, mismatches.len()) {
-            (false, _) => format!("{name}: the target has no such database\n"),
-            (true, 0) if comparison.tables.is_empty() => format!("{name}: no tables\n"),
-            (true, 0) => format!("{name}: {} compared, no difference\n", tables(&comparison)),
-            (true, count) => format!("{name}: {} compared, {count} differ\n", tables(&comparison)),
-        })?;
-        for warning in &comparison.warnings {
-            print(&format!("  {}\n", escape_control(warning)))?;
-        }
-        if !mismatches.is_empty() {
-            let mut table = Table::new();
-            table
-                .load_style(presets::UTF8_HORIZONTAL_ONLY)
-                .set_content_arrangement(ContentArrangement::Dynamic)
-                .set_width(terminal.columns() as u16)
-                .set_header(["table", "source rows", "target rows", "why"]);
-            for result in mismatches {
-                let rows = |rows: Option<u64>| rows.map_or("-".to_owned(), |rows| rows.to_string());
-                table.add_row([
-                    escape_control(&result.table.to_string()).into_owned(),
-                    rows(result.source_rows),
-                    rows(result.target_rows),
-                    result.note.clone().unwrap_or_default(),
-                ]);
-            }
-            print(&format!("{table}\n"))?;
-        } else if !exists {
-            different += 1;
-        }
-        differing += u32::from(different > before);
+        let comparison = compare_now(&prepared, database).await?;
+        print(&comparison::render(
+            &database.name,
+            comparison.as_ref(),
+            terminal.columns(),
+        ))?;
+        let matches = comparison.is_some_and(|found| found.mismatches().next().is_none());
+        differing += usize::from(!matches);
     }
     print(&format!(
-        "{}: {} compared, {differing} differ\n",
+        "{}: {} compared, {}\n",
         escape_control(&prepared.graph.name),
         counted(prepared.graph.databases.len(), "database"),
+        comparison::differ(differing),
     ))?;
-    Ok(if different > 0 { 5 } else { 0 })
+    Ok(if differing > 0 {
+        Exit::Mismatched
+    } else {
+        Exit::Completed
+    })
 }
 
-fn tables(comparison: &Comparison) -> String {
-    counted(comparison.tables.len(), "table")
+/// Counts a database on both sides; `None`: the target has none of this name.
+async fn compare_now(
+    prepared: &Prepared,
+    database: &DatabaseSummary,
+) -> Result<Option<Comparison>, Failure> {
+    let target = &prepared.inspection.target;
+    if target.database(&database.name).is_none() {
+        return Ok(None);
+    }
+    let source = count(prepared, Side::Source, database).await?;
+    let target = count(prepared, Side::Target, database).await?;
+    Ok(Some(compare_all(prepared, database, source, target)))
 }
 
 fn is_delayed(database: &DatabaseSummary, table: &TableName) -> bool {
@@ -127,12 +105,12 @@ async fn count(
         Session::new(&application.application_name_for(&format!("{}/verify", database.name)))
             .lock_timeout(prepared.plan.source_lock_timeout);
     let pool = Pool::new(endpoint, &database.name, &session, queries)
-        .map_err(Failure::with(NOT_STARTED))?;
+        .map_err(Failure::with(Exit::NotStarted))?;
     let stop = CancellationToken::new();
     let how = |table: &TableName| {
         let is_delayed = is_delayed(database, table);
         Some(Rows::by(prepared.plan.verify, is_delayed))
     };
     let counts = count_tables(&pool, side, queries, &stop, how, |_, _| {}).await;
-    counts.map_err(Failure::with(NOT_STARTED))
+    counts.map_err(Failure::with(Exit::NotStarted))
 }

@@ -9,7 +9,6 @@ mod delay_findings;
 mod preflight;
 mod selection;
 mod step;
-pub mod stored;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tuning;

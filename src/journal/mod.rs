@@ -1,9 +1,10 @@
-//! What was done, on disk: records, replay, writer, lock. Never decides what runs.
+//! What was done, on disk: records, replay, writer, lock, and the plan that they are about. Never decides what runs.
 
 mod record;
 mod replay;
 mod state;
 mod store;
+pub mod stored;
 
 pub use record::*;
 pub use replay::{DamagedLine, Illegal, Replay, is_record, replay};

@@ -9,7 +9,7 @@ pub enum Color {
     Off,
 }
 
-/// What a text wants to say by its colour.
+/// What a colour stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
     Plain,

@@ -85,7 +85,7 @@ pub(super) fn clock(seconds: u64) -> String {
     }
 }
 
-/// Seconds from one time to the other by the clock of this machine; 0 where it was put back in between.
+/// Seconds from one time to the other by the clock of this machine; 0 where it was set back in between.
 pub(super) fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
     (to - from).total(Unit::Second).unwrap_or(0.0).max(0.0)
 }

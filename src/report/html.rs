@@ -27,7 +27,7 @@ pub fn render(report: &Report) -> String {
         .and_then(|()| {
             environment
                 .get_template("page")?
-                .render(Serde(Page::of(report)))
+                .render(Serde(Page::from_report(report)))
         })
         .expect("the page is part of the program and fits what it is given")
 }
@@ -50,7 +50,7 @@ struct Part {
     is_server: bool,
     tone: &'static str,
     outcome: &'static str,
-    /// Shown unfolded, since somebody must act on it.
+    /// Shown unfolded, since it needs action.
     open: bool,
     size: String,
     compared: bool,
@@ -61,7 +61,7 @@ struct Part {
     has_timeline: bool,
     tables: Vec<TableRow>,
     tables_left_out: String,
-    ledger: Vec<LedgerRow>,
+    restore_errors: Vec<RestoreErrorRow>,
     warnings: Vec<String>,
 }
 
@@ -93,21 +93,21 @@ struct TableRow {
 }
 
 #[derive(Serialize)]
-struct LedgerRow {
+struct RestoreErrorRow {
     object: String,
     message: String,
     accepted: bool,
 }
 
 impl Page {
-    fn of(report: &Report) -> Self {
+    fn from_report(report: &Report) -> Self {
         let (tone, outcome) = match report.outcome {
             Outcome::Completed => ("good", "completed"),
             Outcome::Failed => ("bad", "failed"),
             Outcome::Mismatched => ("bad", "mismatched"),
             Outcome::Interrupted => ("attention", "interrupted"),
         };
-        let times = Times::of(report);
+        let times = Times::from_report(report);
         let mut parts = Vec::new();
         if !report.server.steps.is_empty() {
             parts.push(server(report, &times));
@@ -200,7 +200,7 @@ fn server(report: &Report, times: &Times) -> Part {
         has_timeline: times.any(&server.steps),
         tables: Vec::new(),
         tables_left_out: String::new(),
-        ledger: ledger(&server.ledger),
+        restore_errors: restore_errors(&server.restore_errors),
         warnings: server
             .warnings
             .iter()
@@ -238,7 +238,7 @@ fn database(database: &DatabaseReport, times: &Times) -> Part {
             0 => String::new(),
             number => counted(number, "table"),
         },
-        ledger: ledger(&database.ledger),
+        restore_errors: restore_errors(&database.restore_errors),
         warnings: database
             .warnings
             .iter()
@@ -277,10 +277,10 @@ fn table(table: &TableResult) -> TableRow {
     }
 }
 
-fn ledger(entries: &[RestoreError]) -> Vec<LedgerRow> {
+fn restore_errors(entries: &[RestoreError]) -> Vec<RestoreErrorRow> {
     entries
         .iter()
-        .map(|entry| LedgerRow {
+        .map(|entry| RestoreErrorRow {
             object: escape_control(&entry.object).into_owned(),
             message: shown(&entry.message),
             accepted: entry.accepted,
@@ -304,7 +304,7 @@ struct Times {
 }
 
 impl Times {
-    fn of(report: &Report) -> Self {
+    fn from_report(report: &Report) -> Self {
         let databases = report.databases.iter().flat_map(|database| &database.steps);
         let last_end = databases
             .chain(&report.server.steps)
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn shows_what_somebody_must_act_on() {
+    fn shows_what_needs_action() {
         let page = render(&samples::report());
         let open = page.matches("<details open").count();
         assert_eq!(open, 2, "one that failed, one that differs");
@@ -402,7 +402,7 @@ mod tests {
     #[test]
     fn bars_lie_within_the_last_run() {
         let report = samples::report();
-        let times = Times::of(&report);
+        let times = Times::from_report(&report);
         assert_eq!(times.seconds, 4_000.0);
         let steps = &report.databases[0].steps;
         assert!(times.bar(&steps[0]).is_none(), "done in the run before");

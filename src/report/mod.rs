@@ -1,4 +1,4 @@
-//! What a person or a script reads of a run: progress while it goes on, its report, the status of a
+//! What a person or a script reads of a run: progress while it is under way, its report, the status of a
 //! plan, the plan itself. Everything here consumes events, the graph and the replayed journal, and
 //! controls nothing.
 //!
@@ -8,12 +8,16 @@
 //! | [`document`] | journal, steps | `report.json` |
 //! | [`summary`], [`html`] | the report | text, a page |
 //! | [`status`] | journal, steps | text, JSON |
+//! | [`comparison`] | what was compared | text |
+//! | [`diagnostic`] | errors | text |
 //! | [`plan_text`], [`plan_json`], [`plan_markdown`], [`plan_diagram`] | the graph | what `pg-migrate plan` prints |
 //!
-//! Names of a server's objects are whatever somebody once typed: they go through
+//! Names of a server's objects can hold anything: they go through
 //! [`crate::postgres::escape_control`] before a person reads them.
 
 mod color;
+pub mod comparison;
+pub mod diagnostic;
 pub mod document;
 mod format;
 pub mod html;

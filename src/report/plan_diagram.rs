@@ -8,12 +8,12 @@ use super::format::{bytes, counted};
 use crate::graph::{Finding, Graph};
 use crate::postgres::escape_control;
 
-/// A graph of more steps is drawn with one node a database: nobody can look at it otherwise.
+/// A graph of more steps is drawn with one node a database: with a node a step, it could not be read.
 const STEPS_DRAWN: usize = 300;
 
 /// The graph for Mermaid: the same text for the same graph.
 pub fn mermaid(graph: &Graph) -> String {
-    let picture = Picture::of(graph);
+    let picture = Picture::from_graph(graph);
     let label = |text: &str| {
         // Mermaid reads `#35;` as the character of that number. What is not plain goes that way, so that
         // no name can end a label or mean Markdown or HTML.
@@ -55,7 +55,7 @@ pub fn mermaid(graph: &Graph) -> String {
 
 /// The graph for Graphviz: the same text for the same graph.
 pub fn dot(graph: &Graph) -> String {
-    let picture = Picture::of(graph);
+    let picture = Picture::from_graph(graph);
     let label = |text: &str| {
         let text = text.replace('\\', "\\\\").replace('"', "\\\"");
         format!("\"{}\"", text.replace('\n', "\\n"))
@@ -90,7 +90,7 @@ pub fn dot(graph: &Graph) -> String {
     out
 }
 
-/// The findings, a comment each: a picture has no room for them, and nobody should miss them.
+/// The findings, a comment each: a picture has no room for them, and they must not be missed.
 fn comments(graph: &Graph, mark: &str) -> String {
     let line = |finding: &Finding| {
         let severity = format!("{:?}", finding.severity).to_lowercase();
@@ -113,7 +113,7 @@ struct Group {
 }
 
 impl Picture {
-    fn of(graph: &Graph) -> Self {
+    fn from_graph(graph: &Graph) -> Self {
         if graph.steps.len() > STEPS_DRAWN {
             Picture::of_databases(graph)
         } else {

@@ -12,8 +12,8 @@ use crate::postgres::escape_json;
 /// `command`. `tune-target` has `settings`, each with its name, value and `scope`: `system` (ALTER SYSTEM),
 /// `session` (this run's own sessions) or `both`.
 pub fn render(graph: &Graph) -> String {
-    let text =
-        serde_json::to_string_pretty(&Document::of(graph)).expect("a plan has no keys but strings");
+    let text = serde_json::to_string_pretty(&Document::from_graph(graph))
+        .expect("a plan has no keys but strings");
     escape_json(&text) + "\n"
 }
 
@@ -54,7 +54,7 @@ struct Step<'a> {
 }
 
 impl<'a> Document<'a> {
-    fn of(graph: &'a Graph) -> Self {
+    fn from_graph(graph: &'a Graph) -> Self {
         let server = |server: &ServerSummary| Server {
             version: server.version.to_string(),
             budget: server.budget,

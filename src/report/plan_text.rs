@@ -1,13 +1,13 @@
 //! `pg-migrate plan`: the compiled plan for people.
 //!
-//! What a reviewer wants first stands first: what is moved from where to where, whether anything
+//! What a reviewer needs first comes first: what is moved from where to where, whether anything
 //! blocks the run, and every finding. The steps come last, by database.
 
 use indexmap::IndexMap;
 
 use super::format::{bytes, count, counted};
 use super::shell;
-use super::width::{left, name, right, width, wrap};
+use super::width::{command_lines, left, name, right, width, wrap};
 use crate::graph::{
     Amounts, Finding, Graph, Reach, Resource, ServerSummary, Severity, Step, Tuning,
 };
@@ -18,7 +18,7 @@ use crate::postgres::escape_control;
 const NEEDS_NAMED: usize = 4;
 /// Columns that a database's name has at most in the table.
 const NAME: usize = 42;
-/// How severities are called, the gravest first.
+/// The names of the severities, the most severe first.
 pub(super) const SEVERITIES: [(Severity, &str); 4] = [
     (Severity::Block, "block"),
     (Severity::Fix, "fix"),
@@ -26,7 +26,7 @@ pub(super) const SEVERITIES: [(Severity, &str); 4] = [
     (Severity::Info, "info"),
 ];
 
-/// The plan, wrapped at so many columns: the same text for the same graph.
+/// The plan, wrapped at `columns`: the same text for the same graph.
 pub fn render(graph: &Graph, columns: usize) -> String {
     let mut out = String::new();
     header(&mut out, graph, columns);
@@ -56,7 +56,7 @@ fn header(out: &mut String, graph: &Graph, columns: usize) {
         wrap(out, &left(title, 13), &text, columns);
     }
     if is_blocked(graph) {
-        out.push_str("\nThe run does not start before what blocks it is mended.\n");
+        out.push_str("\nThe run does not start until what blocks it is fixed.\n");
     }
 }
 
@@ -299,7 +299,7 @@ fn settings(out: &mut String, tuning: &Tuning, columns: usize) {
     }
 }
 
-/// `dump, source-counts`: steps of the same database by their kind, others by their id.
+/// `dump, source-counts`: steps of the same database by their kind, all others by their id.
 fn needs(step: &Step, graph: &Graph) -> String {
     let ids = step.needs.iter().map(|need| &graph.steps[*need].id);
     let named: Vec<String> = ids
@@ -331,21 +331,13 @@ pub(super) fn claims(amounts: &Amounts) -> String {
 
 /// The command line as a shell would take it, broken between words with a backslash.
 fn command(out: &mut String, command: &[String], columns: usize) {
-    // Each is followed by a blank and a word.
-    const FIRST: &str = "    $";
-    const REST: &str = "       ";
-    let mut line = FIRST.to_owned();
-    for (position, word) in shell::words(command).iter().enumerate() {
-        // Room for a blank before the word and ` \` behind it.
-        if position > 0 && width(&line) + 1 + width(word) + 2 > columns {
-            out.push_str(&line);
-            out.push_str(" \\\n");
-            line = REST.to_owned();
-        }
-        line.push(' ');
-        line.push_str(word);
-    }
-    out.push_str(&line);
+    const FIRST: &str = "    $ ";
+    const REST: &str = "        ";
+    const GOES_ON: &str = " \\";
+    let room = [FIRST, REST].map(|start| columns.saturating_sub(start.len() + GOES_ON.len()));
+    let lines = command_lines(&shell::words(command), room);
+    out.push_str(FIRST);
+    out.push_str(&lines.join(&format!("{GOES_ON}\n{REST}")));
     out.push('\n');
 }
 
@@ -380,7 +372,7 @@ mod tests {
         findings     1 block, 2 fix, 1 info
         fingerprint  sha256:6f1ed002ab5595859014ebf0951522d9
 
-        The run does not start before what blocks it is mended.
+        The run does not start until what blocks it is fixed.
 
         block target/not-empty
           - we\u{1b}[31mird "db": the target has a database of this name, and it is not

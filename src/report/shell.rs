@@ -1,4 +1,8 @@
 //! Command lines as a person would type them.
+//!
+//! The crates for this were considered: shlex and shell-words leave escape sequences and bidirectional controls in a word as
+//! they are, so that a name could steer the terminal that shows the plan, and shlex and shell-quote quote every word with an
+//! equals sign, which is most of pg_dump's.
 
 use std::borrow::Cow;
 
@@ -44,6 +48,10 @@ fn is_hidden(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -53,5 +61,21 @@ mod tests {
             words(&command.map(str::to_owned)).join(" "),
             r"pg_dump --dbname=erp '' 'it'\''s' 'a b' $'e\033[1m\'\n'"
         );
+    }
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        #[expect(clippy::disallowed_methods, reason = "the test starts a shell")]
+        fn a_shell_reads_the_words_and_a_person_sees_them(
+            command in proptest::collection::vec("[^\0]{0,12}|[ -~\t\n\u{1b}\u{202e}]{0,12}", 1..40)
+        ) {
+            let line = words(&command).join(" ");
+            prop_assert_eq!(escape_control(&line), &*line);
+            let script = format!("printf '%s\\0' {line}");
+            let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+            let read: Vec<u8> = command.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat()).collect();
+            prop_assert_eq!(output.stdout, read);
+        }
     }
 }

@@ -13,12 +13,12 @@ use crate::names::{Kind, StepId};
 use crate::postgres::{escape_control, escape_json};
 
 /// The state of a plan at a time; serializes to what `status --format json` prints, whose keys are
-/// the names of the fields here and stay as they are.
+/// the names of the fields here and do not change.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Status {
     /// The plan's name.
     pub name: String,
-    /// When somebody asked.
+    /// When the status was read.
     pub now: Timestamp,
     pub steps_total: usize,
     pub steps_done: usize,
@@ -29,7 +29,7 @@ pub struct Status {
     /// Snapshots that the run under way holds on the source: while they are open, vacuum there keeps what
     /// they see.
     pub snapshots: Vec<SnapshotStatus>,
-    /// Settings of the target that this plan changed and did not put back yet.
+    /// Settings of the target that this plan changed and has not restored yet.
     pub tuned: Vec<String>,
     /// Steps about the whole server, in the graph's order.
     pub server: Vec<StepStatus>,
@@ -189,7 +189,7 @@ pub fn json(status: &Status) -> String {
     escape_json(&text) + "\n"
 }
 
-/// The status for a terminal of so many columns. Times of day are shown in UTC, durations matter more.
+/// The status for a terminal of this width. Times of day are shown in UTC, durations matter more.
 pub fn text(status: &Status, columns: usize, color: Color) -> String {
     let mut out = String::new();
     for line in [overall(status), run(status)] {
@@ -197,7 +197,7 @@ pub fn text(status: &Status, columns: usize, color: Color) -> String {
     }
     for snapshot in &status.snapshots {
         let line = format!(
-            "database {}: its snapshot {} is {} old, and vacuum on the source keeps what it sees",
+            "database {}: its snapshot {} is {} old, and vacuum on the source cannot remove rows that it sees",
             escape_control(&snapshot.database),
             snapshot.snapshot,
             duration(snapshot.seconds)
@@ -207,8 +207,8 @@ pub fn text(status: &Status, columns: usize, color: Color) -> String {
     let is_under_way = status.run.as_ref().is_some_and(|run| run.under_way);
     if !status.tuned.is_empty() && !is_under_way {
         let line = format!(
-            "the target still has its settings for the load ({}): `pg-migrate revert PLAN` puts its own settings \
-             back, and so does the next run before anything else",
+            "the target still has its settings for the load ({}): `pg-migrate revert PLAN` restores its own \
+             settings, and so does the next run before anything else",
             status.tuned.join(", ")
         );
         let mut lines = String::new();
@@ -285,7 +285,7 @@ fn run(status: &Status) -> String {
             ago(run.started)
         ),
         _ => format!(
-            "{number} was started at {started} and left no end: it was killed. `pg-migrate run PLAN` goes on"
+            "{number} was started at {started} and did not record its end: it was killed. `pg-migrate run PLAN` resumes it"
         ),
     }
 }
@@ -346,7 +346,7 @@ mod tests {
         run 2 ended with failed steps after 1h 06m 40s, 16m 40s ago (from 2026-03-01
         23:06:40 UTC to 2026-03-02 00:13:20 UTC, exit code 4)
         the target still has its settings for the load (fsync): `pg-migrate revert PLAN`
-        puts its own settings back, and so does the next run before anything else
+        restores its own settings, and so does the next run before anything else
 
         server: 2 of 3 done
           tune-target      done              0.4 s
@@ -419,7 +419,7 @@ mod tests {
             [true, false].map(|under_way| run(&sample(&state, under_way, 5_000))).join("\n"),
             @"
         run 2 under way for 16m 40s, since 2026-03-01 23:06:40 UTC
-        run 2 was started at 2026-03-01 23:06:40 UTC and left no end: it was killed. `pg-migrate run PLAN` goes on
+        run 2 was started at 2026-03-01 23:06:40 UTC and did not record its end: it was killed. `pg-migrate run PLAN` resumes it
         "
         );
         assert!(run(&sample(&State::default(), false, 0)).starts_with("never run"));
@@ -441,7 +441,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().skip(2).take(2).collect();
         insta::assert_snapshot!(lines.join("\n"), @"
         database erp: its snapshot 00000003-0000001B-1 is 1h 23m 20s old, and vacuum on
-        the source keeps what it sees
+        the source cannot remove rows that it sees
         ");
     }
 

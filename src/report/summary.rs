@@ -1,14 +1,14 @@
-//! The report as text: one row a database, then what somebody must act on.
+//! The report as text: one row a database, then what needs action.
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::color::{Color, Tone};
+use super::comparison::difference;
 use super::document::{DatabaseOutcome, DatabaseReport, Report, StepOutcome, StepReport};
 use super::format::{bytes, count, counted, duration};
 use super::shell;
 use super::width::{name, width, wrap};
 use crate::journal::Outcome;
-use crate::names::TableResult;
 use crate::postgres::escape_control;
 
 /// Entries of a list that are shown; all are in the report.
@@ -16,7 +16,7 @@ const SHOWN: usize = 20;
 /// Columns that a database's name has at least, however narrow the terminal.
 const NAME: usize = 12;
 
-/// The summary of a run, for a terminal of so many columns.
+/// The summary of a run, for a terminal of this width.
 pub fn render(report: &Report, columns: usize, color: Color) -> String {
     let mut out = String::new();
     headline(&mut out, report, columns, color);
@@ -31,7 +31,7 @@ pub fn render(report: &Report, columns: usize, color: Color) -> String {
     };
     failures(&mut page, report);
     differences(&mut page, report);
-    ledger(&mut page, report);
+    restore_errors(&mut page, report);
     warnings(&mut page, report);
     what_next(&mut page, report);
     page.out
@@ -171,7 +171,7 @@ fn totals(report: &Report, delayed: bool) -> Row {
             count(tables().count() as u64)
         ),
         count(tables().filter_map(|table| table.target_rows).sum()),
-        // Databases migrate side by side: a sum of their times would be nobody's time.
+        // Databases migrate side by side: a sum of their times would be no time that anything took.
         String::new(),
     ];
     if delayed {
@@ -261,9 +261,13 @@ fn failures(page: &mut Page, report: &Report) {
         .filter(|(_, step)| step.state == StepOutcome::Skipped)
         .count();
     if skipped > 0 {
+        let (steps, they_need) = if skipped == 1 {
+            ("1 step was".to_owned(), "it needs")
+        } else {
+            (format!("{} steps were", count(skipped as u64)), "they need")
+        };
         page.entry(&format!(
-            "{} not started: what they need has failed",
-            counted(skipped, "step")
+            "{steps} not started: a step that {they_need} failed"
         ));
     }
 }
@@ -271,31 +275,24 @@ fn failures(page: &mut Page, report: &Report) {
 fn differences(page: &mut Page, report: &Report) {
     let tables = report.databases.iter().flat_map(|database| {
         let differing = database.tables.iter().filter(|table| !table.matches);
-        differing.map(move |table| difference(&database.name, table))
+        let name = escape_control(&database.name);
+        differing.map(move |table| format!("{name} {}", difference(table)))
     });
     page.list(Tone::Bad, "Tables that differ", tables);
 }
 
-fn difference(database: &str, table: &TableResult) -> String {
-    let rows = [(table.source_rows, "source"), (table.target_rows, "target")]
-        .into_iter()
-        .filter_map(|(rows, side)| {
-            Some(format!("{} on the {side}", counted(rows? as usize, "row")))
-        });
-    let rows: Vec<String> = rows.chain(table.note.clone()).collect();
-    format!(
-        "{} {}: {}",
-        escape_control(database),
-        escape_control(&table.table.to_string()),
-        rows.join(", ")
-    )
-}
-
-fn ledger(page: &mut Page, report: &Report) {
-    let server = report.server.ledger.iter().map(|entry| (None, entry));
+fn restore_errors(page: &mut Page, report: &Report) {
+    let server = report
+        .server
+        .restore_errors
+        .iter()
+        .map(|entry| (None, entry));
     let databases = report.databases.iter().flat_map(|database| {
         let name = Some(database.name.as_str());
-        database.ledger.iter().map(move |entry| (name, entry))
+        database
+            .restore_errors
+            .iter()
+            .map(move |entry| (name, entry))
     });
     let entries: Vec<_> = server.chain(databases).collect();
     let unaccepted = entries.iter().filter(|(_, entry)| !entry.accepted);
@@ -340,21 +337,21 @@ fn what_next(page: &mut Page, report: &Report) {
     if !report.settings_restored {
         advice.push(
             "The target still has its settings for the load, with which a crash may lose data: \
-             `pg-migrate revert PLAN` puts its own settings back."
+             `pg-migrate revert PLAN` restores its own settings."
                 .to_owned(),
         );
     }
     match report.outcome {
         Outcome::Completed => {}
         Outcome::Failed => advice.push(
-            "Mend the cause, then `pg-migrate run PLAN` goes on: what is done is not done again. What the \
+            "Fix the cause, then `pg-migrate run PLAN` resumes: what is done is not done again. What the \
              client programs wrote is in the state directory, under log/. A restore error that is expected \
              goes into the plan under [[accept]]."
                 .to_owned(),
         ),
         Outcome::Mismatched => {}
         Outcome::Interrupted => advice.push(
-            "`pg-migrate run PLAN` goes on: what is done is not done again.".to_owned(),
+            "`pg-migrate run PLAN` resumes: what is done is not done again.".to_owned(),
         ),
     }
     let mismatched = report
@@ -363,9 +360,9 @@ fn what_next(page: &mut Page, report: &Report) {
         .find(|database| database.outcome == DatabaseOutcome::Mismatched);
     if let Some(database) = mismatched {
         advice.push(format!(
-            "Find out why the tables differ: whether somebody wrote to the target, or an object is missing there. \
+            "Find out why the tables differ: whether another session wrote to the target, or an object is missing there. \
              `pg-migrate verify PLAN` compares again; `pg-migrate reset PLAN --database {}` and another run drop \
-             the target's database and move it anew.",
+             the target's database and move it again.",
             shell::quote(&database.name)
         ));
     }
@@ -395,7 +392,7 @@ mod tests {
           - 請求書管理システム顧客別売上集計二〇二四年/restore (5 attempts): pg_restore
             ended with 1 on the target:
               ERROR:  could not access file "$libdir/legacy": No such file or directory
-          - 2 steps not started: what they need has failed
+          - 2 steps were not started: a step that they need failed
 
         Tables that differ
           - we\u{1b}[31mird "db" public.gone: 7 rows on the source, not on the target
@@ -413,14 +410,14 @@ mod tests {
 
         What to do next
           - The target still has its settings for the load, with which a crash may lose
-            data: `pg-migrate revert PLAN` puts its own settings back.
-          - Mend the cause, then `pg-migrate run PLAN` goes on: what is done is not done
+            data: `pg-migrate revert PLAN` restores its own settings.
+          - Fix the cause, then `pg-migrate run PLAN` resumes: what is done is not done
             again. What the client programs wrote is in the state directory, under log/.
             A restore error that is expected goes into the plan under [[accept]].
-          - Find out why the tables differ: whether somebody wrote to the target, or an
-            object is missing there. `pg-migrate verify PLAN` compares again;
+          - Find out why the tables differ: whether another session wrote to the target,
+            or an object is missing there. `pg-migrate verify PLAN` compares again;
             `pg-migrate reset PLAN --database $'we\033[31mird "db"'` and another run
-            drop the target's database and move it anew.
+            drop the target's database and move it again.
         "#);
     }
 

@@ -1,5 +1,8 @@
 //! Text on a grid: a terminal's columns, which are neither bytes nor characters.
 
+use textwrap::core::Word;
+use textwrap::wrap_algorithms::wrap_first_fit;
+use textwrap::{WordSeparator, WordSplitter, WrapAlgorithm};
 use unicode_width::UnicodeWidthChar;
 
 use crate::postgres::escape_control;
@@ -11,7 +14,7 @@ pub(super) fn width(text: &str) -> usize {
     text.chars().filter_map(UnicodeWidthChar::width).sum()
 }
 
-/// A name without control characters, at most so many columns wide: what is too long loses its middle,
+/// A name without control characters, at most `columns` wide: what is too long loses its middle,
 /// since databases that belong together often begin or end alike.
 pub(super) fn name(name: &str, columns: usize) -> String {
     let escaped = escape_control(name);
@@ -33,7 +36,7 @@ pub(super) fn name(name: &str, columns: usize) -> String {
     head.into_iter().collect()
 }
 
-/// The text's beginning, at most so many columns wide, with `…` where something is missing.
+/// The text's beginning, at most `columns` wide, with `…` where something is missing.
 pub(super) fn clip(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
@@ -65,38 +68,62 @@ pub(super) fn right(text: &str, columns: usize) -> String {
     format!("{:blanks$}{text}", "")
 }
 
-/// Appends the text as lines of at most so many columns: the first behind `first`, the others indented
+/// Appends the text as lines of at most `columns`: the first behind `first`, the others indented
 /// as far as `first` is wide. Line breaks of the text stay, a tab becomes blanks, other control
 /// characters are escaped. A word that is too long for a line stays whole, so that a name or a path can
 /// still be copied.
 pub(super) fn wrap(out: &mut String, first: &str, text: &str, columns: usize) {
-    let indent = width(first);
-    let mut prefix = first.to_owned();
+    let indent = " ".repeat(width(first));
+    let mut prefix = first;
     for line in text.lines().chain(text.is_empty().then_some("")) {
         let line = line.trim_end().replace('\t', "    ");
         let line = escape_control(&line);
-        let deeper = line.len() - line.trim_start().len();
-        let mut taken = indent;
-        out.push_str(&prefix);
-        for (position, word) in line.split(' ').enumerate() {
-            let blank = usize::from(position > 0);
-            let broken = taken + blank + width(word) > columns && taken > indent + deeper;
-            if broken {
-                out.truncate(out.trim_end_matches(' ').len());
-                out.push('\n');
-                taken = indent + deeper;
-                out.extend(std::iter::repeat_n(' ', taken));
-            } else if blank == 1 {
-                out.push(' ');
-                taken += 1;
-            }
-            out.push_str(word);
-            taken += width(word);
+        let own = &line[..line.len() - line.trim_start().len()];
+        let (begin, go_on) = (format!("{prefix}{own}"), format!("{indent}{own}"));
+        prefix = &indent;
+        if line.is_empty() {
+            // textwrap leaves the indentation of an empty text out.
+            out.push_str(begin.trim_end());
+            out.push('\n');
+            continue;
         }
-        out.truncate(out.trim_end_matches(' ').len());
-        out.push('\n');
-        prefix = " ".repeat(indent);
+        let options = whole_words(columns)
+            .initial_indent(&begin)
+            .subsequent_indent(&go_on);
+        for wrapped in textwrap::wrap(&line[own.len()..], options) {
+            out.push_str(wrapped.trim_end());
+            out.push('\n');
+        }
     }
+}
+
+/// Lines end only between words: neither at a hyphen nor in a word that is too long.
+fn whole_words<'a>(columns: usize) -> textwrap::Options<'a> {
+    textwrap::Options::new(columns)
+        .break_words(false)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation)
+        .wrap_algorithm(WrapAlgorithm::FirstFit)
+}
+
+/// The words of a command in lines of at most `columns`, for the first line and for the others. A word may hold blanks, and
+/// one that is too long stays whole.
+pub(super) fn command_lines(words: &[String], columns: [usize; 2]) -> Vec<String> {
+    let words: Vec<Word> = words
+        .iter()
+        .map(|word| Word {
+            whitespace: " ",
+            ..Word::from(word)
+        })
+        .collect();
+    let text = |line: &[Word]| {
+        line.iter()
+            .map(|word| word.word)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let lines = wrap_first_fit(&words, &columns.map(|columns| columns as f64));
+    lines.into_iter().map(text).collect()
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Inspection;
 use crate::event::{DatabaseWork, Event};
+use crate::exit::Exit;
 use crate::failpoint::reach;
 use crate::graph::{self, Graph, Severity, StepIndex, archive, delayed_archive};
 use crate::journal::{self, Entry, Journal, Outcome};
@@ -53,7 +54,7 @@ pub struct Job {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Finished {
     pub outcome: Outcome,
-    pub exit_code: u8,
+    pub exit: Exit,
 }
 
 /// Why a run did not start, or could not go on.
@@ -159,7 +160,7 @@ impl Job {
                 // It may be reading a file.
                 stop.cancel();
                 control.release().await;
-                return Ok(Finished { outcome: Outcome::Interrupted, exit_code: signal.exit_code() });
+                return Ok(Finished { outcome: Outcome::Interrupted, exit: signal.exit() });
             }
         };
         let policy = ResumePolicy {
@@ -214,7 +215,7 @@ impl Job {
         let finished = judge(&endings);
         self.journal.append(Entry::RunEnded {
             outcome: finished.outcome,
-            exit_code: finished.exit_code,
+            exit_code: finished.exit.code(),
         })?;
         // A receiver that is gone wants no more events.
         let _ = shared.events.send(Event::RunEnded);
@@ -342,18 +343,18 @@ async fn untune(shared: &Shared, journal: &Journal) {
     }
 }
 
-/// Outcome and exit code: a signal counts for more than a failed step, and that for more than a difference.
+/// A signal counts for more than a failed step, and that for more than a difference.
 fn judge(endings: &Endings) -> Finished {
-    let (outcome, exit_code) = match endings {
+    let (outcome, exit) = match endings {
         Endings {
             signal: Some(signal),
             ..
-        } => (Outcome::Interrupted, signal.exit_code()),
+        } => (Outcome::Interrupted, signal.exit()),
         Endings {
             failed, mismatched, ..
-        } if failed > mismatched => (Outcome::Failed, 4),
-        Endings { failed: 1.., .. } => (Outcome::Mismatched, 5),
-        Endings { .. } => (Outcome::Completed, 0),
+        } if failed > mismatched => (Outcome::Failed, Exit::StepFailed),
+        Endings { failed: 1.., .. } => (Outcome::Mismatched, Exit::Mismatched),
+        Endings { .. } => (Outcome::Completed, Exit::Completed),
     };
-    Finished { outcome, exit_code }
+    Finished { outcome, exit }
 }

@@ -5,7 +5,9 @@ use std::io;
 
 use tokio::signal::unix::{self, SignalKind};
 
-/// A signal, and with it the exit code of an orderly stop.
+use crate::exit::Exit;
+
+/// A signal that a run answers with an orderly stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     Interrupt,
@@ -14,11 +16,11 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// 128 and the signal's number, as a shell reports it.
-    pub fn exit_code(self) -> u8 {
+    /// How the program ends after it: by 128 and the signal's number, as a shell reports it.
+    pub fn exit(self) -> Exit {
         match self {
-            Signal::Interrupt => 130,
-            Signal::Terminate => 143,
+            Signal::Interrupt => Exit::Interrupted,
+            Signal::Terminate => Exit::Terminated,
         }
     }
 }

@@ -196,6 +196,17 @@ fn a_target_database_that_is_not_empty() {
     let project = Project::between(&source, &target);
     refused((&source, &target), &project, 3, &["db1", "target"]);
     assert_eq!(target.psql("db1", "SELECT i FROM precious"), "1");
+
+    let dry_run = project.run(&["plan", "--dry-run"]).expect_code(3);
+    for words in ["block target/database-not-empty", "Database db1"] {
+        assert!(
+            dry_run.stdout.contains(words),
+            "{words}: {}",
+            dry_run.stdout
+        );
+    }
+    let sealing = project.run(&["plan"]).expect_code(3);
+    assert_eq!(sealing.stdout, dry_run.stdout);
 }
 
 #[test]

@@ -14,28 +14,30 @@ use super::support::place;
 /// Every module with those that it may use. A module stands below all that use it, so the table has no
 /// cycle. Modules may use themselves. `main.rs` and `lib.rs` join them and are not in it; tests may use
 /// anything.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("escape", &[]),
     ("names", &[]),
+    ("exit", &[]),
     ("failpoint", &[]),
+    ("atomic_file", &["failpoint"]),
     ("catalog", &["names"]),
     ("plan", &["escape"]),
     ("postgres", &["escape", "catalog", "plan"]),
     ("process", &["failpoint", "catalog", "plan", "postgres"]),
+    ("graph", &["escape", "names", "catalog", "plan", "postgres"]),
+    ("event", &["names"]),
+    ("schedule", &["graph", "plan"]),
     (
-        "graph",
+        "journal",
         &[
+            "atomic_file",
             "escape",
             "names",
             "failpoint",
-            "catalog",
             "plan",
-            "postgres",
+            "graph",
         ],
     ),
-    ("event", &["names"]),
-    ("schedule", &["graph", "plan"]),
-    ("journal", &["names", "failpoint"]),
     ("inspect", &["names", "catalog", "plan", "postgres"]),
     ("verify", &["names", "plan"]),
     (
@@ -59,6 +61,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
         "run",
         &[
             "names",
+            "exit",
             "failpoint",
             "catalog",
             "plan",
@@ -74,12 +77,14 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     (
         "report",
         &[
+            "atomic_file",
+            "escape",
             "names",
-            "failpoint",
             "postgres",
             "graph",
             "event",
             "journal",
+            "verify",
         ],
     ),
     (
@@ -87,6 +92,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
         &[
             "escape",
             "names",
+            "exit",
             "failpoint",
             "catalog",
             "plan",

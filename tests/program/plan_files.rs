@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use miette::{GraphicalReportHandler, GraphicalTheme};
 use pg_migrate::plan;
+use pg_migrate::report::{Color, diagnostic};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -34,8 +34,7 @@ fn stem(path: &Path) -> String {
 /// What a user with a terminal of 80 columns reads.
 fn rendered(error: &plan::PlanError) -> String {
     let mut text = String::new();
-    GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
-        .with_width(80)
+    diagnostic::handler(80, Color::Off)
         .render_report(&mut text, error)
         .expect("every span is inside the file");
     text

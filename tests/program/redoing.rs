@@ -139,7 +139,7 @@ fn another_target_is_refused_whatever_was_sealed() {
     let state = project.state_directory();
     let refused = |verb: &str| {
         let finished = project.run(&[verb]).expect_code(3);
-        let said = "this plan was begun with other servers";
+        let said = "this plan was started with other servers";
         assert!(finished.stderr.contains(said), "{}", finished.stderr);
     };
     refused("run");

@@ -272,7 +272,7 @@ fn after_a_kill_revert_puts_the_settings_back_and_touches_nothing_else() {
     load.project
         .run(&["revert"])
         .expect_code(0)
-        .expect_words(&["nothing to put back"]);
+        .expect_words(&["nothing to restore"]);
     load.assert_back();
     let report = load.project.run(&["report", "--format", "json"]);
     let report: Value = serde_json::from_str(&report.expect_code(0).stdout).unwrap();
@@ -333,7 +333,7 @@ fn a_run_that_refuses_to_start_puts_back_what_a_killed_one_left() {
     load.project
         .run(&["run"])
         .expect_code(3)
-        .expect_words(&["newcomer", "putting the settings"]);
+        .expect_words(&["newcomer", "restoring the settings"]);
     load.assert_back();
 }
 
@@ -480,7 +480,7 @@ fn off_changes_nothing() {
     load.project
         .run(&["revert"])
         .expect_code(0)
-        .expect_words(&["nothing to put back"]);
+        .expect_words(&["nothing to restore"]);
 }
 
 /// A target whose role is no superuser, and a source whose databases belong to a role that migrates.

@@ -9,14 +9,14 @@ use super::*;
 use crate::plan::{
     Compression, PasswordSource, Side, SslMode, Transfer, TuningMode, Value, VerifyMode,
 };
+use crate::report::{Color, diagnostic};
 
 const COMPLETE: &str = include_str!("../../../examples/complete.toml");
 const MINIMAL: &str = include_str!("../../../examples/minimal.toml");
 
 fn rendered(error: &PlanError) -> String {
     let mut text = String::new();
-    miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor())
-        .with_width(80)
+    diagnostic::handler(80, Color::Off)
         .render_report(&mut text, error)
         .expect("every span is inside the file");
     text

@@ -68,7 +68,7 @@ fn outcomes(steps: &PerStep<Step>, state: &State) -> PerStep<StepOutcome> {
         outcomes.push(match state.steps.get(&step.id).map(|state| state.status) {
             Some(Status::Done) => StepOutcome::Done,
             Some(Status::Failed) => StepOutcome::Failed,
-            // What runs whatever happened waits for no success.
+            // What runs in any case does not wait for success.
             _ if !step.finally && step.needs.iter().any(lost) => StepOutcome::Skipped,
             Some(Status::Started | Status::Interrupted) | None => StepOutcome::Pending,
         });
@@ -76,7 +76,7 @@ fn outcomes(steps: &PerStep<Step>, state: &State) -> PerStep<StepOutcome> {
     outcomes
 }
 
-/// The times between runs, when nobody worked.
+/// The times between runs, when no run was under way.
 fn pauses(state: &State) -> Vec<(Timestamp, Timestamp)> {
     state
         .runs
@@ -119,7 +119,7 @@ impl<'a> Work<'a> {
     fn server(&self) -> ServerReport {
         ServerReport {
             steps: self.steps(),
-            ledger: self
+            restore_errors: self
                 .outputs()
                 .flat_map(|(_, output)| output.restore_errors().to_vec())
                 .collect(),
@@ -145,7 +145,7 @@ impl<'a> Work<'a> {
             },
             steps: self.steps(),
             tables: self.tables(),
-            ledger: self
+            restore_errors: self
                 .outputs()
                 .flat_map(|(_, output)| output.restore_errors().to_vec())
                 .collect(),
@@ -207,7 +207,7 @@ impl<'a> Work<'a> {
     }
 
     /// A difference is what a failed verification found; a verification that failed without one, say
-    /// because a server went away, is a failure like others.
+    /// because a server went away, is a failure like any other.
     fn outcome(&self) -> DatabaseOutcome {
         let differs =
             |step: &Step| {
@@ -269,7 +269,7 @@ impl<'a> Work<'a> {
             .map(|(from, to)| seconds_between((*from).max(first), (*to).min(last)))
             .sum();
         // Where a clock was set back between two runs, their times overlap; no phase is shorter than its
-        // longest step, which was timed by a clock that nobody sets.
+        // longest step, which was timed by a monotonic clock.
         let steps = self.known().filter(|(step, _)| takes(step.id.kind));
         let longest = steps
             .filter_map(|(_, state)| state.seconds)

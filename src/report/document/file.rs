@@ -1,31 +1,39 @@
 //! The report on disk.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use miette::Diagnostic;
 
 use super::Report;
-use crate::failpoint::reach;
-use crate::postgres::escape_json;
+use crate::atomic_file;
+use crate::escape::escape_json;
 
 /// Why a report could not be written or read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum FileError {
     #[error(
         "the report could not be written to {}: {source}; nothing of the migration is lost, the journal \
-         holds it: once the disk takes files again, `pg-migrate report` makes it anew", path.display()
+         holds it: once the disk accepts files again, `pg-migrate report` prints it", path.display()
     )]
+    #[diagnostic(help(
+        "look at the directory's permissions and at the free space of its file system"
+    ))]
     Write { path: PathBuf, source: io::Error },
     #[error("the report {} could not be read: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error(
-        "{} is no report of this program: {source}; `pg-migrate run` writes a new one", path.display()
+        "{} is not a report of this program: {source}; `pg-migrate run` writes a new one", path.display()
     )]
     Damaged {
         path: PathBuf,
         source: serde_json::Error,
     },
+}
+
+/// The place of the report in a state directory.
+pub fn path(state_dir: &Path) -> PathBuf {
+    state_dir.join("report.json")
 }
 
 /// The report as JSON, with an end of line.
@@ -40,43 +48,10 @@ pub fn json(report: &Report) -> String {
 ///
 /// Where the directory or the disk refuses; an older report stays as it is.
 pub fn write(report: &Report, path: &Path) -> Result<(), FileError> {
-    let text = json(report).into_bytes();
-    // Always the same, so that what a killed run left is taken by the next; the state directory's lock keeps
-    // two from writing.
-    let mut temporary = path.to_owned().into_os_string();
-    temporary.push(".new");
-    let temporary = PathBuf::from(temporary);
-    replace(&temporary, path, &text).map_err(|source| {
-        // What the failed attempt left is of no use to anybody, and its absence is no error.
-        let _ = fs::remove_file(&temporary);
-        FileError::Write {
-            path: path.to_owned(),
-            source,
-        }
+    atomic_file::write(path, json(report).as_bytes()).map_err(|source| FileError::Write {
+        path: path.to_owned(),
+        source,
     })
-}
-
-fn replace(temporary: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
-    // What a killed run left may have any mode.
-    match fs::remove_file(temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(temporary)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    reach!("report written");
-    fs::rename(temporary, path)?;
-    reach!("report renamed");
-    // The new name is on disk when its directory is.
-    match path.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => File::open(directory)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
-    }
 }
 
 /// # Errors
@@ -118,16 +93,6 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_run_left_does_not_stay() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("report.json");
-        fs::write(directory.path().join("report.json.new"), "{ half of").unwrap();
-        write(&samples::report(), &path).unwrap();
-        assert_eq!(read(&path).unwrap(), samples::report());
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
-    }
-
-    #[test]
     fn a_failed_write_leaves_nothing_and_says_where() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("report.json");
@@ -138,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn something_else_is_no_report() {
+    fn something_else_is_not_a_report() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("report.json");
         assert!(matches!(read(&path), Err(FileError::Read { .. })));

@@ -1,7 +1,7 @@
 //! `report.json`: the last run of a plan, whole, for scripts and for the pages made from it.
 //!
 //! Beyond the keys that are promised, the document holds `server` (the steps about the whole server,
-//! with their ledger and warnings) and, of each step that was started, `started`, and of each that read the source under a snapshot, `snapshot`.
+//! with their restore errors (key `ledger`) and warnings) and, of each step that was started, `started`, and of each that read the source under a snapshot, `snapshot`.
 
 mod build;
 mod file;
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use build::build;
-pub use file::{FileError, json, read, write};
+pub use file::{FileError, json, path, read, write};
 
 use crate::journal::Outcome;
 use crate::names::{Kind, RestoreError, TableResult};
@@ -27,7 +27,7 @@ pub struct Report {
     pub started: Timestamp,
     /// `null`: the run was killed.
     pub finished: Option<Timestamp>,
-    /// A run before this one had begun with the plan.
+    /// An earlier run had started the plan.
     pub resumed: bool,
     /// The target's settings are as they were before this plan tuned it, or it did not tune it.
     pub settings_restored: bool,
@@ -41,7 +41,8 @@ pub struct Report {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServerReport {
     pub steps: Vec<StepReport>,
-    pub ledger: Vec<RestoreError>,
+    #[serde(rename = "ledger")]
+    pub restore_errors: Vec<RestoreError>,
     pub warnings: Vec<String>,
 }
 
@@ -56,7 +57,8 @@ pub struct DatabaseReport {
     pub steps: Vec<StepReport>,
     /// By schema and name. What `delayed-verify` compared replaces what `verify` said of the table.
     pub tables: Vec<TableResult>,
-    pub ledger: Vec<RestoreError>,
+    #[serde(rename = "ledger")]
+    pub restore_errors: Vec<RestoreError>,
     pub warnings: Vec<String>,
 }
 
@@ -69,9 +71,9 @@ pub enum DatabaseOutcome {
     Failed,
     /// Everything was done but that source and target differ.
     Mismatched,
-    /// Something was begun, not everything is done, and nothing of it failed.
+    /// Something was started, not everything is done, and nothing failed.
     Interrupted,
-    /// Nothing was begun.
+    /// Nothing was started.
     Pending,
 }
 

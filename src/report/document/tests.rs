@@ -94,7 +94,7 @@ fn each_database_has_its_outcome() {
     assert_eq!((dump.attempts, dump.seconds), (1, 0.0));
     assert!(dump.error.as_deref().unwrap().starts_with("interrupted"));
     assert_eq!(report.server.warnings.len(), 1);
-    // It runs whatever happened to the databases, and has not yet.
+    // It runs whatever happens to the databases, and has not run yet.
     let restore_settings = &report.server.steps[2];
     assert_eq!(restore_settings.state, StepOutcome::Pending);
 }
@@ -112,7 +112,7 @@ fn a_journal_without_a_run_has_no_report() {
 }
 
 #[test]
-fn a_run_that_began_nothing_leaves_all_pending() {
+fn a_run_that_started_nothing_leaves_all_pending() {
     let mut state = samples::state();
     state.steps.clear();
     state.tuned.clear();
@@ -142,7 +142,7 @@ fn a_verification_that_failed_without_a_difference_is_a_failure() {
 }
 
 #[test]
-fn time_between_runs_is_nobodys() {
+fn time_between_runs_does_not_count() {
     // From 10 to 43, where the first run was killed, then from 4,000 to 4,062.1 and before crm's end.
     let seconds = samples::report().databases[0].seconds;
     let killed = samples::state()

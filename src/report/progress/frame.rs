@@ -12,7 +12,7 @@ use crate::report::color::Tone;
 use crate::report::format::{bytes, clock, count, counted, short_count};
 use crate::report::width::{clip, left, name, right};
 
-/// Rows that bars leave alone: the total, the rest, the cursor's line and one for whatever comes.
+/// Rows that bars do not take: the total, the rest, the cursor's line and a spare one.
 const ROWS_LEFT: usize = 4;
 /// Columns of the longest kind of step, or of a shorter one with ` +1`.
 const PHASE: usize = 16;
@@ -78,7 +78,7 @@ fn phase(bar: &Bar) -> String {
     }
 }
 
-/// `[####....]`, or blanks where nobody knows how much there is to do.
+/// `[####....]`, or blanks where the total is unknown.
 fn drawn(progress: Option<Progress>, columns: usize) -> String {
     let room = columns - 2;
     match progress {

@@ -22,7 +22,7 @@ use crate::event::Event;
 /// Seconds between two lines about the whole run, where there are no bars.
 const SECONDS_BETWEEN_LINES: i64 = 30;
 
-/// Shows a run to whoever sits at stderr.
+/// Shows a run on stderr.
 pub struct Progress {
     screen: Screen,
     color: Color,
@@ -35,7 +35,7 @@ pub struct Progress {
 impl Progress {
     /// Bars, and lines above them. For stderr the terminal is [`console::Term::stderr`].
     ///
-    /// `clock` gives the time of day, in the time zone in which lines shall show it.
+    /// `clock` gives the time of day, in the time zone in which lines show it.
     pub fn bars(
         terminal: impl TermLike + 'static,
         color: Color,
@@ -72,7 +72,7 @@ impl Progress {
     pub fn handle(&mut self, event: &Event) {
         let now = (self.clock)();
         let change = self.tally.apply(event, now.timestamp());
-        for news in news::of(event, &change, &self.tally) {
+        for news in news::for_event(event, &change, &self.tally) {
             if news.also_above_bars || !self.screen.has_bars() {
                 self.print(&news.text, news.tone, &now);
             }
@@ -82,7 +82,7 @@ impl Progress {
         }
     }
 
-    /// Draws the bars anew, or prints a line now and then. A few times a second will do.
+    /// Redraws the bars, or prints a line now and then. A few times a second are enough.
     pub fn tick(&mut self) {
         if !self.tally.is_running() {
             return;

@@ -16,7 +16,7 @@ const ERROR_LINES: usize = 20;
 pub(super) struct News {
     pub(super) text: String,
     pub(super) tone: Tone,
-    /// Worth a line even where bars show what goes on.
+    /// Worth a line even where bars show what is under way.
     pub(super) also_above_bars: bool,
 }
 
@@ -39,7 +39,7 @@ impl News {
 }
 
 /// What the event, just added to the tally, has to say.
-pub(super) fn of(event: &Event, change: &Change, tally: &Tally) -> Vec<News> {
+pub(super) fn for_event(event: &Event, change: &Change, tally: &Tally) -> Vec<News> {
     let mut news: Vec<News> = match event {
         Event::RunStarted { resumed, .. } => {
             vec![News::loud(Tone::Plain, started(tally, *resumed))]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Draws a second, at most: a terminal over a slow line shall not hold the run up.
+/// Draws a second, at most: a terminal on a slow line must not hold up the run.
 const DRAWS_A_SECOND: u8 = 10;
 
 #[derive(Clone)]
@@ -77,7 +77,7 @@ impl Screen {
 
     /// Prints whole lines above the bars.
     ///
-    /// Errors are passed over: a run does not die because nobody reads its progress any more. What
+    /// Errors are ignored: a run does not fail because its progress has no reader any more. What
     /// matters is in the journal and in the log.
     pub(super) fn print(&self, text: &[u8]) {
         match self {
@@ -95,7 +95,7 @@ impl Screen {
     }
 }
 
-/// A terminal whose errors are passed over. indicatif panics on some of them, and a terminal that was
+/// A terminal whose errors are ignored. indicatif panics on some of them, and a terminal that was
 /// closed must not end a run.
 #[derive(Debug, Clone)]
 pub(super) struct Terminal(Arc<dyn TermLike>);

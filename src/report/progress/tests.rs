@@ -339,7 +339,7 @@ fn a_resumed_run_says_so_and_completed_databases_count() {
     ");
 }
 
-/// A terminal that somebody closed.
+/// A terminal that was closed.
 #[derive(Debug)]
 struct Gone;
 

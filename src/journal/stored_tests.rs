@@ -1,6 +1,7 @@
 use insta::assert_snapshot;
 
 use super::*;
+use crate::graph::Graph;
 use crate::graph::tests::synthetic::{Case, database};
 use crate::graph::{Tuning, TuningSetting};
 use crate::report::plan_json;
@@ -167,6 +168,6 @@ fn steps_of_another_version_of_the_program_are_drift() {
     before.fingerprint = "sha256:0".into();
     assert_eq!(
         before.drift(&graph, &basis()),
-        ["the steps are others: the plan was compiled by another version of pg-migrate"]
+        ["the steps are different: the plan was compiled by another version of pg-migrate"]
     );
 }

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod escape;
 pub mod event;
 mod failpoint;
+pub mod finding;
 pub mod graph;
 pub mod inspect;
 pub mod journal;

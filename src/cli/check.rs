@@ -4,7 +4,7 @@ use super::arguments::CheckArguments;
 use super::failure::{Failure, NOT_STARTED};
 use super::output::{Terminal, print};
 use super::prepare::{describe, load, prepare};
-use crate::graph::Severity;
+use crate::finding::Severity;
 use crate::journal;
 use crate::report::counted;
 

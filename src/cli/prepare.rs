@@ -6,8 +6,9 @@ use nix::unistd::{AccessFlags, access};
 
 use super::failure::{Failure, NOT_STARTED, WRONG_INPUT};
 use crate::catalog::Inspection;
+use crate::finding::{Code, Finding, Severity};
 use crate::graph::stored::Basis;
-use crate::graph::{Finding, Graph, Input, Severity, compile};
+use crate::graph::{Graph, Input, compile};
 use crate::journal::State;
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::resolve;
@@ -166,7 +167,7 @@ fn still_tuned(state: &State) -> Option<Finding> {
     let names: Vec<&str> = state.tuned.keys().map(String::as_str).collect();
     Some(Finding {
         severity: Severity::Warn,
-        code: "target/still-tuned".into(),
+        code: Code::TargetStillTuned,
         database: None,
         object: None,
         message: format!(
@@ -195,7 +196,7 @@ fn dump_root(plan: &Plan) -> Option<Finding> {
     };
     Some(Finding {
         severity: Severity::Block,
-        code: "client/dump-root".into(),
+        code: Code::ClientDumpRoot,
         database: None,
         object: None,
         message: format!(

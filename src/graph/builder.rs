@@ -6,8 +6,9 @@ use super::budget::{self, Share};
 use super::command::{self, Content, DumpCommand};
 use super::compile::Input;
 use super::delay::{DelayedTable, Delays};
-use super::{Amounts, Finding, Hold, Kind, Resource, Step, StepId, delay_findings, preflight};
+use super::{Amounts, Hold, Kind, Resource, Step, StepId, delay_findings, preflight};
 use crate::catalog::{Contents, Database, RelationKind};
+use crate::finding::Finding;
 use crate::plan::{Compression, DelaySnapshot, Plan, VerifyMode};
 use crate::postgres::conninfo;
 

@@ -8,11 +8,12 @@ use super::budget;
 use super::builder::{Builder, contents, restore_jobs_at_a_time};
 use super::delay::Delays;
 use super::{
-    Amounts, DatabaseSummary, Finding, Graph, Hold, Resource, ServerSummary, Severity, Step,
-    StepId, preflight, selection, tuning,
+    Amounts, DatabaseSummary, Graph, Hold, Resource, ServerSummary, Step, StepId, preflight,
+    selection, tuning,
 };
 use crate::catalog::Inspection;
 use crate::escape::hexadecimal;
+use crate::finding::{Finding, Severity};
 use crate::plan::{Endpoint, Plan, Side};
 
 /// Everything a graph is made of.
@@ -95,7 +96,7 @@ pub fn compile(input: Input<'_>) -> Graph {
             (
                 finding.severity,
                 finding.database.clone(),
-                finding.code.clone(),
+                finding.code,
                 finding.object.clone(),
             )
         };

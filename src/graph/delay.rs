@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Finding, Severity};
 use crate::catalog::{Contents, Database, Relation, RelationKind};
+use crate::finding::{Code, Finding, Severity};
 use crate::plan::{DelayPattern, Plan};
 
 /// A table whose data comes after the regular phase.
@@ -96,7 +96,7 @@ impl<'a> Delays<'a> {
             if !self.used.contains(&position) {
                 self.findings.push(Finding {
                     severity: Severity::Warn,
-                    code: "plan/delay-matches-nothing".into(),
+                    code: Code::PlanDelayMatchesNothing,
                     database: None,
                     object: None,
                     message: format!(
@@ -139,7 +139,7 @@ fn refusal(database: &Database, relation: &Relation, kind: RelationKind) -> Find
     };
     Finding {
         severity: Severity::Warn,
-        code: "plan/delay-refused".into(),
+        code: Code::PlanDelayRefused,
         database: Some(database.name.clone()),
         object: Some(format!("{}.{}", relation.schema, relation.name)),
         message: format!("it matches delay.table_data but is not delayed, because it is {why}"),

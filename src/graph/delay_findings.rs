@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::delay::DelayedTable;
-use super::{Finding, Severity};
 use crate::catalog::Contents;
+use crate::finding::{Code, Finding, Severity};
 
 /// Schemas and names.
 type Tables<'a> = HashSet<(&'a str, &'a str)>;
@@ -28,7 +28,7 @@ fn kept_indexes(database: &str, contents: &Contents, delayed: &Tables<'_>) -> Ve
         .filter(|index| delayed.contains(&(index.schema.as_str(), index.table.as_str())))
         .map(|index| Finding {
             severity: Severity::Info,
-            code: "delay/index-kept".into(),
+            code: Code::DelayIndexKept,
             database: Some(database.to_owned()),
             object: Some(format!("{}.{}", index.schema, index.name)),
             message: format!(
@@ -53,7 +53,7 @@ fn hurdles(database: &str, contents: &Contents, delayed: &Tables<'_>) -> Vec<Fin
                 Some((schema, name)) if delayed.contains(&(schema, name)) => return None,
                 Some((schema, name)) => (
                     Severity::Block,
-                    "delay/referenced",
+                    Code::DelayReferenced,
                     format!(
                         "{schema}.{name} refers to it by the foreign key {constraint}, which the regular phase could \
                          not make: the rows that {schema}.{name} refers to would not be there yet"
@@ -62,7 +62,7 @@ fn hurdles(database: &str, contents: &Contents, delayed: &Tables<'_>) -> Vec<Fin
                 ),
                 None => (
                     Severity::Warn,
-                    "delay/not-valid-check",
+                    Code::DelayNotValidCheck,
                     format!(
                         "the check {constraint} is NOT VALID: rows that violate it are in a regular restore before the \
                          check is, but the delayed load would fail on them"
@@ -72,7 +72,7 @@ fn hurdles(database: &str, contents: &Contents, delayed: &Tables<'_>) -> Vec<Fin
             };
             Some(Finding {
                 severity,
-                code: code.into(),
+                code,
                 database: Some(database.to_owned()),
                 object: Some(table),
                 message,

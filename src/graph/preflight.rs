@@ -3,20 +3,20 @@
 use std::collections::BTreeSet;
 
 use super::budget::{self, Share};
-use super::{Finding, Severity};
 use crate::catalog::{ClientFacts, Database, Inspection, LocaleProvider, ServerFacts, locale};
+use crate::finding::{Code, Finding, Severity};
 use crate::plan::{Compression, Override, Plan, Side, SslMode, Transfer, VerifyMode, Waive};
 
 /// A finding that is about no database.
 pub(super) fn server_finding(
     severity: Severity,
-    code: &str,
+    code: Code,
     message: String,
     fix: &str,
 ) -> Finding {
     Finding {
         severity,
-        code: code.to_owned(),
+        code,
         database: None,
         object: None,
         message,
@@ -36,7 +36,7 @@ pub fn of_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> {
     if client.version.major() < newest.major() {
         findings.push(server_finding(
             Severity::Block,
-            "client/too-old",
+            Code::ClientTooOld,
             format!(
                 "the client programs are of version {}, older than the newest server ({}): pg_dump refuses \
                  servers that are newer than itself",
@@ -51,7 +51,7 @@ pub fn of_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> {
     if target.version.major() < source.version.major() {
         findings.push(server_finding(
             Severity::Block,
-            "target/older-than-source",
+            Code::TargetOlderThanSource,
             format!(
                 "the target is of version {}, older than the source ({})",
                 target.version, source.version
@@ -65,7 +65,7 @@ pub fn of_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> {
     {
         findings.push(server_finding(
             Severity::Block,
-            "target/same-server",
+            Code::TargetSameServer,
             "source and target are the same server".into(),
             "correct the host or the port of [source] or [target]",
         ));
@@ -81,7 +81,7 @@ pub fn of_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> {
         if needs_tls && !client.tls {
             findings.push(server_finding(
                 Severity::Block,
-                "client/no-tls",
+                Code::ClientNoTls,
                 format!("the plan asks for TLS to the {side}, but pg_dump was built without it"),
                 "install client programs that were built with OpenSSL and put them first on PATH",
             ));
@@ -100,7 +100,7 @@ fn not_available(plan: &Plan) -> Vec<Finding> {
     if plan.overrides.iter().any(streams) {
         findings.push(server_finding(
             Severity::Block,
-            "plan/not-available",
+            Code::PlanNotAvailable,
             "transfer = \"stream\" is not available in this version".into(),
             "remove it: archives are the default",
         ));
@@ -108,7 +108,7 @@ fn not_available(plan: &Plan) -> Vec<Finding> {
     if plan.verify == VerifyMode::Checksum {
         findings.push(server_finding(
             Severity::Block,
-            "plan/not-available",
+            Code::PlanNotAvailable,
             "verify.mode = \"checksum\" is not available in this version".into(),
             "set verify.mode = \"exact\"",
         ));
@@ -121,7 +121,7 @@ fn of_source(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
     if source.in_recovery && source.version.major() < 1000 {
         findings.push(server_finding(
             Severity::Block,
-            "source/standby",
+            Code::SourceStandby,
             format!(
                 "the source is a standby of version {}, which cannot export a snapshot",
                 source.version
@@ -131,7 +131,7 @@ fn of_source(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
     } else if source.in_recovery {
         findings.push(server_finding(
             Severity::Warn,
-            "source/standby",
+            Code::SourceStandby,
             "the source is a standby: it cancels long queries when it has to apply changes".into(),
             "raise max_standby_streaming_delay on the standby, or set hot_standby_feedback = on",
         ));
@@ -139,7 +139,7 @@ fn of_source(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
     if plan.globals && !source.reads_passwords {
         findings.push(server_finding(
             Severity::Warn,
-            "source/passwords-unreadable",
+            Code::SourcePasswordsUnreadable,
             format!(
                 "the role \"{}\" may not read pg_authid, so roles migrate without their passwords",
                 source.user
@@ -157,7 +157,7 @@ fn of_source(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
                 object: Some(format!("ROLE {}", role.name)),
                 ..server_finding(
                     Severity::Fix,
-                    "source/role-name-reserved",
+                    Code::SourceRoleNameReserved,
                     format!(
                         "the role \"{}\" cannot be created on the target: names that start with pg_ are reserved \
                          since 9.6",
@@ -176,7 +176,7 @@ fn of_target(plan: &Plan, source: &ServerFacts, target: &ServerFacts) -> Vec<Fin
     if target.in_recovery {
         findings.push(server_finding(
             Severity::Block,
-            "target/standby",
+            Code::TargetStandby,
             "the target is a standby: nothing can be written to it".into(),
             "use its primary as the target",
         ));
@@ -184,7 +184,7 @@ fn of_target(plan: &Plan, source: &ServerFacts, target: &ServerFacts) -> Vec<Fin
     if !target.is_superuser && !target.can_create_database {
         findings.push(server_finding(
             Severity::Block,
-            "target/cannot-create-databases",
+            Code::TargetCannotCreateDatabases,
             format!(
                 "the role \"{}\" may not create databases on the target",
                 target.user
@@ -207,7 +207,7 @@ fn of_target(plan: &Plan, source: &ServerFacts, target: &ServerFacts) -> Vec<Fin
         };
         findings.push(server_finding(
             severity,
-            "target/limited-role",
+            Code::TargetLimitedRole,
             format!("the role \"{}\" {message}", target.user),
             "use a superuser for [target], or create the roles beforehand and set globals.migrate = false",
         ));
@@ -215,7 +215,7 @@ fn of_target(plan: &Plan, source: &ServerFacts, target: &ServerFacts) -> Vec<Fin
     if !target.is_superuser && source.version.major() < 1500 {
         findings.push(server_finding(
             Severity::Warn,
-            "target/public-schema-owner",
+            Code::TargetPublicSchemaOwner,
             format!(
                 "before 15 the schema public belongs to the superuser who made the cluster, to whom the role \"{}\" \
                  cannot give it on the target: pg_restore reports an error in each database",
@@ -237,7 +237,7 @@ fn of_target(plan: &Plan, source: &ServerFacts, target: &ServerFacts) -> Vec<Fin
                 object: Some(format!("ROLE {owner}")),
                 ..server_finding(
                     Severity::Block,
-                    "target/owner-missing",
+                    Code::TargetOwnerMissing,
                     format!(
                         "the role \"{owner}\" owns a database, is not on the target, and globals.migrate is false"
                     ),
@@ -273,15 +273,30 @@ pub fn of_budgets(
             (wanted.restore_jobs, share.restore_jobs),
         ),
     ];
+    let codes = |side| match side {
+        Side::Source => [
+            Code::SourceNoConnections,
+            Code::SourceConnectionsBeyondFree,
+            Code::SourceDumpParallelLowered,
+            Code::SourceDumpJobsLowered,
+        ],
+        Side::Target => [
+            Code::TargetNoConnections,
+            Code::TargetConnectionsBeyondFree,
+            Code::TargetRestoreParallelLowered,
+            Code::TargetRestoreJobsLowered,
+        ],
+    };
     let mut findings = Vec::new();
     for (side, server, given, (what, slots, granted_slots), (jobs, granted_jobs)) in sides {
+        let [no_connections, beyond_free, parallel_lowered, jobs_lowered] = codes(side);
         let free = budget::free_connections(server);
         let budget = given.unwrap_or(free);
         let least = budget::least(side);
         if budget < least {
             findings.push(server_finding(
                 Severity::Block,
-                &format!("{side}/no-connections"),
+                no_connections,
                 format!(
                     "the run may use {budget} connections of the {side} and needs {least} at least \
                      (max_connections {}, reserved {}, in use {})",
@@ -296,7 +311,7 @@ pub fn of_budgets(
         if given.is_some_and(|given| given > free) {
             findings.push(server_finding(
                 Severity::Warn,
-                &format!("{side}/connections-beyond-free"),
+                beyond_free,
                 format!(
                     "the plan allows {budget} connections to the {side}, which has about {free} free \
                      (max_connections {}, reserved {}, in use {})",
@@ -308,7 +323,7 @@ pub fn of_budgets(
         if granted_slots < slots.min(databases) {
             findings.push(server_finding(
                 Severity::Info,
-                &format!("{side}/{what}-parallel-lowered"),
+                parallel_lowered,
                 format!(
                     "{granted_slots} databases at a time instead of {slots}: the run may use {budget} \
                      connections of the {side}"
@@ -319,7 +334,7 @@ pub fn of_budgets(
         if granted_jobs < jobs {
             findings.push(server_finding(
                 Severity::Info,
-                &format!("{side}/{what}-jobs-lowered"),
+                jobs_lowered,
                 format!(
                     "at most {granted_jobs} {what} jobs a database instead of {jobs}: with {granted_slots} \
                      databases at a time, the run may use {budget} connections of the {side}"
@@ -368,7 +383,7 @@ pub fn compression(
     let finding = if is_explicit {
         server_finding(
             Severity::Block,
-            "client/compression",
+            Code::ClientCompression,
             message,
             &format!(
                 "set compression = \"{fallback}\" or \"auto\", or install a pg_dump that has it"
@@ -377,7 +392,7 @@ pub fn compression(
     } else {
         server_finding(
             Severity::Info,
-            "client/compression",
+            Code::ClientCompression,
             format!("{message}, the default; {fallback} is used instead"),
             &format!("set dump.compression = \"{fallback}\" to say so in the plan"),
         )
@@ -393,7 +408,7 @@ pub fn of_database(
 ) -> Vec<Finding> {
     let name = &database.name;
     let finding =
-        |severity, code: &str, object: Option<String>, message: String, fix: &str| Finding {
+        |severity, code: Code, object: Option<String>, message: String, fix: &str| Finding {
             database: Some(name.clone()),
             object,
             ..server_finding(severity, code, message, fix)
@@ -407,7 +422,7 @@ pub fn of_database(
         {
             findings.push(finding(
                 Severity::Block,
-                "target/database-not-empty",
+                Code::TargetDatabaseNotEmpty,
                 None,
                 "the target has a database of this name, and it is not empty; nothing is overwritten that this \
                  plan did not create"
@@ -417,7 +432,7 @@ pub fn of_database(
         } else if existing.encoding != database.encoding {
             findings.push(finding(
                 Severity::Block,
-                "target/database-encoding",
+                Code::TargetDatabaseEncoding,
                 None,
                 format!(
                     "the target has an empty database of this name with encoding {}, the source's is {}",
@@ -428,7 +443,7 @@ pub fn of_database(
         } else {
             findings.push(finding(
                 Severity::Warn,
-                "target/database-exists",
+                Code::TargetDatabaseExists,
                 None,
                 "the target has an empty database of this name, which will be used; should the restore be \
                  interrupted, somebody has to empty it by hand, because this plan did not create it"
@@ -441,7 +456,7 @@ pub fn of_database(
             if !locale::is_available(locale_name, &target.locales) {
                 findings.push(finding(
                     Severity::Fix,
-                    "target/locale-missing",
+                    Code::TargetLocaleMissing,
                     None,
                     format!("the target's operating system does not seem to have the locale \"{locale_name}\""),
                     "install the locale on the target's host, then SELECT pg_import_system_collations('pg_catalog')",
@@ -458,7 +473,7 @@ pub fn of_database(
         if relation.has_oids {
             findings.push(finding(
                 Severity::Block,
-                "source/with-oids",
+                Code::SourceWithOids,
                 object(),
                 "the table was created WITH OIDS; pg_dump 12 and later leave the oids out, so they would be lost".into(),
                 "ALTER TABLE … SET WITHOUT OIDS on the source, or accept the loss by [[waive]] with object = \
@@ -468,7 +483,7 @@ pub fn of_database(
         if relation.row_security {
             findings.push(finding(
                 Severity::Block,
-                "source/row-security",
+                Code::SourceRowSecurity,
                 object(),
                 "row security applies to the source's role, so the table cannot be read in full"
                     .into(),
@@ -485,7 +500,7 @@ pub fn of_delays(database: &str, target: &ServerFacts) -> Vec<Finding> {
     if target.version.major() < 1000 {
         findings.push(server_finding(
             Severity::Block,
-            "target/too-old-for-delays",
+            Code::TargetTooOldForDelays,
             format!(
                 "a target of version {} cannot tell whether an interrupted load was committed (txid_status is new \
                  in 10)",
@@ -499,7 +514,7 @@ pub fn of_delays(database: &str, target: &ServerFacts) -> Vec<Finding> {
             database: Some(database.to_owned()),
             ..server_finding(
                 Severity::Warn,
-                "target/triggers-by-table",
+                Code::TargetTriggersByTable,
                 format!(
                     "the role \"{}\" may not set session_replication_role on the target: the loads of delayed \
                      tables switch off the triggers of users by ALTER TABLE, which locks each table against \
@@ -522,7 +537,9 @@ pub fn waive(findings: &mut [Finding], waivers: &[Waive], today: jiff::civil::Da
             (None, None) => String::new(),
         };
         let waiver = waivers.iter().find(|waiver| {
-            waiver.code == finding.code && waiver.until >= today && waiver.object.is_match(&object)
+            waiver.code == finding.code.as_str()
+                && waiver.until >= today
+                && waiver.object.is_match(&object)
         });
         if let Some(waiver) = waiver {
             finding.severity = Severity::Info;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::{Finding, Severity};
 use crate::catalog::{Database, ServerFacts};
+use crate::finding::{Code, Finding, Severity};
 use crate::plan::Plan;
 
 /// What every installation brings along. The first holds nothing of a user by convention, the others are
@@ -35,7 +35,7 @@ pub fn select<'a>(plan: &Plan, source: &'a ServerFacts) -> (Vec<&'a Database>, V
         if glob.glob().glob() != "*" && !candidates.iter().any(matches) {
             findings.push(Finding {
                 severity: Severity::Warn,
-                code: "plan/include-matches-nothing".into(),
+                code: Code::PlanIncludeMatchesNothing,
                 database: None,
                 object: None,
                 message: format!(
@@ -56,7 +56,7 @@ pub fn select<'a>(plan: &Plan, source: &'a ServerFacts) -> (Vec<&'a Database>, V
         if !selected.iter().any(matches) {
             findings.push(Finding {
                 severity: Severity::Warn,
-                code: "plan/override-matches-nothing".into(),
+                code: Code::PlanOverrideMatchesNothing,
                 database: None,
                 object: None,
                 message: format!(
@@ -70,7 +70,7 @@ pub fn select<'a>(plan: &Plan, source: &'a ServerFacts) -> (Vec<&'a Database>, V
     if selected.is_empty() {
         findings.push(Finding {
             severity: Severity::Warn,
-            code: "source/no-databases".into(),
+            code: Code::SourceNoDatabases,
             database: None,
             object: None,
             message: "no database of the source migrates".into(),
@@ -83,7 +83,7 @@ pub fn select<'a>(plan: &Plan, source: &'a ServerFacts) -> (Vec<&'a Database>, V
     if postgres.is_some_and(|contents| !contents.is_empty()) {
         findings.push(Finding {
             severity: Severity::Warn,
-            code: "source/postgres-database".into(),
+            code: Code::SourcePostgresDatabase,
             database: Some("postgres".into()),
             object: None,
             message:
@@ -126,21 +126,21 @@ pub fn others<'a>(
 fn reason_to_leave_out(database: &Database) -> Option<Finding> {
     let (code, message, fix) = if database.connection_limit == -2 {
         (
-            "source/database-invalid",
+            Code::SourceDatabaseInvalid,
             "DROP DATABASE was interrupted (datconnlimit is -2), so nobody can connect to it; it does \
              not migrate",
             "DROP DATABASE on the source, or exclude it",
         )
     } else if !database.allows_connections {
         (
-            "source/database-closed",
+            Code::SourceDatabaseClosed,
             "nobody may connect to it (ALLOW_CONNECTIONS is false), so it cannot be read; it does not \
              migrate",
             "ALTER DATABASE … ALLOW_CONNECTIONS true on the source, or exclude it",
         )
     } else if database.is_template {
         (
-            "source/database-template",
+            Code::SourceDatabaseTemplate,
             "it is a template (IS_TEMPLATE is true); it does not migrate",
             "ALTER DATABASE … IS_TEMPLATE false on the source, or exclude it",
         )
@@ -149,7 +149,7 @@ fn reason_to_leave_out(database: &Database) -> Option<Finding> {
     };
     Some(Finding {
         severity: Severity::Warn,
-        code: code.into(),
+        code,
         database: Some(database.name.clone()),
         object: None,
         message: message.into(),

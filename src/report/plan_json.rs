@@ -2,9 +2,8 @@
 
 use serde::Serialize;
 
-use crate::graph::{
-    Amounts, DatabaseSummary, Finding, Graph, Kind, ServerSummary, StepId, TuningSetting,
-};
+use crate::finding::Finding;
+use crate::graph::{Amounts, DatabaseSummary, Graph, Kind, ServerSummary, StepId, TuningSetting};
 use crate::postgres::escape_json;
 
 /// The compiled plan as JSON, with an end of line: the same bytes for the same graph.
@@ -189,7 +188,7 @@ mod tests {
           "findings": [
             {
               "severity": "block",
-              "code": "target/not-empty",
+              "code": "target/database-not-empty",
               "database": "we\u001b[31mird \"db\"",
               "object": null,
               "message": "the target has a database of this name, and it is not empty",

@@ -11,16 +11,24 @@ use super::support::place;
 /// Every module with those that it may use. A module stands below all that use it, so the table has no
 /// cycle. Modules may use themselves. `main.rs` and `lib.rs` join them and are not in it; tests may use
 /// anything.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("escape", &[]),
     ("failpoint", &[]),
+    ("finding", &[]),
     ("catalog", &[]),
     ("plan", &["escape"]),
     ("postgres", &["escape", "catalog", "plan"]),
     ("process", &["failpoint", "catalog", "plan", "postgres"]),
     (
         "graph",
-        &["escape", "failpoint", "catalog", "plan", "postgres"],
+        &[
+            "escape",
+            "failpoint",
+            "finding",
+            "catalog",
+            "plan",
+            "postgres",
+        ],
     ),
     ("event", &["graph"]),
     ("schedule", &["graph", "plan"]),
@@ -47,6 +55,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
         "run",
         &[
             "failpoint",
+            "finding",
             "catalog",
             "plan",
             "postgres",
@@ -60,13 +69,21 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ),
     (
         "report",
-        &["failpoint", "postgres", "graph", "event", "journal"],
+        &[
+            "failpoint",
+            "finding",
+            "postgres",
+            "graph",
+            "event",
+            "journal",
+        ],
     ),
     (
         "cli",
         &[
             "escape",
             "failpoint",
+            "finding",
             "catalog",
             "plan",
             "postgres",

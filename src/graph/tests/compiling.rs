@@ -4,7 +4,8 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::synthetic::{Case, contents, database};
-use crate::graph::{Amounts, Graph, Kind, Resource, Severity, Step, StepId};
+use crate::finding::{Code, Severity};
+use crate::graph::{Amounts, Graph, Kind, Resource, Step, StepId};
 use crate::report::{plan_json, plan_text};
 
 /// The step of a database.
@@ -399,12 +400,8 @@ fn overrides_hold_for_the_databases_they_name_and_the_later_one_wins() {
     assert_eq!(shape("analytics"), (4, 3, "--compress=none"));
     assert_eq!(shape("analytics_eu"), (2, 3, "--compress=none"));
     assert_eq!(shape("crm"), (24, 12, "--compress=gzip:6"));
-    let codes: Vec<&str> = graph
-        .findings
-        .iter()
-        .map(|finding| finding.code.as_str())
-        .collect();
-    assert_eq!(codes, ["plan/override-matches-nothing"]);
+    let codes: Vec<Code> = graph.findings.iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, [Code::PlanOverrideMatchesNothing]);
 }
 
 #[test]

@@ -4,7 +4,8 @@ use insta::assert_snapshot;
 
 use super::synthetic::{Case, contents, database, table};
 use crate::catalog::{AttachedIndex, Hurdle, Role, Version};
-use crate::graph::{Finding, Graph, Severity};
+use crate::finding::{Code, Finding, Severity};
+use crate::graph::Graph;
 
 /// A finding a line, in the graph's order.
 fn lines(graph: &Graph) -> String {
@@ -26,11 +27,11 @@ fn lines(graph: &Graph) -> String {
     graph.findings.iter().map(line).collect()
 }
 
-fn codes(graph: &Graph) -> Vec<(Severity, &str)> {
+fn codes(graph: &Graph) -> Vec<(Severity, Code)> {
     graph
         .findings
         .iter()
-        .map(|finding| (finding.severity, finding.code.as_str()))
+        .map(|finding| (finding.severity, finding.code))
         .collect()
 }
 
@@ -152,26 +153,26 @@ fn nothing_is_overwritten_that_this_plan_did_not_create() {
     case.inspection.target.databases = vec![database("crm", 7 << 20, 1)];
     assert_eq!(
         codes(&case.compile()),
-        [(Severity::Block, "target/database-not-empty")]
+        [(Severity::Block, Code::TargetDatabaseNotEmpty)]
     );
 
     // What could not be looked into may hold anything.
     case.inspection.target.databases[0].contents = None;
     assert_eq!(
         codes(&case.compile()),
-        [(Severity::Block, "target/database-not-empty")]
+        [(Severity::Block, Code::TargetDatabaseNotEmpty)]
     );
 
     case.inspection.target.databases = vec![database("crm", 7 << 20, 0)];
     assert_eq!(
         codes(&case.compile()),
-        [(Severity::Warn, "target/database-exists")]
+        [(Severity::Warn, Code::TargetDatabaseExists)]
     );
 
     case.inspection.target.databases[0].encoding = "LATIN1".into();
     assert_eq!(
         codes(&case.compile()),
-        [(Severity::Block, "target/database-encoding")]
+        [(Severity::Block, Code::TargetDatabaseEncoding)]
     );
 
     case.created.insert("crm".into());
@@ -189,7 +190,7 @@ fn a_locale_is_found_however_its_code_set_is_spelled() {
     crm.ctype = "de_DE.UTF-8".into();
     case.inspection.source.databases = vec![crm];
     let graph = case.compile();
-    assert_eq!(codes(&graph), [(Severity::Fix, "target/locale-missing")]);
+    assert_eq!(codes(&graph), [(Severity::Fix, Code::TargetLocaleMissing)]);
     assert!(graph.findings[0].message.contains("de_DE.UTF-8"));
 }
 
@@ -241,7 +242,7 @@ fn a_source_that_hides_something_says_so() {
 fn source_and_target_are_two_servers() {
     let mut case = Case::new("", vec![database("crm", 1, 1)]);
     case.inspection.target = case.inspection.source.clone();
-    assert!(codes(&case.compile()).contains(&(Severity::Block, "target/same-server")));
+    assert!(codes(&case.compile()).contains(&(Severity::Block, Code::TargetSameServer)));
 }
 
 /// Tables with oids, one of them waived until the last day of January 2027.
@@ -284,8 +285,8 @@ fn a_waiver_is_over_on_the_day_after() {
     assert_eq!(
         codes(&case.compile()),
         [
-            (Severity::Block, "source/with-oids"),
-            (Severity::Block, "source/with-oids")
+            (Severity::Block, Code::SourceWithOids),
+            (Severity::Block, Code::SourceWithOids)
         ]
     );
 }
@@ -295,13 +296,13 @@ fn what_this_machine_lacks_is_a_finding_like_any_other() {
     let mut case = with_oids();
     case.findings.push(Finding {
         severity: Severity::Block,
-        code: "client/dump-root".into(),
+        code: Code::ClientDumpRoot,
         database: None,
         object: None,
         message: "archives cannot be written".into(),
         fix: None,
     });
     let graph = case.compile();
-    assert_eq!(graph.findings[0].code, "client/dump-root");
+    assert_eq!(graph.findings[0].code, Code::ClientDumpRoot);
     assert_eq!(graph.blockers().count(), 2);
 }

@@ -7,7 +7,8 @@ use crate::catalog::{
     ClientFacts, Configuration, Contents, Database, Inspection, LocaleProvider, Relation,
     RelationKind, ServerFacts, Version,
 };
-use crate::graph::{Finding, Graph, Input, compile};
+use crate::finding::Finding;
+use crate::graph::{Graph, Input, compile};
 use crate::plan::{Endpoint, Plan, Side, SslMode, parse};
 
 /// Everything that a compilation starts from. Tests change what they are about.

@@ -3,8 +3,8 @@
 use super::{Load, Tuning, TuningSetting, value};
 use crate::catalog::ServerFacts;
 use crate::catalog::parameter::{Changeable, Parameter};
+use crate::finding::{Code, Finding, Severity};
 use crate::graph::preflight::server_finding;
-use crate::graph::{Finding, Severity};
 use crate::plan::Plan;
 
 /// Databases that a finding names.
@@ -83,7 +83,7 @@ pub(super) fn unknown(name: &str, target: &ServerFacts) -> Finding {
     };
     Finding {
         object: Some(name.to_owned()),
-        ..server_finding(severity, "target/tuning-unknown", message, fix)
+        ..server_finding(severity, Code::TargetTuningUnknown, message, fix)
     }
 }
 
@@ -92,19 +92,19 @@ pub(super) fn refused(parameter: &Parameter, value: &str) -> Option<Finding> {
     let name = &parameter.name;
     let (code, message, fix) = match parameter.changeable {
         Changeable::Never => (
-            "target/tuning-fixed",
+            Code::TargetTuningFixed,
             format!("{name} cannot be set"),
             "remove the setting from the plan",
         ),
         Changeable::Restart => (
-            "target/tuning-restart",
+            Code::TargetTuningRestart,
             format!(
                 "{name} takes effect only when the server is started again, which this program does not do"
             ),
             "set it yourself and restart the target before the run, and remove it from the plan",
         ),
         _ => (
-            "target/tuning-value",
+            Code::TargetTuningValue,
             format!(
                 "{name}: {value:?} {}",
                 value::check(parameter, value).err()?
@@ -128,7 +128,7 @@ pub(super) fn out_of_reach(
         (!names.is_empty()).then(|| {
             server_finding(
                 Severity::Info,
-                "target/tuning-out-of-reach",
+                Code::TargetTuningOutOfReach,
                 format!("not set for the load: {} ({why})", names.join(", ")),
                 fix,
             )
@@ -179,14 +179,14 @@ pub(super) fn of_tuning(
         .iter()
         .filter(|setting| !system.contains(setting))
         .collect();
-    let info = |code: &str, message: String| Finding {
+    let info = |code: Code, message: String| Finding {
         fix: None,
         ..server_finding(Severity::Info, code, message, "")
     };
     let mut findings = Vec::new();
     if !system.is_empty() {
         findings.push(info(
-            "target/tuning",
+            Code::TargetTuning,
             format!(
                 "for the load, ALTER SYSTEM sets {} in the whole target; what postgresql.auto.conf holds now \
                  comes back when the run ends",
@@ -196,7 +196,7 @@ pub(super) fn of_tuning(
     }
     if !session.is_empty() {
         findings.push(info(
-            "target/tuning-session",
+            Code::TargetTuningSession,
             format!(
                 "for the load, this run's own sessions on the target set {}",
                 list(&session)
@@ -205,14 +205,14 @@ pub(super) fn of_tuning(
     }
     if system.iter().any(|setting| setting.name == "max_wal_size") {
         findings.push(info(
-            "target/tuning-wal",
+            Code::TargetTuningWal,
             "WAL up to max_wal_size stays in the target's pg_wal, whose free space cannot be seen from here".into(),
         ));
     }
     if !system.is_empty() && configuration.is_edited_by_hand == Some(true) {
         findings.push(server_finding(
             Severity::Warn,
-            "target/auto-conf-edited",
+            Code::TargetAutoConfEdited,
             "the target's postgresql.auto.conf was edited by hand: its settings come back, its comments and doubled \
              entries do not, because ALTER SYSTEM writes the file anew"
                 .into(),
@@ -231,7 +231,7 @@ pub(super) fn of_tuning(
     if !idle.is_empty() {
         findings.push(server_finding(
             Severity::Warn,
-            "target/idle-slots",
+            Code::TargetIdleSlots,
             format!(
                 "nobody reads from the target's replication slots {}: all WAL of the load stays in pg_wal until \
                  somebody does, whatever max_wal_size says",
@@ -248,7 +248,7 @@ fn of_dangers(plan: &Plan, target: &ServerFacts, dangers: &str, load: &Load<'_>)
     let configuration = &target.configuration;
     let mut findings = vec![server_finding(
         Severity::Info,
-        "target/tuning-unsafe",
+        Code::TargetTuningUnsafe,
         format!(
             "with {dangers} off, the target's cluster is lost should its operating system crash during the load: it \
              would have to be made and loaded anew"
@@ -268,7 +268,7 @@ fn of_dangers(plan: &Plan, target: &ServerFacts, dangers: &str, load: &Load<'_>)
         };
         findings.push(server_finding(
             severity,
-            "target/shared",
+            Code::TargetShared,
             format!(
                 "the target serves other databases ({}), which a crash of its operating system during the load \
                  would lose as well: {dangers} can only be off for the whole server",
@@ -288,7 +288,7 @@ fn of_dangers(plan: &Plan, target: &ServerFacts, dangers: &str, load: &Load<'_>)
         };
         findings.push(server_finding(
             Severity::Warn,
-            "target/tuning-replicas",
+            Code::TargetTuningReplicas,
             format!(
                 "{} replicas are connected to the target: after a crash they may hold what it lost, and have to be \
                  made anew; no base backup can be taken from them while full_page_writes is off{waits}",
@@ -300,7 +300,7 @@ fn of_dangers(plan: &Plan, target: &ServerFacts, dangers: &str, load: &Load<'_>)
     if !matches!(setting("archive_mode"), "" | "off") {
         findings.push(server_finding(
             Severity::Warn,
-            "target/tuning-archiving",
+            Code::TargetTuningArchiving,
             "archive_mode is on: all WAL of the load is archived, and after a crash the archive may hold what the \
              target lost"
                 .into(),
@@ -312,7 +312,7 @@ fn of_dangers(plan: &Plan, target: &ServerFacts, dangers: &str, load: &Load<'_>)
     {
         findings.push(server_finding(
             Severity::Info,
-            "target/wal-level",
+            Code::TargetWalLevel,
             format!(
                 "wal_level is {}: the load writes everything to the WAL as well, which nobody reads now",
                 setting("wal_level")
@@ -324,7 +324,7 @@ fn of_dangers(plan: &Plan, target: &ServerFacts, dangers: &str, load: &Load<'_>)
     if !configuration.may_checkpoint || !configuration.may_run_programs {
         findings.push(server_finding(
             Severity::Warn,
-            "target/tuning-no-sync",
+            Code::TargetTuningNoSync,
             format!(
                 "the role \"{}\" may not see to it that what the load wrote reaches the disk (CHECKPOINT, then sync \
                  by COPY … TO PROGRAM)",

@@ -2,7 +2,7 @@
 
 use super::value::{bytes, memory_text};
 use crate::catalog::Configuration;
-use crate::graph::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 
 /// What the reference tool sets, and the most that an index build gets here.
 const MOST: u64 = 2 << 30;
@@ -73,7 +73,7 @@ impl Memory {
                 true => Severity::Warn,
                 false => Severity::Info,
             },
-            code: "target/tuning-memory".to_owned(),
+            code: Code::TargetTuningMemory,
             database: None,
             object: None,
             message: format!(

@@ -7,9 +7,9 @@ mod value;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::Finding;
 use crate::catalog::parameter::{Changeable, Parameter};
 use crate::catalog::{Configuration, ServerFacts};
+use crate::finding::Finding;
 use crate::plan::{Plan, TuningMode};
 use memory::Memory;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::catalog::{ReplicationSlot, Version};
-use crate::graph::Severity;
+use crate::finding::{Code, Severity};
 
 /// The parameters that matter here, as PostgreSQL 18 has them: name, type, value, unit, and the least and the
 /// most of a number or the words of an enum.
@@ -161,7 +161,7 @@ fn shown(plan: &Plan, target: &ServerFacts, load: &Load) -> String {
     text
 }
 
-fn codes(plan: &Plan, target: &ServerFacts, load: &Load) -> Vec<(Severity, String)> {
+fn codes(plan: &Plan, target: &ServerFacts, load: &Load) -> Vec<(Severity, Code)> {
     let (_, findings) = tune(plan, target, load);
     let findings = findings.into_iter();
     findings
@@ -266,7 +266,7 @@ fn a_single_missing_right_is_named() {
     let reasons: Vec<String> = [unreadable, no_reload, partly, forbidden]
         .iter()
         .flat_map(|target| tune(&mode("fast"), target, &ALONE).1)
-        .filter(|finding| finding.code == "target/tuning-out-of-reach")
+        .filter(|finding| finding.code == Code::TargetTuningOutOfReach)
         .map(|finding| finding.message)
         .collect();
     insta::assert_snapshot!(reasons.join("\n"), @r#"
@@ -297,7 +297,7 @@ fn the_plans_settings_come_on_top() {
     assert_eq!(tuning.unsafe_settings(), ["full_page_writes"]);
     let memory = findings
         .iter()
-        .find(|finding| finding.code == "target/tuning-memory")
+        .find(|finding| finding.code == Code::TargetTuningMemory)
         .unwrap();
     assert_eq!(memory.severity, Severity::Warn);
     assert!(
@@ -341,7 +341,7 @@ fn a_server_with_other_databases_is_not_risked_unasked() {
     let severity = |plan: &Plan, target: &ServerFacts| {
         codes(plan, target, &shared)
             .into_iter()
-            .find(|(_, code)| code == "target/shared")
+            .find(|(_, code)| *code == Code::TargetShared)
             .map(|(severity, _)| severity)
     };
     assert_eq!(severity(&mode("fast"), &target()), Some(Severity::Block));

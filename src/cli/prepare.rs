@@ -6,14 +6,14 @@ use nix::unistd::{AccessFlags, access};
 
 use super::failure::{Failure, NOT_STARTED, WRONG_INPUT};
 use crate::catalog::Inspection;
-use crate::finding::{Code, Finding, Severity};
+use crate::finding::Finding;
 use crate::graph::stored::Basis;
 use crate::graph::{Graph, Input, compile};
 use crate::journal::State;
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::resolve;
 use crate::process::LocalEnvironment;
-use crate::{inspect, plan, process};
+use crate::{inspect, plan, preflight, process};
 
 /// A plan, compiled against both servers.
 pub struct Prepared {
@@ -161,25 +161,8 @@ pub fn describe(finding: &Finding) -> String {
 
 /// A finding where a run left the target with its settings for the load, or is at work with them.
 fn still_tuned(state: &State) -> Option<Finding> {
-    if state.tuned.is_empty() {
-        return None;
-    }
     let names: Vec<&str> = state.tuned.keys().map(String::as_str).collect();
-    Some(Finding {
-        severity: Severity::Warn,
-        code: Code::TargetStillTuned,
-        database: None,
-        object: None,
-        message: format!(
-            "a run of this plan has changed settings of the target and not put them back yet: {}",
-            names.join(", ")
-        ),
-        fix: Some(
-            "wait for the run, if it is at work; otherwise `pg-migrate revert` puts them back, and so does the next \
-             run before anything else"
-                .into(),
-        ),
-    })
+    preflight::for_settings_left(&names)
 }
 
 /// A finding where archives could not be written. Nothing is written to find out.
@@ -194,15 +177,5 @@ fn dump_root(plan: &Plan) -> Option<Finding> {
         let error = access(existing, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
         format!("{}: {}", existing.display(), error.desc())
     };
-    Some(Finding {
-        severity: Severity::Block,
-        code: Code::ClientDumpRoot,
-        database: None,
-        object: None,
-        message: format!(
-            "archives cannot be written below dump.root ({}): {problem}",
-            root.display()
-        ),
-        fix: Some("set dump.root to a directory that this user may write to".into()),
-    })
+    Some(preflight::for_dump_root(root, &problem))
 }

@@ -6,11 +6,12 @@ use super::budget::{self, Share};
 use super::command::{self, Content, DumpCommand};
 use super::compile::Input;
 use super::delay::{DelayedTable, Delays};
-use super::{Amounts, Hold, Kind, Resource, Step, StepId, delay_findings, preflight};
+use super::{Amounts, Hold, Kind, Resource, Step, StepId, compression};
 use crate::catalog::{Contents, Database, RelationKind};
 use crate::finding::Finding;
 use crate::plan::{Compression, DelaySnapshot, Plan, VerifyMode};
 use crate::postgres::conninfo;
+use crate::preflight;
 
 /// `inspect` looks into every database that migrates; one it could not look into has a finding instead.
 pub(super) fn contents(database: &Database) -> &Contents {
@@ -95,7 +96,7 @@ impl Builder<'_> {
             })
             .collect();
         for ((database, name), create) in databases.iter().zip(&names).zip(creates) {
-            self.findings.extend(preflight::of_database(
+            self.findings.extend(preflight::for_database(
                 database,
                 &self.input.inspection.target,
                 self.input.created,
@@ -189,12 +190,13 @@ impl Builder<'_> {
             VerifyMode::Fast => (1, 1),
             VerifyMode::Exact | VerifyMode::Checksum => (queries(with_data), queries(with_data)),
         };
-        let (compression, finding) = preflight::compression(
+        let compression = compression::available(&options.compression, client);
+        self.findings.extend(preflight::for_compression(
             &options.compression,
             options.compression_is_explicit,
+            &compression,
             client,
-        );
-        self.findings.extend(finding);
+        ));
 
         let dump = self.push(
             StepId::of(name, Kind::Dump),
@@ -273,8 +275,14 @@ impl Builder<'_> {
         names.sort_unstable();
         self.delayed.push(names);
         if !delayed.is_empty() {
-            self.findings
-                .extend(delay_findings::of(name, contents, &delayed));
+            self.findings.extend(preflight::for_delayed_tables(
+                name,
+                contents,
+                delayed
+                    .iter()
+                    .map(|table| (table.schema.as_str(), table.name.as_str())),
+                &self.input.inspection.target,
+            ));
             let regular = Regular {
                 dump,
                 verify,
@@ -354,7 +362,6 @@ impl Builder<'_> {
         );
         self.steps[load as usize].jobs = load_jobs;
 
-        let target = &self.input.inspection.target;
         let memory = self.index_memory;
         let builds = options
             .restore_jobs
@@ -381,7 +388,6 @@ impl Builder<'_> {
             ]),
         );
         self.steps[verify as usize].jobs = queries;
-        self.findings.extend(preflight::of_delays(name, target));
     }
 }
 

@@ -11,13 +11,14 @@ use super::support::place;
 /// Every module with those that it may use. A module stands below all that use it, so the table has no
 /// cycle. Modules may use themselves. `main.rs` and `lib.rs` join them and are not in it; tests may use
 /// anything.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("escape", &[]),
     ("failpoint", &[]),
     ("finding", &[]),
     ("catalog", &[]),
     ("plan", &["escape"]),
     ("postgres", &["escape", "catalog", "plan"]),
+    ("preflight", &["finding", "catalog", "plan"]),
     ("process", &["failpoint", "catalog", "plan", "postgres"]),
     (
         "graph",
@@ -28,6 +29,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
             "catalog",
             "plan",
             "postgres",
+            "preflight",
         ],
     ),
     ("event", &["graph"]),
@@ -87,6 +89,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
             "catalog",
             "plan",
             "postgres",
+            "preflight",
             "process",
             "graph",
             "event",

@@ -45,7 +45,7 @@ impl Case {
     }
 
     pub(crate) fn compile(&self) -> Graph {
-        compile(Input {
+        let graph = compile(Input {
             plan: &self.plan,
             source: &endpoint(Side::Source, "old-db"),
             target: &endpoint(Side::Target, "new-db"),
@@ -53,7 +53,11 @@ impl Case {
             created: &self.created,
             today: self.today,
             findings: self.findings.clone(),
-        })
+        });
+        for finding in &graph.findings {
+            assert!(finding.is_in_place(), "{finding:?}");
+        }
+        graph
     }
 }
 

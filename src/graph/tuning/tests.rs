@@ -310,10 +310,16 @@ fn the_plans_settings_come_on_top() {
 #[test]
 fn settings_that_cannot_be_set_block_the_run() {
     let plan = plan(
-        "[target.tuning.settings]\nshared_buffers = \"8GB\"\nmaintenance_wrok_mem = \"1GB\"\n\
+        "[target.tuning.settings]\nblock_size = 8192\nshared_buffers = \"8GB\"\nmaintenance_wrok_mem = \"1GB\"\n\
          fsync = \"perhaps\"\n\"auto_explain.log_min_duration\" = 0\n",
     );
-    let (_, findings) = tune(&plan, &target(), &ALONE);
+    let mut target = target();
+    let mut block_size = parameter("shared_buffers");
+    block_size.name = "block_size".into();
+    block_size.changeable = Changeable::Never;
+    let parameters = &mut target.configuration.parameters;
+    parameters.insert("block_size".into(), block_size);
+    let (_, findings) = tune(&plan, &target, &ALONE);
     let blockers: Vec<String> = findings
         .iter()
         .filter(|finding| matches!(finding.severity, Severity::Block | Severity::Warn))
@@ -326,6 +332,7 @@ fn settings_that_cannot_be_set_block_the_run() {
         .collect();
     insta::assert_snapshot!(blockers.join("\n"), @r#"
     Block target/tuning-value: fsync: "perhaps" is neither on nor off
+    Block target/tuning-fixed: block_size cannot be set
     Block target/tuning-restart: shared_buffers takes effect only when the server is started again, which this program does not do
     Block target/tuning-unknown: target.tuning.settings has maintenance_wrok_mem, and PostgreSQL 18.4 has no such parameter
     Warn target/tuning-unknown: auto_explain.log_min_duration is not set for the load: the target has not loaded auto_explain

@@ -1,0 +1,131 @@
+//! Delayed tables: what cannot be delayed, and what the delayed load would fail on.
+
+use std::collections::HashSet;
+
+use crate::catalog::{
+    AttachedIndex, Contents, Database, Hurdle, Relation, RelationKind, ServerFacts,
+};
+use crate::finding::{Code, Finding};
+
+/// Schemas and names.
+type Tables<'a> = HashSet<(&'a str, &'a str)>;
+
+/// About a database with delayed tables, each with its schema and its name.
+pub(crate) fn for_delayed_tables<'a>(
+    database: &str,
+    contents: &Contents,
+    delayed: impl Iterator<Item = (&'a str, &'a str)>,
+    target: &ServerFacts,
+) -> Vec<Finding> {
+    let delayed: Tables<'_> = delayed.collect();
+    let indexes = contents.attached_indexes.iter();
+    let mut found: Vec<Finding> = indexes
+        .filter(|index| delayed.contains(&(&index.schema, &index.table)))
+        .map(index_kept)
+        .collect();
+    let hurdles = contents.hurdles.iter();
+    found.extend(
+        hurdles
+            .filter(|hurdle| delayed.contains(&(&hurdle.schema, &hurdle.table)))
+            .filter_map(|hurdle| unloadable(hurdle, &delayed)),
+    );
+    found.extend(triggers_by_table(target));
+    let mut found: Vec<Finding> = found
+        .into_iter()
+        .map(|finding| finding.database(database))
+        .collect();
+    found.extend(too_old(target));
+    found
+}
+
+/// A pattern of `delay.table_data` that matched nothing.
+pub(crate) fn for_delay_pattern(pattern: &str) -> Finding {
+    let message = format!(
+        "delay.table_data has {pattern:?}, which no table of a database that migrates matches"
+    );
+    Finding::new(Code::PlanDelayMatchesNothing, message).fix("correct the pattern, or remove it")
+}
+
+/// What a pattern of `delay.table_data` matches and cannot be delayed.
+pub(crate) fn for_refused_table(database: &Database, relation: &Relation) -> Finding {
+    let why = match relation.kind {
+        RelationKind::MaterializedView => {
+            "a materialized view: it has no data of its own, the restore refreshes it"
+        }
+        RelationKind::ForeignTable => "a foreign table: its rows are elsewhere and do not migrate",
+        RelationKind::Table | RelationKind::PartitionedTable => {
+            "a table of an extension: its data comes with the extension"
+        }
+    };
+    let message = format!("it matches delay.table_data but is not delayed, because it is {why}");
+    Finding::new(Code::PlanDelayRefused, message)
+        .database(&database.name)
+        .object(format!("{}.{}", relation.schema, relation.name))
+        .fix("make the pattern narrower")
+}
+
+/// A secondary index of a delayed table that stays during the load.
+fn index_kept(index: &AttachedIndex) -> Finding {
+    let message = format!(
+        "it stays while {}.{} is loaded, which takes longer for that: it is attached to the partitioned index {}, and \
+         cannot be dropped but with that one and the indexes of all partitions, delayed or not",
+        index.schema, index.table, index.parent
+    );
+    Finding::new(Code::DelayIndexKept, message).object(format!("{}.{}", index.schema, index.name))
+}
+
+/// A constraint with which the regular phase or the load would fail.
+fn unloadable(hurdle: &Hurdle, delayed: &Tables<'_>) -> Option<Finding> {
+    let table = format!("{}.{}", hurdle.schema, hurdle.table);
+    let constraint = &hurdle.constraint;
+    let finding = match &hurdle.referring {
+        Some((schema, name)) if delayed.contains(&(schema, name)) => return None,
+        Some((schema, name)) => Finding::new(
+            Code::DelayReferenced,
+            format!(
+                "{schema}.{name} refers to it by the foreign key {constraint}, which the regular phase could not make: \
+                 the rows that {schema}.{name} refers to would not be there yet"
+            ),
+        )
+        .fix(format!(
+            "delay {schema}.{name} as well, or do not delay {table}"
+        )),
+        None => Finding::new(
+            Code::DelayNotValidCheck,
+            format!(
+                "the check {constraint} is NOT VALID: rows that violate it are in a regular restore before the check \
+                 is, but the delayed load would fail on them"
+            ),
+        )
+        .fix(format!(
+            "ALTER TABLE … VALIDATE CONSTRAINT on the source, or do not delay {table}"
+        )),
+    };
+    Some(finding.object(table))
+}
+
+/// About the target as a whole, so once, however many databases have delayed tables.
+fn too_old(target: &ServerFacts) -> Option<Finding> {
+    (target.version.major() < 1000).then(|| {
+        let message = format!(
+            "a target of version {} cannot tell whether an interrupted load was committed (txid_status is new in 10)",
+            target.version
+        );
+        Finding::new(Code::TargetTooOldForDelays, message)
+            .fix("use a target of version 10 or later, or remove delay.table_data")
+    })
+}
+
+fn triggers_by_table(target: &ServerFacts) -> Option<Finding> {
+    (!target.sets_replication_role).then(|| {
+        let message = format!(
+            "the role \"{}\" may not set session_replication_role on the target: the loads of delayed tables switch off \
+             the triggers of users by ALTER TABLE, which locks each table against writes until it is loaded, and foreign \
+             keys are checked row by row",
+            target.user
+        );
+        Finding::new(Code::TargetTriggersByTable, message).fix(
+            "GRANT SET ON PARAMETER session_replication_role TO … on the target (15 or later), or use a superuser",
+        )
+    })
+}

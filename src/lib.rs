@@ -21,5 +21,6 @@ pub mod process;
 pub mod report;
 pub mod run;
 pub mod schedule;
+mod spelling;
 pub mod step;
 pub mod verify;

@@ -23,6 +23,30 @@ pub enum Place {
     Object,
 }
 
+impl Place {
+    /// What the `object` of a waiver is compared with.
+    pub fn subject(self) -> &'static str {
+        match self {
+            Place::Migration => "an empty text: write `*`",
+            Place::Role => "`ROLE` and the name of the role",
+            Place::Setting => "the name of the setting",
+            Place::Database => "the name of the database",
+            Place::Object => "DATABASE.SCHEMA.OBJECT",
+        }
+    }
+
+    /// An `object` as a plan may have it.
+    pub fn example(self) -> &'static str {
+        match self {
+            Place::Migration => "*",
+            Place::Role => "ROLE reader",
+            Place::Setting => "shared_buffers",
+            Place::Database => "erp",
+            Place::Object => "erp.public.*",
+        }
+    }
+}
+
 /// One arm for each code: `Variant "word" Severity Place "version that has it first"`, what it is in a few words, one
 /// sentence why it matters, and what fixes it in general (a finding itself says what fixes it here).
 macro_rules! codes {

@@ -11,12 +11,13 @@ use super::support::place;
 /// Every module with those that it may use. A module stands below all that use it, so the table has no
 /// cycle. Modules may use themselves. `main.rs` and `lib.rs` join them and are not in it; tests may use
 /// anything.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("escape", &[]),
     ("failpoint", &[]),
+    ("spelling", &[]),
     ("finding", &[]),
     ("catalog", &[]),
-    ("plan", &["escape"]),
+    ("plan", &["escape", "spelling", "finding"]),
     ("postgres", &["escape", "catalog", "plan"]),
     ("preflight", &["finding", "catalog", "plan"]),
     ("process", &["failpoint", "catalog", "plan", "postgres"]),

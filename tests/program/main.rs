@@ -9,6 +9,7 @@ mod corpora;
 mod delayed;
 mod fast;
 mod features;
+mod findings;
 mod init;
 mod interruptions;
 mod layers;

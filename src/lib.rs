@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod cli;
 pub mod escape;
 pub mod event;
+mod explain;
 mod failpoint;
 pub mod finding;
 pub mod graph;

@@ -45,6 +45,11 @@ pub async fn run(arguments: CheckArguments, _: &Terminal) -> Result<u8, Failure>
             some => format!("{some} of them block the run"),
         }
     ));
+    if !graph.findings.is_empty() {
+        text.push_str(
+            "`pg-migrate explain CODE` tells why a finding matters and how to accept it\n",
+        );
+    }
     print(&text)?;
     Ok(if blockers > 0 { NOT_STARTED } else { 0 })
 }

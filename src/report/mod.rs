@@ -8,6 +8,7 @@
 //! | [`document`] | journal, steps | `report.json` |
 //! | [`summary`], [`html`] | the report | text, a page |
 //! | [`status`] | journal, steps | text, JSON |
+//! | [`explain`] | the codes of findings, topics | text |
 //! | [`plan_text`], [`plan_json`], [`plan_markdown`], [`plan_diagram`] | the graph | what `pg-migrate plan` prints |
 //!
 //! Names of a server's objects are whatever somebody once typed: they go through
@@ -15,6 +16,7 @@
 
 mod color;
 pub mod document;
+pub mod explain;
 mod format;
 pub mod html;
 pub mod plan_diagram;

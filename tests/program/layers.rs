@@ -11,11 +11,12 @@ use super::support::place;
 /// Every module with those that it may use. A module stands below all that use it, so the table has no
 /// cycle. Modules may use themselves. `main.rs` and `lib.rs` join them and are not in it; tests may use
 /// anything.
-const MAY_USE: [(&str, &[&str]); 19] = [
+const MAY_USE: [(&str, &[&str]); 20] = [
     ("escape", &[]),
     ("failpoint", &[]),
     ("spelling", &[]),
     ("finding", &[]),
+    ("explain", &["spelling", "finding"]),
     ("catalog", &[]),
     ("plan", &["escape", "spelling", "finding"]),
     ("postgres", &["escape", "catalog", "plan"]),
@@ -75,6 +76,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
         &[
             "failpoint",
             "finding",
+            "explain",
             "postgres",
             "graph",
             "event",
@@ -87,6 +89,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
             "escape",
             "failpoint",
             "finding",
+            "explain",
             "catalog",
             "plan",
             "postgres",

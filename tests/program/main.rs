@@ -7,6 +7,7 @@ mod bad_input;
 mod container;
 mod corpora;
 mod delayed;
+mod explain;
 mod fast;
 mod features;
 mod findings;

@@ -20,8 +20,8 @@ pub async fn run(arguments: CheckArguments, _: &Terminal) -> Result<u8, Failure>
     let mut text = String::new();
     for (severity, title) in [
         (Severity::Block, "blocks the run"),
-        (Severity::Fix, "should be mended before"),
-        (Severity::Warn, "should be known"),
+        (Severity::Fix, "should be fixed before the run"),
+        (Severity::Warn, "should be known before the run"),
         (Severity::Info, "for information"),
     ] {
         let findings: Vec<String> = graph

@@ -149,12 +149,12 @@ impl Prepared {
     }
 }
 
-/// A finding and what mends it, for a message.
+/// A finding and what fixes it, for a message.
 pub fn describe(finding: &Finding) -> String {
     let fix = finding
         .fix
         .as_ref()
-        .map(|fix| format!("\n  to mend it: {fix}"))
+        .map(|fix| format!("\n  to fix it: {fix}"))
         .unwrap_or_default();
     crate::postgres::escape_control_lines(&format!("{finding}{fix}"))
 }
@@ -172,7 +172,7 @@ fn dump_root(plan: &Plan) -> Option<Finding> {
         .ancestors()
         .find(|path| path.symlink_metadata().is_ok())?;
     let problem = if !existing.is_dir() {
-        format!("{} is no directory", existing.display())
+        format!("{} is not a directory", existing.display())
     } else {
         let error = access(existing, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
         format!("{}: {}", existing.display(), error.desc())

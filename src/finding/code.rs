@@ -170,7 +170,7 @@ codes! {
 
     PlanWaiverMatchesNothing "plan/waiver-matches-nothing" Warn Migration "0.2.0"
         what "a waiver matches no finding"
-        why "A waiver that matches nothing is either misspelt or no longer needed; if it stays, it will hide a finding that nobody has looked at."
+        why "A waiver that matches nothing is either misspelt or no longer needed; if it stays, it may hide a finding later that has not been looked at."
         fix "Correct the object of the [[waive]] entry, or remove the entry."
 
     SourceConnectionsBeyondFree "source/connections-beyond-free" Warn Migration "0.1.0"
@@ -265,7 +265,7 @@ codes! {
 
     TargetDatabaseExists "target/database-exists" Warn Database "0.1.0"
         what "an empty database is there already"
-        why "The run uses the empty database as it is; because it did not create it, it will not empty it either, should the restore be interrupted."
+        why "The run uses the empty database as it is; because it did not create it, it will not empty it either if the restore is interrupted."
         fix "Drop the database on the target; the run creates it as it is on the source."
 
     TargetDatabaseNotEmpty "target/database-not-empty" Block Database "0.1.0"
@@ -305,7 +305,7 @@ codes! {
 
     TargetPublicSchemaOwner "target/public-schema-owner" Warn Migration "0.1.0"
         what "the owner of public cannot be set"
-        why "Before 15 the schema public belongs to the superuser who made the cluster, and only a superuser may give it to that role on the target: pg_restore reports an error in each database."
+        why "Before 15 the schema public belongs to the superuser who created the cluster, and only a superuser may give it to that role on the target: pg_restore reports an error in each database."
         fix "[[accept]] with each database, object = \"*SCHEMA*public*\" and a reason, or use a superuser for [target]."
 
     TargetRestoreJobsLowered "target/restore-jobs-lowered" Info Migration "0.1.0"
@@ -360,7 +360,7 @@ codes! {
 
     TargetTuningFixed "target/tuning-fixed" Block Setting "0.1.0"
         what "a setting cannot be changed"
-        why "The plan sets a parameter that is fixed when the server is built or its cluster is made."
+        why "The plan sets a parameter that is fixed when the server is built or its cluster is created."
         fix "Remove the setting from target.tuning.settings."
 
     TargetTuningMemory "target/tuning-memory" Info Migration "0.1.0"
@@ -380,8 +380,8 @@ codes! {
 
     TargetTuningReplicas "target/tuning-replicas" Warn Migration "0.1.0"
         what "replicas are connected to the target"
-        why "After a crash with fsync or full_page_writes off, replicas may hold what the target has lost, and have to be made again; no base backup can be taken meanwhile."
-        fix "Set target.tuning.mode = \"safe\", or make the replicas after the migration."
+        why "After a crash with fsync or full_page_writes off, replicas may hold what the target has lost, and have to be created again; no base backup can be taken meanwhile."
+        fix "Set target.tuning.mode = \"safe\", or create the replicas after the migration."
 
     TargetTuningRestart "target/tuning-restart" Block Setting "0.1.0"
         what "a setting needs a restart"
@@ -400,7 +400,7 @@ codes! {
 
     TargetTuningUnsafe "target/tuning-unsafe" Info Migration "0.1.0"
         what "a crash would lose the cluster"
-        why "With fsync or full_page_writes off, a crash of the target's operating system during the load can damage any file of the cluster, which has to be made and loaded again."
+        why "With fsync or full_page_writes off, a crash of the target's operating system during the load can damage any file of the cluster, which has to be created and loaded again."
         fix "Set target.tuning.mode = \"safe\" to rule that out."
 
     TargetTuningValue "target/tuning-value" Block Setting "0.1.0"

@@ -18,8 +18,8 @@ pub fn select<'a>(plan: &Plan, source: &'a ServerFacts) -> Vec<&'a Database> {
     selected
 }
 
-/// Databases of the target that have nothing to do with this plan and hold something, or that nobody could
-/// look into. The `postgres` of a new server is none of them.
+/// Databases of the target that have nothing to do with this plan and hold something, or that could not be
+/// looked into. The `postgres` of a new server is not one of them.
 pub fn others<'a>(
     target: &'a ServerFacts,
     migrating: &[&Database],

@@ -1,5 +1,6 @@
 //! What the plan asks for and a server has no connections for.
 
+use super::counted;
 use crate::catalog::ServerFacts;
 use crate::finding::{Code, Finding};
 use crate::plan::Side;
@@ -32,7 +33,7 @@ impl Budget<'_> {
     }
 
     /// Why so many are free.
-    fn reckoning(&self) -> String {
+    fn reason(&self) -> String {
         format!(
             "(max_connections {}, reserved {}, in use {})",
             self.server.max_connections,
@@ -74,8 +75,9 @@ fn no_connections(budget: &Budget<'_>) -> Option<Finding> {
     };
     (connections < *least).then(|| {
         let message = format!(
-            "the run may use {connections} connections of the {side} and needs {least} at least {}",
-            budget.reckoning()
+            "the run may use {} of the {side} and needs at least {least} {}",
+            counted(connections, "connection"),
+            budget.reason()
         );
         Finding::new(code, message).fix(format!(
             "raise max_connections on the server or {side}.max_connections in the plan"
@@ -91,8 +93,9 @@ fn beyond_free(budget: &Budget<'_>) -> Option<Finding> {
         Side::Target => Code::TargetConnectionsBeyondFree,
     };
     let message = format!(
-        "the plan allows {given} connections to the {side}, which has about {free} free {}",
-        budget.reckoning()
+        "the plan allows {} to the {side}, which has about {free} free {}",
+        counted(given, "connection"),
+        budget.reason()
     );
     Some(Finding::new(code, message).fix(format!(
         "lower {side}.max_connections, or raise max_connections on the server"
@@ -109,10 +112,10 @@ fn parallel_lowered(budget: &Budget<'_>) -> Option<Finding> {
     };
     (databases.granted < databases.wanted).then(|| {
         let message = format!(
-            "{} databases at a time instead of {}: the run may use {} connections of the {side}",
-            databases.granted,
+            "{} at a time instead of {}: the run may use {} of the {side}",
+            counted(databases.granted, "database"),
             databases.wanted,
-            budget.connections()
+            counted(budget.connections(), "connection")
         );
         Finding::new(code, message).fix(format!(
             "raise max_connections on the server, or lower parallelism.{}_parallel",
@@ -130,12 +133,11 @@ fn jobs_lowered(budget: &Budget<'_>) -> Option<Finding> {
     let work = budget.work();
     (jobs.granted < jobs.wanted).then(|| {
         let message = format!(
-            "at most {} {work} jobs a database instead of {}: with {} databases at a time, the run may use {} \
-             connections of the {side}",
-            jobs.granted,
+            "at most {} for each database instead of {}: with {} at a time, the run may use {} of the {side}",
+            counted(jobs.granted, &format!("{work} job")),
             jobs.wanted,
-            budget.databases.granted,
-            budget.connections()
+            counted(budget.databases.granted, "database"),
+            counted(budget.connections(), "connection")
         );
         Finding::new(code, message).fix(format!(
             "raise max_connections on the server, or lower parallelism.{work}_jobs or parallelism.{work}_parallel"

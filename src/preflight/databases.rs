@@ -40,8 +40,8 @@ fn exists(database: &Database, existing: &Database) -> Finding {
     } else {
         Finding::new(
             Code::TargetDatabaseExists,
-            "the target has an empty database of this name, which will be used; should the restore be interrupted, \
-             somebody has to empty it by hand, because this plan did not create it",
+            "the target has an empty database of this name, which will be used; if the restore is interrupted, it has to \
+             be emptied by hand, because this plan did not create it",
         )
         .fix("drop it on the target, and the run creates it as it is on the source")
     };

@@ -52,7 +52,9 @@ pub(crate) fn for_refused_table(database: &Database, relation: &Relation) -> Fin
         RelationKind::MaterializedView => {
             "a materialized view: it has no data of its own, the restore refreshes it"
         }
-        RelationKind::ForeignTable => "a foreign table: its rows are elsewhere and do not migrate",
+        RelationKind::ForeignTable => {
+            "a foreign table: its rows are on another server and do not migrate"
+        }
         RelationKind::Table | RelationKind::PartitionedTable => {
             "a table of an extension: its data comes with the extension"
         }
@@ -67,8 +69,8 @@ pub(crate) fn for_refused_table(database: &Database, relation: &Relation) -> Fin
 /// A secondary index of a delayed table that stays during the load.
 fn index_kept(index: &AttachedIndex) -> Finding {
     let message = format!(
-        "it stays while {}.{} is loaded, which takes longer for that: it is attached to the partitioned index {}, and \
-         cannot be dropped but with that one and the indexes of all partitions, delayed or not",
+        "it stays while {}.{} is loaded, which makes the load slower: it is attached to the partitioned index {}, and can \
+         only be dropped together with that one and the indexes of all partitions, delayed or not",
         index.schema, index.table, index.parent
     );
     Finding::new(Code::DelayIndexKept, message).object(format!("{}.{}", index.schema, index.name))
@@ -83,8 +85,8 @@ fn unloadable(hurdle: &Hurdle, delayed: &Tables<'_>) -> Option<Finding> {
         Some((schema, name)) => Finding::new(
             Code::DelayReferenced,
             format!(
-                "{schema}.{name} refers to it by the foreign key {constraint}, which the regular phase could not make: \
-                 the rows that {schema}.{name} refers to would not be there yet"
+                "{schema}.{name} refers to it by the foreign key {constraint}, which the regular phase could not \
+                 create: the rows that {schema}.{name} refers to would not be there yet"
             ),
         )
         .fix(format!(
@@ -93,8 +95,8 @@ fn unloadable(hurdle: &Hurdle, delayed: &Tables<'_>) -> Option<Finding> {
         None => Finding::new(
             Code::DelayNotValidCheck,
             format!(
-                "the check {constraint} is NOT VALID: rows that violate it are in a regular restore before the check \
-                 is, but the delayed load would fail on them"
+                "the check {constraint} is NOT VALID: a regular restore loads rows that violate it before it adds the check, \
+                 but the delayed load would fail on them"
             ),
         )
         .fix(format!(
@@ -119,8 +121,8 @@ fn too_old(target: &ServerFacts) -> Option<Finding> {
 fn triggers_by_table(target: &ServerFacts) -> Option<Finding> {
     (!target.sets_replication_role).then(|| {
         let message = format!(
-            "the role \"{}\" may not set session_replication_role on the target: the loads of delayed tables switch off \
-             the triggers of users by ALTER TABLE, which locks each table against writes until it is loaded, and foreign \
+            "the role \"{}\" may not set session_replication_role on the target: the loads of delayed tables disable \
+             user triggers by ALTER TABLE, which locks each table against writes until it is loaded, and foreign \
              keys are checked row by row",
             target.user
         );

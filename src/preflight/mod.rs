@@ -33,6 +33,14 @@ use crate::catalog::{Database, Inspection, ServerFacts};
 use crate::finding::Finding;
 use crate::plan::Plan;
 
+/// `1 database`, `2 databases`.
+fn counted(number: u32, one: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        more => format!("{more} {one}s"),
+    }
+}
+
 /// About the servers, the client programs and the roles.
 pub(crate) fn for_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> {
     [

@@ -35,7 +35,7 @@ fn passwords_unreadable(source: &ServerFacts) -> Option<Finding> {
             source.user
         );
         Finding::new(Code::SourcePasswordsUnreadable, message)
-            .fix("use a superuser for [source], or set passwords on the target afterwards")
+            .fix("use a superuser for [source], or set passwords on the target after the run")
     })
 }
 
@@ -77,8 +77,8 @@ fn limited_role(target: &ServerFacts) -> Option<Finding> {
     let (severity, what) = if target.can_create_role {
         (
             Severity::Warn,
-            "is no superuser: superuser roles, and attributes that only a superuser may give, do not migrate, and it \
-             becomes a member of the roles that it makes",
+            "is not a superuser: superuser roles, and attributes that only a superuser may give, do not migrate, and it \
+             becomes a member of the roles that it creates",
         )
     } else {
         (
@@ -92,14 +92,14 @@ fn limited_role(target: &ServerFacts) -> Option<Finding> {
             format!("the role \"{}\" {what}", target.user),
         )
         .severity(severity)
-        .fix("use a superuser for [target], or create the roles beforehand and set globals.migrate = false"),
+        .fix("use a superuser for [target], or create the roles before the run and set globals.migrate = false"),
     )
 }
 
 fn public_schema_owner(source: &ServerFacts, target: &ServerFacts) -> Option<Finding> {
     (!target.is_superuser && source.version.major() < 1500).then(|| {
         let message = format!(
-            "before 15 the schema public belongs to the superuser who made the cluster, to whom the role \"{}\" cannot \
+            "before 15 the schema public belongs to the superuser who created the cluster, to whom the role \"{}\" cannot \
              give it on the target: pg_restore reports an error in each database",
             target.user
         );

@@ -27,13 +27,13 @@ fn left_out(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
             let finding = match database.left_out()? {
                 LeftOut::Invalid => Finding::new(
                     Code::SourceDatabaseInvalid,
-                    "DROP DATABASE was interrupted (datconnlimit is -2), so nobody can connect to it; it does not \
+                    "DROP DATABASE was interrupted (datconnlimit is -2), so it cannot be connected to; it does not \
                      migrate",
                 )
                 .fix("DROP DATABASE on the source, or exclude it"),
                 LeftOut::Closed => Finding::new(
                     Code::SourceDatabaseClosed,
-                    "nobody may connect to it (ALLOW_CONNECTIONS is false), so it cannot be read; it does not migrate",
+                    "it allows no connections (ALLOW_CONNECTIONS is false), so it cannot be read; it does not migrate",
                 )
                 .fix("ALTER DATABASE … ALLOW_CONNECTIONS true on the source, or exclude it"),
                 LeftOut::Template => Finding::new(
@@ -103,9 +103,9 @@ fn postgres_database(source: &ServerFacts) -> Option<Finding> {
     (!contents.is_empty()).then(|| {
         Finding::new(
             Code::SourcePostgresDatabase,
-            "the database \"postgres\" holds objects of users; it does not migrate, because every server brings its own",
+            "the database \"postgres\" holds user objects; it does not migrate, because each server has its own",
         )
         .database("postgres")
-        .fix("move them to a database of their own, or migrate them by hand")
+        .fix("move them to another database, or migrate them by hand")
     })
 }

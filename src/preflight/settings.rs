@@ -43,7 +43,7 @@ pub(crate) fn for_setting(
         Changeable::Restart => Finding::new(
             Code::TargetTuningRestart,
             format!(
-                "{name} takes effect only when the server is started again, which this program does not do"
+                "{name} takes effect only when the server is started again, which pg-migrate does not do"
             ),
         )
         .fix("set it yourself and restart the target before the run, and remove it from the plan"),
@@ -72,7 +72,7 @@ pub(crate) fn for_settings_out_of_reach(
 fn fixed_at_start(parameters: &[&Parameter]) -> Option<Finding> {
     out_of_reach(
         parameters,
-        "what the server's command line or environment says wins over ALTER SYSTEM",
+        "the server's command line or environment overrides ALTER SYSTEM",
         "set them where the server is started",
     )
 }
@@ -81,15 +81,15 @@ fn beyond_our_rights(parameters: &[&Parameter], target: &ServerFacts) -> Option<
     let role = &target.user;
     let (why, fix) = match target.configuration.no_alter_system() {
         None => (
-            format!("the role \"{role}\" lacks the privilege ALTER SYSTEM on that"),
+            format!("the role \"{role}\" lacks the privilege ALTER SYSTEM on them"),
             format!(
                 "GRANT ALTER SYSTEM ON PARAMETER {} to the role",
                 names(parameters)
             ),
         ),
         Some(NoAlterSystem::NotAllowed) => (
-            "the server allows no ALTER SYSTEM (allow_alter_system = off)".to_owned(),
-            "set allow_alter_system = on for the time of the load".to_owned(),
+            "the server does not allow ALTER SYSTEM (allow_alter_system = off)".to_owned(),
+            "set allow_alter_system = on during the load".to_owned(),
         ),
         Some(NoAlterSystem::NoPrivilege) => (
             format!("the role \"{role}\" may not run ALTER SYSTEM"),
@@ -104,7 +104,7 @@ fn beyond_our_rights(parameters: &[&Parameter], target: &ServerFacts) -> Option<
         Some(NoAlterSystem::FileSettingsUnreadable) => (
             format!(
                 "the role \"{role}\" may not read pg_file_settings, and what postgresql.auto.conf holds could not be \
-                 put back"
+                 restored"
             ),
             "GRANT SELECT ON pg_file_settings, and EXECUTE ON FUNCTION pg_show_all_file_settings(), to the role"
                 .to_owned(),

@@ -50,11 +50,11 @@ fn for_dangers(plan: &Plan, target: &ServerFacts, tuning: &TuningFacts<'_>) -> V
 pub(crate) fn for_settings_left(names: &[&str]) -> Option<Finding> {
     (!names.is_empty()).then(|| {
         let message = format!(
-            "a run of this plan has changed settings of the target and not put them back yet: {}",
+            "a run of this plan has changed settings of the target and not restored them yet: {}",
             names.join(", ")
         );
         Finding::new(Code::TargetStillTuned, message).fix(
-            "wait for the run, if it is at work; otherwise `pg-migrate revert` puts them back, and so does the next run \
+            "wait for the run, if it is at work; otherwise `pg-migrate revert` restores them, and so does the next run \
              before anything else",
         )
     })
@@ -68,7 +68,7 @@ pub(crate) struct MemoryUse<'a> {
     pub value: &'a str,
     /// Bytes of all builds together.
     pub bytes: u64,
-    /// The target's memory in bytes; `is_read`: it is known, not reckoned.
+    /// The target's memory in bytes; `is_read`: it is known, not estimated.
     pub memory: u64,
     pub is_read: bool,
     /// Bytes of it that shared buffers take.
@@ -82,8 +82,8 @@ pub(crate) fn for_memory(memory: &MemoryUse<'_>) -> Finding {
         format!("of the target's {} of memory", rounded(memory.memory))
     } else {
         format!(
-            "of the target's memory, whose size may not be read (by effective_cache_size and shared_buffers, {} were \
-             reckoned with)",
+            "of the target's memory, whose size may not be read (estimated as {} from effective_cache_size and \
+             shared_buffers)",
             rounded(memory.memory)
         )
     };
@@ -106,8 +106,8 @@ pub(crate) fn for_memory(memory: &MemoryUse<'_>) -> Finding {
 fn set_for_the_server(tuning: &TuningFacts<'_>) -> Option<Finding> {
     (!tuning.system.is_empty()).then(|| {
         let message = format!(
-            "for the load, ALTER SYSTEM sets {} in the whole target; what postgresql.auto.conf holds now comes back when \
-             the run ends",
+            "for the load, ALTER SYSTEM sets {} in the whole target; what postgresql.auto.conf holds now is \
+             restored when the run ends",
             list(&tuning.system)
         );
         Finding::new(Code::TargetTuning, message)
@@ -139,8 +139,8 @@ fn auto_conf_edited(target: &ServerFacts, tuning: &TuningFacts<'_>) -> Option<Fi
     (is_edited && !tuning.system.is_empty()).then(|| {
         Finding::new(
             Code::TargetAutoConfEdited,
-            "the target's postgresql.auto.conf was edited by hand: its settings come back, its comments and doubled \
-             entries do not, because ALTER SYSTEM writes the file anew",
+            "the target's postgresql.auto.conf was edited by hand: its settings are restored, its comments and duplicate \
+             entries are not, because ALTER SYSTEM rewrites the file",
         )
         .fix("keep a copy of the file, or move comments and settings to postgresql.conf")
     })
@@ -154,8 +154,8 @@ fn idle_slots(target: &ServerFacts) -> Option<Finding> {
         .collect();
     (!idle.is_empty()).then(|| {
         let message = format!(
-            "nobody reads from the target's replication slots {}: all WAL of the load stays in pg_wal until somebody \
-             does, whatever max_wal_size says",
+            "replication slots of the target are not in use ({}): all WAL of the load stays in pg_wal until they are read \
+             or dropped, whatever max_wal_size says",
             named(&idle)
         );
         Finding::new(Code::TargetIdleSlots, message).fix(
@@ -166,8 +166,8 @@ fn idle_slots(target: &ServerFacts) -> Option<Finding> {
 
 fn cluster_at_risk(tuning: &TuningFacts<'_>) -> Finding {
     let message = format!(
-        "with {} off, the target's cluster is lost should its operating system crash during the load: it would have to \
-         be made and loaded anew",
+        "with {} off, the target's cluster is lost if its operating system crashes during the load: it would have to be \
+         created and loaded again",
         tuning.dangers.join(" and ")
     );
     Finding::new(Code::TargetTuningUnsafe, message)
@@ -179,8 +179,8 @@ fn shared(plan: &Plan, tuning: &TuningFacts<'_>) -> Option<Finding> {
         return None;
     }
     let message = format!(
-        "the target serves other databases ({}), which a crash of its operating system during the load would lose as \
-         well: {} can only be off for the whole server",
+        "the target serves other databases ({}), which would also be lost if its operating system crashed during the \
+         load: {} can only be off for the whole server",
         named(tuning.others),
         tuning.dangers.join(" and ")
     );
@@ -204,11 +204,15 @@ fn replicas(target: &ServerFacts) -> Option<Finding> {
     };
     (replicas > 0).then(|| {
         let message = format!(
-            "{replicas} replicas are connected to the target: after a crash they may hold what it lost, and have to be \
-             made anew; no base backup can be taken from them while full_page_writes is off{waits}"
+            "{} connected to the target: after a crash, replicas may hold what it lost, and have to be created again; \
+             no base backup can be taken from them while full_page_writes is off{waits}",
+            match replicas {
+                1 => "1 replica is".to_owned(),
+                more => format!("{more} replicas are"),
+            }
         );
         Finding::new(Code::TargetTuningReplicas, message).fix(
-            "set target.tuning.mode = \"safe\", or make the replicas after the migration",
+            "set target.tuning.mode = \"safe\", or create the replicas after the migration",
         )
     })
 }
@@ -221,7 +225,7 @@ fn archiving(target: &ServerFacts) -> Option<Finding> {
             "archive_mode is on: all WAL of the load is archived, and after a crash the archive may hold what the \
              target lost",
         )
-        .fix("switch archiving off for the load (it needs a restart), or take a base backup after it")
+        .fix("turn archiving off for the load (it needs a restart), or take a base backup after it")
     })
 }
 
@@ -231,10 +235,10 @@ fn wal_level(target: &ServerFacts) -> Option<Finding> {
     let has_reader = configuration.replicas > 0 || !configuration.slots.is_empty();
     (!has_reader && matches!(level, "replica" | "logical")).then(|| {
         let message = format!(
-            "wal_level is {level}: the load writes everything to the WAL as well, which nobody reads now"
+            "wal_level is {level}: the load also writes everything to the WAL, which no replica or archive reads now"
         );
         Finding::new(Code::TargetWalLevel, message).fix(
-            "wal_level = minimal and max_wal_senders = 0 spare that; both need a restart before and after the load, and \
+            "wal_level = minimal and max_wal_senders = 0 avoid that; both need a restart before and after the load, and \
              a base backup afterwards",
         )
     })
@@ -245,8 +249,7 @@ fn no_sync(target: &ServerFacts) -> Option<Finding> {
     let may_sync = configuration.may_checkpoint && configuration.may_run_programs;
     (!may_sync).then(|| {
         let message = format!(
-            "the role \"{}\" may not see to it that what the load wrote reaches the disk (CHECKPOINT, then sync by COPY … \
-             TO PROGRAM)",
+            "the role \"{}\" may not flush to disk what the load wrote (CHECKPOINT, then sync by COPY … TO PROGRAM)",
             target.user
         );
         Finding::new(Code::TargetTuningNoSync, message).fix(

@@ -11,7 +11,7 @@ use crate::postgres::escape_control;
 pub fn render(graph: &Graph) -> String {
     let mut out = format!("# Migration plan {}\n\n", cell(&graph.name));
     if is_blocked(graph) {
-        out.push_str("**The run does not start before what blocks it is mended.**\n\n");
+        out.push_str("**The run does not start until what blocks it is fixed.**\n\n");
     }
     out.push_str(&format!("- Moves {}\n", moves(graph)));
     out.push_str(&format!(
@@ -196,7 +196,7 @@ mod tests {
         insta::assert_snapshot!(render(&graph), @r#"
         # Migration plan erp-10-to-18
 
-        **The run does not start before what blocks it is mended.**
+        **The run does not start until what blocks it is fixed.**
 
         - Moves 2 databases, 361 MB, 15 tables, in 5 steps
         - Findings: 1 block, 2 fix, 1 info

@@ -47,7 +47,7 @@ fn header(out: &mut String, graph: &Graph, columns: usize) {
         wrap(out, &left(title, 13), &text, columns);
     }
     if is_blocked(graph) {
-        out.push_str("\nThe run does not start before what blocks it is mended.\n");
+        out.push_str("\nThe run does not start until what blocks it is fixed.\n");
     }
 }
 
@@ -374,7 +374,7 @@ mod tests {
         findings     1 block, 2 fix, 1 info
         fingerprint  sha256:6f1ed002ab5595859014ebf0951522d9
 
-        The run does not start before what blocks it is mended.
+        The run does not start until what blocks it is fixed.
 
         block target/database-not-empty
           - we\u{1b}[31mird "db": the target has a database of this name, and it is not

@@ -54,14 +54,14 @@ fn a_small_plan_reads_like_this() {
         fix: set dump.compression = "lz4" to say so in the plan
 
     info source/dump-jobs-lowered
-      - at most 2 dump jobs a database instead of 24: with 2 databases at a time, the run may use 12
-        connections of the source
+      - at most 2 dump jobs for each database instead of 24: with 2 databases at a time, the run may use
+        12 connections of the source
         fix: raise max_connections on the server, or lower parallelism.dump_jobs or
              parallelism.dump_parallel
 
     info target/restore-jobs-lowered
-      - at most 3 restore jobs a database instead of 12: with 2 databases at a time, the run may use 9
-        connections of the target
+      - at most 3 restore jobs for each database instead of 12: with 2 databases at a time, the run may
+        use 9 connections of the target
         fix: raise max_connections on the server, or lower parallelism.restore_jobs or
              parallelism.restore_parallel
 
@@ -333,9 +333,9 @@ fn the_reference_tools_defaults_are_lowered_to_what_a_new_server_has() {
             .map(|(code, message)| format!("{code}: {message}\n"))
             .collect::<String>(),
         @"
-        source/dump-jobs-lowered: at most 8 dump jobs a database instead of 24: with 6 databases at a time, the run may use 72 connections of the source
-        target/restore-jobs-lowered: at most 7 restore jobs a database instead of 12: with 6 databases at a time, the run may use 52 connections of the target
-        "
+    source/dump-jobs-lowered: at most 8 dump jobs for each database instead of 24: with 6 databases at a time, the run may use 72 connections of the source
+    target/restore-jobs-lowered: at most 7 restore jobs for each database instead of 12: with 6 databases at a time, the run may use 52 connections of the target
+    "
     );
     let dump = step(&graph, "db00", Kind::Dump);
     assert!(has_argument(dump, &format!("--jobs={}", dump.jobs)));

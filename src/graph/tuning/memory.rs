@@ -105,10 +105,10 @@ mod tests {
                 finding(None, "165MB", 1),
             ]
             .join("\n"),
-            @r"
+            @"
         Info: 12 index builds at a time with maintenance_work_mem = 2GB each take up to 24.0 GB of the target's 64.0 GB of memory
         Warn: 12 index builds at a time with maintenance_work_mem = 2GB each take up to 24.0 GB of the target's 16.0 GB of memory
-        Info: an index build with maintenance_work_mem = 165MB takes up to 165 MB of the target's memory, whose size may not be read (by effective_cache_size and shared_buffers, 4.0 GB were reckoned with)
+        Info: an index build with maintenance_work_mem = 165MB takes up to 165 MB of the target's memory, whose size may not be read (estimated as 4.0 GB from effective_cache_size and shared_buffers)
         "
         );
     }

@@ -134,7 +134,7 @@ pub(super) struct Dump {
     pub root: Text,
     /// `pg_dump --compress`: `zstd` (levels to 22, negative ones are fast), `gzip` (1 to 9),
     /// `lz4` (0 to 12), each with or without a level, `none`, or `auto` for the best that the
-    /// installed pg_dump has. Default: `zstd:5`, or `gzip` where pg_dump has no zstd.
+    /// installed pg_dump has. Default: `zstd:5`, or as `auto` where pg_dump has no zstd.
     #[schemars(extend("default" = Compression::DEFAULT.to_string()))]
     pub compression: Option<Compression>,
     /// Leaves the archives in place after a run that verified them. Default: false.

@@ -37,7 +37,7 @@ fn patterns_that_delay_nothing_say_so() {
       fix: correct the pattern, or remove it
     Warn plan/delay-refused [crm public.fact_ext] it matches delay.table_data but is not delayed, because it is a table of an extension: its data comes with the extension
       fix: make the pattern narrower
-    Warn plan/delay-refused [crm public.fact_far] it matches delay.table_data but is not delayed, because it is a foreign table: its rows are elsewhere and do not migrate
+    Warn plan/delay-refused [crm public.fact_far] it matches delay.table_data but is not delayed, because it is a foreign table: its rows are on another server and do not migrate
       fix: make the pattern narrower
     Warn plan/delay-refused [crm public.fact_view] it matches delay.table_data but is not delayed, because it is a materialized view: it has no data of its own, the restore refreshes it
       fix: make the pattern narrower
@@ -55,9 +55,9 @@ fn delayed_tables_need_a_target_of_10_and_like_a_role_that_may_act_as_a_replica(
     assert_snapshot!(lines(&case.compile()), @r#"
     Block target/too-old-for-delays [] a target of version 9.6.24 cannot tell whether an interrupted load was committed (txid_status is new in 10)
       fix: use a target of version 10 or later, or remove delay.table_data
-    Warn target/triggers-by-table [crm] the role "postgres" may not set session_replication_role on the target: the loads of delayed tables switch off the triggers of users by ALTER TABLE, which locks each table against writes until it is loaded, and foreign keys are checked row by row
+    Warn target/triggers-by-table [crm] the role "postgres" may not set session_replication_role on the target: the loads of delayed tables disable user triggers by ALTER TABLE, which locks each table against writes until it is loaded, and foreign keys are checked row by row
       fix: GRANT SET ON PARAMETER session_replication_role TO … on the target (15 or later), or use a superuser
-    Warn target/triggers-by-table [erp] the role "postgres" may not set session_replication_role on the target: the loads of delayed tables switch off the triggers of users by ALTER TABLE, which locks each table against writes until it is loaded, and foreign keys are checked row by row
+    Warn target/triggers-by-table [erp] the role "postgres" may not set session_replication_role on the target: the loads of delayed tables disable user triggers by ALTER TABLE, which locks each table against writes until it is loaded, and foreign keys are checked row by row
       fix: GRANT SET ON PARAMETER session_replication_role TO … on the target (15 or later), or use a superuser
     "#);
 }
@@ -68,9 +68,9 @@ fn connections_that_a_server_does_not_have_are_not_promised() {
     let none = "source.max_connections = 2\ntarget.max_connections = 1";
     let graph = Case::new(none, vec![database("crm", 1, 1)]).compile();
     assert_snapshot!(lines(&graph), @"
-    Block source/no-connections [] the run may use 2 connections of the source and needs 3 at least (max_connections 100, reserved 3, in use 0)
+    Block source/no-connections [] the run may use 2 connections of the source and needs at least 3 (max_connections 100, reserved 3, in use 0)
       fix: raise max_connections on the server or source.max_connections in the plan
-    Block target/no-connections [] the run may use 1 connections of the target and needs 2 at least (max_connections 100, reserved 3, in use 0)
+    Block target/no-connections [] the run may use 1 connection of the target and needs at least 2 (max_connections 100, reserved 3, in use 0)
       fix: raise max_connections on the server or target.max_connections in the plan
     ");
 

@@ -36,14 +36,14 @@ fn databases_that_cannot_migrate_are_named_with_the_reason() {
       fix: correct the pattern, or remove it
     Warn source/no-databases [] no database of the source migrates
       fix: look at databases.include and databases.exclude
-    Warn source/database-closed [closed] nobody may connect to it (ALLOW_CONNECTIONS is false), so it cannot be read; it does not migrate
+    Warn source/database-closed [closed] it allows no connections (ALLOW_CONNECTIONS is false), so it cannot be read; it does not migrate
       fix: ALTER DATABASE … ALLOW_CONNECTIONS true on the source, or exclude it
-    Warn source/database-invalid [half dropped] DROP DATABASE was interrupted (datconnlimit is -2), so nobody can connect to it; it does not migrate
+    Warn source/database-invalid [half dropped] DROP DATABASE was interrupted (datconnlimit is -2), so it cannot be connected to; it does not migrate
       fix: DROP DATABASE on the source, or exclude it
     Warn source/database-template [mould] it is a template (IS_TEMPLATE is true); it does not migrate
       fix: ALTER DATABASE … IS_TEMPLATE false on the source, or exclude it
-    Warn source/postgres-database [postgres] the database "postgres" holds objects of users; it does not migrate, because every server brings its own
-      fix: move them to a database of their own, or migrate them by hand
+    Warn source/postgres-database [postgres] the database "postgres" holds user objects; it does not migrate, because each server has its own
+      fix: move them to another database, or migrate them by hand
     "#);
 }
 
@@ -61,7 +61,7 @@ fn an_attached_index_of_a_delayed_partition_is_kept_and_said() {
     assert_eq!(codes(&plain), []);
     let rest = "[delay]\ntable_data = [\"erp.table_0002\"]";
     assert_snapshot!(lines(&Case::new(rest, vec![erp]).compile()), @"
-    Info delay/index-kept [erp public.table_0002_at_idx] it stays while public.table_0002 is loaded, which takes longer for that: it is attached to the partitioned index public.parts_at, and cannot be dropped but with that one and the indexes of all partitions, delayed or not
+    Info delay/index-kept [erp public.table_0002_at_idx] it stays while public.table_0002 is loaded, which makes the load slower: it is attached to the partitioned index public.parts_at, and can only be dropped together with that one and the indexes of all partitions, delayed or not
       fix: none
     ");
 }
@@ -83,9 +83,9 @@ fn constraints_that_a_delayed_table_cannot_meet_are_said_before_the_night() {
     assert_eq!(codes(&Case::new("", vec![erp.clone()]).compile()), []);
     let rest = "[delay]\ntable_data = [\"erp.table_0000\", \"erp.table_0002\"]";
     assert_snapshot!(lines(&Case::new(rest, vec![erp]).compile()), @"
-    Block delay/referenced [erp public.table_0000] public.table_0001 refers to it by the foreign key fkey_1, which the regular phase could not make: the rows that public.table_0001 refers to would not be there yet
+    Block delay/referenced [erp public.table_0000] public.table_0001 refers to it by the foreign key fkey_1, which the regular phase could not create: the rows that public.table_0001 refers to would not be there yet
       fix: delay public.table_0001 as well, or do not delay public.table_0000
-    Warn delay/not-valid-check [erp public.table_0000] the check positive is NOT VALID: rows that violate it are in a regular restore before the check is, but the delayed load would fail on them
+    Warn delay/not-valid-check [erp public.table_0000] the check positive is NOT VALID: a regular restore loads rows that violate it before it adds the check, but the delayed load would fail on them
       fix: ALTER TABLE … VALIDATE CONSTRAINT on the source, or do not delay public.table_0000
     ");
 }
@@ -111,10 +111,10 @@ fn a_target_that_does_not_fit_blocks_the_run() {
     Block target/standby [] the target is a standby: nothing can be written to it
       fix: use its primary as the target
     Fix target/limited-role [] the role "postgres" may not create roles on the target: roles that are missing there do not migrate
-      fix: use a superuser for [target], or create the roles beforehand and set globals.migrate = false
+      fix: use a superuser for [target], or create the roles before the run and set globals.migrate = false
     Fix target/locale-missing [crm] the target's operating system does not seem to have the locale "tr_TR.UTF-8"
       fix: install the locale on the target's host, then SELECT pg_import_system_collations('pg_catalog')
-    Warn target/public-schema-owner [] before 15 the schema public belongs to the superuser who made the cluster, to whom the role "postgres" cannot give it on the target: pg_restore reports an error in each database
+    Warn target/public-schema-owner [] before 15 the schema public belongs to the superuser who created the cluster, to whom the role "postgres" cannot give it on the target: pg_restore reports an error in each database
       fix: [[accept]] with each database, object = "*SCHEMA*public*" and a reason, or use a superuser for [target]
     "#);
 }
@@ -206,7 +206,7 @@ fn a_source_that_hides_something_says_so() {
     Fix source/role-name-reserved [ROLE pg_reader] the role "pg_reader" cannot be created on the target: names that start with pg_ are reserved since 9.6
       fix: ALTER ROLE … RENAME TO … on the source
     Warn source/passwords-unreadable [] the role "postgres" may not read pg_authid, so roles migrate without their passwords
-      fix: use a superuser for [source], or set passwords on the target afterwards
+      fix: use a superuser for [source], or set passwords on the target after the run
     "#);
 }
 

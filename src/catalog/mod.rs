@@ -1,5 +1,6 @@
 //! What a server holds, as plain data. No SQL here: `inspect` fills it, `graph` reads it.
 
+mod facts;
 pub mod locale;
 pub mod parameter;
 
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{RelationKind, TableName};
+pub use facts::{LeftOut, NoAlterSystem};
 use parameter::Parameter;
 
 /// `server_version_num`: 90524, 100023, 180006 (PostgreSQL manual, 20.15).

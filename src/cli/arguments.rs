@@ -1,10 +1,13 @@
 //! What may stand on the command line.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Exit;
+use crate::explain;
 use crate::names::Kind;
 
 /// Moves every user database and the roles of one PostgreSQL server to another, and proves that
@@ -61,6 +64,8 @@ pub enum Verb {
     Reset(ResetArguments),
     /// Write a commented plan
     Init(Box<InitArguments>),
+    /// Tell what a finding means and what fixes it, or how something works
+    Explain(ExplainArguments),
     /// Print the JSON Schema of the plan file
     Schema,
     /// Print completions for a shell
@@ -159,6 +164,34 @@ pub struct ResetArguments {
     /// Forget steps of this kind, and what needs them
     #[arg(long)]
     pub step: Option<Kind>,
+}
+
+#[derive(Debug, Args)]
+pub struct ExplainArguments {
+    /// The code of a finding, like `source/with-oids`, or a topic; without it, all of them are listed
+    #[arg(value_name = "CODE|TOPIC", value_parser = Explained, hide_possible_values = true)]
+    pub subject: Option<String>,
+}
+
+/// Any text, so that the verb itself can say what was meant; shells complete what can be explained.
+#[derive(Debug, Clone)]
+struct Explained;
+
+impl TypedValueParser for Explained {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(explain::words().map(PossibleValue::new)))
+    }
 }
 
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::output::{Terminal, print};
 use super::prepare::{describe, load, prepare};
 use crate::exit::Exit;
-use crate::graph::Severity;
+use crate::finding::Severity;
 use crate::journal;
 use crate::report::counted;
 
@@ -22,7 +22,7 @@ pub async fn run(arguments: CheckArguments, _: &Terminal) -> Result<Exit, Failur
     for (severity, title) in [
         (Severity::Block, "blocks the run"),
         (Severity::Fix, "should be fixed before the run"),
-        (Severity::Warn, "warnings"),
+        (Severity::Warn, "should be known before the run"),
         (Severity::Info, "for information"),
     ] {
         let findings: Vec<String> = graph
@@ -47,6 +47,11 @@ pub async fn run(arguments: CheckArguments, _: &Terminal) -> Result<Exit, Failur
             several => format!("{several} of them block the run"),
         }
     ));
+    if !graph.findings.is_empty() {
+        text.push_str(
+            "`pg-migrate explain CODE` tells why a finding matters and how to accept it\n",
+        );
+    }
     print(&text)?;
     Ok(if blockers > 0 {
         Exit::NotStarted

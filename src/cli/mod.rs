@@ -3,6 +3,7 @@
 mod arguments;
 mod check;
 mod completions;
+mod explain;
 mod failure;
 mod init;
 mod log;
@@ -80,6 +81,7 @@ async fn dispatch(verb: Verb, terminal: &Terminal) -> Result<Exit, Failure> {
         Verb::Revert(arguments) => revert::run(arguments).await,
         Verb::Reset(arguments) => reset::run(arguments),
         Verb::Init(arguments) => init::run(*arguments).await,
+        Verb::Explain(arguments) => explain::run(arguments, terminal),
         Verb::Schema => {
             output::print(&crate::plan::schema_text())?;
             Ok(Exit::Completed)

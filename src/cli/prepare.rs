@@ -7,13 +7,14 @@ use nix::unistd::{AccessFlags, access};
 use super::failure::Failure;
 use crate::catalog::Inspection;
 use crate::exit::Exit;
-use crate::graph::{Finding, Graph, Input, Severity, compile};
+use crate::finding::Finding;
+use crate::graph::{Graph, Input, compile};
 use crate::journal::State;
 use crate::journal::stored::Basis;
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::resolve;
 use crate::process::LocalEnvironment;
-use crate::{inspect, plan, process};
+use crate::{inspect, plan, preflight, process};
 
 /// A plan, compiled against both servers.
 pub struct Prepared {
@@ -154,32 +155,15 @@ pub fn describe(finding: &Finding) -> String {
     let fix = finding
         .fix
         .as_ref()
-        .map(|fix| format!("\n  fix: {fix}"))
+        .map(|fix| format!("\n  to fix it: {fix}"))
         .unwrap_or_default();
     crate::postgres::escape_control_lines(&format!("{finding}{fix}"))
 }
 
 /// A finding where a run left the target with its settings for the load, or is at work with them.
 fn still_tuned(state: &State) -> Option<Finding> {
-    if state.tuned.is_empty() {
-        return None;
-    }
     let names: Vec<&str> = state.tuned.keys().map(String::as_str).collect();
-    Some(Finding {
-        severity: Severity::Warn,
-        code: "target/still-tuned".into(),
-        database: None,
-        object: None,
-        message: format!(
-            "a run of this plan has changed settings of the target and not put them back yet: {}",
-            names.join(", ")
-        ),
-        fix: Some(
-            "wait for the run, if it is at work; otherwise `pg-migrate revert` puts them back, and so does the next \
-             run before anything else"
-                .into(),
-        ),
-    })
+    preflight::for_settings_left(&names)
 }
 
 /// A finding where archives could not be written. Nothing is written to find out.
@@ -189,20 +173,10 @@ fn dump_root(plan: &Plan) -> Option<Finding> {
         .ancestors()
         .find(|path| path.symlink_metadata().is_ok())?;
     let problem = if !existing.is_dir() {
-        format!("{} is no directory", existing.display())
+        format!("{} is not a directory", existing.display())
     } else {
         let error = access(existing, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
         format!("{}: {}", existing.display(), error.desc())
     };
-    Some(Finding {
-        severity: Severity::Block,
-        code: "client/dump-root".into(),
-        database: None,
-        object: None,
-        message: format!(
-            "archives cannot be written below dump.root ({}): {problem}",
-            root.display()
-        ),
-        fix: Some("set dump.root to a directory that this user may write to".into()),
-    })
+    Some(preflight::for_dump_root(root, &problem))
 }

@@ -1,8 +1,9 @@
 //! What a run may use of each server, and how many jobs fit into it.
 
 use super::{Amounts, Resource};
-use crate::catalog::ServerFacts;
+use crate::catalog::{Inspection, ServerFacts};
 use crate::plan::{Parallelism, Plan, Side};
+use crate::preflight::{Budget, Fitted};
 
 /// Connections that the run keeps on the target from its first step to its last: the advisory lock, and
 /// the look at how far a restore is.
@@ -74,6 +75,45 @@ pub fn share(wanted: &Parallelism, databases: u32, source: u32, target: u32) -> 
         restore_jobs: jobs_within(per_restore, u32::MAX),
         count_queries,
     }
+}
+
+/// What the plan wants of each server, and what the run may have.
+pub(super) fn fitted<'a>(
+    plan: &Plan,
+    inspection: &'a Inspection,
+    share: &Share,
+    databases: u32,
+) -> [Budget<'a>; 2] {
+    let wanted = &plan.parallelism;
+    let budget = |side, server, slots: [u32; 2], jobs: [u32; 2]| Budget {
+        side,
+        server,
+        free: free_connections(server),
+        given: plan.server(side).max_connections,
+        least: least(side),
+        databases: Fitted {
+            wanted: slots[0].min(databases),
+            granted: slots[1],
+        },
+        jobs: Fitted {
+            wanted: jobs[0],
+            granted: jobs[1],
+        },
+    };
+    [
+        budget(
+            Side::Source,
+            &inspection.source,
+            [wanted.dump_parallel, share.dump_parallel],
+            [wanted.dump_jobs, share.dump_jobs],
+        ),
+        budget(
+            Side::Target,
+            &inspection.target,
+            [wanted.restore_parallel, share.restore_parallel],
+            [wanted.restore_jobs, share.restore_jobs],
+        ),
+    ]
 }
 
 /// Everything there is to claim. The run's own connections are set aside beforehand.

@@ -7,13 +7,15 @@ use super::command::{self, Content, DumpCommand};
 use super::compile::Input;
 use super::delay::{DelayedTable, Delays};
 use super::{
-    Amounts, Finding, PerSnapshot, PerStep, Resource, SharedSnapshot, SnapshotIndex, Step,
-    StepIndex, delay_findings, preflight,
+    Amounts, PerSnapshot, PerStep, Resource, SharedSnapshot, SnapshotIndex, Step, StepIndex,
+    compression,
 };
 use crate::catalog::{Contents, Database};
+use crate::finding::Finding;
 use crate::names::{Kind, RelationKind, StepId, TableName};
 use crate::plan::{Compression, DelaySnapshot, Plan, VerifyMode};
 use crate::postgres::conninfo;
+use crate::preflight;
 
 /// `inspect` looks into every database that migrates; one it could not look into has a finding instead.
 pub(super) fn contents(database: &Database) -> &Contents {
@@ -98,7 +100,7 @@ impl Builder<'_> {
             })
             .collect();
         for ((database, name), create) in databases.iter().zip(&names).zip(creates) {
-            self.findings.extend(preflight::of_database(
+            self.findings.extend(preflight::for_database(
                 database,
                 &self.input.inspection.target,
                 self.input.created,
@@ -181,12 +183,13 @@ impl Builder<'_> {
             VerifyMode::Fast => (1, 1),
             VerifyMode::Exact | VerifyMode::Checksum => (queries(with_data), queries(with_data)),
         };
-        let (compression, finding) = preflight::compression(
+        let compression = compression::available(&options.compression, client);
+        self.findings.extend(preflight::for_compression(
             &options.compression,
             options.compression_is_explicit,
+            &compression,
             client,
-        );
-        self.findings.extend(finding);
+        ));
 
         let dump = self.push(
             StepId::database(name, Kind::Dump),
@@ -261,8 +264,12 @@ impl Builder<'_> {
         names.sort_unstable();
         self.delayed.push(names);
         if !delayed.is_empty() {
-            self.findings
-                .extend(delay_findings::of(name, contents, &delayed));
+            self.findings.extend(preflight::for_delayed_tables(
+                name,
+                contents,
+                delayed.iter().map(|table| &table.name),
+                &self.input.inspection.target,
+            ));
             let regular = Regular {
                 dump,
                 verify,
@@ -341,7 +348,6 @@ impl Builder<'_> {
         );
         self.steps[load].jobs = load_jobs;
 
-        let target = &self.input.inspection.target;
         let memory = self.index_memory;
         let builds = options
             .restore_jobs
@@ -368,7 +374,6 @@ impl Builder<'_> {
             ]),
         );
         self.steps[verify].jobs = queries;
-        self.findings.extend(preflight::of_delays(name, target));
     }
 }
 

@@ -8,13 +8,15 @@ use super::budget;
 use super::builder::{Builder, contents, restore_jobs_at_a_time};
 use super::delay::Delays;
 use super::{
-    Amounts, DatabaseSummary, Finding, Graph, PerSnapshot, PerStep, Resource, ServerSummary,
-    Severity, SharedSnapshot, Step, StepIndex, preflight, selection, tuning,
+    Amounts, DatabaseSummary, Graph, PerSnapshot, PerStep, Resource, ServerSummary, SharedSnapshot,
+    Step, StepIndex, selection, tuning,
 };
 use crate::catalog::Inspection;
 use crate::escape::hexadecimal;
+use crate::finding::{Finding, Severity};
 use crate::names::StepId;
 use crate::plan::{Endpoint, Plan, Side};
+use crate::preflight;
 
 /// Everything a graph is made of.
 pub struct Input<'a> {
@@ -43,12 +45,13 @@ pub fn compile(input: Input<'_>) -> Graph {
     let target_budget = budget_of(Side::Target, target);
 
     let mut findings = input.findings.clone();
-    findings.extend(preflight::of_servers(plan, input.inspection));
-    let (databases, selection_findings) = selection::select(plan, source);
-    findings.extend(selection_findings);
+    findings.extend(preflight::for_servers(plan, input.inspection));
+    let databases = selection::select(plan, source);
+    findings.extend(preflight::for_selection(plan, source, &databases));
     let count = databases.len() as u32;
     let share = budget::share(&plan.parallelism, count, source_budget, target_budget);
-    findings.extend(preflight::of_budgets(plan, input.inspection, &share, count));
+    let fitted = budget::fitted(plan, input.inspection, &share, count);
+    findings.extend(preflight::for_budgets(&fitted));
     let delayed_builds = match plan.delay.patterns.is_empty() {
         true => 1,
         false => budget::BUILDS_BY_DEFAULT,
@@ -96,7 +99,7 @@ pub fn compile(input: Input<'_>) -> Graph {
             (
                 finding.severity,
                 finding.database.clone(),
-                finding.code.clone(),
+                finding.code,
                 finding.object.clone(),
             )
         };

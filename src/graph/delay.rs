@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Finding, Severity};
 use crate::catalog::{Contents, Database, Relation};
+use crate::finding::Finding;
 use crate::names::{RelationKind, TableName};
 use crate::plan::{DelayPattern, Plan};
+use crate::preflight;
 
 /// A table whose data comes after the regular phase.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +74,9 @@ impl<'a> Delays<'a> {
                 }),
                 // Its rows are in its partitions.
                 RelationKind::PartitionedTable => {}
-                kind => self.findings.push(refusal(database, relation, kind)),
+                _ => self
+                    .findings
+                    .push(preflight::for_refused_table(database, relation)),
             }
         }
         delayed.sort_by(|a, b| (b.bytes, &a.name).cmp(&(a.bytes, &b.name)));
@@ -84,17 +87,8 @@ impl<'a> Delays<'a> {
     pub fn finish(mut self) -> Vec<Finding> {
         for (position, pattern) in self.patterns.iter().enumerate() {
             if !self.used.contains(&position) {
-                self.findings.push(Finding {
-                    severity: Severity::Warn,
-                    code: "plan/delay-matches-nothing".into(),
-                    database: None,
-                    object: None,
-                    message: format!(
-                        "delay.table_data has {:?}, which no table of a database that migrates matches",
-                        pattern.text
-                    ),
-                    fix: Some("correct the pattern, or remove it".into()),
-                });
+                self.findings
+                    .push(preflight::for_delay_pattern(&pattern.text));
             }
         }
         self.findings
@@ -117,24 +111,6 @@ fn ancestors<'a>(relation: &Relation, by_oid: &HashMap<u32, &'a Relation>) -> Ve
         }
     }
     found
-}
-
-fn refusal(database: &Database, relation: &Relation, kind: RelationKind) -> Finding {
-    let why = match kind {
-        RelationKind::MaterializedView => {
-            "a materialized view: it has no data of its own, the restore refreshes it"
-        }
-        RelationKind::ForeignTable => "a foreign table: its rows are elsewhere and do not migrate",
-        _ => "a table of an extension: its data comes with the extension",
-    };
-    Finding {
-        severity: Severity::Warn,
-        code: "plan/delay-refused".into(),
-        database: Some(database.name.clone()),
-        object: Some(relation.table_name().to_string()),
-        message: format!("it matches delay.table_data but is not delayed, because it is {why}"),
-        fix: Some("make the pattern narrower".into()),
-    }
 }
 
 #[cfg(test)]

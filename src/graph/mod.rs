@@ -4,9 +4,8 @@ pub mod budget;
 mod builder;
 mod command;
 mod compile;
+mod compression;
 pub mod delay;
-mod delay_findings;
-mod preflight;
 mod selection;
 mod step;
 #[cfg(test)]
@@ -21,6 +20,7 @@ pub use tuning::{Reach, Tuning, TuningSetting};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Version;
+use crate::finding::Finding;
 use crate::names::TableName;
 
 /// Everything a run will do, and what was found while working it out.
@@ -61,42 +61,4 @@ pub struct DatabaseSummary {
     pub tables: usize,
     /// Sorted.
     pub delayed: Vec<TableName>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// The run does not start.
-    Block,
-    /// Something will be lost or different unless somebody acts.
-    Fix,
-    Warn,
-    Info,
-}
-
-/// Something that somebody should know before the run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
-    pub severity: Severity,
-    /// Stable: `source/with-oids`.
-    pub code: String,
-    pub database: Option<String>,
-    pub object: Option<String>,
-    pub message: String,
-    /// SQL, a shell command or a plan key that mends it.
-    pub fix: Option<String>,
-}
-
-impl std::fmt::Display for Finding {
-    /// `source/with-oids: database "erp", public.t: the table …`, on one line unless a name holds a line feed.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: ", self.code)?;
-        match (&self.database, &self.object) {
-            (Some(database), Some(object)) => write!(f, "database \"{database}\", {object}: ")?,
-            (Some(database), None) => write!(f, "database \"{database}\": ")?,
-            (None, Some(object)) => write!(f, "{object}: ")?,
-            (None, None) => {}
-        }
-        f.write_str(&self.message)
-    }
 }

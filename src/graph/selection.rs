@@ -1,103 +1,25 @@
-//! Which databases migrate, and why others do not.
+//! Which databases migrate, and which others the target has.
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::{Finding, Severity};
 use crate::catalog::{Database, ServerFacts};
 use crate::plan::Plan;
 
-/// What every installation brings along. The first holds nothing of a user by convention, the others are
-/// what new databases are made of.
-const MAINTENANCE: [&str; 3] = ["postgres", "template0", "template1"];
-
-/// The databases that migrate, smallest first, and a finding for each that a reader might miss.
-pub fn select<'a>(plan: &Plan, source: &'a ServerFacts) -> (Vec<&'a Database>, Vec<Finding>) {
-    let mut findings = Vec::new();
-    let mut selected = Vec::new();
-    let candidates: Vec<&Database> = source
+/// The databases that migrate, smallest first.
+pub fn select<'a>(plan: &Plan, source: &'a ServerFacts) -> Vec<&'a Database> {
+    let mut selected: Vec<&Database> = source
         .databases
         .iter()
-        .filter(|database| !MAINTENANCE.contains(&database.name.as_str()))
+        .filter(|database| !database.is_of_installation())
+        .filter(|database| plan.databases.takes(&database.name))
+        .filter(|database| database.left_out().is_none())
         .collect();
-    for database in &candidates {
-        if !plan.databases.takes(&database.name) {
-            continue;
-        }
-        match reason_to_leave_out(database) {
-            Some(finding) => findings.push(finding),
-            None => selected.push(*database),
-        }
-    }
     selected.sort_by(|a, b| (a.bytes, &a.name).cmp(&(b.bytes, &b.name)));
-
-    for glob in &plan.databases.include {
-        let matches = |database: &&Database| glob.is_match(&database.name);
-        if glob.glob().glob() != "*" && !candidates.iter().any(matches) {
-            findings.push(Finding {
-                severity: Severity::Warn,
-                code: "plan/include-matches-nothing".into(),
-                database: None,
-                object: None,
-                message: format!(
-                    "databases.include has {:?}, which no database of the source matches",
-                    glob.glob().glob()
-                ),
-                fix: Some("correct the pattern, or remove it".into()),
-            });
-        }
-    }
-    for (position, entry) in plan.overrides.iter().enumerate() {
-        let matches = |database: &&Database| {
-            entry
-                .databases
-                .iter()
-                .any(|glob| glob.is_match(&database.name))
-        };
-        if !selected.iter().any(matches) {
-            findings.push(Finding {
-                severity: Severity::Warn,
-                code: "plan/override-matches-nothing".into(),
-                database: None,
-                object: None,
-                message: format!(
-                    "[[override]] number {} names no database that migrates",
-                    position + 1
-                ),
-                fix: Some("correct its `databases`, or remove it".into()),
-            });
-        }
-    }
-    if selected.is_empty() {
-        findings.push(Finding {
-            severity: Severity::Warn,
-            code: "source/no-databases".into(),
-            database: None,
-            object: None,
-            message: "no database of the source migrates".into(),
-            fix: Some("look at databases.include and databases.exclude".into()),
-        });
-    }
-    let postgres = source
-        .database("postgres")
-        .and_then(|database| database.contents.as_ref());
-    if postgres.is_some_and(|contents| !contents.is_empty()) {
-        findings.push(Finding {
-            severity: Severity::Warn,
-            code: "source/postgres-database".into(),
-            database: Some("postgres".into()),
-            object: None,
-            message:
-                "the database \"postgres\" holds objects of users; it does not migrate, because \
-                      every server brings its own"
-                    .into(),
-            fix: Some("move them to a database of their own, or migrate them by hand".into()),
-        });
-    }
-    (selected, findings)
+    selected
 }
 
-/// Databases of the target that have nothing to do with this plan and hold something, or that nobody could
-/// look into. The `postgres` of a new server is none of them.
+/// Databases of the target that have nothing to do with this plan and hold something, or that could not be
+/// looked into. The `postgres` of a new server is not one of them.
 pub fn others<'a>(
     target: &'a ServerFacts,
     migrating: &[&Database],
@@ -121,38 +43,4 @@ pub fn others<'a>(
         .collect();
     others.sort_unstable();
     others
-}
-
-fn reason_to_leave_out(database: &Database) -> Option<Finding> {
-    let (code, message, fix) = if database.connection_limit == -2 {
-        (
-            "source/database-invalid",
-            "DROP DATABASE was interrupted (datconnlimit is -2), so nobody can connect to it; it does \
-             not migrate",
-            "DROP DATABASE on the source, or exclude it",
-        )
-    } else if !database.allows_connections {
-        (
-            "source/database-closed",
-            "nobody may connect to it (ALLOW_CONNECTIONS is false), so it cannot be read; it does not \
-             migrate",
-            "ALTER DATABASE … ALLOW_CONNECTIONS true on the source, or exclude it",
-        )
-    } else if database.is_template {
-        (
-            "source/database-template",
-            "it is a template (IS_TEMPLATE is true); it does not migrate",
-            "ALTER DATABASE … IS_TEMPLATE false on the source, or exclude it",
-        )
-    } else {
-        return None;
-    };
-    Some(Finding {
-        severity: Severity::Warn,
-        code: code.into(),
-        database: Some(database.name.clone()),
-        object: None,
-        message: message.into(),
-        fix: Some(fix.into()),
-    })
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::Keys;
 use crate::escape::escape_control;
+use crate::finding::Code;
 
 /// One of the two servers of a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -317,7 +318,7 @@ pub struct Accept {
 /// `[[waive]]`: a preflight finding that is accepted until a date.
 #[derive(Debug, Clone)]
 pub struct Waive {
-    pub code: String,
+    pub code: Code,
     pub object: GlobMatcher,
     /// The last day on which the waiver holds.
     pub until: jiff::civil::Date,

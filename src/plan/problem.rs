@@ -141,24 +141,6 @@ fn shown(path: &Path) -> String {
     escape_control(&path.to_string_lossy()).into_owned()
 }
 
-/// The candidate that somebody who wrote `word` most likely meant.
-pub(super) fn did_you_mean<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
-    let plain = |text: &str| text.to_lowercase().replace('-', "_");
-    let word = plain(word);
-    candidates
-        .into_iter()
-        .map(|candidate| {
-            let distance = strsim::damerau_levenshtein(&word, &plain(candidate));
-            (distance, candidate)
-        })
-        .filter(|(distance, candidate)| *distance <= candidate.len().max(3) / 3)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
 /// `` `a`, `b` or `c` ``.
 pub(super) fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     let mut words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
@@ -172,15 +154,6 @@ pub(super) fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn suggestions_are_near_or_absent() {
-        let keys = ["dump_jobs", "restore_jobs", "max_parallel"];
-        assert_eq!(did_you_mean("dump_job", keys), Some("dump_jobs"));
-        assert_eq!(did_you_mean("max-parallel", keys), Some("max_parallel"));
-        assert_eq!(did_you_mean("Restore-Jobs", keys), Some("restore_jobs"));
-        assert_eq!(did_you_mean("colour", keys), None);
-    }
 
     #[test]
     fn lists_read_as_sentences() {

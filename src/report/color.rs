@@ -13,6 +13,7 @@ pub enum Color {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
     Plain,
+    Heading,
     Good,
     Attention,
     Bad,
@@ -23,6 +24,7 @@ impl Color {
     pub(super) fn paint(self, tone: Tone, text: &str) -> Cow<'_, str> {
         let code = match (self, tone) {
             (Color::Off, _) | (Color::On, Tone::Plain) => return Cow::Borrowed(text),
+            (Color::On, Tone::Heading) => 1,
             (Color::On, Tone::Good) => 32,
             (Color::On, Tone::Attention) => 33,
             (Color::On, Tone::Bad) => 31,

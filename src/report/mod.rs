@@ -10,6 +10,7 @@
 //! | [`status`] | journal, steps | text, JSON |
 //! | [`comparison`] | what was compared | text |
 //! | [`diagnostic`] | errors | text |
+//! | [`explain`] | the codes of findings, topics | text |
 //! | [`plan_text`], [`plan_json`], [`plan_markdown`], [`plan_diagram`] | the graph | what `pg-migrate plan` prints |
 //!
 //! Names of a server's objects can hold anything: they go through
@@ -19,6 +20,7 @@ mod color;
 pub mod comparison;
 pub mod diagnostic;
 pub mod document;
+pub mod explain;
 mod format;
 pub mod html;
 pub mod plan_diagram;

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 
 use super::format::{bytes, counted};
-use crate::graph::{Finding, Graph};
+use crate::finding::Finding;
+use crate::graph::Graph;
 use crate::postgres::escape_control;
 
 /// A graph of more steps is drawn with one node a database: with a node a step, it could not be read.
@@ -93,7 +94,7 @@ pub fn dot(graph: &Graph) -> String {
 /// The findings, a comment each: a picture has no room for them, and they must not be missed.
 fn comments(graph: &Graph, mark: &str) -> String {
     let line = |finding: &Finding| {
-        let severity = format!("{:?}", finding.severity).to_lowercase();
+        let severity = finding.severity.as_str();
         let text = finding.to_string();
         format!("{mark} {severity} {}\n", escape_control(&text))
     };
@@ -206,10 +207,10 @@ mod tests {
     fn mermaid_draws_steps_by_database() {
         insta::assert_snapshot!(mermaid(&small()), @r#"
         flowchart LR
-          %% block target/not-empty: database "we\u|1b|[31mird "db"": the target has a database of this name, and it is not empty
+          %% block target/database-not-empty: database "we\u|1b|[31mird "db"": the target has a database of this name, and it is not empty
           %% fix source/with-oids: database "erp", public.orders: the table has oids, and pg_dump of 12 and later leaves them out without a word
           %% fix source/with-oids: database "erp", public."order|lines": the table has oids, and pg_dump of 12 and later leaves them out without a word
-          %% info server/jobs-lowered: dump_jobs lowered from 24 to 4
+          %% info source/dump-jobs-lowered: dump_jobs lowered from 24 to 4
           n0["tune-target"]
           n1["globals"]
           subgraph g1["crm"]
@@ -247,10 +248,10 @@ mod tests {
         digraph "erp-10-to-18" {
           rankdir=LR;
           node [shape=box];
-          // block target/not-empty: database "we\u{1b}[31mird "db"": the target has a database of this name, and it is not empty
+          // block target/database-not-empty: database "we\u{1b}[31mird "db"": the target has a database of this name, and it is not empty
           // fix source/with-oids: database "erp", public.orders: the table has oids, and pg_dump of 12 and later leaves them out without a word
           // fix source/with-oids: database "erp", public."order|lines": the table has oids, and pg_dump of 12 and later leaves them out without a word
-          // info server/jobs-lowered: dump_jobs lowered from 24 to 4
+          // info source/dump-jobs-lowered: dump_jobs lowered from 24 to 4
           n0 [label="tune-target"];
           n1 [label="globals"];
           subgraph cluster_1 {

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::graph::{Amounts, DatabaseSummary, Finding, Graph, ServerSummary, TuningSetting};
+use crate::finding::Finding;
+use crate::graph::{Amounts, DatabaseSummary, Graph, ServerSummary, TuningSetting};
 use crate::names::{Kind, StepId};
 use crate::postgres::escape_json;
 
@@ -188,7 +189,7 @@ mod tests {
           "findings": [
             {
               "severity": "block",
-              "code": "target/not-empty",
+              "code": "target/database-not-empty",
               "database": "we\u001b[31mird \"db\"",
               "object": null,
               "message": "the target has a database of this name, and it is not empty",

@@ -1,8 +1,9 @@
 //! `pg-migrate plan --format markdown`: tables for a change ticket.
 
 use super::format::{bytes, count};
-use super::plan_text::{SEVERITIES, claims, finding_counts, is_blocked, moves, place};
+use super::plan_text::{claims, finding_counts, is_blocked, moves, place};
 use super::shell;
+use crate::finding::Severity;
 use crate::graph::{Graph, Resource, Step};
 use crate::names::list_of_tables;
 use crate::postgres::escape_control;
@@ -60,7 +61,7 @@ fn findings(out: &mut String, graph: &Graph) {
     }
     out.push_str("\n## Findings\n\n");
     head(out, &["Severity", "Code", "Where", "What", "Fix"]);
-    for (severity, word) in SEVERITIES {
+    for severity in Severity::ALL {
         for finding in graph
             .findings
             .iter()
@@ -69,8 +70,8 @@ fn findings(out: &mut String, graph: &Graph) {
             row(
                 out,
                 &[
-                    word.to_owned(),
-                    cell(&finding.code),
+                    severity.as_str().to_owned(),
+                    cell(finding.code.as_str()),
                     cell(&place(finding)),
                     cell(&finding.message),
                     cell(finding.fix.as_deref().unwrap_or_default()),
@@ -211,10 +212,10 @@ mod tests {
 
         | Severity | Code | Where | What | Fix |
         | --- | --- | --- | --- | --- |
-        | block | target/not-empty | we\\u{1b}\[31mird "db" | the target has a database of this name, and it is not empty | drop it, or leave the database out with databases.exclude |
+        | block | target/database-not-empty | we\\u{1b}\[31mird "db" | the target has a database of this name, and it is not empty | drop it, or leave the database out with databases.exclude |
         | fix | source/with-oids | erp public.orders | the table has oids, and pg\_dump of 12 and later leaves them out without a word | ALTER TABLE public.orders SET WITHOUT OIDS; |
         | fix | source/with-oids | erp public."order\|lines" | the table has oids, and pg\_dump of 12 and later leaves them out without a word | ALTER TABLE public."order\|lines" SET WITHOUT OIDS; |
-        | info | server/jobs-lowered |  | dump\_jobs lowered from 24 to 4 |  |
+        | info | source/dump-jobs-lowered |  | dump\_jobs lowered from 24 to 4 |  |
 
         ## Databases
 

@@ -8,9 +8,8 @@ use indexmap::IndexMap;
 use super::format::{bytes, count, counted};
 use super::shell;
 use super::width::{command_lines, left, name, right, width, wrap};
-use crate::graph::{
-    Amounts, Finding, Graph, Reach, Resource, ServerSummary, Severity, Step, Tuning,
-};
+use crate::finding::{Code, Finding, Severity};
+use crate::graph::{Amounts, Graph, Reach, Resource, ServerSummary, Step, Tuning};
 use crate::names::{Kind, StepId, list_of_tables};
 use crate::postgres::escape_control;
 
@@ -18,14 +17,6 @@ use crate::postgres::escape_control;
 const NEEDS_NAMED: usize = 4;
 /// Columns that a database's name has at most in the table.
 const NAME: usize = 42;
-/// The names of the severities, the most severe first.
-pub(super) const SEVERITIES: [(Severity, &str); 4] = [
-    (Severity::Block, "block"),
-    (Severity::Fix, "fix"),
-    (Severity::Warn, "warn"),
-    (Severity::Info, "info"),
-];
-
 /// The plan, wrapped at `columns`: the same text for the same graph.
 pub fn render(graph: &Graph, columns: usize) -> String {
     let mut out = String::new();
@@ -93,14 +84,14 @@ pub(super) fn moves(graph: &Graph) -> String {
 
 /// `1 block, 2 fix`, or `none`.
 pub(super) fn finding_counts(findings: &[Finding]) -> String {
-    let counts: Vec<String> = SEVERITIES
-        .iter()
-        .filter_map(|(severity, word)| {
+    let counts: Vec<String> = Severity::ALL
+        .into_iter()
+        .filter_map(|severity| {
             let number = findings
                 .iter()
-                .filter(|finding| finding.severity == *severity)
+                .filter(|finding| finding.severity == severity)
                 .count();
-            (number > 0).then(|| format!("{} {word}", count(number as u64)))
+            (number > 0).then(|| format!("{} {}", count(number as u64), severity.as_str()))
         })
         .collect();
     if counts.is_empty() {
@@ -122,21 +113,21 @@ pub(super) fn place(finding: &Finding) -> String {
 }
 
 fn findings(out: &mut String, findings: &[Finding], columns: usize) {
-    for (severity, word) in SEVERITIES {
+    for severity in Severity::ALL {
         // By code, so that one cause that a thousand tables have is read once.
-        let mut codes: IndexMap<&str, Vec<&Finding>> = IndexMap::new();
+        let mut codes: IndexMap<Code, Vec<&Finding>> = IndexMap::new();
         for finding in findings
             .iter()
             .filter(|finding| finding.severity == severity)
         {
-            codes.entry(&finding.code).or_default().push(finding);
+            codes.entry(finding.code).or_default().push(finding);
         }
         for (code, findings) in codes {
             let number = match findings.len() {
                 1 => String::new(),
                 number => format!(" ({})", count(number as u64)),
             };
-            out.push_str(&format!("\n{word} {code}{number}\n"));
+            out.push_str(&format!("\n{} {code}{number}\n", severity.as_str()));
             for finding in findings {
                 one_finding(out, finding, columns);
             }
@@ -374,7 +365,7 @@ mod tests {
 
         The run does not start until what blocks it is fixed.
 
-        block target/not-empty
+        block target/database-not-empty
           - we\u{1b}[31mird "db": the target has a database of this name, and it is not
             empty
             fix: drop it, or leave the database out with databases.exclude
@@ -387,7 +378,7 @@ mod tests {
             leaves them out without a word
             fix: ALTER TABLE public."order|lines" SET WITHOUT OIDS;
 
-        info server/jobs-lowered
+        info source/dump-jobs-lowered
           - dump_jobs lowered from 24 to 4
 
           database                                       size   tables  delayed

@@ -6,9 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::document::{Report, build};
 use crate::catalog::Version;
+use crate::finding::{Code, Finding, Severity};
 use crate::graph::{
-    Amounts, DatabaseSummary, Finding, Graph, PerSnapshot, PerStep, Reach, Resource, ServerSummary,
-    Severity, Step, StepIndex, Tuning, TuningSetting,
+    Amounts, DatabaseSummary, Graph, PerSnapshot, PerStep, Reach, Resource, ServerSummary, Step,
+    StepIndex, Tuning, TuningSetting,
 };
 use crate::journal::{Outcome, RunState, State, Status, StepState, TunedSetting};
 use crate::names::{
@@ -176,34 +177,29 @@ fn summary(name: &str, bytes: u64, tables: usize, delayed: &[&str]) -> DatabaseS
 }
 
 fn findings() -> Vec<Finding> {
-    let oids = |object: &str| Finding {
-        severity: Severity::Fix,
-        code: "source/with-oids".to_owned(),
-        database: Some("erp".to_owned()),
-        object: Some(object.to_owned()),
-        message: "the table has oids, and pg_dump of 12 and later leaves them out without a word"
-            .to_owned(),
-        fix: Some(format!("ALTER TABLE {object} SET WITHOUT OIDS;")),
+    let oids = |object: &str| {
+        Finding::new(
+            Code::SourceWithOids,
+            "the table has oids, and pg_dump of 12 and later leaves them out without a word",
+        )
+        .severity(Severity::Fix)
+        .database("erp")
+        .object(object)
+        .fix(format!("ALTER TABLE {object} SET WITHOUT OIDS;"))
     };
     vec![
-        Finding {
-            severity: Severity::Block,
-            code: "target/not-empty".to_owned(),
-            database: Some(EVIL.to_owned()),
-            object: None,
-            message: "the target has a database of this name, and it is not empty".to_owned(),
-            fix: Some("drop it, or leave the database out with databases.exclude".to_owned()),
-        },
+        Finding::new(
+            Code::TargetDatabaseNotEmpty,
+            "the target has a database of this name, and it is not empty",
+        )
+        .database(EVIL)
+        .fix("drop it, or leave the database out with databases.exclude"),
         oids("public.orders"),
         oids("public.\"order|lines\""),
-        Finding {
-            severity: Severity::Info,
-            code: "server/jobs-lowered".to_owned(),
-            database: None,
-            object: None,
-            message: "dump_jobs lowered from 24 to 4".to_owned(),
-            fix: None,
-        },
+        Finding::new(
+            Code::SourceDumpJobsLowered,
+            "dump_jobs lowered from 24 to 4",
+        ),
     ]
 }
 

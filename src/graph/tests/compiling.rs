@@ -4,7 +4,8 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::synthetic::{Case, contents, database};
-use crate::graph::{Amounts, Graph, Resource, Severity, Step, StepIndex};
+use crate::finding::{Code, Severity};
+use crate::graph::{Amounts, Graph, Resource, Step, StepIndex};
 use crate::names::{Kind, StepId};
 use crate::report::{plan_json, plan_text};
 
@@ -54,14 +55,14 @@ fn a_small_plan_reads_like_this() {
         fix: set dump.compression = "lz4" to say so in the plan
 
     info source/dump-jobs-lowered
-      - at most 2 dump jobs a database instead of 24: with 2 databases at a time, the run may use 12
-        connections of the source
+      - at most 2 dump jobs for each database instead of 24: with 2 databases at a time, the run may use
+        12 connections of the source
         fix: raise max_connections on the server, or lower parallelism.dump_jobs or
              parallelism.dump_parallel
 
     info target/restore-jobs-lowered
-      - at most 3 restore jobs a database instead of 12: with 2 databases at a time, the run may use 9
-        connections of the target
+      - at most 3 restore jobs for each database instead of 12: with 2 databases at a time, the run may
+        use 9 connections of the target
         fix: raise max_connections on the server, or lower parallelism.restore_jobs or
              parallelism.restore_parallel
 
@@ -333,9 +334,9 @@ fn the_reference_tools_defaults_are_lowered_to_what_a_new_server_has() {
             .map(|(code, message)| format!("{code}: {message}\n"))
             .collect::<String>(),
         @"
-        source/dump-jobs-lowered: at most 8 dump jobs a database instead of 24: with 6 databases at a time, the run may use 72 connections of the source
-        target/restore-jobs-lowered: at most 7 restore jobs a database instead of 12: with 6 databases at a time, the run may use 52 connections of the target
-        "
+    source/dump-jobs-lowered: at most 8 dump jobs for each database instead of 24: with 6 databases at a time, the run may use 72 connections of the source
+    target/restore-jobs-lowered: at most 7 restore jobs for each database instead of 12: with 6 databases at a time, the run may use 52 connections of the target
+    "
     );
     let dump = step(&graph, "db00", Kind::Dump);
     assert!(has_argument(dump, &format!("--jobs={}", dump.jobs)));
@@ -400,12 +401,8 @@ fn overrides_hold_for_the_databases_they_name_and_the_later_one_wins() {
     assert_eq!(shape("analytics"), (4, 3, "--compress=none"));
     assert_eq!(shape("analytics_eu"), (2, 3, "--compress=none"));
     assert_eq!(shape("crm"), (24, 12, "--compress=gzip:6"));
-    let codes: Vec<&str> = graph
-        .findings
-        .iter()
-        .map(|finding| finding.code.as_str())
-        .collect();
-    assert_eq!(codes, ["plan/override-matches-nothing"]);
+    let codes: Vec<Code> = graph.findings.iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, [Code::PlanOverrideMatchesNothing]);
 }
 
 #[test]

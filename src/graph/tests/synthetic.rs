@@ -7,7 +7,8 @@ use crate::catalog::{
     ClientFacts, Configuration, Contents, Database, Inspection, LocaleProvider, Relation,
     ServerFacts, Version,
 };
-use crate::graph::{Finding, Graph, Input, compile};
+use crate::finding::Finding;
+use crate::graph::{Graph, Input, compile};
 use crate::names::RelationKind;
 use crate::plan::{Endpoint, Plan, Side, SslMode, parse};
 
@@ -45,7 +46,7 @@ impl Case {
     }
 
     pub(crate) fn compile(&self) -> Graph {
-        compile(Input {
+        let graph = compile(Input {
             plan: &self.plan,
             source: &endpoint(Side::Source, "old-db"),
             target: &endpoint(Side::Target, "new-db"),
@@ -53,7 +54,11 @@ impl Case {
             created: &self.created,
             today: self.today,
             findings: self.findings.clone(),
-        })
+        });
+        for finding in &graph.findings {
+            assert!(finding.is_in_place(), "{finding:?}");
+        }
+        graph
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::value::{bytes, memory_text};
 use crate::catalog::Configuration;
-use crate::graph::{Finding, Severity};
+use crate::preflight::MemoryUse;
 
 /// What the reference tool sets, and the most that an index build gets here.
 const MOST: u64 = 2 << 30;
@@ -46,55 +46,21 @@ impl Memory {
     }
 
     /// What so many index builds may take in the worst case.
-    pub(super) fn worst_case(
+    pub(super) fn worst_case<'a>(
         &self,
         configuration: &Configuration,
-        value: &str,
+        value: &'a str,
         jobs: u32,
-    ) -> Option<Finding> {
+    ) -> Option<MemoryUse<'a>> {
         let each = bytes(configuration.parameters.get(NAME)?, value)?;
-        let all = each.saturating_mul(u64::from(jobs));
-        let total = if self.is_read {
-            format!("of the target's {} of memory", rounded(self.bytes))
-        } else {
-            format!(
-                "of the target's memory, whose size may not be read (by effective_cache_size and shared_buffers, \
-                 {} were reckoned with)",
-                rounded(self.bytes)
-            )
-        };
-        let is_too_much = all > self.bytes.saturating_sub(self.shared) / 4 * 3;
-        let builds = match jobs {
-            1 => format!("an index build with {NAME} = {value} takes"),
-            jobs => format!("{jobs} index builds at a time with {NAME} = {value} each take"),
-        };
-        Some(Finding {
-            severity: match is_too_much {
-                true => Severity::Warn,
-                false => Severity::Info,
-            },
-            code: "target/tuning-memory".to_owned(),
-            database: None,
-            object: None,
-            message: format!(
-                "{builds} up to {} {total}",
-                rounded(all),
-            ),
-            fix: is_too_much.then(|| {
-                "lower parallelism.restore_parallel or parallelism.restore_jobs, or set maintenance_work_mem in \
-                 [target.tuning.settings]"
-                    .to_owned()
-            }),
+        Some(MemoryUse {
+            builds: jobs,
+            value,
+            bytes: each.saturating_mul(u64::from(jobs)),
+            memory: self.bytes,
+            is_read: self.is_read,
+            shared: self.shared,
         })
-    }
-}
-
-/// For people: `23.5 GB`.
-fn rounded(bytes: u64) -> String {
-    let gigabytes = bytes as f64 / (1_u64 << 30) as f64;
-    match gigabytes < 1.0 {
-        true => format!("{} MB", bytes / MEGABYTE),
-        false => format!("{gigabytes:.1} GB"),
     }
 }
 
@@ -128,7 +94,8 @@ mod tests {
             let mut configuration = configuration();
             configuration.memory = memory;
             let memory = Memory::of(&configuration).unwrap();
-            let finding = memory.worst_case(&configuration, value, jobs).unwrap();
+            let worst = memory.worst_case(&configuration, value, jobs).unwrap();
+            let finding = crate::preflight::for_memory(&worst);
             format!("{:?}: {}", finding.severity, finding.message)
         };
         insta::assert_snapshot!(
@@ -138,10 +105,10 @@ mod tests {
                 finding(None, "165MB", 1),
             ]
             .join("\n"),
-            @r"
+            @"
         Info: 12 index builds at a time with maintenance_work_mem = 2GB each take up to 24.0 GB of the target's 64.0 GB of memory
         Warn: 12 index builds at a time with maintenance_work_mem = 2GB each take up to 24.0 GB of the target's 16.0 GB of memory
-        Info: an index build with maintenance_work_mem = 165MB takes up to 165 MB of the target's memory, whose size may not be read (by effective_cache_size and shared_buffers, 4.0 GB were reckoned with)
+        Info: an index build with maintenance_work_mem = 165MB takes up to 165 MB of the target's memory, whose size may not be read (estimated as 4.0 GB from effective_cache_size and shared_buffers)
         "
         );
     }

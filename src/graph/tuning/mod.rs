@@ -1,16 +1,16 @@
 //! The target's settings for the load: which, with which values, and how far each of them reaches.
 
-mod findings;
 mod memory;
 mod value;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::Finding;
 use crate::catalog::parameter::{Changeable, Parameter};
 use crate::catalog::{Configuration, ServerFacts};
+use crate::finding::Finding;
 use crate::plan::{Plan, TuningMode};
+use crate::preflight::{self, TuningFacts};
 use memory::Memory;
 
 /// Settings with which a crash of the operating system loses the whole cluster.
@@ -73,6 +73,20 @@ impl Tuning {
             .filter(move |setting| reaches.contains(&setting.reach))
     }
 
+    fn facts<'a>(&'a self, load: &'a Load<'_>) -> TuningFacts<'a> {
+        let pair = |setting: &'a TuningSetting| (setting.name.as_str(), setting.value.as_str());
+        let in_sessions_alone = self
+            .settings
+            .iter()
+            .filter(|setting| setting.reach == Reach::Session);
+        TuningFacts {
+            system: self.system().map(pair).collect(),
+            session: in_sessions_alone.map(pair).collect(),
+            dangers: self.unsafe_settings(),
+            others: &load.others,
+        }
+    }
+
     /// Settings for the whole server with which a crash of its operating system loses the cluster.
     fn unsafe_settings(&self) -> Vec<&str> {
         self.system()
@@ -107,30 +121,27 @@ pub fn tune(plan: &Plan, target: &ServerFacts, load: &Load<'_>) -> (Option<Tunin
     let mut findings = Vec::new();
     let mut tuning = Tuning::default();
     let mut out_of_reach = Vec::new();
-    let no_alter = findings::why_not_alter(target);
+    let may_alter = configuration.no_alter_system().is_none();
     for (name, value) in wanted {
         let Some(parameter) = configuration.parameters.get(&name) else {
             // What a mode sets, a server of another version may not have.
             if plan.tuning.settings.iter().any(|(own, _)| *own == name) {
-                findings.push(findings::unknown(&name, target));
+                findings.push(preflight::for_unknown_setting(&name, target));
             }
             continue;
         };
-        if let Some(finding) = findings::refused(parameter, &value) {
+        let problem = value::check(parameter, &value).err();
+        if let Some(finding) = preflight::for_setting(parameter, &value, problem.as_deref()) {
             findings.push(finding);
             continue;
         }
-        match reach(mode, parameter, no_alter.is_none()) {
+        match reach(mode, parameter, may_alter) {
             Some(reach) => tuning.settings.push(TuningSetting { name, value, reach }),
             None => out_of_reach.push(parameter),
         }
     }
-    findings.extend(findings::of_tuning(plan, target, &tuning, load));
-    findings.extend(findings::out_of_reach(
-        &out_of_reach,
-        target,
-        no_alter.as_ref(),
-    ));
+    findings.extend(preflight::for_tuning(plan, target, &tuning.facts(load)));
+    findings.extend(preflight::for_settings_out_of_reach(&out_of_reach, target));
     if let (Some(memory), Some(parameter)) =
         (memory, configuration.parameters.get("maintenance_work_mem"))
     {
@@ -141,7 +152,11 @@ pub fn tune(plan: &Plan, target: &ServerFacts, load: &Load<'_>) -> (Option<Tunin
         let now = value::at_least(parameter, "0");
         let value = set.map_or(&now, |setting| &setting.value);
         let bytes = value::bytes(parameter, value);
-        findings.extend(memory.worst_case(configuration, value, load.jobs));
+        findings.extend(
+            memory
+                .worst_case(configuration, value, load.jobs)
+                .map(|worst| preflight::for_memory(&worst)),
+        );
         tuning.maintenance_work_mem = bytes;
     }
     (Some(tuning), findings)

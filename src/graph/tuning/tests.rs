@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::catalog::{ReplicationSlot, Version};
-use crate::graph::Severity;
+use crate::finding::{Code, Severity};
 
 /// The parameters that matter here, as PostgreSQL 18 has them: name, type, value, unit, and the least and the
 /// most of a number or the words of an enum.
@@ -161,7 +161,7 @@ fn shown(plan: &Plan, target: &ServerFacts, load: &Load) -> String {
     text
 }
 
-fn codes(plan: &Plan, target: &ServerFacts, load: &Load) -> Vec<(Severity, String)> {
+fn codes(plan: &Plan, target: &ServerFacts, load: &Load) -> Vec<(Severity, Code)> {
     let (_, findings) = tune(plan, target, load);
     let findings = findings.into_iter();
     findings
@@ -182,18 +182,18 @@ fn fast_sets_everything_for_the_whole_server() {
     autovacuum = off (System)
 
     Info target/tuning
-      for the load, ALTER SYSTEM sets fsync = off, full_page_writes = off, maintenance_work_mem = 2GB, synchronous_commit = off, checkpoint_completion_target = 0.9, max_wal_size = 8GB, checkpoint_timeout = 1h, autovacuum = off in the whole target; what postgresql.auto.conf holds now comes back when the run ends
+      for the load, ALTER SYSTEM sets fsync = off, full_page_writes = off, maintenance_work_mem = 2GB, synchronous_commit = off, checkpoint_completion_target = 0.9, max_wal_size = 8GB, checkpoint_timeout = 1h, autovacuum = off in the whole target; what postgresql.auto.conf holds now is restored when the run ends
 
     Info target/tuning-wal
       WAL up to max_wal_size stays in the target's pg_wal, whose free space cannot be seen from here
 
     Info target/tuning-unsafe
-      with fsync and full_page_writes off, the target's cluster is lost should its operating system crash during the load: it would have to be made and loaded anew
+      with fsync and full_page_writes off, the target's cluster is lost if its operating system crashes during the load: it would have to be created and loaded again
       fix: set target.tuning.mode = "safe" to rule that out
 
     Info target/wal-level
-      wal_level is replica: the load writes everything to the WAL as well, which nobody reads now
-      fix: wal_level = minimal and max_wal_senders = 0 spare that; both need a restart before and after the load, and a base backup afterwards
+      wal_level is replica: the load also writes everything to the WAL, which no replica or archive reads now
+      fix: wal_level = minimal and max_wal_senders = 0 avoid that; both need a restart before and after the load, and a base backup afterwards
 
     Info target/tuning-memory
       4 index builds at a time with maintenance_work_mem = 2GB each take up to 8.0 GB of the target's 64.0 GB of memory
@@ -202,7 +202,7 @@ fn fast_sets_everything_for_the_whole_server() {
 
 #[test]
 fn safe_risks_nothing_and_leaves_other_sessions_alone() {
-    insta::assert_snapshot!(shown(&mode("safe"), &target(), &ALONE), @r"
+    insta::assert_snapshot!(shown(&mode("safe"), &target(), &ALONE), @"
     maintenance_work_mem = 2GB (Session)
     synchronous_commit = off (Session)
     checkpoint_completion_target = 0.9 (System)
@@ -211,7 +211,7 @@ fn safe_risks_nothing_and_leaves_other_sessions_alone() {
     autovacuum = off (System)
 
     Info target/tuning
-      for the load, ALTER SYSTEM sets checkpoint_completion_target = 0.9, max_wal_size = 8GB, checkpoint_timeout = 1h, autovacuum = off in the whole target; what postgresql.auto.conf holds now comes back when the run ends
+      for the load, ALTER SYSTEM sets checkpoint_completion_target = 0.9, max_wal_size = 8GB, checkpoint_timeout = 1h, autovacuum = off in the whole target; what postgresql.auto.conf holds now is restored when the run ends
 
     Info target/tuning-session
       for the load, this run's own sessions on the target set maintenance_work_mem = 2GB, synchronous_commit = off
@@ -244,7 +244,7 @@ fn without_the_right_to_alter_system_sessions_are_set() {
       fix: use a superuser for [target], or GRANT ALTER SYSTEM ON PARAMETER …, SELECT ON pg_file_settings and EXECUTE ON FUNCTION pg_show_all_file_settings(), pg_reload_conf() to the role
 
     Info target/tuning-memory
-      4 index builds at a time with maintenance_work_mem = 496MB each take up to 1.9 GB of the target's memory, whose size may not be read (by effective_cache_size and shared_buffers, 4.0 GB were reckoned with)
+      4 index builds at a time with maintenance_work_mem = 496MB each take up to 1.9 GB of the target's memory, whose size may not be read (estimated as 4.0 GB from effective_cache_size and shared_buffers)
     "#);
 }
 
@@ -266,15 +266,15 @@ fn a_single_missing_right_is_named() {
     let reasons: Vec<String> = [unreadable, no_reload, partly, forbidden]
         .iter()
         .flat_map(|target| tune(&mode("fast"), target, &ALONE).1)
-        .filter(|finding| finding.code == "target/tuning-out-of-reach")
+        .filter(|finding| finding.code == Code::TargetTuningOutOfReach)
         .map(|finding| finding.message)
         .collect();
     insta::assert_snapshot!(reasons.join("\n"), @r#"
-    not set for the load: fsync, full_page_writes, checkpoint_completion_target, max_wal_size, checkpoint_timeout, autovacuum (the role "postgres" may not read pg_file_settings, and what postgresql.auto.conf holds could not be put back)
+    not set for the load: fsync, full_page_writes, checkpoint_completion_target, max_wal_size, checkpoint_timeout, autovacuum (the role "postgres" may not read pg_file_settings, and what postgresql.auto.conf holds could not be restored)
     not set for the load: fsync, full_page_writes, checkpoint_completion_target, max_wal_size, checkpoint_timeout, autovacuum (the role "postgres" may not call pg_reload_conf())
-    not set for the load: max_wal_size (what the server's command line or environment says wins over ALTER SYSTEM)
-    not set for the load: fsync (the role "postgres" lacks the privilege ALTER SYSTEM on that)
-    not set for the load: fsync, full_page_writes, checkpoint_completion_target, max_wal_size, checkpoint_timeout, autovacuum (the server allows no ALTER SYSTEM (allow_alter_system = off))
+    not set for the load: max_wal_size (the server's command line or environment overrides ALTER SYSTEM)
+    not set for the load: fsync (the role "postgres" lacks the privilege ALTER SYSTEM on them)
+    not set for the load: fsync, full_page_writes, checkpoint_completion_target, max_wal_size, checkpoint_timeout, autovacuum (the server does not allow ALTER SYSTEM (allow_alter_system = off))
     "#);
 }
 
@@ -297,7 +297,7 @@ fn the_plans_settings_come_on_top() {
     assert_eq!(tuning.unsafe_settings(), ["full_page_writes"]);
     let memory = findings
         .iter()
-        .find(|finding| finding.code == "target/tuning-memory")
+        .find(|finding| finding.code == Code::TargetTuningMemory)
         .unwrap();
     assert_eq!(memory.severity, Severity::Warn);
     assert!(
@@ -310,10 +310,16 @@ fn the_plans_settings_come_on_top() {
 #[test]
 fn settings_that_cannot_be_set_block_the_run() {
     let plan = plan(
-        "[target.tuning.settings]\nshared_buffers = \"8GB\"\nmaintenance_wrok_mem = \"1GB\"\n\
+        "[target.tuning.settings]\nblock_size = 8192\nshared_buffers = \"8GB\"\nmaintenance_wrok_mem = \"1GB\"\n\
          fsync = \"perhaps\"\n\"auto_explain.log_min_duration\" = 0\n",
     );
-    let (_, findings) = tune(&plan, &target(), &ALONE);
+    let mut target = target();
+    let mut block_size = parameter("shared_buffers");
+    block_size.name = "block_size".into();
+    block_size.changeable = Changeable::Never;
+    let parameters = &mut target.configuration.parameters;
+    parameters.insert("block_size".into(), block_size);
+    let (_, findings) = tune(&plan, &target, &ALONE);
     let blockers: Vec<String> = findings
         .iter()
         .filter(|finding| matches!(finding.severity, Severity::Block | Severity::Warn))
@@ -326,7 +332,8 @@ fn settings_that_cannot_be_set_block_the_run() {
         .collect();
     insta::assert_snapshot!(blockers.join("\n"), @r#"
     Block target/tuning-value: fsync: "perhaps" is neither on nor off
-    Block target/tuning-restart: shared_buffers takes effect only when the server is started again, which this program does not do
+    Block target/tuning-fixed: block_size cannot be set
+    Block target/tuning-restart: shared_buffers takes effect only when the server is started again, which pg-migrate does not do
     Block target/tuning-unknown: target.tuning.settings has maintenance_wrok_mem, and PostgreSQL 18.4 has no such parameter
     Warn target/tuning-unknown: auto_explain.log_min_duration is not set for the load: the target has not loaded auto_explain
     "#);
@@ -341,7 +348,7 @@ fn a_server_with_other_databases_is_not_risked_unasked() {
     let severity = |plan: &Plan, target: &ServerFacts| {
         codes(plan, target, &shared)
             .into_iter()
-            .find(|(_, code)| code == "target/shared")
+            .find(|(_, code)| *code == Code::TargetShared)
             .map(|(severity, _)| severity)
     };
     assert_eq!(severity(&mode("fast"), &target()), Some(Severity::Block));
@@ -393,10 +400,10 @@ fn who_follows_the_target_is_thought_of() {
         .map(|finding| format!("{}: {}", finding.code, finding.message))
         .collect();
     insta::assert_snapshot!(warnings.join("\n"), @r#"
-    target/auto-conf-edited: the target's postgresql.auto.conf was edited by hand: its settings come back, its comments and doubled entries do not, because ALTER SYSTEM writes the file anew
-    target/tuning-replicas: 2 replicas are connected to the target: after a crash they may hold what it lost, and have to be made anew; no base backup can be taken from them while full_page_writes is off, and commits do not wait for them during the load
+    target/auto-conf-edited: the target's postgresql.auto.conf was edited by hand: its settings are restored, its comments and duplicate entries are not, because ALTER SYSTEM rewrites the file
+    target/tuning-replicas: 2 replicas are connected to the target: after a crash, replicas may hold what it lost, and have to be created again; no base backup can be taken from them while full_page_writes is off, and commits do not wait for them during the load
     target/tuning-archiving: archive_mode is on: all WAL of the load is archived, and after a crash the archive may hold what the target lost
-    target/tuning-no-sync: the role "postgres" may not see to it that what the load wrote reaches the disk (CHECKPOINT, then sync by COPY … TO PROGRAM)
-    target/idle-slots: nobody reads from the target's replication slots gone: all WAL of the load stays in pg_wal until somebody does, whatever max_wal_size says
+    target/tuning-no-sync: the role "postgres" may not flush to disk what the load wrote (CHECKPOINT, then sync by COPY … TO PROGRAM)
+    target/idle-slots: replication slots of the target are not in use (gone): all WAL of the load stays in pg_wal until they are read or dropped, whatever max_wal_size says
     "#);
 }

@@ -39,7 +39,7 @@ pub(super) fn check(parameter: &Parameter, value: &str) -> Result<(), String> {
                 has(&word) || boolean(&word).is_some_and(|on| has(if on { "on" } else { "off" }));
             match is_known {
                 true => Ok(()),
-                false => Err(format!("is none of {}", parameter.choices.join(", "))),
+                false => Err(format!("is not one of {}", parameter.choices.join(", "))),
             }
         }
         "integer" | "real" => {
@@ -75,7 +75,7 @@ pub(super) fn amount(parameter: &Parameter, value: &str) -> Result<f64, String> 
     let (number, unit) = (&value[..end], value[end..].trim());
     let number: f64 = number
         .parse()
-        .map_err(|_| "is no number with a unit".to_owned())?;
+        .map_err(|_| "is not a number with a unit".to_owned())?;
     if unit.is_empty() {
         return Ok(number);
     }
@@ -179,8 +179,8 @@ mod tests {
             .join("\n"),
             @r"
         maybe is neither on nor off
-        sometimes is none of local, remote_write, on, off
-        lots is no number with a unit
+        sometimes is not one of local, remote_write, on, off
+        lots is not a number with a unit
         2gb has a unit that does not go with kB
         10s has a unit that does not go with kB
         1kB is out of range (1024 to 2147483647 kB)

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 pub(super) use server::{OrEnvironment, Password, ServerKeys, SettingValue, Source, Target};
 
 use super::model::{Compression, DelayPattern, DelaySnapshot, Transfer, VerifyMode};
-use super::scalar::{FindingCode, Glob, Pause, PlanName, Scalar, Size, Text};
+use super::scalar::{Glob, Pause, PlanName, Scalar, Size, Text};
+use crate::finding::Code;
 
 /// The reference for a key that counts connections or jobs: PostgreSQL's largest
 /// `max_connections` (`MAX_BACKENDS`).
@@ -133,7 +134,7 @@ pub(super) struct Dump {
     pub root: Text,
     /// `pg_dump --compress`: `zstd` (levels to 22, negative ones are fast), `gzip` (1 to 9),
     /// `lz4` (0 to 12), each with or without a level, `none`, or `auto` for the best that the
-    /// installed pg_dump has. Default: `zstd:5`, or `gzip` where pg_dump has no zstd.
+    /// installed pg_dump has. Default: `zstd:5`, or as `auto` where pg_dump has no zstd.
     #[schemars(extend("default" = Compression::DEFAULT.to_string()))]
     pub compression: Option<Compression>,
     /// Leaves the archives in place after a run that verified them. Default: false.
@@ -249,14 +250,57 @@ pub(super) struct Accept {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Waive {
-    /// The finding's code, as `pg-migrate check` prints it, like `source/with-oids`.
-    pub code: FindingCode,
+    /// The finding's code, as `pg-migrate check` prints it, like `source/with-oids`. `pg-migrate explain` lists them all.
+    pub code: WaivedCode,
     /// Glob over `DATABASE.SCHEMA.OBJECT`, like `erp.public.*`.
     pub object: Glob,
     /// The last day on which the finding is accepted, a TOML date without quotes: 2027-01-31.
     pub until: Day,
     /// Why the finding does no harm, for whoever reads the plan and the report.
     pub reason: Text,
+}
+
+/// A code that a waiver may name.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct WaivedCode(pub Code);
+
+impl TryFrom<String> for WaivedCode {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, Self::Error> {
+        let code: Code = word.parse()?;
+        if !code.can_be_waived() {
+            return Err(format!("`{code}` cannot be waived"));
+        }
+        Ok(WaivedCode(code))
+    }
+}
+
+impl JsonSchema for WaivedCode {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "finding-code".into()
+    }
+
+    /// Every code, so that an editor offers them with what they mean.
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let codes = Code::ALL.iter().filter(|code| code.can_be_waived());
+        let words = codes.map(|code| {
+            serde_json::json!({
+                "description": code.what(),
+                "type": "string",
+                "const": code.as_str(),
+            })
+        });
+        schemars::json_schema!({
+            "oneOf": words.collect::<Vec<_>>(),
+            "errorMessage": "`pg-migrate explain` lists all codes; those about waivers cannot be waived",
+        })
+    }
 }
 
 /// A TOML date without a time.

@@ -2,7 +2,7 @@
 
 use super::{Invalid, Scalar, invalid};
 use crate::plan::model::Compression;
-use crate::plan::problem::did_you_mean;
+use crate::spelling::did_you_mean;
 
 impl Scalar for Compression {
     const FORMAT: &'static str = "compression";

@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::model::{Compression, DelayPattern};
 pub(super) use patterns::Glob;
 pub(super) use quantities::{Pause, Size, Timeout};
-pub(super) use words::{FindingCode, Host, PlanName, SettingName, Text, Variable};
+pub(super) use words::{Host, PlanName, SettingName, Text, Variable};
 
 /// Why a text is not what its key wants.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,7 +67,6 @@ const SCALARS: &[(&str, &str, Parse)] = &[
     entry::<Glob>(),
     entry::<DelayPattern>(),
     entry::<SettingName>(),
-    entry::<FindingCode>(),
 ];
 
 const fn entry<S: Scalar>() -> (&'static str, &'static str, Parse) {
@@ -123,7 +122,6 @@ scalar!(
     Glob,
     DelayPattern,
     SettingName,
-    FindingCode,
 );
 
 #[cfg(test)]

@@ -154,12 +154,6 @@ const EXAMPLES: &[Examples] = &[
         &["", "work mem", "a.", ".a", "1a", "a-b"],
         &[],
     ),
-    (
-        "finding-code",
-        &["source/with-oids", "database/object/x"],
-        &["", "with-oids", "Source/X", "source/", "/x", "a b/c"],
-        &[],
-    ),
 ];
 
 #[test]

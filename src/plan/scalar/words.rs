@@ -31,8 +31,6 @@ word! {
     Variable;
     /// The name of a PostgreSQL setting, in lower case: PostgreSQL does not tell them apart.
     SettingName;
-    /// The code of a preflight finding.
-    FindingCode;
 }
 
 impl Scalar for Text {
@@ -147,25 +145,4 @@ impl Scalar for SettingName {
 fn is_identifier(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-impl Scalar for FindingCode {
-    const FORMAT: &'static str = "finding-code";
-    const PATTERN: &'static str = "^[a-z0-9-]+(/[a-z0-9-]+)+$";
-
-    fn parse(text: &str) -> Result<Self, Invalid> {
-        let is_part = |part: &str| {
-            !part.is_empty()
-                && part
-                    .chars()
-                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-        };
-        if !text.contains('/') || !text.split('/').all(is_part) {
-            return invalid(
-                "is not the code of a finding",
-                "`pg-migrate check PLAN` prints each finding's code, like `source/with-oids`",
-            );
-        }
-        Ok(FindingCode(text.to_owned()))
-    }
 }

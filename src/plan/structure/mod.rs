@@ -11,8 +11,9 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::{Problem, did_you_mean, list};
+use super::problem::{Problem, list};
 use super::scalar;
+use crate::spelling::did_you_mean;
 use reading::{about, admits, branches, expected, found, join, keys, retyped, strings, words};
 
 /// The problems of a file that was parsed as TOML.
@@ -83,10 +84,15 @@ impl Checker<'_> {
             Some(word) => format!("did you mean `{word}`?"),
             None => "not one of its words".to_owned(),
         };
+        // Some have too many words to name them all.
+        let help = match schema["errorMessage"].as_str() {
+            Some(message) => message.to_owned(),
+            None => format!("it is {}", list(words.iter().copied())),
+        };
         self.problems.push(
             Problem::new(format!("`{at}` cannot be `{text}`"))
                 .at(value.span(), label)
-                .help(format!("it is {}", list(words.iter().copied()))),
+                .help(help),
         );
     }
 

@@ -1,39 +1,12 @@
-//! What somebody should know before the run, and whether it may start.
+//! What a reader should know before the run, and whether it may start.
 
 use insta::assert_snapshot;
 
-use super::synthetic::{Case, contents, database, table};
+use super::{codes, lines};
 use crate::catalog::{AttachedIndex, LoadOrderConstraint, Role, Version};
-use crate::graph::{Finding, Graph, Severity};
+use crate::finding::{Code, Finding, Severity};
+use crate::graph::tests::synthetic::{Case, contents, database, table};
 use crate::names::TableName;
-
-/// A finding a line, in the graph's order.
-fn lines(graph: &Graph) -> String {
-    let line = |finding: &Finding| {
-        let place: Vec<&str> = [&finding.database, &finding.object]
-            .into_iter()
-            .flatten()
-            .map(String::as_str)
-            .collect();
-        format!(
-            "{:?} {} [{}] {}\n  fix: {}\n",
-            finding.severity,
-            finding.code,
-            place.join(" "),
-            finding.message,
-            finding.fix.as_deref().unwrap_or("none")
-        )
-    };
-    graph.findings.iter().map(line).collect()
-}
-
-fn codes(graph: &Graph) -> Vec<(Severity, &str)> {
-    graph
-        .findings
-        .iter()
-        .map(|finding| (finding.severity, finding.code.as_str()))
-        .collect()
-}
 
 #[test]
 fn a_healthy_pair_of_servers_has_no_findings() {
@@ -64,14 +37,14 @@ fn databases_that_cannot_migrate_are_named_with_the_reason() {
       fix: correct the pattern, or remove it
     Warn source/no-databases [] no database of the source migrates
       fix: look at databases.include and databases.exclude
-    Warn source/database-closed [closed] nobody may connect to it (ALLOW_CONNECTIONS is false), so it cannot be read; it does not migrate
+    Warn source/database-closed [closed] it allows no connections (ALLOW_CONNECTIONS is false), so it cannot be read; it does not migrate
       fix: ALTER DATABASE … ALLOW_CONNECTIONS true on the source, or exclude it
-    Warn source/database-invalid [half dropped] DROP DATABASE was interrupted (datconnlimit is -2), so nobody can connect to it; it does not migrate
+    Warn source/database-invalid [half dropped] DROP DATABASE was interrupted (datconnlimit is -2), so it cannot be connected to; it does not migrate
       fix: DROP DATABASE on the source, or exclude it
     Warn source/database-template [mould] it is a template (IS_TEMPLATE is true); it does not migrate
       fix: ALTER DATABASE … IS_TEMPLATE false on the source, or exclude it
-    Warn source/postgres-database [postgres] the database "postgres" holds objects of users; it does not migrate, because every server brings its own
-      fix: move them to a database of their own, or migrate them by hand
+    Warn source/postgres-database [postgres] the database "postgres" holds user objects; it does not migrate, because each server has its own
+      fix: move them to another database, or migrate them by hand
     "#);
 }
 
@@ -88,7 +61,7 @@ fn an_attached_index_of_a_delayed_partition_is_kept_and_said() {
     assert_eq!(codes(&plain), []);
     let rest = "[delay]\ntable_data = [\"erp.table_0002\"]";
     assert_snapshot!(lines(&Case::new(rest, vec![erp]).compile()), @"
-    Info delay/index-kept [erp public.table_0002_at_idx] it stays while public.table_0002 is loaded, which takes longer for that: it is attached to the partitioned index public.parts_at, and cannot be dropped but with that one and the indexes of all partitions, delayed or not
+    Info delay/index-kept [erp public.table_0002_at_idx] it stays while public.table_0002 is loaded, which makes the load slower: it is attached to the partitioned index public.parts_at, and can only be dropped together with that one and the indexes of all partitions, delayed or not
       fix: none
     ");
 }
@@ -109,9 +82,9 @@ fn constraints_that_a_delayed_table_cannot_meet_are_said_before_the_night() {
     assert_eq!(codes(&Case::new("", vec![erp.clone()]).compile()), []);
     let rest = "[delay]\ntable_data = [\"erp.table_0000\", \"erp.table_0002\"]";
     assert_snapshot!(lines(&Case::new(rest, vec![erp]).compile()), @"
-    Block delay/referenced [erp public.table_0000] public.table_0001 refers to it by the foreign key fkey_1, which the regular phase could not make: the rows that public.table_0001 refers to would not be there yet
+    Block delay/referenced [erp public.table_0000] public.table_0001 refers to it by the foreign key fkey_1, which the regular phase could not create: the rows that public.table_0001 refers to would not be there yet
       fix: delay public.table_0001 as well, or do not delay public.table_0000
-    Warn delay/not-valid-check [erp public.table_0000] the check positive is NOT VALID: rows that violate it are in a regular restore before the check is, but the delayed load would fail on them
+    Warn delay/not-valid-check [erp public.table_0000] the check positive is NOT VALID: a regular restore loads rows that violate it before it adds the check, but the delayed load would fail on them
       fix: ALTER TABLE … VALIDATE CONSTRAINT on the source, or do not delay public.table_0000
     ");
 }
@@ -137,10 +110,10 @@ fn a_target_that_does_not_fit_blocks_the_run() {
     Block target/standby [] the target is a standby: nothing can be written to it
       fix: use its primary as the target
     Fix target/limited-role [] the role "postgres" may not create roles on the target: roles that are missing there do not migrate
-      fix: use a superuser for [target], or create the roles beforehand and set globals.migrate = false
+      fix: use a superuser for [target], or create the roles before the run and set globals.migrate = false
     Fix target/locale-missing [crm] the target's operating system does not seem to have the locale "tr_TR.UTF-8"
       fix: install the locale on the target's host, then SELECT pg_import_system_collations('pg_catalog')
-    Warn target/public-schema-owner [] before 15 the schema public belongs to the superuser who made the cluster, to whom the role "postgres" cannot give it on the target: pg_restore reports an error in each database
+    Warn target/public-schema-owner [] before 15 the schema public belongs to the superuser who created the cluster, to whom the role "postgres" cannot give it on the target: pg_restore reports an error in each database
       fix: [[accept]] with each database, object = "*SCHEMA*public*" and a reason, or use a superuser for [target]
     "#);
 }
@@ -151,26 +124,26 @@ fn nothing_is_overwritten_that_this_plan_did_not_create() {
     case.inspection.target.databases = vec![database("crm", 7 << 20, 1)];
     assert_eq!(
         codes(&case.compile()),
-        [(Severity::Block, "target/database-not-empty")]
+        [(Severity::Block, Code::TargetDatabaseNotEmpty)]
     );
 
     // What could not be looked into may hold anything.
     case.inspection.target.databases[0].contents = None;
     assert_eq!(
         codes(&case.compile()),
-        [(Severity::Block, "target/database-not-empty")]
+        [(Severity::Block, Code::TargetDatabaseNotEmpty)]
     );
 
     case.inspection.target.databases = vec![database("crm", 7 << 20, 0)];
     assert_eq!(
         codes(&case.compile()),
-        [(Severity::Warn, "target/database-exists")]
+        [(Severity::Warn, Code::TargetDatabaseExists)]
     );
 
     case.inspection.target.databases[0].encoding = "LATIN1".into();
     assert_eq!(
         codes(&case.compile()),
-        [(Severity::Block, "target/database-encoding")]
+        [(Severity::Block, Code::TargetDatabaseEncoding)]
     );
 
     case.created.insert("crm".into());
@@ -188,7 +161,7 @@ fn a_locale_is_found_however_its_code_set_is_spelled() {
     crm.ctype = "de_DE.UTF-8".into();
     case.inspection.source.databases = vec![crm];
     let graph = case.compile();
-    assert_eq!(codes(&graph), [(Severity::Fix, "target/locale-missing")]);
+    assert_eq!(codes(&graph), [(Severity::Fix, Code::TargetLocaleMissing)]);
     assert!(graph.findings[0].message.contains("de_DE.UTF-8"));
 }
 
@@ -232,7 +205,7 @@ fn a_source_that_hides_something_says_so() {
     Fix source/role-name-reserved [ROLE pg_reader] the role "pg_reader" cannot be created on the target: names that start with pg_ are reserved since 9.6
       fix: ALTER ROLE … RENAME TO … on the source
     Warn source/passwords-unreadable [] the role "postgres" may not read pg_authid, so roles migrate without their passwords
-      fix: use a superuser for [source], or set passwords on the target afterwards
+      fix: use a superuser for [source], or set passwords on the target after the run
     "#);
 }
 
@@ -240,67 +213,17 @@ fn a_source_that_hides_something_says_so() {
 fn source_and_target_are_two_servers() {
     let mut case = Case::new("", vec![database("crm", 1, 1)]);
     case.inspection.target = case.inspection.source.clone();
-    assert!(codes(&case.compile()).contains(&(Severity::Block, "target/same-server")));
-}
-
-/// Tables with oids, one of them waived until the last day of January 2027.
-fn with_oids() -> Case {
-    let mut erp = database("erp", 1, 0);
-    for name in ["accounts", "legacy_orders"] {
-        let mut relation = table(1, name);
-        relation.has_oids = true;
-        contents(&mut erp).relations.push(relation);
-    }
-    Case::new(
-        "[[waive]]\ncode = \"source/with-oids\"\nobject = \"erp.public.legacy_*\"\n\
-         until = 2027-01-31\nreason = \"ticket 4711\"",
-        vec![erp],
-    )
-}
-
-#[test]
-fn a_waiver_holds_for_its_objects_until_its_last_day() {
-    let mut case = with_oids();
-    case.today = jiff::civil::date(2027, 1, 31);
-    let graph = case.compile();
-    let blockers: Vec<&str> = graph
-        .blockers()
-        .filter_map(|finding| finding.object.as_deref())
-        .collect();
-    assert_eq!(blockers, ["public.accounts"]);
-    assert_snapshot!(lines(&graph), @r#"
-    Block source/with-oids [erp public.accounts] the table was created WITH OIDS; pg_dump 12 and later leave the oids out, so they would be lost
-      fix: ALTER TABLE … SET WITHOUT OIDS on the source, or accept the loss by [[waive]] with object = "DATABASE.SCHEMA.TABLE"
-    Info source/with-oids [erp public.legacy_orders] the table was created WITH OIDS; pg_dump 12 and later leave the oids out, so they would be lost (waived until 2027-01-31: ticket 4711)
-      fix: none
-    "#);
-}
-
-#[test]
-fn a_waiver_is_over_on_the_day_after() {
-    let mut case = with_oids();
-    case.today = jiff::civil::date(2027, 2, 1);
-    assert_eq!(
-        codes(&case.compile()),
-        [
-            (Severity::Block, "source/with-oids"),
-            (Severity::Block, "source/with-oids")
-        ]
-    );
+    assert!(codes(&case.compile()).contains(&(Severity::Block, Code::TargetSameServer)));
 }
 
 #[test]
 fn what_this_machine_lacks_is_a_finding_like_any_other() {
-    let mut case = with_oids();
-    case.findings.push(Finding {
-        severity: Severity::Block,
-        code: "client/dump-root".into(),
-        database: None,
-        object: None,
-        message: "archives cannot be written".into(),
-        fix: None,
-    });
+    let mut case = Case::new("", vec![database("crm", 1, 1)]);
+    case.findings.push(Finding::new(
+        Code::ClientDumpRoot,
+        "archives cannot be written",
+    ));
     let graph = case.compile();
-    assert_eq!(graph.findings[0].code, "client/dump-root");
-    assert_eq!(graph.blockers().count(), 2);
+    assert_eq!(codes(&graph), [(Severity::Block, Code::ClientDumpRoot)]);
+    assert_eq!(graph.blockers().count(), 1);
 }

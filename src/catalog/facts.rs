@@ -1,0 +1,64 @@
+//! What follows from the facts of one server alone, and several parts of the program go by.
+
+use super::{Configuration, Database};
+
+/// Why a database cannot migrate, whatever the plan says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeftOut {
+    /// Its DROP DATABASE was interrupted.
+    Invalid,
+    /// It allows no connections.
+    Closed,
+    Template,
+}
+
+impl Database {
+    /// Every installation brings it along: `postgres`, which holds nothing of a user by convention, and what new databases
+    /// are made of.
+    pub fn is_of_installation(&self) -> bool {
+        matches!(self.name.as_str(), "postgres" | "template0" | "template1")
+    }
+
+    /// `None`: it can migrate.
+    pub fn left_out(&self) -> Option<LeftOut> {
+        if self.connection_limit == -2 {
+            Some(LeftOut::Invalid)
+        } else if !self.allows_connections {
+            Some(LeftOut::Closed)
+        } else if self.is_template {
+            Some(LeftOut::Template)
+        } else {
+            None
+        }
+    }
+}
+
+/// What keeps our role from ALTER SYSTEM altogether.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoAlterSystem {
+    /// `allow_alter_system` is off.
+    NotAllowed,
+    NoPrivilege,
+    /// What `postgresql.auto.conf` holds may not be read, so it could not be restored.
+    FileSettingsUnreadable,
+    CannotReload,
+}
+
+impl Configuration {
+    /// `None`: some parameters at least can be changed.
+    pub fn no_alter_system(&self) -> Option<NoAlterSystem> {
+        let allowed = self.parameters.get("allow_alter_system");
+        let mut parameters = self.parameters.values();
+        if allowed.is_some_and(|parameter| parameter.setting == "off") {
+            Some(NoAlterSystem::NotAllowed)
+        } else if !parameters.any(|parameter| parameter.may_alter_system) {
+            Some(NoAlterSystem::NoPrivilege)
+        } else if !self.reads_file_settings {
+            Some(NoAlterSystem::FileSettingsUnreadable)
+        } else if !self.may_reload {
+            Some(NoAlterSystem::CannotReload)
+        } else {
+            None
+        }
+    }
+}

@@ -1,0 +1,519 @@
+//! Everything that can be found, with its meaning: the one place that knows a finding's code.
+//!
+//! To add a finding, add an entry here, in the order of the words, and a check in `preflight`. What the entry needs, the
+//! compiler asks for; tests ask for a check, for a test, and for `schemas/plan.schema.json` to be current.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+use super::Severity;
+
+/// What findings with a code are about, and so what the `object` of a waiver is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The servers, the client programs or the plan as a whole.
+    Migration,
+    Role,
+    /// A setting of the target.
+    Setting,
+    Database,
+    /// Something in a database.
+    Object,
+}
+
+impl Place {
+    /// What the `object` of a waiver is compared with.
+    pub fn subject(self) -> &'static str {
+        match self {
+            Place::Migration => "an empty text: write `*`",
+            Place::Role => "`ROLE` and the name of the role",
+            Place::Setting => "the name of the setting",
+            Place::Database => "the name of the database",
+            Place::Object => "DATABASE.SCHEMA.OBJECT",
+        }
+    }
+
+    /// An `object` as a plan may have it.
+    pub fn example(self) -> &'static str {
+        match self {
+            Place::Migration => "*",
+            Place::Role => "ROLE reader",
+            Place::Setting => "shared_buffers",
+            Place::Database => "erp",
+            Place::Object => "erp.public.*",
+        }
+    }
+}
+
+/// One arm for each code: `Variant "word" Severity Place "version that has it first"`, what it is in a few words, one
+/// sentence why it matters, and what fixes it in general (a finding itself says what fixes it here).
+macro_rules! codes {
+    ($(
+        $name:ident $word:literal $severity:ident $place:ident $since:literal
+            what $what:literal
+            why $why:literal
+            fix $fix:literal
+    )*) => {
+        /// What is found. Ordered by the words.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code {
+            $($name,)*
+        }
+
+        impl Code {
+            pub const ALL: &[Code] = &[$(Code::$name,)*];
+
+            /// Stable: what plans, scripts and reports name it by.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Code::$name => $word,)* }
+            }
+
+            /// That of most such findings; a check may choose another by what it sees.
+            pub fn severity(self) -> Severity {
+                match self { $(Code::$name => Severity::$severity,)* }
+            }
+
+            pub fn place(self) -> Place {
+                match self { $(Code::$name => Place::$place,)* }
+            }
+
+            /// The version of pg-migrate that has it first.
+            pub fn since(self) -> &'static str {
+                match self { $(Code::$name => $since,)* }
+            }
+
+            /// What it is, for a list.
+            pub fn what(self) -> &'static str {
+                match self { $(Code::$name => $what,)* }
+            }
+
+            /// Why it matters, in a sentence.
+            pub fn why(self) -> &'static str {
+                match self { $(Code::$name => $why,)* }
+            }
+
+            /// What fixes it.
+            pub fn fix(self) -> &'static str {
+                match self { $(Code::$name => $fix,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    ClientCompression "client/compression" Block Migration "0.1.0"
+        what "pg_dump lacks the plan's compression"
+        why "pg_dump can only use the compression methods that it was built with; where the plan does not name one, another is used instead of the default."
+        fix "Set dump.compression to a method that this pg_dump has, or to \"auto\"; or install a pg_dump that has the method."
+
+    ClientDumpRoot "client/dump-root" Block Migration "0.1.0"
+        what "archives cannot be written"
+        why "Each database is dumped into a directory below dump.root, and the user who runs pg-migrate cannot write there."
+        fix "Set dump.root to a directory that this user may write to, or give the user the right to."
+
+    ClientNoTls "client/no-tls" Block Migration "0.1.0"
+        what "the client programs lack TLS"
+        why "The plan asks for TLS, and pg_dump and pg_restore, which connect by themselves, were built without it."
+        fix "Install client programs that were built with OpenSSL, and put them first on PATH."
+
+    ClientTooOld "client/too-old" Block Migration "0.1.0"
+        what "the client programs are too old"
+        why "pg_dump refuses a server of a newer major version than its own."
+        fix "Install the client programs of the newer server's major version or later, and put them first on PATH."
+
+    DelayIndexKept "delay/index-kept" Info Object "0.1.0"
+        what "an index stays during a delayed load"
+        why "An index that is attached to a partitioned index cannot be dropped alone, so it stays while the partition is loaded, which makes the load slower."
+        fix "Nothing has to be fixed; where the load would take too long, drop the partitioned index on the source and create it on the target after the run."
+
+    DelayNotValidCheck "delay/not-valid-check" Warn Object "0.1.0"
+        what "a delayed table has a NOT VALID check"
+        why "A regular restore loads the rows before it adds such a check; the delayed load comes after it, and fails on rows that violate it."
+        fix "Correct the rows and run ALTER TABLE … VALIDATE CONSTRAINT on the source, or do not delay the table."
+
+    DelayReferenced "delay/referenced" Block Object "0.1.0"
+        what "a table refers to a delayed table"
+        why "The regular phase cannot create a foreign key that refers to rows which are only loaded later."
+        fix "Delay the referring table as well, or do not delay the one that it refers to."
+
+    PlanDelayMatchesNothing "plan/delay-matches-nothing" Warn Migration "0.1.0"
+        what "a pattern of delay matches no table"
+        why "A pattern that matches nothing is probably misspelt, and the table it was meant for is not delayed."
+        fix "Correct the pattern in delay.table_data, or remove it."
+
+    PlanDelayRefused "plan/delay-refused" Warn Object "0.1.0"
+        what "this kind of table cannot be delayed"
+        why "A pattern of delay.table_data matches something whose rows are not loaded from an archive: a materialized view, a foreign table, or a table of an extension."
+        fix "Make the pattern narrower."
+
+    PlanIncludeMatchesNothing "plan/include-matches-nothing" Warn Migration "0.1.0"
+        what "a pattern of include matches nothing"
+        why "A pattern that matches nothing is probably misspelt, and the database it was meant for does not migrate."
+        fix "Correct the pattern in databases.include, or remove it."
+
+    PlanNotAvailable "plan/not-available" Block Migration "0.1.0"
+        what "this version cannot do that"
+        why "The plan asks for something that this version of pg-migrate does not do, and a run must not ignore it."
+        fix "Remove the key from the plan, or give it the value that the finding names."
+
+    PlanOverrideMatchesNothing "plan/override-matches-nothing" Warn Migration "0.1.0"
+        what "an override matches no database"
+        why "An [[override]] that matches nothing is probably misspelt, and the database it was meant for gets the plan's general values."
+        fix "Correct the patterns in its databases, or remove the entry."
+
+    PlanWaiverExpired "plan/waiver-expired" Warn Migration "0.2.0"
+        what "a waiver has expired"
+        why "After its last day a waiver has no effect: the findings that it names have their usual severity again."
+        fix "Fix what was waived and remove the [[waive]] entry, or look at its reason again and set a later day."
+
+    PlanWaiverMatchesNothing "plan/waiver-matches-nothing" Warn Migration "0.2.0"
+        what "a waiver matches no finding"
+        why "A waiver that matches nothing is either misspelt or no longer needed; if it stays, it may hide a finding later that has not been looked at."
+        fix "Correct the object of the [[waive]] entry, or remove the entry."
+
+    SourceConnectionsBeyondFree "source/connections-beyond-free" Warn Migration "0.1.0"
+        what "the plan takes more than is free"
+        why "Connections that the plan allows but the server does not have free are taken from its clients, or are refused in the middle of the run."
+        fix "Lower source.max_connections, or raise max_connections on the server."
+
+    SourceDatabaseClosed "source/database-closed" Warn Database "0.1.0"
+        what "a database allows no connections"
+        why "A database with ALLOW_CONNECTIONS false cannot be read, so it does not migrate."
+        fix "ALTER DATABASE … ALLOW_CONNECTIONS true on the source, or exclude it (databases.exclude)."
+
+    SourceDatabaseInvalid "source/database-invalid" Warn Database "0.1.0"
+        what "DROP DATABASE was interrupted"
+        why "A database whose DROP DATABASE was interrupted cannot be connected to, so it does not migrate."
+        fix "DROP DATABASE on the source, or exclude it (databases.exclude)."
+
+    SourceDatabaseTemplate "source/database-template" Warn Database "0.1.0"
+        what "a template does not migrate"
+        why "A database that is marked as a template is taken for a part of the installation, and does not migrate."
+        fix "ALTER DATABASE … IS_TEMPLATE false on the source, or exclude it (databases.exclude)."
+
+    SourceDumpJobsLowered "source/dump-jobs-lowered" Info Migration "0.1.0"
+        what "fewer dump jobs than the plan asks for"
+        why "The jobs of all databases that are dumped at a time have to fit into the connections that the run may use."
+        fix "Raise max_connections on the server, or lower parallelism.dump_jobs or parallelism.dump_parallel."
+
+    SourceDumpParallelLowered "source/dump-parallel-lowered" Info Migration "0.1.0"
+        what "fewer databases are dumped at a time"
+        why "The databases that are dumped at a time have to fit into the connections that the run may use."
+        fix "Raise max_connections on the server, or lower parallelism.dump_parallel."
+
+    SourceNoConnections "source/no-connections" Block Migration "0.1.0"
+        what "too few connections are free"
+        why "Even one database at a time needs a few connections to the source: for the snapshot, the dump and the counts."
+        fix "Raise max_connections on the server or source.max_connections in the plan, or end sessions that are not needed."
+
+    SourceNoDatabases "source/no-databases" Warn Migration "0.1.0"
+        what "no database migrates"
+        why "The plan's patterns leave nothing to migrate."
+        fix "Look at databases.include and databases.exclude."
+
+    SourcePasswordsUnreadable "source/passwords-unreadable" Warn Migration "0.1.0"
+        what "roles migrate without passwords"
+        why "Passwords are read from pg_authid, which the source's role may not read; roles that log in by password cannot log in to the target until they get one."
+        fix "Use a superuser for [source], or set the passwords on the target after the run."
+
+    SourcePostgresDatabase "source/postgres-database" Warn Database "0.1.0"
+        what "the database postgres is not empty"
+        why "Each server has a database \"postgres\" of its own, so that of the source does not migrate, whatever users have put into it."
+        fix "Move the objects to another database before the run, or migrate them by hand."
+
+    SourceRoleNameReserved "source/role-name-reserved" Fix Role "0.1.0"
+        what "a role's name is reserved on the target"
+        why "Names that start with pg_ are reserved since 9.6, so the role cannot be created on the target."
+        fix "ALTER ROLE … RENAME TO … on the source; the role's MD5 password is lost by that and has to be set again."
+
+    SourceRowSecurity "source/row-security" Block Object "0.1.0"
+        what "row security hides rows from the run"
+        why "Where row security applies to the source's role, the table cannot be read in full, neither to dump it nor to count it."
+        fix "Use a role with BYPASSRLS, or the table's owner, for [source]."
+
+    SourceStandby "source/standby" Warn Migration "0.1.0"
+        what "the source is a standby"
+        why "A standby cancels long queries, such as those of a dump, when they conflict with changes that it has to apply; before 10 it cannot export a snapshot at all, which blocks the run."
+        fix "Raise max_standby_streaming_delay on the standby or set hot_standby_feedback = on, or use the primary as the source."
+
+    SourceWithOids "source/with-oids" Block Object "0.1.0"
+        what "a table WITH OIDS loses its oids"
+        why "pg_dump 12 and later leave the oids of such tables out without a message, so they would be lost."
+        fix "ALTER TABLE … SET WITHOUT OIDS on the source, or accept the loss by a waiver."
+
+    TargetAutoConfEdited "target/auto-conf-edited" Warn Migration "0.1.0"
+        what "postgresql.auto.conf was edited by hand"
+        why "ALTER SYSTEM rewrites the target's postgresql.auto.conf: its settings are restored after the load, its comments and duplicate entries are not."
+        fix "Keep a copy of the file, or move comments and settings to postgresql.conf."
+
+    TargetCannotCreateDatabases "target/cannot-create-databases" Block Migration "0.1.0"
+        what "the role may not create databases"
+        why "The run creates each database on the target, which takes CREATEDB or a superuser."
+        fix "ALTER ROLE … CREATEDB on the target, or use another role for [target]."
+
+    TargetConnectionsBeyondFree "target/connections-beyond-free" Warn Migration "0.1.0"
+        what "the plan takes more than is free"
+        why "Connections that the plan allows but the server does not have free are taken from its clients, or are refused in the middle of the run."
+        fix "Lower target.max_connections, or raise max_connections on the server."
+
+    TargetDatabaseEncoding "target/database-encoding" Block Database "0.1.0"
+        what "an empty database of another encoding"
+        why "The target has an empty database of this name whose encoding differs from the source's, so what is restored into it could differ or fail."
+        fix "Drop the database on the target; the run creates it as it is on the source."
+
+    TargetDatabaseExists "target/database-exists" Warn Database "0.1.0"
+        what "an empty database is there already"
+        why "The run uses the empty database as it is; because it did not create it, it will not empty it either if the restore is interrupted."
+        fix "Drop the database on the target; the run creates it as it is on the source."
+
+    TargetDatabaseNotEmpty "target/database-not-empty" Block Database "0.1.0"
+        what "a database is there and not empty"
+        why "Nothing is overwritten on the target that this plan did not create."
+        fix "Drop or rename the database on the target, or exclude it (databases.exclude)."
+
+    TargetIdleSlots "target/idle-slots" Warn Migration "0.1.0"
+        what "replication slots are not in use"
+        why "The server keeps all WAL that the reader of a replication slot has not seen, so the whole load's WAL stays in pg_wal, whatever max_wal_size says."
+        fix "Drop the slots (pg_drop_replication_slot), or limit them by max_slot_wal_keep_size (13 and later)."
+
+    TargetLimitedRole "target/limited-role" Warn Migration "0.1.0"
+        what "the target's role is not a superuser"
+        why "Only a superuser may create superusers and give some attributes of roles; without CREATEROLE, roles that the target lacks do not migrate at all."
+        fix "Use a superuser for [target], or create the roles beforehand and set globals.migrate = false."
+
+    TargetLocaleMissing "target/locale-missing" Fix Database "0.1.0"
+        what "the target lacks a locale"
+        why "A database can only be created with locales that the target's operating system has."
+        fix "Install the locale on the target's host, then SELECT pg_import_system_collations('pg_catalog')."
+
+    TargetNoConnections "target/no-connections" Block Migration "0.1.0"
+        what "too few connections are free"
+        why "Even one database at a time needs connections to the target: the run's own, and one for the restore."
+        fix "Raise max_connections on the server or target.max_connections in the plan, or end sessions that are not needed."
+
+    TargetOlderThanSource "target/older-than-source" Block Migration "0.1.0"
+        what "the target is older than the source"
+        why "Neither pg_dump nor pg_restore can go back to an earlier major version."
+        fix "Exchange [source] and [target], or use a newer target."
+
+    TargetOwnerMissing "target/owner-missing" Block Role "0.1.0"
+        what "a database's owner is not on the target"
+        why "A database cannot be given to a role that does not exist, and with globals.migrate = false the run does not create it."
+        fix "Create the role on the target, or set globals.migrate = true."
+
+    TargetPublicSchemaOwner "target/public-schema-owner" Warn Migration "0.1.0"
+        what "the owner of public cannot be set"
+        why "Before 15 the schema public belongs to the superuser who created the cluster, and only a superuser may give it to that role on the target: pg_restore reports an error in each database."
+        fix "[[accept]] with each database, object = \"*SCHEMA*public*\" and a reason, or use a superuser for [target]."
+
+    TargetRestoreJobsLowered "target/restore-jobs-lowered" Info Migration "0.1.0"
+        what "fewer restore jobs than the plan's"
+        why "The jobs of all databases that are restored at a time have to fit into the connections that the run may use."
+        fix "Raise max_connections on the server, or lower parallelism.restore_jobs or parallelism.restore_parallel."
+
+    TargetRestoreParallelLowered "target/restore-parallel-lowered" Info Migration "0.1.0"
+        what "fewer databases are restored at a time"
+        why "The databases that are restored at a time have to fit into the connections that the run may use."
+        fix "Raise max_connections on the server, or lower parallelism.restore_parallel."
+
+    TargetSameServer "target/same-server" Block Migration "0.1.0"
+        what "source and target are the same server"
+        why "A migration from a server to itself would find each of its databases there already."
+        fix "Correct the host or the port of [source] or [target]."
+
+    TargetShared "target/shared" Block Migration "0.1.0"
+        what "the target serves other databases"
+        why "fsync and full_page_writes can only be off for the whole server, so a crash of its operating system during the load would lose the other databases too."
+        fix "Set target.tuning.mode = \"safe\", or accept the danger by target.tuning.shared_target = true."
+
+    TargetStandby "target/standby" Block Migration "0.1.0"
+        what "the target is a standby"
+        why "Nothing can be written to a standby."
+        fix "Use its primary as the target."
+
+    TargetStillTuned "target/still-tuned" Warn Migration "0.1.0"
+        what "settings for the load are still set"
+        why "A run of this plan changed settings of the target and has not restored them, because it is still at work or because it was killed."
+        fix "Wait for the run if it is at work; otherwise pg-migrate revert restores them, and so does the next run before anything else."
+
+    TargetTooOldForDelays "target/too-old-for-delays" Block Migration "0.1.0"
+        what "too old a target for delayed tables"
+        why "Before 10 (txid_status) a server cannot tell whether an interrupted load was committed, so rows could be lost or loaded twice."
+        fix "Use a target of version 10 or later, or remove delay.table_data."
+
+    TargetTriggersByTable "target/triggers-by-table" Warn Database "0.1.0"
+        what "delayed loads disable triggers by table"
+        why "Without the right to set session_replication_role, the triggers of a delayed table are disabled by ALTER TABLE, which locks it against writes until it is loaded, and foreign keys are checked row by row."
+        fix "GRANT SET ON PARAMETER session_replication_role TO … on the target (15 or later), or use a superuser."
+
+    TargetTuning "target/tuning" Info Migration "0.1.0"
+        what "settings that ALTER SYSTEM changes"
+        why "For the load, these settings hold in the whole target; what postgresql.auto.conf held before is restored when the run ends."
+        fix "Nothing has to be fixed; target.tuning.mode and target.tuning.settings choose other settings."
+
+    TargetTuningArchiving "target/tuning-archiving" Warn Migration "0.1.0"
+        what "the target archives its WAL"
+        why "All WAL of the load is archived, and after a crash with fsync off the archive may hold what the target has lost."
+        fix "Turn archiving off for the load (it needs a restart), or take a base backup after it."
+
+    TargetTuningFixed "target/tuning-fixed" Block Setting "0.1.0"
+        what "a setting cannot be changed"
+        why "The plan sets a parameter that is fixed when the server is built or its cluster is created."
+        fix "Remove the setting from target.tuning.settings."
+
+    TargetTuningMemory "target/tuning-memory" Info Migration "0.1.0"
+        what "what index builds may take in memory"
+        why "Each index build may take maintenance_work_mem, and several run at a time; more than the target has makes it swap, or lets the kernel kill it."
+        fix "Lower parallelism.restore_parallel or parallelism.restore_jobs, or set maintenance_work_mem in [target.tuning.settings]."
+
+    TargetTuningNoSync "target/tuning-no-sync" Warn Migration "0.1.0"
+        what "the load cannot be flushed to disk"
+        why "After a load with fsync off, the data is only safe once CHECKPOINT and the operating system's sync have run, which the role may not start."
+        fix "After the run, CHECKPOINT as a superuser and run sync on the target's host; or GRANT pg_checkpoint, pg_execute_server_program to the role."
+
+    TargetTuningOutOfReach "target/tuning-out-of-reach" Info Migration "0.1.0"
+        what "settings that cannot be set here"
+        why "The settings make a load faster, and can be set here neither for the whole server nor for this run's sessions."
+        fix "Use a superuser for [target], or grant the privilege that the finding names."
+
+    TargetTuningReplicas "target/tuning-replicas" Warn Migration "0.1.0"
+        what "replicas are connected to the target"
+        why "After a crash with fsync or full_page_writes off, replicas may hold what the target has lost, and have to be created again; no base backup can be taken meanwhile."
+        fix "Set target.tuning.mode = \"safe\", or create the replicas after the migration."
+
+    TargetTuningRestart "target/tuning-restart" Block Setting "0.1.0"
+        what "a setting needs a restart"
+        why "The parameter takes effect only when the server is started again, which pg-migrate does not do."
+        fix "Set it yourself and restart the target before the run, and remove it from target.tuning.settings."
+
+    TargetTuningSession "target/tuning-session" Info Migration "0.1.0"
+        what "settings of this run's sessions"
+        why "For the load, these settings hold in this run's own sessions on the target, and nowhere else."
+        fix "Nothing has to be fixed; target.tuning.mode and target.tuning.settings choose other settings."
+
+    TargetTuningUnknown "target/tuning-unknown" Block Setting "0.1.0"
+        what "the target has no such parameter"
+        why "The plan sets a parameter that this version of PostgreSQL does not have; that of an extension which is not loaded would have no effect."
+        fix "Correct the name in target.tuning.settings or remove it; load the extension on the target."
+
+    TargetTuningUnsafe "target/tuning-unsafe" Info Migration "0.1.0"
+        what "a crash would lose the cluster"
+        why "With fsync or full_page_writes off, a crash of the target's operating system during the load can damage any file of the cluster, which has to be created and loaded again."
+        fix "Set target.tuning.mode = \"safe\" to rule that out."
+
+    TargetTuningValue "target/tuning-value" Block Setting "0.1.0"
+        what "a setting's value is not valid"
+        why "The target would refuse the value in the middle of the run."
+        fix "Correct the value in target.tuning.settings."
+
+    TargetTuningWal "target/tuning-wal" Info Migration "0.1.0"
+        what "pg_wal may grow to max_wal_size"
+        why "With a larger max_wal_size more WAL stays in the target's pg_wal, whose free space cannot be seen from SQL."
+        fix "Look at the free space of the target's pg_wal; lower max_wal_size in target.tuning.settings where it is short."
+
+    TargetWalLevel "target/wal-level" Info Migration "0.1.0"
+        what "the load also writes WAL for replicas"
+        why "With wal_level above minimal the load writes all rows to the WAL as well, although no replica or archive reads them now."
+        fix "wal_level = minimal and max_wal_senders = 0 avoid that; both need a restart before and after the load, and a base backup afterwards."
+}
+
+impl Code {
+    /// Whether a waiver may name it. What is wrong with a waiver is not for another waiver to hide.
+    pub fn can_be_waived(self) -> bool {
+        !matches!(
+            self,
+            Code::PlanWaiverExpired | Code::PlanWaiverMatchesNothing
+        )
+    }
+
+    /// What stands before the slash.
+    pub fn group(self) -> &'static str {
+        let word = self.as_str();
+        word.split_once('/').map_or(word, |(group, _)| group)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Code {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        let mut all = Code::ALL.iter();
+        all.find(|code| code.as_str() == word)
+            .copied()
+            .ok_or_else(|| format!("`{word}` is not the code of a finding"))
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `source/with-oids` as a variant is called.
+    fn camel_case(word: &str) -> String {
+        let parts = word.split(['/', '-']);
+        parts
+            .map(|part| part[..1].to_uppercase() + &part[1..])
+            .collect()
+    }
+
+    #[test]
+    fn codes_are_unique_sorted_and_called_by_their_words() {
+        let words: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        for pair in words.windows(2) {
+            assert!(pair[0] < pair[1], "{} stands before {}", pair[0], pair[1]);
+        }
+        for code in Code::ALL {
+            assert_eq!(format!("{code:?}"), camel_case(code.as_str()));
+            assert_eq!(code.as_str().parse(), Ok(*code));
+            let is_part = |part: &str| {
+                part.starts_with(|c: char| c.is_ascii_lowercase())
+                    && part
+                        .chars()
+                        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+            };
+            let parts: Vec<&str> = code.as_str().split('/').collect();
+            assert!(parts.len() == 2 && parts.into_iter().all(is_part), "{code}");
+        }
+        assert!("source/with-oid".parse::<Code>().is_err());
+    }
+
+    #[test]
+    fn every_code_is_explained_in_sentences() {
+        for code in Code::ALL {
+            for text in [code.why(), code.fix()] {
+                assert!(text.ends_with('.'), "{code}: {text}");
+                assert!(
+                    !text.contains("  ") && text.trim() == text,
+                    "{code}: {text}"
+                );
+            }
+            assert!(!code.why().contains(". "), "{code}: one sentence");
+            // So that a line of the list fits a terminal of 80 columns.
+            let what = code.what();
+            let columns = what.chars().count();
+            assert!(columns <= 39 && !what.ends_with('.'), "{code}: {columns}");
+            let is_version = |part: &str| part.parse::<u32>().is_ok();
+            assert_eq!(
+                code.since()
+                    .split('.')
+                    .filter(|part| is_version(part))
+                    .count(),
+                3
+            );
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What the plan asks for and a server has no connections for.
+
+use super::counted;
+use crate::catalog::ServerFacts;
+use crate::finding::{Code, Finding};
+use crate::plan::Side;
+
+/// The connections of one server, and what was fitted into them.
+pub(crate) struct Budget<'a> {
+    pub side: Side,
+    pub server: &'a ServerFacts,
+    /// What the server has free, less a reserve.
+    pub free: u32,
+    /// What the plan gives.
+    pub given: Option<u32>,
+    /// A run cannot work with less.
+    pub least: u32,
+    /// Databases at a time.
+    pub databases: Fitted,
+    /// Jobs of each.
+    pub jobs: Fitted,
+}
+
+pub(crate) struct Fitted {
+    pub wanted: u32,
+    /// What the run may have, at most.
+    pub granted: u32,
+}
+
+impl Budget<'_> {
+    fn connections(&self) -> u32 {
+        self.given.unwrap_or(self.free)
+    }
+
+    /// Why so many are free.
+    fn reason(&self) -> String {
+        format!(
+            "(max_connections {}, reserved {}, in use {})",
+            self.server.max_connections,
+            self.server.reserved_connections,
+            self.server.used_connections
+        )
+    }
+
+    /// What the side's databases are for, as the plan's keys call it.
+    fn work(&self) -> &'static str {
+        match self.side {
+            Side::Source => "dump",
+            Side::Target => "restore",
+        }
+    }
+}
+
+pub(crate) fn for_budgets(budgets: &[Budget<'_>]) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for budget in budgets {
+        // Where nothing works, what was lowered does not matter.
+        if let Some(finding) = no_connections(budget) {
+            found.push(finding);
+            continue;
+        }
+        found.extend(beyond_free(budget));
+        found.extend(parallel_lowered(budget));
+        found.extend(jobs_lowered(budget));
+    }
+    found
+}
+
+fn no_connections(budget: &Budget<'_>) -> Option<Finding> {
+    let Budget { side, least, .. } = budget;
+    let connections = budget.connections();
+    let code = match side {
+        Side::Source => Code::SourceNoConnections,
+        Side::Target => Code::TargetNoConnections,
+    };
+    (connections < *least).then(|| {
+        let message = format!(
+            "the run may use {} of the {side} and needs at least {least} {}",
+            counted(connections, "connection"),
+            budget.reason()
+        );
+        Finding::new(code, message).fix(format!(
+            "raise max_connections on the server or {side}.max_connections in the plan"
+        ))
+    })
+}
+
+fn beyond_free(budget: &Budget<'_>) -> Option<Finding> {
+    let Budget { side, free, .. } = budget;
+    let given = budget.given.filter(|given| given > free)?;
+    let code = match side {
+        Side::Source => Code::SourceConnectionsBeyondFree,
+        Side::Target => Code::TargetConnectionsBeyondFree,
+    };
+    let message = format!(
+        "the plan allows {} to the {side}, which has about {free} free {}",
+        counted(given, "connection"),
+        budget.reason()
+    );
+    Some(Finding::new(code, message).fix(format!(
+        "lower {side}.max_connections, or raise max_connections on the server"
+    )))
+}
+
+fn parallel_lowered(budget: &Budget<'_>) -> Option<Finding> {
+    let Budget {
+        side, databases, ..
+    } = budget;
+    let code = match side {
+        Side::Source => Code::SourceDumpParallelLowered,
+        Side::Target => Code::TargetRestoreParallelLowered,
+    };
+    (databases.granted < databases.wanted).then(|| {
+        let message = format!(
+            "{} at a time instead of {}: the run may use {} of the {side}",
+            counted(databases.granted, "database"),
+            databases.wanted,
+            counted(budget.connections(), "connection")
+        );
+        Finding::new(code, message).fix(format!(
+            "raise max_connections on the server, or lower parallelism.{}_parallel",
+            budget.work()
+        ))
+    })
+}
+
+fn jobs_lowered(budget: &Budget<'_>) -> Option<Finding> {
+    let Budget { side, jobs, .. } = budget;
+    let code = match side {
+        Side::Source => Code::SourceDumpJobsLowered,
+        Side::Target => Code::TargetRestoreJobsLowered,
+    };
+    let work = budget.work();
+    (jobs.granted < jobs.wanted).then(|| {
+        let message = format!(
+            "at most {} for each database instead of {}: with {} at a time, the run may use {} of the {side}",
+            counted(jobs.granted, &format!("{work} job")),
+            jobs.wanted,
+            counted(budget.databases.granted, "database"),
+            counted(budget.connections(), "connection")
+        );
+        Finding::new(code, message).fix(format!(
+            "raise max_connections on the server, or lower parallelism.{work}_jobs or parallelism.{work}_parallel"
+        ))
+    })
+}

@@ -1,0 +1,64 @@
+//! A database as a whole: what the target has of its name, and whether it can be created there.
+
+use std::collections::BTreeSet;
+
+use crate::catalog::{Database, LocaleProvider, ServerFacts, locale};
+use crate::finding::{Code, Finding};
+
+pub(super) fn for_database(
+    database: &Database,
+    target: &ServerFacts,
+    created: &BTreeSet<String>,
+) -> Vec<Finding> {
+    let name = &database.name;
+    let existing = target.database(name).filter(|_| !created.contains(name));
+    let found = match existing {
+        Some(existing) => Some(exists(database, existing)),
+        None => locale_missing(database, target),
+    };
+    found.into_iter().collect()
+}
+
+/// About a database of that name which this plan did not create.
+fn exists(database: &Database, existing: &Database) -> Finding {
+    // What could not be looked into may hold anything.
+    let contents = existing.contents.as_ref();
+    let is_empty = contents.is_some_and(|contents| contents.is_empty());
+    let finding = if !is_empty {
+        Finding::new(
+            Code::TargetDatabaseNotEmpty,
+            "the target has a database of this name, and it is not empty; nothing is overwritten that this plan did \
+             not create",
+        )
+        .fix("drop or rename it on the target, or exclude it (databases.exclude)")
+    } else if existing.encoding != database.encoding {
+        let message = format!(
+            "the target has an empty database of this name with encoding {}, the source's is {}",
+            existing.encoding, database.encoding
+        );
+        Finding::new(Code::TargetDatabaseEncoding, message).fix("drop it on the target")
+    } else {
+        Finding::new(
+            Code::TargetDatabaseExists,
+            "the target has an empty database of this name, which will be used; if the restore is interrupted, it has to \
+             be emptied by hand, because this plan did not create it",
+        )
+        .fix("drop it on the target, and the run creates it as it is on the source")
+    };
+    finding.database(&database.name)
+}
+
+fn locale_missing(database: &Database, target: &ServerFacts) -> Option<Finding> {
+    if database.provider != LocaleProvider::Libc {
+        return None;
+    }
+    let mut locales = [&database.collate, &database.ctype].into_iter();
+    let missing = locales.find(|name| !locale::is_available(name, &target.locales))?;
+    let message =
+        format!("the target's operating system does not seem to have the locale \"{missing}\"");
+    Some(
+        Finding::new(Code::TargetLocaleMissing, message)
+            .database(&database.name)
+            .fix("install the locale on the target's host, then SELECT pg_import_system_collations('pg_catalog')"),
+    )
+}

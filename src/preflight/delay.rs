@@ -1,0 +1,131 @@
+//! Delayed tables: what cannot be delayed, and what the delayed load would fail on.
+
+use std::collections::HashSet;
+
+use crate::catalog::{
+    AttachedIndex, Contents, Database, LoadOrderConstraint, Relation, ServerFacts,
+};
+use crate::finding::{Code, Finding};
+use crate::names::{RelationKind, TableName};
+
+/// About a database with delayed tables.
+pub(crate) fn for_delayed_tables<'a>(
+    database: &str,
+    contents: &Contents,
+    delayed: impl Iterator<Item = &'a TableName>,
+    target: &ServerFacts,
+) -> Vec<Finding> {
+    let delayed: HashSet<&TableName> = delayed.collect();
+    let indexes = contents.attached_indexes.iter();
+    let mut found: Vec<Finding> = indexes
+        .filter(|index| delayed.contains(&index.table))
+        .map(index_kept)
+        .collect();
+    let constraints = contents.load_order_constraints.iter();
+    found.extend(
+        constraints
+            .filter(|constraint| delayed.contains(&constraint.table))
+            .filter_map(|constraint| unloadable(constraint, &delayed)),
+    );
+    found.extend(triggers_by_table(target));
+    let mut found: Vec<Finding> = found
+        .into_iter()
+        .map(|finding| finding.database(database))
+        .collect();
+    found.extend(too_old(target));
+    found
+}
+
+/// A pattern of `delay.table_data` that matched nothing.
+pub(crate) fn for_delay_pattern(pattern: &str) -> Finding {
+    let message = format!(
+        "delay.table_data has {pattern:?}, which no table of a database that migrates matches"
+    );
+    Finding::new(Code::PlanDelayMatchesNothing, message).fix("correct the pattern, or remove it")
+}
+
+/// What a pattern of `delay.table_data` matches and cannot be delayed.
+pub(crate) fn for_refused_table(database: &Database, relation: &Relation) -> Finding {
+    let why = match relation.kind {
+        RelationKind::MaterializedView => {
+            "a materialized view: it has no data of its own, the restore refreshes it"
+        }
+        RelationKind::ForeignTable => {
+            "a foreign table: its rows are on another server and do not migrate"
+        }
+        RelationKind::Table | RelationKind::PartitionedTable => {
+            "a table of an extension: its data comes with the extension"
+        }
+    };
+    let message = format!("it matches delay.table_data but is not delayed, because it is {why}");
+    Finding::new(Code::PlanDelayRefused, message)
+        .database(&database.name)
+        .object(relation.table_name().to_string())
+        .fix("make the pattern narrower")
+}
+
+/// A secondary index of a delayed table that stays during the load.
+fn index_kept(index: &AttachedIndex) -> Finding {
+    let message = format!(
+        "it stays while {} is loaded, which makes the load slower: it is attached to the partitioned index {}, and can \
+         only be dropped together with that one and the indexes of all partitions, delayed or not",
+        index.table, index.parent
+    );
+    let name = TableName::new(&*index.table.schema, &*index.name);
+    Finding::new(Code::DelayIndexKept, message).object(name.to_string())
+}
+
+/// A constraint with which the regular phase or the load would fail.
+fn unloadable(found: &LoadOrderConstraint, delayed: &HashSet<&TableName>) -> Option<Finding> {
+    let (table, constraint) = (&found.table, &found.constraint);
+    let finding = match &found.referring {
+        Some(referring) if delayed.contains(referring) => return None,
+        Some(referring) => Finding::new(
+            Code::DelayReferenced,
+            format!(
+                "{referring} refers to it by the foreign key {constraint}, which the regular phase could not \
+                 create: the rows that {referring} refers to would not be there yet"
+            ),
+        )
+        .fix(format!(
+            "delay {referring} as well, or do not delay {table}"
+        )),
+        None => Finding::new(
+            Code::DelayNotValidCheck,
+            format!(
+                "the check {constraint} is NOT VALID: a regular restore loads rows that violate it before it adds the check, \
+                 but the delayed load would fail on them"
+            ),
+        )
+        .fix(format!(
+            "ALTER TABLE … VALIDATE CONSTRAINT on the source, or do not delay {table}"
+        )),
+    };
+    Some(finding.object(table.to_string()))
+}
+
+/// About the target as a whole, so once, however many databases have delayed tables.
+fn too_old(target: &ServerFacts) -> Option<Finding> {
+    (target.version.major() < 1000).then(|| {
+        let message = format!(
+            "a target of version {} cannot tell whether an interrupted load was committed (txid_status is new in 10)",
+            target.version
+        );
+        Finding::new(Code::TargetTooOldForDelays, message)
+            .fix("use a target of version 10 or later, or remove delay.table_data")
+    })
+}
+
+fn triggers_by_table(target: &ServerFacts) -> Option<Finding> {
+    (!target.sets_replication_role).then(|| {
+        let message = format!(
+            "the role \"{}\" may not set session_replication_role on the target: the loads of delayed tables disable \
+             user triggers by ALTER TABLE, which locks each table against writes until it is loaded, and foreign \
+             keys are checked row by row",
+            target.user
+        );
+        Finding::new(Code::TargetTriggersByTable, message).fix(
+            "GRANT SET ON PARAMETER session_replication_role TO … on the target (15 or later), or use a superuser",
+        )
+    })
+}

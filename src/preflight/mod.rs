@@ -1,0 +1,69 @@
+//! Facts in, findings out: what a reader should know about two servers and a plan before the run.
+//!
+//! A file per subject, a function per check. A check is pure: it is given what `inspect` saw and what `graph` decided, and
+//! says what it finds; nothing is decided here. The functions whose names begin with `for_` are the entrances, and read as
+//! tables of contents. What can be found at all is listed in [`crate::finding::Code`].
+
+mod budgets;
+mod clients;
+mod databases;
+mod delay;
+mod objects;
+mod plan_keys;
+mod roles;
+mod selection;
+mod servers;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod tuning;
+mod waivers;
+
+pub(crate) use budgets::{Budget, Fitted, for_budgets};
+pub(crate) use clients::{for_compression, for_dump_root};
+pub(crate) use delay::{for_delay_pattern, for_delayed_tables, for_refused_table};
+pub(crate) use selection::for_selection;
+pub(crate) use settings::{for_setting, for_settings_out_of_reach, for_unknown_setting};
+pub(crate) use tuning::{MemoryUse, TuningFacts, for_memory, for_settings_left, for_tuning};
+pub(crate) use waivers::waive;
+
+use std::collections::BTreeSet;
+
+use crate::catalog::{Database, Inspection, ServerFacts};
+use crate::finding::Finding;
+use crate::plan::Plan;
+
+/// `1 database`, `2 databases`.
+fn counted(number: u32, one: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        more => format!("{more} {one}s"),
+    }
+}
+
+/// About the servers, the client programs and the roles.
+pub(crate) fn for_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> {
+    [
+        clients::for_clients(plan, inspection),
+        servers::for_versions(inspection),
+        servers::for_source(&inspection.source),
+        servers::for_target(&inspection.target),
+        roles::for_source(plan, &inspection.source),
+        roles::for_target(plan, inspection),
+        plan_keys::for_plan(plan),
+    ]
+    .concat()
+}
+
+/// About one database that migrates. `created`: the target's databases that this plan created.
+pub(crate) fn for_database(
+    database: &Database,
+    target: &ServerFacts,
+    created: &BTreeSet<String>,
+) -> Vec<Finding> {
+    [
+        databases::for_database(database, target, created),
+        objects::for_database(database),
+    ]
+    .concat()
+}

@@ -1,0 +1,130 @@
+//! Our role on either server, and the roles that migrate.
+
+use std::collections::BTreeSet;
+
+use crate::catalog::{Inspection, ServerFacts};
+use crate::finding::{Code, Finding, Severity};
+use crate::plan::Plan;
+
+pub(super) fn for_source(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if plan.globals {
+        found.extend(passwords_unreadable(source));
+        found.extend(reserved_names(source));
+    }
+    found
+}
+
+pub(super) fn for_target(plan: &Plan, inspection: &Inspection) -> Vec<Finding> {
+    let Inspection { source, target, .. } = inspection;
+    let mut found = Vec::new();
+    found.extend(cannot_create_databases(target));
+    found.extend(public_schema_owner(source, target));
+    if plan.globals {
+        found.extend(limited_role(target));
+    } else {
+        found.extend(owners_missing(plan, source, target));
+    }
+    found
+}
+
+fn passwords_unreadable(source: &ServerFacts) -> Option<Finding> {
+    (!source.reads_passwords).then(|| {
+        let message = format!(
+            "the role \"{}\" may not read pg_authid, so roles migrate without their passwords",
+            source.user
+        );
+        Finding::new(Code::SourcePasswordsUnreadable, message)
+            .fix("use a superuser for [source], or set passwords on the target after the run")
+    })
+}
+
+fn reserved_names(source: &ServerFacts) -> Vec<Finding> {
+    if source.version.major() >= 906 {
+        // What is called so there was made by the server itself.
+        return Vec::new();
+    }
+    let roles = source.roles.iter();
+    roles
+        .filter(|role| role.name.starts_with("pg_"))
+        .map(|role| {
+            let message = format!(
+                "the role \"{}\" cannot be created on the target: names that start with pg_ are reserved since 9.6",
+                role.name
+            );
+            Finding::new(Code::SourceRoleNameReserved, message)
+                .object(format!("ROLE {}", role.name))
+                .fix("ALTER ROLE … RENAME TO … on the source")
+        })
+        .collect()
+}
+
+fn cannot_create_databases(target: &ServerFacts) -> Option<Finding> {
+    (!target.is_superuser && !target.can_create_database).then(|| {
+        let message = format!(
+            "the role \"{}\" may not create databases on the target",
+            target.user
+        );
+        Finding::new(Code::TargetCannotCreateDatabases, message)
+            .fix("ALTER ROLE … CREATEDB on the target, or use another role for [target]")
+    })
+}
+
+fn limited_role(target: &ServerFacts) -> Option<Finding> {
+    if target.is_superuser {
+        return None;
+    }
+    let (severity, what) = if target.can_create_role {
+        (
+            Severity::Warn,
+            "is not a superuser: superuser roles, and attributes that only a superuser may give, do not migrate, and it \
+             becomes a member of the roles that it creates",
+        )
+    } else {
+        (
+            Severity::Fix,
+            "may not create roles on the target: roles that are missing there do not migrate",
+        )
+    };
+    Some(
+        Finding::new(
+            Code::TargetLimitedRole,
+            format!("the role \"{}\" {what}", target.user),
+        )
+        .severity(severity)
+        .fix("use a superuser for [target], or create the roles before the run and set globals.migrate = false"),
+    )
+}
+
+fn public_schema_owner(source: &ServerFacts, target: &ServerFacts) -> Option<Finding> {
+    (!target.is_superuser && source.version.major() < 1500).then(|| {
+        let message = format!(
+            "before 15 the schema public belongs to the superuser who created the cluster, to whom the role \"{}\" cannot \
+             give it on the target: pg_restore reports an error in each database",
+            target.user
+        );
+        Finding::new(Code::TargetPublicSchemaOwner, message).fix(
+            "[[accept]] with each database, object = \"*SCHEMA*public*\" and a reason, or use a superuser for [target]",
+        )
+    })
+}
+
+fn owners_missing(plan: &Plan, source: &ServerFacts, target: &ServerFacts) -> Vec<Finding> {
+    let databases = source.databases.iter();
+    let owners: BTreeSet<&str> = databases
+        .filter(|database| plan.databases.takes(&database.name))
+        .map(|database| database.owner.as_str())
+        .filter(|owner| !target.has_role(owner))
+        .collect();
+    let owners = owners.into_iter();
+    owners
+        .map(|owner| {
+            let message = format!(
+                "the role \"{owner}\" owns a database, is not on the target, and globals.migrate is false"
+            );
+            Finding::new(Code::TargetOwnerMissing, message)
+                .object(format!("ROLE {owner}"))
+                .fix("create the role on the target, or set globals.migrate = true")
+        })
+        .collect()
+}

@@ -1,0 +1,111 @@
+//! Which databases migrate, and what a reader might miss among them.
+
+use crate::catalog::{Database, LeftOut, ServerFacts};
+use crate::finding::{Code, Finding};
+use crate::plan::Plan;
+
+/// `selected`: the databases that migrate.
+pub(crate) fn for_selection(
+    plan: &Plan,
+    source: &ServerFacts,
+    selected: &[&Database],
+) -> Vec<Finding> {
+    let mut found = left_out(plan, source);
+    found.extend(includes_without_match(plan, source));
+    found.extend(overrides_without_match(plan, selected));
+    found.extend(no_databases(selected));
+    found.extend(postgres_database(source));
+    found
+}
+
+/// Databases that the plan names and that cannot migrate.
+fn left_out(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
+    let databases = source.databases.iter();
+    databases
+        .filter(|database| !database.is_of_installation() && plan.databases.takes(&database.name))
+        .filter_map(|database| {
+            let finding = match database.left_out()? {
+                LeftOut::Invalid => Finding::new(
+                    Code::SourceDatabaseInvalid,
+                    "DROP DATABASE was interrupted (datconnlimit is -2), so it cannot be connected to; it does not \
+                     migrate",
+                )
+                .fix("DROP DATABASE on the source, or exclude it"),
+                LeftOut::Closed => Finding::new(
+                    Code::SourceDatabaseClosed,
+                    "it allows no connections (ALLOW_CONNECTIONS is false), so it cannot be read; it does not migrate",
+                )
+                .fix("ALTER DATABASE … ALLOW_CONNECTIONS true on the source, or exclude it"),
+                LeftOut::Template => Finding::new(
+                    Code::SourceDatabaseTemplate,
+                    "it is a template (IS_TEMPLATE is true); it does not migrate",
+                )
+                .fix("ALTER DATABASE … IS_TEMPLATE false on the source, or exclude it"),
+            };
+            Some(finding.database(&database.name))
+        })
+        .collect()
+}
+
+fn includes_without_match(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
+    let has_match = |glob: &globset::GlobMatcher| {
+        let mut databases = source.databases.iter();
+        databases.any(|database| !database.is_of_installation() && glob.is_match(&database.name))
+    };
+    let globs = plan.databases.include.iter();
+    globs
+        .filter(|glob| glob.glob().glob() != "*" && !has_match(glob))
+        .map(|glob| {
+            let message = format!(
+                "databases.include has {:?}, which no database of the source matches",
+                glob.glob().glob()
+            );
+            Finding::new(Code::PlanIncludeMatchesNothing, message)
+                .fix("correct the pattern, or remove it")
+        })
+        .collect()
+}
+
+fn overrides_without_match(plan: &Plan, selected: &[&Database]) -> Vec<Finding> {
+    let entries = plan.overrides.iter().enumerate();
+    entries
+        .filter(|(_, entry)| {
+            let names = |database: &&Database| {
+                let mut globs = entry.databases.iter();
+                globs.any(|glob| glob.is_match(&database.name))
+            };
+            !selected.iter().any(names)
+        })
+        .map(|(position, _)| {
+            let message = format!(
+                "[[override]] number {} names no database that migrates",
+                position + 1
+            );
+            Finding::new(Code::PlanOverrideMatchesNothing, message)
+                .fix("correct its `databases`, or remove it")
+        })
+        .collect()
+}
+
+fn no_databases(selected: &[&Database]) -> Option<Finding> {
+    selected.is_empty().then(|| {
+        Finding::new(
+            Code::SourceNoDatabases,
+            "no database of the source migrates",
+        )
+        .fix("look at databases.include and databases.exclude")
+    })
+}
+
+fn postgres_database(source: &ServerFacts) -> Option<Finding> {
+    let postgres = source.database("postgres")?;
+    let contents = postgres.contents.as_ref()?;
+    (!contents.is_empty()).then(|| {
+        Finding::new(
+            Code::SourcePostgresDatabase,
+            "the database \"postgres\" holds user objects; it does not migrate, because each server has its own",
+        )
+        .database("postgres")
+        .fix("move them to another database, or migrate them by hand")
+    })
+}

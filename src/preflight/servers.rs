@@ -1,0 +1,83 @@
+//! The two servers: their versions, and whether one can be read from and the other be written to.
+
+use crate::catalog::{Inspection, ServerFacts};
+use crate::finding::{Code, Finding, Severity};
+
+/// About both together.
+pub(super) fn for_versions(inspection: &Inspection) -> Vec<Finding> {
+    let Inspection { source, target, .. } = inspection;
+    [
+        older_than_source(source, target),
+        same_server(source, target),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+pub(super) fn for_source(source: &ServerFacts) -> Vec<Finding> {
+    source_standby(source).into_iter().collect()
+}
+
+pub(super) fn for_target(target: &ServerFacts) -> Vec<Finding> {
+    target_standby(target).into_iter().collect()
+}
+
+fn older_than_source(source: &ServerFacts, target: &ServerFacts) -> Option<Finding> {
+    (target.version.major() < source.version.major()).then(|| {
+        let message = format!(
+            "the target is of version {}, older than the source ({})",
+            target.version, source.version
+        );
+        Finding::new(Code::TargetOlderThanSource, message)
+            .fix("exchange [source] and [target], or use a newer target")
+    })
+}
+
+fn same_server(source: &ServerFacts, target: &ServerFacts) -> Option<Finding> {
+    let is_same = source.started == target.started
+        && source.system_identifier.is_some()
+        && source.system_identifier == target.system_identifier;
+    is_same.then(|| {
+        Finding::new(
+            Code::TargetSameServer,
+            "source and target are the same server",
+        )
+        .fix("correct the host or the port of [source] or [target]")
+    })
+}
+
+fn source_standby(source: &ServerFacts) -> Option<Finding> {
+    if !source.in_recovery {
+        return None;
+    }
+    // Exporting a snapshot on a standby is new in 10.
+    if source.version.major() < 1000 {
+        let message = format!(
+            "the source is a standby of version {}, which cannot export a snapshot",
+            source.version
+        );
+        return Some(
+            Finding::new(Code::SourceStandby, message)
+                .severity(Severity::Block)
+                .fix("use its primary as the source"),
+        );
+    }
+    Some(
+        Finding::new(
+            Code::SourceStandby,
+            "the source is a standby: it cancels long queries when it has to apply changes",
+        )
+        .fix("raise max_standby_streaming_delay on the standby, or set hot_standby_feedback = on"),
+    )
+}
+
+fn target_standby(target: &ServerFacts) -> Option<Finding> {
+    target.in_recovery.then(|| {
+        Finding::new(
+            Code::TargetStandby,
+            "the target is a standby: nothing can be written to it",
+        )
+        .fix("use its primary as the target")
+    })
+}

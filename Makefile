@@ -18,8 +18,10 @@ MUSL_CC := $(if $(shell command -v musl-gcc),musl-gcc,cc)
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
+# The build that `make test` makes as well: a release build takes several times as long, and what the demo shows is work of
+# the servers and their clients.
 demo: ## Migrate a small PostgreSQL 10 server to PostgreSQL 18, here and now
-	$(CARGO) build --release --locked
+	$(CARGO) build --locked
 	@tests/servers/demo
 
 test: servers ## Run every test, against real servers

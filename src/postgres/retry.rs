@@ -16,11 +16,16 @@ use crate::plan::Retry;
 /// # Errors
 ///
 /// That of the last attempt.
-pub async fn with_retries<T, E: Display>(
+pub async fn with_retries<T, E, F>(
     retry: &Retry,
     class: impl Fn(&E) -> Class,
-    mut attempt: impl AsyncFnMut(u32) -> Result<T, E>,
-) -> Result<T, E> {
+    // Not `AsyncFnMut`: such a future is not known to be `Send`, as every step must be.
+    mut attempt: impl FnMut(u32) -> F,
+) -> Result<T, E>
+where
+    E: Display,
+    F: Future<Output = Result<T, E>>,
+{
     let mut number = 1;
     loop {
         match attempt(number).await {
@@ -38,6 +43,7 @@ pub async fn with_retries<T, E: Display>(
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::future::ready;
     use std::time::Duration;
 
     use tokio::time::{Instant, timeout};
@@ -62,10 +68,10 @@ mod tests {
             "Fail" => Class::Fail,
             _ => Class::Interrupted,
         };
-        let result = with_retries(&retry, class, async |number| {
+        let result = with_retries(&retry, class, |number| {
             made.set(made.get() + 1);
             assert_eq!(number, made.get());
-            endings[number as usize - 1].map_err(|class| format!("{class:?}"))
+            ready(endings[number as usize - 1].map_err(|class| format!("{class:?}")))
         });
         (result.await, made.get(), start.elapsed().as_secs())
     }

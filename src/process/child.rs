@@ -28,7 +28,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// How long a child's pipes may stay open after its end: a process that left its process group
 /// may hold them.
-const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 
 /// A child process to be: a program, its arguments, its environment, and where its output goes.
 ///
@@ -79,6 +79,14 @@ pub enum ChildError {
     Log { path: PathBuf, source: io::Error },
     #[error("{program} wrote more than {limit} bytes to its standard output")]
     TooMuchOutput { program: String, limit: usize },
+    #[error("cannot read the standard output of {program}")]
+    Output { program: String, source: io::Error },
+    #[error("{program} ended, but a process that it started still holds its standard output open")]
+    #[diagnostic(help(
+        "What was read of it may be incomplete. A wrapper must wait for what it starts, or give it another \
+         standard output."
+    ))]
+    OutputOpen { program: String },
     #[error("{program} was stopped")]
     Interrupted { program: String },
     #[error("{program} {}{}", describe(*status), quote_tail(stderr_tail))]
@@ -148,17 +156,24 @@ impl Invocation {
             return Ok(self.start(stop, on_line, Some(DRAIN), ignore).await?.0);
         };
         let read = async |stdout: Option<ChildStdout>| {
-            let mut bytes = Vec::new();
-            let fits = match stdout {
-                Some(stdout) => read_bytes(stdout, limit, &mut bytes).await,
-                None => true,
-            };
-            if fits { Ok(bytes) } else { Err(()) }
+            let stdout = stdout.expect("standard output is piped");
+            match read_bytes(stdout, limit).await {
+                Ok(Some(bytes)) => Ok(bytes),
+                Ok(None) => Err(ChildError::TooMuchOutput {
+                    program: program.clone(),
+                    limit,
+                }),
+                Err(source) => Err(ChildError::Output {
+                    program: program.clone(),
+                    source,
+                }),
+            }
         };
         let (mut finished, bytes) = self.start(stop, on_line, Some(DRAIN), read).await?;
         match bytes {
-            Some(Ok(bytes)) => finished.stdout = bytes,
-            Some(Err(())) => return Err(ChildError::TooMuchOutput { program, limit }),
+            Some(bytes) => finished.stdout = bytes?,
+            // A part of it, or nothing, could be taken for all that the child had to say.
+            None if finished.status.success() => return Err(ChildError::OutputOpen { program }),
             None => {}
         }
         Ok(finished)

@@ -130,6 +130,23 @@ async fn too_much_output_ends_the_child() {
     assert_eq!(exact.stdout.len(), 4096);
 }
 
+/// The roles of a server would be those that were read by then.
+#[tokio::test]
+async fn output_that_cannot_be_read_to_its_end_is_not_taken_for_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("started").display().to_string();
+    // Out of the child's process group before the child ends, so that it is not ended with it.
+    let leave = format!(
+        "setsid sh -c 'touch {file}; exec sleep 3' & until [ -e {file} ]; do sleep 0.01; done; echo half; rm {file}"
+    );
+    let error = run(sh(&leave).stdout(CAPTURE)).await.unwrap_err();
+    insta::assert_snapshot!(error, @"sh ended, but a process that it started still holds its standard output open");
+    let failed = run(sh(&format!("{leave}; exit 1")).stdout(CAPTURE)).await;
+    assert!(failed.unwrap().success().is_err());
+    let ignored = run(sh(&leave).stdout(Stdout::Null)).await;
+    assert!(ignored.unwrap().success().is_ok());
+}
+
 #[tokio::test]
 async fn cancellation_asks_first() {
     let directory = tempfile::tempdir().unwrap();

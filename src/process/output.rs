@@ -127,16 +127,14 @@ fn end_line(line: &mut Vec<u8>, tail: &mut Tail, on_line: &mut impl FnMut(&str))
     line.clear();
 }
 
-/// Reads standard output to its end. `false`: there was more than `limit` bytes, and the rest was
+/// Reads standard output to its end. `None`: there was more than `limit` bytes, and the rest was
 /// left unread.
 pub(super) async fn read_bytes(
     input: impl AsyncRead + Unpin,
     limit: usize,
-    bytes: &mut Vec<u8>,
-) -> bool {
+) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
     let mut input = input.take(limit as u64 + 1);
-    if let Err(error) = input.read_to_end(bytes).await {
-        tracing::warn!(%error, "cannot read the standard output of a child");
-    }
-    bytes.len() <= limit
+    input.read_to_end(&mut bytes).await?;
+    Ok((bytes.len() <= limit).then_some(bytes))
 }

@@ -158,7 +158,16 @@ impl RestoreLog {
             ignored,
             ..
         } = &mut self.report;
-        if *ignored > 0 && errors.is_empty() && fatal.is_empty() && *harmless == 0 {
+        let has_errors = !errors.is_empty() || *harmless > 0;
+        // It counts them at its very end. Killed before that, in the middle of building indexes for instance, it has
+        // said nothing that is not accepted or harmless, and yet it is not done.
+        if *ignored == 0 && has_errors && fatal.is_empty() {
+            fatal.push(
+                "pg_restore did not come to its end, where it counts the errors that it ignored"
+                    .to_owned(),
+            );
+        }
+        if *ignored > 0 && !has_errors && fatal.is_empty() {
             fatal.push(format!(
                 "pg_restore ignored {ignored} errors, and none of them could be read from its output"
             ));

@@ -246,7 +246,8 @@ fn lines_of_workers_that_got_between_each_other() {
          from TOC entry 10; 0 2 TABLE DATA t postgres\n\
          pg_restore: from TOC entry 9; 1259 3 VIEW v postgres\n\
          pg_restore: error: COPY failed for table \"v\": ERROR:  v again\n\
-         pg_restore: error: COPY failed for table \"t\": ERROR:  data of t\n",
+         pg_restore: error: COPY failed for table \"t\": ERROR:  data of t\n\
+         pg_restore: warning: errors ignored on restore: 4\n",
     );
     insta::assert_snapshot!(shown(&report), @r#"
     TABLE My Schema.t
@@ -257,7 +258,7 @@ fn lines_of_workers_that_got_between_each_other() {
         v again
     TABLE DATA My Schema.t
         data of t
-    0 ignored
+    4 ignored
     "#);
 }
 
@@ -295,13 +296,14 @@ fn definitions_with_passwords_are_not_shown() {
          LINE 1: CREATE SUBSCRIPTION sub CONNECTION 'password=secret' x\n\
          \x20                                                            ^\n\
          HINT:  None.\n\
-         Command was: CREATE SUBSCRIPTION sub CONNECTION 'password=secret' x\n",
+         Command was: CREATE SUBSCRIPTION sub CONNECTION 'password=secret' x\n\
+         pg_restore: warning: errors ignored on restore: 1\n",
     );
     insta::assert_snapshot!(shown(&report), @r#"
     SUBSCRIPTION sub
         syntax error at or near "x"
         HINT:  None.
-    0 ignored
+    1 ignored
     "#);
 }
 
@@ -316,6 +318,28 @@ fn errors_that_cannot_be_read_are_not_forgotten() {
     FATAL pg_restore ignored 2 errors, and none of them could be read from its output
     2 ignored
     "#);
+}
+
+/// Its only errors may be accepted or harmless, and the indexes that it did not come to are missed by no count of rows.
+#[test]
+fn a_pg_restore_that_was_killed_is_not_done_whatever_it_said_before() {
+    let harmless = "pg_restore: while INITIALIZING:\n\
+         pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter \"transaction_timeout\"\n\
+         Command was: SET transaction_timeout = 0;\n";
+    let accepted = "pg_restore: while PROCESSING TOC:\n\
+         pg_restore: from TOC entry 9; 1259 3 VIEW v postgres\n\
+         pg_restore: error: could not execute query: ERROR:  of v\n\
+         Command was: SELECT 1;\n";
+    for said in [harmless, accepted] {
+        let (_, report) = read(LISTING, 1, said);
+        assert_eq!(
+            report.fatal,
+            ["pg_restore did not come to its end, where it counts the errors that it ignored"]
+        );
+        let to_the_end = format!("{said}pg_restore: warning: errors ignored on restore: 1\n");
+        let (_, report) = read(LISTING, 1, &to_the_end);
+        assert!(report.fatal.is_empty(), "{:?}", report.fatal);
+    }
 }
 
 #[test]

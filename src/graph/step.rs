@@ -114,14 +114,14 @@ macro_rules! position {
     };
 }
 
-position!(
+position! {
     /// Position of a step in [`super::Graph::steps`].
     StepIndex of PerStep
-);
-position!(
+}
+position! {
     /// Position of a shared snapshot in [`super::Graph::snapshots`].
     SnapshotIndex of PerSnapshot
-);
+}
 
 /// What a step can claim a part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -40,7 +40,8 @@ impl Source {
         source
     }
 
-    /// Those of a module within the file are the file's. Of a macro that is called with braces, every word may be something that it defines.
+    /// Those of a module within the file are the file's. Of a macro, every word of its body, and of what stands in braces where
+    /// it is called, may be something that it defines.
     fn add_items(&mut self, code: TokenStream) {
         let mut tokens = code.into_iter().peekable();
         while let Some(token) = tokens.next() {
@@ -68,8 +69,12 @@ impl Source {
                 self.items.insert(name.to_string());
                 tokens.next();
             }
-            if let (true, Some(TokenTree::Group(body))) = (word == "mod", tokens.peek()) {
-                self.add_items(body.stream());
+            if let Some(TokenTree::Group(body)) = tokens.peek() {
+                match word.as_str() {
+                    "mod" => self.add_items(body.stream()),
+                    "macro_rules" => self.items.extend(words_of(body.stream())),
+                    _ => {}
+                }
             }
         }
     }
@@ -206,11 +211,14 @@ fn skip_tests(token: &TokenTree, tokens: &mut Peekable<IntoIter>) -> bool {
     is_skipped
 }
 
-fn words_of(code: TokenStream) -> impl Iterator<Item = String> {
-    code.into_iter().filter_map(|token| match token {
-        TokenTree::Ident(word) => Some(word.to_string()),
-        _ => None,
-    })
+/// Every word of the code, however deep.
+fn words_of(code: TokenStream) -> Vec<String> {
+    let words = code.into_iter().flat_map(|token| match token {
+        TokenTree::Ident(word) => vec![word.to_string()],
+        TokenTree::Group(group) => words_of(group.stream()),
+        _ => Vec::new(),
+    });
+    words.collect()
 }
 
 fn is_punct(token: &TokenTree, sign: char) -> bool {

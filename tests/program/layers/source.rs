@@ -88,7 +88,10 @@ impl Source {
             }
             match &token {
                 TokenTree::Group(group) => self.add_code(group.stream()),
-                TokenTree::Ident(word) if word == "use" => {
+                // `+ use<'a>` of a bound imports nothing.
+                TokenTree::Ident(word)
+                    if word == "use" && !tokens.peek().is_some_and(|next| is_punct(next, '<')) =>
+                {
                     let is_end = |token: &TokenTree| is_punct(token, ';');
                     let tree: Vec<TokenTree> =
                         tokens.by_ref().take_while(|token| !is_end(token)).collect();

@@ -20,6 +20,7 @@ mod misleading_names;
 mod plan_files;
 mod planning;
 mod private_files;
+mod public_cases;
 mod redoing;
 mod secrets;
 mod snapshots;

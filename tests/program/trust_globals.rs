@@ -149,3 +149,26 @@ fn what_a_limited_source_role_cannot_read_is_told() {
         }
     });
 }
+
+/// pg_dump writes no privileges of what CREATE TYPE makes by itself.
+#[test]
+fn privileges_of_a_range_types_functions_arrive_or_are_told() {
+    still_open("is silent about", || {
+        let (source, target) = (Server::start(16), Server::start(18));
+        source.psql("postgres", "CREATE ROLE app");
+        source.psql("postgres", "CREATE DATABASE erp");
+        source.psql(
+            "erp",
+            "CREATE TYPE span AS RANGE (subtype = float8);
+             REVOKE EXECUTE ON FUNCTION span(float8, float8) FROM PUBLIC",
+        );
+        let project = Project::between(&source, &target);
+        let check = project.run(&["check"]).stdout;
+        project.run(&["run"]);
+        let may = "SELECT has_function_privilege('app', 'span(float8, float8)', 'EXECUTE')";
+        assert!(
+            target.psql("erp", may) == "f" || check.contains("span("),
+            "check is silent about span(float8, float8)"
+        );
+    });
+}

@@ -37,7 +37,10 @@ PIP_PACKAGES = {
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15")
 
-NAMES = ["10", "12", "14", "15", "16", "17", "18", "clients-17", "clients-18", "compose"]
+# Debian's pgbouncer, and what it needs that few machines have. Unpacked and not installed: no service starts.
+PGBOUNCER_PACKAGES = ["pgbouncer", "libc-ares2", "libevent-2.1-7"]
+
+NAMES = ["10", "12", "14", "15", "16", "17", "18", "clients-17", "clients-18", "compose", "pgbouncer"]
 
 
 class Failure(Exception):
@@ -111,7 +114,9 @@ def fetch(names, into):
                 fetch_compose()
                 continue
             here = cache / name
-            root = fetch_server(cache, name)
+            root = fetch_pgbouncer(cache) if name == "pgbouncer" else fetch_server(cache, name)
+            if root is None:
+                continue
             if not here.is_symlink() or os.readlink(here) != str(root):
                 here.unlink(missing_ok=True)
                 here.symlink_to(root)
@@ -222,6 +227,28 @@ def debian_15():
         else:
             settings.write_text(before)
     return (DEBIAN_15 / "bin/postgres").exists()
+
+
+def fetch_pgbouncer(cache):
+    """The tree with pgbouncer, or nothing where there are no Debian packages."""
+    home = cache / "packages" / "pgbouncer"
+    if home.is_dir():
+        return home
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        say("pgbouncer is fetched as Debian packages, and this machine knows none")
+        return None
+    say("fetching pgbouncer (Debian packages)")
+    with unpacking(home) as scratch:
+        download = ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root"]
+        try:
+            run([*download, *PGBOUNCER_PACKAGES], cwd=scratch)
+        except Failure:
+            run(["apt-get", "update", "-qq"])
+            run([*download, *PGBOUNCER_PACKAGES], cwd=scratch)
+        for package in scratch.glob("*.deb"):
+            run(["dpkg-deb", "-x", str(package), str(scratch / "tree")])
+        publish(scratch / "tree", home)
+    return home
 
 
 def fetch_compose():

@@ -51,6 +51,12 @@ pub fn compose_is_there() -> bool {
     on_path()
 }
 
+/// The tree of pgbouncer's Debian packages, where there are such packages.
+pub fn pgbouncer() -> Option<PathBuf> {
+    let tree = fetch(target_directory(), &["pgbouncer"]).join("pgbouncer");
+    tree.join("usr/sbin/pgbouncer").exists().then_some(tree)
+}
+
 fn target_directory() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
         .parent()

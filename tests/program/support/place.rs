@@ -51,7 +51,7 @@ pub fn compose_is_there() -> bool {
     on_path()
 }
 
-fn target_directory() -> &'static Path {
+pub fn target_directory() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
         .parent()
         .expect("cargo's directory for tests lies in the target directory")

@@ -142,6 +142,12 @@ impl Stage {
             ))
     }
 
+    /// What a database has to hold where nobody wrote to it.
+    pub fn expected(&self, database: &str) -> &Expected {
+        let place = DATABASES.iter().position(|one| *one == database);
+        &self.expected[place.expect("one of the plan's databases")]
+    }
+
     /// What is not on the target as it is on the source, a line each.
     pub fn differences(&self, target: &Server) -> Vec<String> {
         let mut differences = compare::globals(&self.source, target);

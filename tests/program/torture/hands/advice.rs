@@ -14,6 +14,8 @@ const ADVICE: &[(&str, Remedy)] = &[
     ("drop or rename it", drop_what_is_by_hand),
     ("being accessed by other users", end_sessions),
     ("put the plan back as it was", put_plan_back),
+    ("put the plan back as it was", name_delayed_tables),
+    ("reset PLAN --database NAME", reset_unused),
     ("set delay.snapshot = \"later\"", take_later_snapshot),
     ("the target is counted anew", remove_tables_by_hand),
     ("the run that compiled it", seal_again),
@@ -73,6 +75,38 @@ fn put_plan_back(people: &mut People<'_>) -> bool {
     people.keys.delayed = before;
     people.write_plan();
     is_other
+}
+
+/// A pattern of the plan covers a table that is new: those that were delayed are named one by one.
+fn name_delayed_tables(people: &mut People<'_>) -> bool {
+    let is_other = people
+        .keys
+        .delayed
+        .iter()
+        .any(|one| one.ends_with("later*"));
+    people.keys.delayed.retain(|one| !one.ends_with("later*"));
+    people.keys.delayed.extend([
+        "events.public.later_hand",
+        "events.public.later_reload",
+        "events.public.later_children",
+        "shop.public.later_hand",
+        "shop.public.later_reload",
+        "shop.public.later_children",
+    ]);
+    people.write_plan();
+    is_other
+}
+
+/// Where nobody uses the database on the target.
+fn reset_unused(people: &mut People<'_>) -> bool {
+    let mut any = false;
+    for database in ["events", "shop"] {
+        let is_used = people.client_rows.iter().any(|(of, _, _)| of == database);
+        if !is_used {
+            any |= people.project.run(&["reset", "--database", database]).code == Some(0);
+        }
+    }
+    any
 }
 
 fn take_later_snapshot(people: &mut People<'_>) -> bool {

@@ -168,9 +168,8 @@ impl<'a> People<'a> {
     }
 
     pub fn wrong(&mut self, what: impl Into<String>) {
-        let what = what.into();
-        self.tell(format!("WRONG: {what}"));
-        self.wrong.push(what);
+        self.tell("WRONG");
+        self.wrong.push(what.into());
     }
 
     /// A run or another verb ended: what it said is remembered.

@@ -88,12 +88,26 @@ pub fn of_hands(seed: u64, trials: usize) -> Vec<Trial> {
     (0..trials)
         .map(|number| {
             let mut chance = Chance::of(seed, "hands", number);
+            let variant = *chance.pick(&VARIANTS);
             let rounds = 1 + chance.below(3);
-            let rounds = (0..rounds).map(|_| round(&mut chance)).collect();
+            let rounds = (0..rounds).map(|_| round(&mut chance));
+            let rounds = rounds.collect::<Vec<Round>>();
+            // Left out after all was drawn, so that a seed means the same whatever is left out.
+            let later = variant == Variant::Later
+                || rounds.iter().any(|round| {
+                    round
+                        .before
+                        .iter()
+                        .any(|act| act.hand == Hand::SnapshotLater)
+                });
+            let rounds = rounds
+                .into_iter()
+                .map(|round| round.without_known(later))
+                .collect();
             Trial {
                 scope: "hands",
                 label: format!("hands {number}"),
-                variant: *chance.pick(&VARIANTS),
+                variant,
                 fault: Fault::Hands(Script { rounds }),
             }
         })
@@ -119,15 +133,21 @@ fn round(chance: &mut Chance) -> Round {
         2 => End::Interrupted(when(chance)),
         _ => End::ByItself,
     };
-    // Drawn all the same, so that a seed means the same whatever is left out.
-    let mut round = Round {
+    Round {
         before,
         during,
         end,
-    };
-    round.before.retain(|act| !act.hand.is_left_out());
-    round.during.retain(|(_, act)| !act.hand.is_left_out());
-    round
+    }
+}
+
+impl Round {
+    fn without_known(mut self, later: bool) -> Round {
+        self.before
+            .retain(|act| act.hand.is_left_out(false, later).is_none());
+        self.during
+            .retain(|(_, act)| act.hand.is_left_out(true, later).is_none());
+        self
+    }
 }
 
 impl fmt::Display for When {

@@ -10,6 +10,7 @@
 //! - `TORTURE_SEED`: a number, for other instants; 1 otherwise.
 //! - `TORTURE_WORKERS`: trials at a time; 2 otherwise.
 //! - `TORTURE_ONLY`: the label of one trial, as printed where one failed, to repeat it alone.
+//! - `TORTURE_HAND`: of `hands`, only trials in which this one takes part, as `hands/hand.rs` calls it.
 //! - `TORTURE_MINUTES`: no trial begins later. The next campaign goes on where this one stopped.
 //! - `TORTURE_ALL=1`: hands that are known to lead to a wrong end (`hands/hand.rs`) take part as well.
 //!
@@ -135,18 +136,13 @@ fn a_resumed_run_reads_nothing_again_of_what_is_done() {
     assert!(differences.is_empty(), "{differences:#?}");
 }
 
-/// Short forms of what takes longest.
 #[test]
-fn several_kills_in_one_migration_are_survived() {
+fn several_kills_in_a_row_and_what_people_do_are_survived() {
     let stage = Stage::build();
     let (_, points) = record(&stage, Variant::Same);
-    conduct(&stage, trials::of_kills(SEED, &points, 3), 2).settle();
-}
-
-#[test]
-fn what_people_do_meanwhile_is_survived() {
-    let stage = Stage::build();
-    conduct(&stage, hands::of_hands(SEED, 4), 2).settle();
+    let mut trials = trials::of_kills(SEED, &points, 2);
+    trials.extend(hands::of_hands(SEED, 4));
+    conduct(&stage, trials, 2).settle();
 }
 
 /// Without `TORTURE_TRIALS` a sample of all the others, in `make test`; with it, hours.
@@ -187,6 +183,7 @@ struct Wishes {
     seed: u64,
     workers: usize,
     only: Option<String>,
+    hand: Option<String>,
     until: Option<Instant>,
 }
 
@@ -202,6 +199,7 @@ impl Wishes {
             seed: number("TORTURE_SEED").unwrap_or(1),
             workers: number("TORTURE_WORKERS").unwrap_or(2) as usize,
             only: variable("TORTURE_ONLY"),
+            hand: variable("TORTURE_HAND"),
             until: number("TORTURE_MINUTES")
                 .map(|minutes| Instant::now() + Duration::from_secs(60 * minutes)),
         }
@@ -242,6 +240,9 @@ impl Wishes {
             return all;
         }
         all.retain(|trial| wants(trial.scope));
+        if let Some(hand) = &self.hand {
+            all.retain(|trial| trial.script().contains(&format!(" {hand}#")));
+        }
         // A campaign that is stopped early has tried some of everything.
         Chance::of(self.seed, "order", 0).shuffle(&mut all);
         if self.is_sample {

@@ -162,7 +162,7 @@ impl fmt::Display for When {
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for round in &self.rounds {
-            f.write_str("[")?;
+            f.write_str("[ ")?;
             for act in &round.before {
                 write!(f, "{:?}#{:x} ", act.hand, act.pick & 0xfff)?;
             }

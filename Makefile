@@ -33,7 +33,8 @@ test: servers ## Run every test, against real servers
 
 # What it does is chosen by variables, which tests/program/torture/mod.rs explains. One trial alone:
 #   make torture TORTURE_ONLY='random 17' TORTURE_SEED=1
-torture: servers ## Kill, cut, fill and stop whatever a run stands on, some hundred times (an hour, as root)
+# Stopped, or after TORTURE_MINUTES, it goes on where it was, as long as src/ is the same.
+torture: servers ## Kill, cut, fill and stop whatever a run stands on, with hands in between (hours, as root)
 	TORTURE_TRIALS=$${TORTURE_TRIALS:-200} $(CARGO) test --locked --test program -- --exact torture::the_whole_campaign --nocapture
 
 FUZZ_TARGETS := globals journal patterns plan restore_log

@@ -57,7 +57,7 @@ pub fn pgbouncer() -> Option<PathBuf> {
     tree.join("usr/sbin/pgbouncer").exists().then_some(tree)
 }
 
-fn target_directory() -> &'static Path {
+pub fn target_directory() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
         .parent()
         .expect("cargo's directory for tests lies in the target directory")

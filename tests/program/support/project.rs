@@ -112,6 +112,16 @@ impl Project {
         self
     }
 
+    /// As [`Project::parallelism`], of a plan that is in use.
+    pub fn set_parallelism(&mut self, key: &str, value: u32) {
+        self.parallelism.insert(key.to_owned(), value.to_string());
+    }
+
+    /// As [`Project::with`], of a plan that is in use: instead of what was added so far.
+    pub fn set_rest(&mut self, toml: &str) {
+        toml.clone_into(&mut self.rest);
+    }
+
     /// This text and nothing else as the plan file.
     pub fn plan_text(mut self, text: &str) -> Project {
         self.literal = Some(text.to_owned());

@@ -164,6 +164,9 @@ pub struct ResetArguments {
     /// Forget steps of this kind, and what needs them
     #[arg(long)]
     pub step: Option<Kind>,
+    /// Let the next run drop this database, which was verified; once for each that it has to
+    #[arg(long, value_name = "DB")]
+    pub drop: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -52,6 +52,7 @@ impl From<run::Error> for Failure {
             run::Error::Postgres(_)
             | run::Error::OtherTarget { .. }
             | run::Error::Conflict(_)
+            | run::Error::InUse(_)
             | run::Error::Leftovers { .. }
             | run::Error::LeftoverPrograms(_)
             | run::Error::Archives { .. } => Exit::NotStarted,

@@ -8,9 +8,10 @@ use super::failure::Failure;
 use crate::catalog::Inspection;
 use crate::exit::Exit;
 use crate::finding::Finding;
-use crate::graph::{Graph, Input, compile};
+use crate::graph::{Graph, Input, compile, select};
 use crate::journal::State;
 use crate::journal::stored::Basis;
+use crate::names::{Kind, StepId};
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::resolve;
 use crate::process::LocalEnvironment;
@@ -65,6 +66,7 @@ pub async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failure> {
         client,
     };
     let created = state.created.keys().cloned().collect();
+    let dropped = dropped_next(&plan, state, &inspection);
     let graph = compile(Input {
         plan: &plan,
         source: &source,
@@ -75,6 +77,7 @@ pub async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failure> {
         findings: [dump_root(&plan), still_tuned(state)]
             .into_iter()
             .flatten()
+            .chain(dropped)
             .collect(),
     });
     Ok(Prepared {
@@ -164,6 +167,24 @@ pub fn describe(finding: &Finding) -> String {
 fn still_tuned(state: &State) -> Option<Finding> {
     let names: Vec<&str> = state.tuned.keys().map(String::as_str).collect();
     preflight::for_settings_left(&names)
+}
+
+/// Findings about databases that this plan created and that the next run drops.
+fn dropped_next(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Finding> {
+    let databases = select(plan, &inspection.source);
+    let databases = databases.iter().map(|database| &database.name);
+    let found = databases.filter(|name| {
+        let id = |kind| StepId::database(&name.as_str().into(), kind);
+        let (create, restore) = (id(Kind::Create), id(Kind::Restore));
+        // A restore that did not end has its database created again.
+        let is_begun = state.steps.contains_key(&restore) && !state.is_done(&restore);
+        state.created.contains_key(*name)
+            && inspection.target.database(name).is_some()
+            && (!state.is_done(&create) || is_begun)
+    });
+    found
+        .map(|name| preflight::for_dropped(name, state.opened.contains_key(name)))
+        .collect()
 }
 
 /// A finding where archives could not be written. Nothing is written to find out.

@@ -273,6 +273,11 @@ codes! {
         why "Nothing is overwritten on the target that this plan did not create."
         fix "Drop or rename the database on the target, or exclude it (databases.exclude)."
 
+    TargetDatabaseRecreated "target/database-recreated" Warn Database "0.2.0"
+        what "the next run drops a database"
+        why "An earlier run of this plan created the database, and the next run drops it and creates it again, because its restore did not end or because reset asked for it."
+        fix "Nothing has to be fixed; a database that was verified is only dropped where reset names it (--drop), and where nothing was written to it since. Exclude it (databases.exclude) to keep it as it is."
+
     TargetIdleSlots "target/idle-slots" Warn Migration "0.1.0"
         what "replication slots are not in use"
         why "The server keeps all WAL that the reader of a replication slot has not seen, so the whole load's WAL stays in pg_wal, whatever max_wal_size says."

@@ -14,6 +14,7 @@ mod tuning;
 
 pub use command::{SNAPSHOT, archive, archives, delayed_archive, file_name};
 pub use compile::{Input, compile};
+pub use selection::select;
 pub use step::*;
 pub use tuning::{Reach, Tuning, TuningSetting};
 

@@ -8,10 +8,12 @@ mod countable;
 mod databases;
 mod query;
 mod server;
+mod written;
 
 pub use contents::read as contents_of;
 pub use count::{Rows, count_tables};
 pub use server::system_identifier;
+pub use written::written;
 
 use std::collections::BTreeMap;
 

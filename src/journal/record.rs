@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::names::{IndexDefinition, Load, Output, StepId};
+use crate::names::{IndexDefinition, Load, Output, StepId, WriteMark};
 
 /// The format that this program writes. A journal of a newer one is refused, never overwritten. Format 1, of version
 /// 0.1.0, has outputs of another form: [`crate::names::OutputV1`].
@@ -74,6 +74,9 @@ pub enum Entry<O = Arc<Output>> {
     Forgotten {
         steps: Vec<StepId>,
         reason: String,
+        /// Verified databases of the target that somebody named to be dropped for that.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        drop: Vec<String>,
     },
     RunEnded {
         outcome: Outcome,
@@ -113,6 +116,7 @@ impl std::fmt::Display for Entry {
                 Change::CreatedDatabase { database, .. } => {
                     write!(f, "created-database {database}")
                 }
+                Change::OpenDatabase { database, .. } => write!(f, "open-database {database}"),
                 Change::DropIndexes { database, .. } => write!(f, "drop-indexes {database}"),
                 Change::CommitLoad { database, load } => {
                     write!(f, "commit-load {database} {}", load.table)
@@ -137,6 +141,12 @@ pub enum Change {
     CreateDatabase { database: String },
     /// Written after the change: the object id that tells this database from others of its name.
     CreatedDatabase { database: String, oid: u32 },
+    /// A database of the target was verified, and clients are about to be told that they may use it.
+    OpenDatabase {
+        database: String,
+        /// How much was written to it until then; `None`: the server does not tell.
+        written: Option<WriteMark>,
+    },
     /// DROP INDEX on the target, to be made again after the delayed load.
     DropIndexes {
         database: String,

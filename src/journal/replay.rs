@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::record::{Change, Entry, Record, Unread, VERSION};
 use super::state::{Created, HeldSnapshot, RunState, State, Status, StepState, TunedSetting};
-use crate::names::{Output, OutputV1, StepId};
+use crate::names::{Kind, Output, OutputV1, StepId};
 
 /// A record that cannot follow those before it, or that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -226,6 +226,10 @@ impl State {
                 state.status = Status::Done;
                 state.seconds = Some(seconds);
                 state.output = output.into();
+                if let (Kind::Verify, Some(database)) = (step.kind, step.database_name()) {
+                    // A version that did not write down how much had been written opened it all the same.
+                    self.opened.entry(database.to_string()).or_insert(None);
+                }
             }
             Entry::StepFailed {
                 step,
@@ -249,7 +253,7 @@ impl State {
                     run.warnings.push((database, message));
                 }
             }
-            Entry::Forgotten { steps, .. } => {
+            Entry::Forgotten { steps, drop, .. } => {
                 for step in &steps {
                     if self.steps.get(step).map(|state| state.status) == Some(Status::Started) {
                         return Err(illegal(step, "is forgotten while it is under way"));
@@ -258,6 +262,7 @@ impl State {
                 for step in &steps {
                     self.steps.remove(step);
                 }
+                self.may_drop.extend(drop);
             }
             Entry::RunEnded { outcome, exit_code } => {
                 if let Some(run) = self.runs.last_mut() {
@@ -275,12 +280,19 @@ impl State {
                 // What was in one of this name before is gone.
                 self.dropped_indexes.remove(&database);
                 self.loads.remove(&database);
+                self.opened.remove(&database);
+                self.may_drop.remove(&database);
                 self.created.insert(database, Created::Begun);
             }
             Change::CreatedDatabase { database, oid } => {
                 self.created.insert(database, Created::WithOid(oid));
             }
+            Change::OpenDatabase { database, written } => {
+                // What clients wrote since it was opened first counts.
+                self.opened.entry(database).or_insert(written);
+            }
             Change::DropIndexes { database, indexes } => {
+                self.written_by_us(&database);
                 let known = self.dropped_indexes.entry(database).or_default();
                 for index in indexes {
                     if !known
@@ -292,6 +304,7 @@ impl State {
                 }
             }
             Change::CommitLoad { database, load } => {
+                self.written_by_us(&database);
                 self.loads.entry(database).or_default().push(load);
             }
             Change::HoldSnapshot { database, snapshot } => {
@@ -321,6 +334,13 @@ impl State {
                     self.tuned.remove(&name);
                 }
             }
+        }
+    }
+
+    /// What clients write from now on cannot be told from what this plan writes.
+    fn written_by_us(&mut self, database: &str) {
+        if let Some(written) = self.opened.get_mut(database) {
+            *written = None;
         }
     }
 
@@ -521,6 +541,7 @@ mod tests {
         let again = line(Entry::Forgotten {
             steps: vec![dump()],
             reason: "reset".into(),
+            drop: Vec::new(),
         }) + &started();
         let first = run() + &started() + &done(r#"{"warnings":["first"]}"#);
         let output = |text: &str| {
@@ -603,6 +624,7 @@ mod tests {
         let forgotten = line(Entry::Forgotten {
             steps: vec![dump()],
             reason: "reset".into(),
+            drop: Vec::new(),
         });
         let text = run() + &started() + &done() + &forgotten + &started();
         let replay = replay(text.as_bytes()).unwrap();

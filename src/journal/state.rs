@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::record::{Outcome, Started};
-use crate::names::{IndexDefinition, Load, Output, StepId};
+use crate::names::{IndexDefinition, Load, Output, StepId, WriteMark};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -53,6 +53,11 @@ pub struct State {
     pub steps: HashMap<StepId, StepState>,
     /// Databases of the target that this plan created, or was about to.
     pub created: BTreeMap<String, Created>,
+    /// Of those, the ones that clients may use since they were verified, with how much had been written to each then;
+    /// `None`: that is not known, or was changed by this plan since.
+    pub opened: BTreeMap<String, Option<WriteMark>>,
+    /// Of those, the ones that somebody named to be dropped all the same.
+    pub may_drop: BTreeSet<String>,
     /// Indexes that were dropped, or were about to be, by database.
     pub dropped_indexes: HashMap<String, Vec<IndexDefinition>>,
     /// Loads that were committed, or were about to be, by database.
@@ -86,6 +91,11 @@ impl State {
     pub fn output_of(&self, step: &StepId) -> Option<&Arc<Output>> {
         let state = self.steps.get(step)?;
         (state.status == Status::Done).then_some(&state.output)
+    }
+
+    /// Whether clients may use the target's database since this plan verified it, and nobody asked for it to be dropped.
+    pub fn is_to_be_kept(&self, database: &str) -> bool {
+        self.opened.contains_key(database) && !self.may_drop.contains(database)
     }
 
     pub fn is_done(&self, step: &StepId) -> bool {

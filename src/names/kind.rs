@@ -167,6 +167,8 @@ impl Kind {
                 word: "delayed-restore",
                 phase: Phase::Delayed,
                 writes_to_target: true,
+                // What it loaded is there, and would be there twice.
+                forgotten_with: &[Kind::Create],
                 ..PLAIN
             },
             Kind::RecreateIndexes => Traits {

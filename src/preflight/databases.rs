@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::{Database, LocaleProvider, ServerFacts, locale};
-use crate::finding::{Code, Finding};
+use crate::finding::{Code, Finding, Severity};
 
 pub(super) fn for_database(
     database: &Database,
@@ -17,6 +17,25 @@ pub(super) fn for_database(
         None => locale_missing(database, target),
     };
     found.into_iter().collect()
+}
+
+/// About a database of this plan that the next run drops. `is_verified`: clients may use it.
+pub(crate) fn for_dropped(name: &str, is_verified: bool) -> Finding {
+    let (severity, message) = if is_verified {
+        (
+            Severity::Warn,
+            "drop and recreate: the next run drops it, as `pg-migrate reset --drop` asked for, unless it was written to since \
+             it was verified",
+        )
+    } else {
+        (
+            Severity::Info,
+            "drop and recreate: an earlier run of this plan created it, and it was not verified",
+        )
+    };
+    Finding::new(Code::TargetDatabaseRecreated, message)
+        .severity(severity)
+        .database(name)
 }
 
 /// About a database of that name which this plan did not create.

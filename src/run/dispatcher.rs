@@ -15,7 +15,7 @@ use super::snapshots::{OldSnapshot, Snapshots};
 use crate::event::{Ending, Event};
 use crate::graph::StepIndex;
 use crate::journal::{self, Change, Created, Entry, Journal, TunedSetting};
-use crate::names::{IndexDefinition, Kind, Load, Output, StepId};
+use crate::names::{IndexDefinition, Kind, Load, Output, StepId, WriteMark};
 use crate::postgres::{Class, escape_control};
 use crate::schedule::{Ended, Schedule, Standing, Start};
 use crate::step::{self, ChangeRequest, Context, Shared, StepError};
@@ -216,6 +216,8 @@ impl<'a> Dispatcher<'a> {
             return given;
         };
         given.created = state.created.get(&**database).copied();
+        given.opened = state.opened.get(&**database).cloned();
+        given.may_drop = state.may_drop.contains(&**database);
         if id.kind == Kind::RecreateIndexes {
             let dropped = state.dropped_indexes.get(&**database);
             given.dropped_indexes = dropped.cloned().unwrap_or_default();
@@ -335,6 +337,7 @@ impl<'a> Dispatcher<'a> {
             self.journal.append(Entry::Forgotten {
                 steps,
                 reason: "the snapshot that they shared was lost".into(),
+                drop: Vec::new(),
             })?;
         }
         if let Some(snapshot) = consequences.closed_snapshot
@@ -417,6 +420,8 @@ struct Given {
     dropped_indexes: Vec<IndexDefinition>,
     loads: Vec<Load>,
     created: Option<Created>,
+    opened: Option<Option<WriteMark>>,
+    may_drop: bool,
     tuned: BTreeMap<String, TunedSetting>,
     is_retry: bool,
 }
@@ -442,6 +447,8 @@ async fn attempt(
         loads: given.loads,
         snapshot: snapshot.clone(),
         created: given.created,
+        opened: given.opened,
+        may_drop: given.may_drop,
         tuned: given.tuned,
     };
     let mut result = step::run(&context).await;

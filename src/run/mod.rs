@@ -9,6 +9,7 @@ mod settings;
 mod signal;
 mod snapshots;
 mod unlogged;
+mod used;
 
 pub use resume::{Resume, ResumePolicy, resume};
 pub use settings::put_back;
@@ -106,10 +107,13 @@ pub enum Error {
     #[error("what was done cannot be combined with the plan as it is now:\n{0}")]
     #[diagnostic(help(
         "clients may write to the database since it was verified, so it is not made again by itself; put the plan \
-         back as it was, or, if nobody uses the database on the target, `pg-migrate reset PLAN --database NAME`: \
-         the next run drops it and makes it anew"
+         back as it was, or, if nobody uses the database on the target, `pg-migrate reset PLAN --database NAME --drop \
+         NAME`: the next run drops it and creates it again, unless it was written to since"
     ))]
     Conflict(String),
+    #[error("what was to be dropped is in use:\n{0}")]
+    #[diagnostic(help("{}", crate::step::used::KEEP_OR_DROP))]
+    InUse(String),
     #[error("the graph cannot be run: {0}")]
     DoesNotFit(#[from] crate::schedule::DoesNotFit),
 }
@@ -178,6 +182,11 @@ impl Job {
         if !resumed.conflicts.is_empty() {
             control.release().await;
             return Err(Error::Conflict(resumed.conflicts.join("\n")));
+        }
+        let in_use = used::in_use(&self.graph, state, &self.target, &application, &resumed).await;
+        if !in_use.is_empty() {
+            control.release().await;
+            return Err(Error::InUse(in_use.join("\n")));
         }
         let confirmed = unlogged::confirmed(&self.graph, state, &resumed.done);
         self.begin(&resumed, &events)?;
@@ -252,7 +261,12 @@ impl Job {
         }
         for (reason, steps) in forgotten {
             let reason = reason.to_owned();
-            self.journal.append(Entry::Forgotten { steps, reason })?;
+            let drop = Vec::new();
+            self.journal.append(Entry::Forgotten {
+                steps,
+                reason,
+                drop,
+            })?;
         }
         let mut steps: HashMap<&str, (usize, usize)> = HashMap::new();
         let done: HashSet<StepIndex> = resumed.done.iter().copied().collect();

@@ -64,6 +64,9 @@ pub fn resume(
         record.redo_missing_archives(snapshot, &archive_is_whole);
         record.redo_lost_snapshot(snapshot, policy);
     }
+    for database in &graph.databases {
+        record.keep_what_is_used(&database.name.as_str().into());
+    }
     record.tune_again();
     record.finish()
 }
@@ -240,6 +243,17 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// What clients may use is not dropped, and made again, by any of these rules.
+    fn keep_what_is_used(&mut self, name: &Arc<str>) {
+        let create = StepId::database(name, Kind::Create);
+        let is_dropped = !self.state.is_done(&create) || self.again.contains_key(&create);
+        if is_dropped && self.state.is_to_be_kept(name) {
+            self.conflicts.push(format!(
+                "database \"{name}\": it was verified, so clients may use it, and would have to be dropped"
+            ));
+        }
+    }
+
     /// A run that has nothing else to do does not change the target's settings.
     fn tune_again(&mut self) {
         let has_work = self.graph.steps.iter().any(|step| {
@@ -274,7 +288,7 @@ impl<'a> Record<'a> {
 
     /// Nobody was told yet that the database may be used.
     fn is_unverified(&self, name: &Arc<str>) -> bool {
-        !self.all_done(name, Kind::Verify)
+        !self.state.opened.contains_key(&**name) && !self.all_done(name, Kind::Verify)
     }
 
     fn is_restored(&self, id: &StepId) -> bool {

@@ -15,6 +15,7 @@ use crate::graph::{Graph, Step, StepIndex, file_name};
 use crate::journal::{Change, Created, TunedSetting};
 use crate::names::{
     Counts, IndexDefinition, Kind, Load, Output, Product, RegularDump, StepId, Subject, TableName,
+    WriteMark,
 };
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::{Application, Session, Snapshot, escape_control};
@@ -58,6 +59,10 @@ pub struct Context {
     pub loads: Vec<Load>,
     /// By the journal, this plan made or was about to make the target's database of this name.
     pub created: Option<Created>,
+    /// By the journal, clients may use that database since it was verified, with how much had been written to it then.
+    pub opened: Option<Option<WriteMark>>,
+    /// Somebody named that database to be dropped all the same.
+    pub may_drop: bool,
     /// In a step about the whole server: settings of the target that this plan changed and has to put back,
     /// by its journal.
     pub tuned: BTreeMap<String, TunedSetting>,

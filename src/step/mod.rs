@@ -12,6 +12,7 @@ mod error;
 pub mod globals;
 mod restore;
 pub mod tuning;
+pub(crate) mod used;
 mod verify;
 
 pub use context::{ChangeRequest, Context, Shared};

@@ -6,9 +6,11 @@ use super::counts::mode_of_source;
 use super::{Context, StepError, archive, create};
 use crate::failpoint::reach;
 use crate::graph::{self};
+use crate::inspect::written;
+use crate::journal::Change;
 use crate::names::{Compared, Output, Product, TableCount};
 use crate::plan::Side;
-use crate::postgres::escape_control;
+use crate::postgres::{connect, escape_control};
 use crate::verify::compare;
 
 /// Compares, and removes the archive of a database that is complete unless the plan keeps it.
@@ -37,6 +39,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         }),
     };
     if differing.is_empty() {
+        open(context).await?;
         create::finish(context).await?;
         reach!("{} opened", context.step().id);
         let archive = graph::archive(context.plan(), context.database_name());
@@ -66,6 +69,21 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         tables
     ))
     .with_output(output))
+}
+
+/// Puts on record how much was written to the database so far: what comes now is its clients'.
+async fn open(context: &Context) -> Result<(), StepError> {
+    let target = context.endpoint(Side::Target);
+    let session = context.session(Side::Target);
+    let connection = connect(target, context.database_name(), &session).await?;
+    let written = written(&connection, &context.shared.application).await?;
+    connection.close().await;
+    context
+        .record(Change::OpenDatabase {
+            database: context.database_name().to_owned(),
+            written,
+        })
+        .await
 }
 
 /// Removes an archive that nothing needs any more, unless the plan keeps archives. Where that fails, the data has arrived

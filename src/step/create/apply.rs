@@ -6,9 +6,10 @@ use super::{Creation, Statement, Target, creation};
 use crate::failpoint::reach;
 use crate::inspect::contents_of;
 use crate::journal::{Change, Created};
-use crate::names::Output;
+use crate::names::{Output, Since};
 use crate::plan::Side;
 use crate::postgres::{Connection, connect, escape_control, quote_identifier};
+use crate::step::used::{KEEP_OR_DROP, written_since, written_words};
 use crate::step::{Context, StepError};
 
 /// Makes the database, empty, as it is on the source. One that this plan made before is dropped first: it
@@ -22,6 +23,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     let mut is_new = true;
     if let Some(found) = found {
         if is_own(context, found).await? {
+            refuse_to_drop_what_is_used(context).await?;
             drop_own(context, &connection).await?;
         } else {
             refuse_unless_empty(context).await?;
@@ -66,6 +68,39 @@ fn plan(context: &Context) -> Result<Creation, StepError> {
 async fn open(context: &Context) -> Result<Connection, StepError> {
     let target = context.endpoint(Side::Target);
     Ok(connect(target, &target.database, &context.session(Side::Target)).await?)
+}
+
+/// Keeps a database that clients may use since it was verified, unless somebody named it to be dropped and nothing was
+/// written to it since. The run looked before its first step already; a client may have come in between.
+async fn refuse_to_drop_what_is_used(context: &Context) -> Result<(), StepError> {
+    let Some(opened) = &context.opened else {
+        return Ok(());
+    };
+    let name = context.shown_database();
+    if !context.may_drop {
+        return Err(StepError::new(format!(
+            "the database \"{name}\" was verified, so clients may use it, and nobody asked for it to be dropped; it was left \
+             as it is\nif nobody needs it: pg-migrate reset PLAN --database NAME --drop NAME, and run again"
+        )));
+    }
+    let target = context.endpoint(Side::Target);
+    let session = context.session(Side::Target);
+    let application = &context.shared.application;
+    match written_since(
+        target,
+        context.database_name(),
+        &session,
+        application,
+        opened.as_ref(),
+    )
+    .await?
+    {
+        Since::Unwritten => Ok(()),
+        since => Err(StepError::new(format!(
+            "{}; it was left as it is\n{KEEP_OR_DROP}",
+            written_words(&name, since)
+        ))),
+    }
 }
 
 /// The object id of the database of this name.

@@ -19,6 +19,7 @@ const ADVICE: &[(&str, Remedy)] = &[
     ("set delay.snapshot = \"later\"", take_later_snapshot),
     ("the target is counted anew", remove_tables_by_hand),
     ("the run that compiled it", seal_again),
+    ("DROP DATABASE on the target, and run again", drop_unused),
     ("run again", just_again),
     ("another run holds", just_again),
 ];
@@ -103,10 +104,30 @@ fn reset_unused(people: &mut People<'_>) -> bool {
     for database in ["events", "shop"] {
         let is_used = people.client_rows.iter().any(|(of, _, _)| of == database);
         if !is_used {
-            any |= people.project.run(&["reset", "--database", database]).code == Some(0);
+            any |= people
+                .project
+                .run(&["reset", "--database", database, "--drop", database])
+                .code
+                == Some(0);
         }
     }
     any
+}
+
+/// As the run asks for, where nobody uses the database.
+fn drop_unused(people: &mut People<'_>) -> bool {
+    let mut dropped = false;
+    for database in DATABASES {
+        let is_used = people.client_rows.iter().any(|(of, _, _)| of == database);
+        if !is_used && !people.foreign.contains_key(database) {
+            let sql = format!(
+                "DROP DATABASE IF EXISTS {} WITH (FORCE)",
+                identifier(database)
+            );
+            dropped |= people.target_now(&sql);
+        }
+    }
+    dropped
 }
 
 fn take_later_snapshot(people: &mut People<'_>) -> bool {

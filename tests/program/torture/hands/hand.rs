@@ -174,8 +174,6 @@ pub enum Only {
     Always,
     /// Done while a run is under way.
     During,
-    /// Where delayed tables have a later snapshot.
-    Later,
 }
 
 const fn known(hand: Hand, only: Only, item: &'static str) -> Known {
@@ -188,12 +186,8 @@ pub const KNOWN: &[Known] = &[
     known(ReloadOpen, Only::Always, "1"),
     known(ReloadDelayed, Only::During, "1"),
     known(Rewrite, Only::During, "1"),
-    known(Reset, Only::Always, "3"),
-    known(ResetDatabase, Only::Always, "3"),
-    known(ResetGlobals, Only::Always, "3"),
     known(RecreateEmpty, Only::Always, "4"),
     known(RecreateFilled, Only::Always, "4"),
-    known(WriteDelayed, Only::Later, "5"),
     known(ParentAndChild, Only::Always, "6"),
     known(NewRole, Only::Always, "10"),
     known(Password, Only::Always, "10"),
@@ -208,7 +202,7 @@ pub const KNOWN: &[Known] = &[
 
 impl Hand {
     /// Why it takes no part, in a trial of this kind.
-    pub fn is_left_out(self, during: bool, later: bool) -> Option<&'static str> {
+    pub fn is_left_out(self, during: bool) -> Option<&'static str> {
         if std::env::var_os("TORTURE_ALL").is_some_and(|all| all == "1") {
             return None;
         }
@@ -217,7 +211,6 @@ impl Hand {
                 && match known.only {
                     Only::Always => true,
                     Only::During => during,
-                    Only::Later => later,
                 }
         });
         known.map(|known| known.item)

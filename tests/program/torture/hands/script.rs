@@ -93,17 +93,7 @@ pub fn of_hands(seed: u64, trials: usize) -> Vec<Trial> {
             let rounds = (0..rounds).map(|_| round(&mut chance));
             let rounds = rounds.collect::<Vec<Round>>();
             // Left out after all was drawn, so that a seed means the same whatever is left out.
-            let later = variant == Variant::Later
-                || rounds.iter().any(|round| {
-                    round
-                        .before
-                        .iter()
-                        .any(|act| act.hand == Hand::SnapshotLater)
-                });
-            let rounds = rounds
-                .into_iter()
-                .map(|round| round.without_known(later))
-                .collect();
+            let rounds = rounds.into_iter().map(Round::without_known).collect();
             Trial {
                 scope: "hands",
                 label: format!("hands {number}"),
@@ -141,11 +131,11 @@ fn round(chance: &mut Chance) -> Round {
 }
 
 impl Round {
-    fn without_known(mut self, later: bool) -> Round {
+    fn without_known(mut self) -> Round {
         self.before
-            .retain(|act| act.hand.is_left_out(false, later).is_none());
+            .retain(|act| act.hand.is_left_out(false).is_none());
         self.during
-            .retain(|(_, act)| act.hand.is_left_out(true, later).is_none());
+            .retain(|(_, act)| act.hand.is_left_out(true).is_none());
         self
     }
 }

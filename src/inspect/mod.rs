@@ -7,11 +7,13 @@ mod count;
 mod countable;
 mod databases;
 mod query;
+mod sequences;
 mod server;
 mod written;
 
 pub use contents::read as contents_of;
 pub use count::{Rows, count_tables};
+pub use sequences::sequences;
 pub use server::system_identifier;
 pub use written::written;
 

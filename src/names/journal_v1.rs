@@ -52,9 +52,13 @@ impl OutputV1 {
                 let parts = dumped().zip(delayed.ok());
                 parts.map(|(dump, delayed)| Product::Dump(RegularDump { dump, delayed }))
             }
-            Kind::DelayedDump => {
-                dumped().map(|dump| Product::DelayedDump(DelayedDump { dump, counts }))
-            }
+            Kind::DelayedDump => dumped().map(|dump| {
+                Product::DelayedDump(DelayedDump {
+                    dump,
+                    counts,
+                    sequences: Vec::new(),
+                })
+            }),
             Kind::SourceCounts | Kind::TargetCounts => Some(Product::Counts(Counts {
                 tables: counts,
                 estimated,

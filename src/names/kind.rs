@@ -169,6 +169,7 @@ impl Kind {
                 writes_to_target: true,
                 // What it loaded is there, and would be there twice.
                 forgotten_with: &[Kind::Create],
+                reads: &[Kind::DelayedDump],
                 ..PLAIN
             },
             Kind::RecreateIndexes => Traits {

@@ -10,12 +10,13 @@ use tokio_postgres::error::SqlState;
 
 use super::super::archive::LIST;
 use super::copy::{CopyError, Script};
+use super::sequences;
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::delayed_archive;
 use crate::journal::Change;
 use crate::names::{Load, Loaded, Output, Product, RelationKind, TableCount, TableName};
-use crate::plan::Side;
+use crate::plan::{DelaySnapshot, Side};
 use crate::postgres::{Connection, connect};
 use crate::process::{Finished, Invocation};
 use crate::step::child::failure;
@@ -30,6 +31,9 @@ pub async fn load(context: &Context) -> Result<Output, StepError> {
         table_of_contents(context, &archive).await?.table_data(),
     );
     let loaded = committed(context).await?;
+    if context.plan().delay.snapshot == DelaySnapshot::Later {
+        sequences::advance(context).await?;
+    }
     let sent = AtomicU64::new(0);
     let (there, missing): (Vec<u32>, Vec<u32>) = entries
         .into_iter()
@@ -105,7 +109,8 @@ async fn committed(context: &Context) -> Result<Vec<Load>, StepError> {
             None => {
                 return Err(StepError::new(format!(
                     "the target cannot tell any more whether the load of {} (transaction {}) was committed\n\
-                     look whether its rows are there; then make the database again: pg-migrate reset --database",
+                     look whether its rows are there; then create the database again: pg-migrate reset PLAN --database \
+                     NAME --drop NAME",
                     load.table, load.transaction
                 )));
             }

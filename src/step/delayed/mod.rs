@@ -4,6 +4,8 @@
 mod copy;
 mod indexes;
 mod load;
+mod references;
+mod sequences;
 mod unchanged;
 mod verify;
 
@@ -15,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, StepError, dump};
 use crate::graph::{Resource, delayed_archive};
-use crate::inspect::{Rows, count_tables};
-use crate::names::{DelayedDump, Dumped, Output, Product, TableCount, TableName};
+use crate::inspect::{Rows, count_tables, sequences};
+use crate::names::{DelayedDump, Dumped, Output, Product, SequenceValue, TableCount, TableName};
 use crate::plan::{DelaySnapshot, Side};
-use crate::postgres::{Pool, Session, Snapshot};
+use crate::postgres::{Pool, Session, Snapshot, connect};
 
 /// `delayed-dump`: the delayed tables' data. Under a later snapshot their rows are counted as well, since the
 /// regular counts saw another one.
@@ -31,19 +33,39 @@ pub async fn dump(context: &Context) -> Result<Output, StepError> {
     if context.plan().delay.snapshot == DelaySnapshot::Same {
         let said = same_rows(context, snapshot).await?;
         let dump = dump::into(context, &archive).await?;
-        return Ok(output(dump, Vec::new(), said));
+        return Ok(output(dump, Vec::new(), Vec::new(), said));
     }
     let warning = unchanged::warn_of_altered(context, snapshot).await?;
     let session = context.session(Side::Source).under_snapshot(snapshot.id());
     let counting = count(context, Side::Source, &session, &context.shared.stop);
     let (dump, counts) = tokio::try_join!(dump::into(context, &archive), counting)?;
-    Ok(output(dump, counts, warning))
+    // Its rows are older than that: their keys were given out before.
+    let sequences = read_sequences(context).await?;
+    Ok(output(dump, counts, sequences, warning))
 }
 
-fn output(dump: Dumped, counts: Vec<TableCount>, warning: Option<String>) -> Output {
+async fn read_sequences(context: &Context) -> Result<Vec<SequenceValue>, StepError> {
+    let source = context.endpoint(Side::Source);
+    let session = context.session(Side::Source);
+    let connection = connect(source, context.database_name(), &session).await?;
+    let values = sequences(&connection).await?;
+    connection.close().await;
+    Ok(values)
+}
+
+fn output(
+    dump: Dumped,
+    counts: Vec<TableCount>,
+    sequences: Vec<SequenceValue>,
+    warning: Option<String>,
+) -> Output {
     Output {
         warnings: warning.into_iter().collect(),
-        product: Product::DelayedDump(DelayedDump { dump, counts }),
+        product: Product::DelayedDump(DelayedDump {
+            dump,
+            counts,
+            sequences,
+        }),
     }
 }
 
@@ -70,7 +92,7 @@ async fn same_rows(context: &Context, now: &Snapshot) -> Result<Option<String>, 
              and they are not what it showed:\n{why}\n\
              clients may write to the database on the target already, so it is not made anew; set delay.snapshot = \
              \"later\" to take the delayed tables as they are now, or give the database up: pg-migrate reset \
-             --database"
+             PLAN --database NAME --drop NAME"
         ))),
     }
 }

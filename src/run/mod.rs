@@ -101,8 +101,11 @@ pub enum Error {
     ))]
     LeftoverPrograms(String),
     #[error("{what}")]
-    #[diagnostic(help("{help}"))]
-    Archives { what: String, help: String },
+    Archives {
+        what: String,
+        #[help]
+        help: Option<String>,
+    },
     #[error("what was done cannot be combined with the plan as it is now:\n{0}")]
     #[diagnostic(help(
         "clients may write to the database since it was verified, so it is not made again by itself; put the plan \
@@ -127,11 +130,8 @@ impl Job {
         events: mpsc::UnboundedSender<Event>,
     ) -> Result<Finished, Error> {
         refuse_others(&graph::archives(&self.plan), self.journal.id()).map_err(|error| {
-            let (what, help) = error.message.split_once('\n').unwrap_or_default();
-            Error::Archives {
-                what: what.to_owned(),
-                help: help.to_owned(),
-            }
+            let (what, help) = error.into_parts();
+            Error::Archives { what, help }
         })?;
         let application = application(&self.plan, &self.journal);
         let control = Control::take(&application, &self.target, self.plan.retry).await?;
@@ -330,8 +330,7 @@ async fn untune(shared: &Shared, journal: &Journal) {
     let warnings = match put_back_now(&shared.target, &application, tuned).await {
         Ok(outcome) => outcome.warnings,
         Err(error) => vec![format!(
-            "the target still has its settings for the load, `pg-migrate revert` puts them back: {}",
-            error.message
+            "the target still has its settings for the load, `pg-migrate revert` puts them back: {error}"
         )],
     };
     for message in warnings {

@@ -35,7 +35,7 @@ pub async fn put_back(
     }
     let outcome = put_settings_back(target, &application, &tuned)
         .await
-        .map_err(|error| Error::NotPutBack(error.message))?;
+        .map_err(|error| Error::NotPutBack(error.to_string()))?;
     for message in &outcome.warnings {
         journal.append(Entry::Warning {
             database: None,

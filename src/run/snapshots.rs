@@ -12,7 +12,7 @@ use crate::failpoint::reach;
 use crate::graph::{Graph, PerSnapshot, SnapshotIndex, Step};
 use crate::journal::Change;
 use crate::plan::Side;
-use crate::postgres::{Class, Session, Snapshot};
+use crate::postgres::{Session, Snapshot};
 use crate::step::{Shared, StepError};
 
 /// How often the snapshots are looked at.
@@ -100,14 +100,11 @@ impl Snapshots {
             Some(held) if held.snapshot.is_alive() => return Ok(Arc::clone(&held.snapshot)),
             Some(_) => {
                 *slot = None;
-                return Err(StepError {
-                    class: Class::Retry,
-                    snapshot_lost: true,
-                    ..StepError::new(format!(
-                        "the snapshot {} was lost: its connection to the source ended",
-                        shared.graph.snapshots[index].id
-                    ))
-                });
+                return Err(StepError::new(format!(
+                    "the snapshot {} was lost: its connection to the source ended",
+                    shared.graph.snapshots[index].id
+                ))
+                .snapshot_lost());
             }
             None => {}
         }

@@ -314,10 +314,16 @@ pub(super) fn warning(emptied: &Unlogged) -> String {
 
 /// What to know where the look could not be taken.
 pub(super) fn check_failed(error: postgres::Error) -> String {
+    let (reason, help) = StepError::from(error).into_parts();
+    // On one line, also where the server said DETAIL and HINT.
+    let told: Vec<&str> = reason
+        .lines()
+        .chain(help.iter().flat_map(|help| help.lines()))
+        .collect();
     format!(
         "nobody could look whether a crash of the target emptied unlogged tables since they were restored: {}; run \
          again once the cause is gone",
-        StepError::from(error).message.replace('\n', "; ")
+        told.join("; ")
     )
 }
 

@@ -41,10 +41,10 @@ pub(super) fn make_room(archive: &Path, owner: &str) -> Result<(), StepError> {
 
 fn cannot_prepare(path: &Path, error: &io::Error) -> StepError {
     StepError::new(format!(
-        "cannot prepare the archive's directory {}: {error}\nlook at the permissions and the free space of \
-         dump.root",
+        "cannot prepare the archive's directory {}: {error}",
         path.display()
     ))
+    .help("look at the permissions and the free space of dump.root")
 }
 
 /// Removes an archive that nothing needs any more. One that is not `owner`'s stays.

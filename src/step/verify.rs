@@ -59,12 +59,14 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         String::new()
     };
     Err(StepError::new(format!(
-        "database \"{database}\": {} of {} tables differ between source and target: {shown}{more}\n\
-         do not use this database on the target yet; look for writes to it since the restore and for tables that \
-         could not be restored, mend the cause, and run again: the target is counted anew",
+        "database \"{database}\": {} of {} tables differ between source and target: {shown}{more}",
         differing.len(),
         tables
     ))
+    .help(
+        "do not use this database on the target yet; look for writes to it since the restore and for tables that \
+         could not be restored, mend the cause, and run again: the target is counted anew",
+    )
     .with_output(output))
 }
 
@@ -80,5 +82,5 @@ pub(super) async fn remove_archive(context: &Context, path: PathBuf) -> Option<S
             .await
             .map_err(StepError::fault)?
     };
-    removed.await.err().map(|error| error.message)
+    removed.await.err().map(|error| error.to_string())
 }

@@ -82,10 +82,13 @@ pub fn refuse_others(directory: &Path, owner: &str) -> Result<(), StepError> {
 
 fn refused(directory: &Path, whose: &str) -> StepError {
     StepError::new(format!(
-        "the directory {} {whose}; nothing in it was touched\nchoose another dump.root or another name of the plan, or \
-         remove the directory if nobody needs what is in it, and run again",
+        "the directory {} {whose}; nothing in it was touched",
         directory.display()
     ))
+    .help(
+        "choose another dump.root or another name of the plan, or remove the directory if nobody needs what is in it, and \
+         run again",
+    )
 }
 
 /// Whether the directory belongs to `owner`.
@@ -167,7 +170,7 @@ mod tests {
             let error = make_room(&self.archive("erp"), OURS).unwrap_err();
             assert!(keeps.exists(), "{keeps:?} is gone");
             let directory = self.plan.display().to_string();
-            error.message.replace(&directory, "DIRECTORY")
+            error.to_string().replace(&directory, "DIRECTORY")
         }
     }
 

@@ -151,7 +151,8 @@ async fn refuse_unless_empty(context: &Context) -> Result<(), StepError> {
     let target = context.endpoint(Side::Target);
     Err(StepError::new(format!(
         "the {target} has a database \"{}\" that is not empty and that this plan did not create; it was left \
-         as it is\ndrop or rename it there, or exclude it (databases.exclude), and run again",
+         as it is",
         escape_control(name)
-    )))
+    ))
+    .help("drop or rename it there, or exclude it (databases.exclude), and run again"))
 }

@@ -67,11 +67,13 @@ async fn same_rows(context: &Context, now: &Snapshot) -> Result<Option<String>, 
         ))),
         Err(why) => Err(StepError::new(format!(
             "database \"{database}\": the snapshot that its delayed tables share with the regular dump is lost, \
-             and they are not what it showed:\n{why}\n\
-             clients may write to the database on the target already, so it is not made anew; set delay.snapshot = \
+             and they are not what it showed:\n{why}"
+        ))
+        .help(
+            "clients may write to the database on the target already, so it is not made anew; set delay.snapshot = \
              \"later\" to take the delayed tables as they are now, or give the database up: pg-migrate reset \
-             --database"
-        ))),
+             --database",
+        )),
     }
 }
 

@@ -39,7 +39,7 @@ async fn patiently(context: &Context, target: &Target<'_>) -> Result<PutBack, St
                     && context.shared.stop.is_cancelled()
                     && attempt < retry.attempts =>
             {
-                tracing::warn!(attempt, error = %error.message, "the settings could not be put back yet");
+                tracing::warn!(attempt, %error, "the settings could not be put back yet");
                 tokio::time::sleep(retry.pause_after(attempt)).await;
                 attempt += 1;
             }

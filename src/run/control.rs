@@ -6,7 +6,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, leftovers};
+use super::error::Error;
+use super::leftovers;
 use crate::plan::{Endpoint, Retry};
 use crate::postgres::{self, Application, Connection, Session, connect};
 

@@ -66,6 +66,12 @@ pub(crate) fn describe(error: &(dyn Diagnostic + 'static)) -> String {
     message
 }
 
+impl std::fmt::Display for StepError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
 impl From<postgres::Error> for StepError {
     fn from(error: postgres::Error) -> Self {
         StepError {

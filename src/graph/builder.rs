@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::budget::{self, Share};
 use super::command::{self, Content, DumpCommand};
-use super::compile::Input;
 use super::delay::{DelayedTable, Delays};
+use super::input::Input;
 use super::{
     Amounts, PerSnapshot, PerStep, Resource, SharedSnapshot, SnapshotIndex, Step, StepIndex,
     compression,

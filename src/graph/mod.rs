@@ -6,6 +6,7 @@ mod command;
 mod compile;
 mod compression;
 pub mod delay;
+mod input;
 mod selection;
 mod step;
 #[cfg(test)]
@@ -13,7 +14,8 @@ pub(crate) mod tests;
 mod tuning;
 
 pub use command::{SNAPSHOT, archive, archives, delayed_archive, file_name};
-pub use compile::{Input, compile};
+pub use compile::compile;
+pub use input::Input;
 pub use step::*;
 pub use tuning::{Reach, Tuning, TuningSetting};
 

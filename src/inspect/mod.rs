@@ -16,11 +16,10 @@ pub use server::system_identifier;
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::time::sleep;
 
 use crate::catalog::{Contents, Database, ServerFacts};
 use crate::plan::{Endpoint, Plan, TuningMode};
-use crate::postgres::{Application, Class, Connection, Error, Session, connect};
+use crate::postgres::{Application, Connection, Error, Session, connect, with_retries};
 
 /// Databases that are looked into at a time.
 const LOOKS_AT_A_TIME: usize = 8;
@@ -162,20 +161,11 @@ async fn look_into(
 ) -> Result<BTreeMap<String, Contents>, Error> {
     stream::iter(names)
         .map(|name| async move {
-            let mut attempt = 1;
-            loop {
-                match look_into_one(plan, endpoint, &name).await {
-                    // Somebody alters a table, or the connection broke.
-                    Err(error)
-                        if error.class() == Class::Retry && attempt < plan.retry.attempts =>
-                    {
-                        tracing::warn!(database = name, attempt, %error, "looking again");
-                        sleep(plan.retry.pause_after(attempt)).await;
-                        attempt += 1;
-                    }
-                    result => return result.map(|contents| (name, contents)),
-                }
-            }
+            // Another session may be altering a table, or the connection broke.
+            let contents = with_retries(&plan.retry, Error::class, |_| {
+                look_into_one(plan, endpoint, &name)
+            });
+            contents.await.map(|contents| (name, contents))
         })
         .buffer_unordered(LOOKS_AT_A_TIME)
         .try_collect()

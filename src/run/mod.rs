@@ -3,6 +3,7 @@
 mod archives;
 mod control;
 mod dispatcher;
+mod error;
 mod leftovers;
 mod resume;
 mod settings;
@@ -10,16 +11,15 @@ mod signal;
 mod snapshots;
 mod unlogged;
 
+pub use error::Error;
 pub use resume::{Resume, ResumePolicy, resume};
 pub use settings::put_back;
 pub use signal::{Signal, Signals};
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use miette::Diagnostic;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -28,9 +28,9 @@ use crate::event::{DatabaseWork, Event};
 use crate::exit::Exit;
 use crate::failpoint::reach;
 use crate::finding::Severity;
-use crate::graph::{self, Graph, StepIndex, archive, delayed_archive};
+use crate::graph::{self, Graph, StepIndex};
 use crate::journal::{self, Entry, Journal, Outcome};
-use crate::names::{Kind, StepId};
+use crate::names::StepId;
 use crate::plan::{Endpoint, Plan};
 use crate::postgres::{Application, escape_control};
 use crate::schedule::Schedule;
@@ -58,65 +58,6 @@ pub struct Finished {
     pub exit: Exit,
 }
 
-/// Why a run did not start, or could not go on.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum Error {
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Journal(#[from] journal::Error),
-    #[error("another run holds the {target}")]
-    #[diagnostic(help(
-        "wait until it has ended; its sessions are those in pg_stat_activity whose application_name starts with \
-         pg-migrate/"
-    ))]
-    TargetHeld { target: String },
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Postgres(#[from] crate::postgres::Error),
-    #[error(
-        "the target is another server than the one whose settings this plan changed: its system identifier was {was}, now it is {is}"
-    )]
-    #[diagnostic(help(
-        "the settings for the load are still set on that other server; let [target] of the plan lead there, and \
-         `pg-migrate revert` puts them back"
-    ))]
-    OtherTarget { was: String, is: String },
-    #[error("the target's settings could not be put back, and are still those for the load:\n{0}")]
-    #[diagnostic(help(
-        "mend the cause, then `pg-migrate revert` puts them back, or the next `pg-migrate run` before anything else"
-    ))]
-    NotPutBack(String),
-    #[error("{sessions} sessions that a killed run of this plan left on the {server} do not end")]
-    #[diagnostic(help(
-        "look at them in pg_stat_activity (application_name starts with pg-migrate/): what they wait for keeps them; \
-         then run again"
-    ))]
-    Leftovers { server: String, sessions: u32 },
-    #[error(
-        "client programs that a killed run of this plan left on this machine do not end: process {0}"
-    )]
-    #[diagnostic(help(
-        "look at them with ps: SIGKILL does not end what waits for a disk or a file system (state D); mend that, then \
-         run again"
-    ))]
-    LeftoverPrograms(String),
-    #[error("{what}")]
-    Archives {
-        what: String,
-        #[help]
-        help: Option<String>,
-    },
-    #[error("what was done cannot be combined with the plan as it is now:\n{0}")]
-    #[diagnostic(help(
-        "clients may write to the database since it was verified, so it is not made again by itself; put the plan \
-         back as it was, or, if nobody uses the database on the target, `pg-migrate reset PLAN --database NAME`: \
-         the next run drops it and makes it anew"
-    ))]
-    Conflict(String),
-    #[error("the graph cannot be run: {0}")]
-    DoesNotFit(#[from] crate::schedule::DoesNotFit),
-}
-
 impl Job {
     /// Runs what is not done yet, to its end or to an orderly stop.
     ///
@@ -133,7 +74,7 @@ impl Job {
             let (what, help) = error.into_parts();
             Error::Archives { what, help }
         })?;
-        let application = application(&self.plan, &self.journal);
+        let application = Application::for_state(&self.plan.name, self.journal.id());
         let control = Control::take(&application, &self.target, self.plan.retry).await?;
         leftovers::end(&self.source, &application).await?;
         let stop = CancellationToken::new();
@@ -302,20 +243,6 @@ impl Job {
             });
         }
         Ok(())
-    }
-}
-
-/// What sessions of a run of this plan are called.
-fn application(plan: &Plan, journal: &Journal) -> Application {
-    Application::for_state(&plan.name, journal.id())
-}
-
-/// Where a step that dumps puts its archive.
-fn archive_of(plan: &Plan, dump: &StepId) -> PathBuf {
-    let database = dump.database_name().map_or("", |name| name);
-    match dump.kind {
-        Kind::DelayedDump => delayed_archive(plan, database),
-        _ => archive(plan, database),
     }
 }
 

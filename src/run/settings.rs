@@ -2,10 +2,11 @@
 
 use crate::journal::{Change, Entry, Journal, Outcome, State};
 use crate::plan::{Endpoint, Plan};
+use crate::postgres::Application;
 use crate::step::tuning::{PutBack, identity, put_back as put_settings_back};
 
-use super::Error;
 use super::control::Control;
+use super::error::Error;
 
 /// Puts back what the journal says was changed and not put back yet, and puts that on record. `None`:
 /// there is nothing to put back.
@@ -22,7 +23,7 @@ pub async fn put_back(
     if tuned.is_empty() {
         return Ok(None);
     }
-    let application = super::application(plan, journal);
+    let application = Application::for_state(&plan.name, journal.id());
     let control = Control::take(&application, target, plan.retry).await?;
     let application = application.application_name_for("restore-settings");
     let is = identity(target, &application).await?;

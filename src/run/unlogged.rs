@@ -7,15 +7,15 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use tokio::time::sleep;
-
 use crate::catalog::{Inspection, Relation};
 use crate::event::Event;
 use crate::graph::{DatabaseSummary, Graph, StepIndex};
 use crate::journal::{self, Entry, Journal, Outcome, State, Status};
 use crate::names::{Kind, Product, RelationKind, StepId, TableName};
 use crate::plan::{Endpoint, Plan};
-use crate::postgres::{self, Application, Class, Connection, Session, connect, escape_control};
+use crate::postgres::{
+    self, Application, Connection, Session, connect, escape_control, with_retries,
+};
 use crate::step::{Shared, StepError};
 
 use super::dispatcher::Endings;
@@ -160,19 +160,10 @@ impl UnloggedCheck<'_> {
     ) -> (Vec<Unlogged>, Vec<(String, postgres::Error)>) {
         let (mut emptied, mut failed) = (Vec::new(), Vec::new());
         for suspect in suspects {
-            let mut attempt = 1;
-            let tables = loop {
-                match self.emptied_in(&suspect).await {
-                    Err(error)
-                        if error.class() == Class::Retry && attempt < self.plan.retry.attempts =>
-                    {
-                        tracing::warn!(database = suspect.database, attempt, %error, "looking again");
-                        sleep(self.plan.retry.pause_after(attempt)).await;
-                        attempt += 1;
-                    }
-                    result => break result,
-                }
-            };
+            let tables = with_retries(&self.plan.retry, postgres::Error::class, |_| {
+                self.emptied_in(&suspect)
+            });
+            let tables = tables.await;
             let database = suspect.database;
             match tables {
                 Ok(tables) if tables.is_empty() => {}

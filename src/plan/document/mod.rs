@@ -14,10 +14,7 @@ pub(super) use server::{OrEnvironment, Password, ServerKeys, SettingValue, Sourc
 use super::model::{Compression, DelayPattern, DelaySnapshot, Transfer, VerifyMode};
 use super::scalar::{Glob, Pause, PlanName, Scalar, Size, Text};
 use crate::finding::Code;
-
-/// The reference for a key that counts connections or jobs: PostgreSQL's largest
-/// `max_connections` (`MAX_BACKENDS`).
-const MOST: u32 = 262_143;
+use server::MOST;
 
 /// A migration of every user database and the roles of one PostgreSQL server to another.
 ///

@@ -6,9 +6,12 @@ use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::MOST;
 use crate::plan::model::{SslMode, TuningMode};
 use crate::plan::scalar::{Host, SettingName, Text, Timeout, Variable};
+
+/// The reference for a key that counts connections or jobs: PostgreSQL's largest
+/// `max_connections` (`MAX_BACKENDS`).
+pub(super) const MOST: u32 = 262_143;
 
 /// The server that is left. pg-migrate only reads it.
 // `deny_unknown_fields` is for the schema alone: serde cannot combine it with `flatten`, and the

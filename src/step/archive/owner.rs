@@ -9,7 +9,6 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::cannot_prepare;
 use crate::postgres::escape_control;
 use crate::step::StepError;
 
@@ -78,6 +77,14 @@ pub fn refuse_others(directory: &Path, owner: &str) -> Result<(), StepError> {
         )),
         _ => Ok(()),
     }
+}
+
+pub(super) fn cannot_prepare(path: &Path, error: &io::Error) -> StepError {
+    StepError::new(format!(
+        "cannot prepare the archive's directory {}: {error}",
+        path.display()
+    ))
+    .help("look at the permissions and the free space of dump.root")
 }
 
 fn refused(directory: &Path, whose: &str) -> StepError {

@@ -2,7 +2,8 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::{Creation, Statement, Target, creation};
+use super::sql::{Creation, Target, creation};
+use super::statement::Statement;
 use crate::failpoint::reach;
 use crate::inspect::contents_of;
 use crate::journal::{Change, Created};

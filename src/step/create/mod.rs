@@ -4,7 +4,7 @@ mod apply;
 mod privileges;
 mod settings;
 mod sql;
+mod statement;
 
 pub use apply::{finish, run};
 pub(super) use settings::value_of;
-pub use sql::*;

@@ -4,7 +4,7 @@
 //! not have is revoked, what the source has and the default lacks is granted, in the order of the
 //! list, so that a grant option is there before it is used, and the owner's own grants first.
 
-use super::Statement;
+use super::statement::Statement;
 use crate::catalog::{Database, Privilege};
 use crate::postgres::quote_identifier;
 

@@ -1,6 +1,6 @@
 //! `ALTER DATABASE … SET` and `ALTER ROLE … IN DATABASE … SET`.
 
-use super::Statement;
+use super::statement::Statement;
 use crate::catalog::{Setting, parameter};
 use crate::postgres::{quote_identifier, quote_literal};
 

@@ -1,5 +1,6 @@
 //! The statements that make a database on the target as it is on the source.
 
+use super::statement::Statement;
 use super::{privileges, settings};
 use crate::catalog::{Database, LocaleProvider, ServerFacts, Version, locale, parameter};
 use crate::postgres::{quote_identifier, quote_literal};
@@ -24,16 +25,6 @@ impl<'a> From<&'a ServerFacts> for Target<'a> {
             locales: &facts.locales,
         }
     }
-}
-
-/// One part of a database's properties.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statement {
-    /// May be several statements: they go in one simple-query message, so that a role that the first
-    /// one takes on does not outlive a failure of the second.
-    pub sql: String,
-    /// What the statement is about, for messages: `setting work_mem`.
-    pub what: String,
 }
 
 /// Everything that makes one database. All of it can run in a session of another database.

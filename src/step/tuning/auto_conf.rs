@@ -1,8 +1,13 @@
 //! `postgresql.auto.conf`, as the server reads it.
 
-use super::{Entries, RELOAD, Target};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use crate::postgres::{Connection, escape_control};
 use crate::step::StepError;
+
+/// What `postgresql.auto.conf` holds, by name.
+pub(super) type Entries = BTreeMap<String, String>;
 
 /// The entries of the file now, as they are spelled there. Of doubled ones the last counts.
 pub(super) async fn entries(connection: &Connection) -> Result<Entries, StepError> {
@@ -49,7 +54,7 @@ pub(super) async fn refuse_syntax_errors(connection: &Connection) -> Result<(), 
 }
 
 /// The error that the configuration files were not loaded, with what the server says about them.
-pub(super) async fn not_loaded(connection: &Connection, target: &Target<'_>) -> StepError {
+pub(super) async fn not_loaded(connection: &Connection, patience: Duration) -> StepError {
     let rows = connection
         .query(
             "SELECT concat_ws(' ', sourcefile, 'line', sourceline, name || ':', error) \
@@ -59,8 +64,8 @@ pub(super) async fn not_loaded(connection: &Connection, target: &Target<'_>) -> 
         .await;
     let mut what = format!(
         "the {} did not load its configuration within {} s",
-        target.endpoint,
-        RELOAD.as_secs()
+        connection.place().endpoint(),
+        patience.as_secs()
     );
     for row in rows.iter().flatten() {
         what.push_str(&format!("\n  {}", escape_control(row.get(0))));

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Entries, Target, alter_system, auto_conf, durable, reload, started};
+use super::auto_conf::Entries;
+use super::{Target, alter_system, auto_conf, durable, reload, started};
 use crate::failpoint::reach;
 use crate::inspect::system_identifier;
 use crate::journal::TunedSetting;

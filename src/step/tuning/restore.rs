@@ -5,7 +5,7 @@ use crate::graph::Tuning;
 use crate::journal::Change;
 use crate::names::Output;
 use crate::plan::Side;
-use crate::postgres::{Class, Session};
+use crate::postgres::{Class, Session, with_retries};
 use crate::step::{Context, StepError};
 
 /// Puts the target's settings back. A run that is stopping does not interrupt it.
@@ -30,22 +30,14 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
 
 /// While the run is stopping nobody tries a step again, and a target that restarts may be why it stops.
 async fn patiently(context: &Context, target: &Target<'_>) -> Result<PutBack, StepError> {
-    let retry = context.plan().retry;
-    let mut attempt = 1;
-    loop {
-        match once(context, target).await {
-            Err(error)
-                if error.class == Class::Retry
-                    && context.shared.stop.is_cancelled()
-                    && attempt < retry.attempts =>
-            {
-                tracing::warn!(attempt, %error, "the settings could not be put back yet");
-                tokio::time::sleep(retry.pause_after(attempt)).await;
-                attempt += 1;
-            }
-            result => return result,
+    let class = |error: &StepError| {
+        if context.shared.stop.is_cancelled() {
+            error.class
+        } else {
+            Class::Fail
         }
-    }
+    };
+    with_retries(&context.plan().retry, class, |_| once(context, target)).await
 }
 
 /// Waits until what the step committed outlives a crash of the server, where commits do not wait themselves:

@@ -11,7 +11,7 @@ mod snapshots;
 mod unlogged;
 
 pub use resume::{Resume, ResumePolicy, resume};
-pub use settings::put_back;
+pub use settings::restore_settings;
 pub use signal::{Signal, Signals};
 
 use std::collections::{HashMap, HashSet};
@@ -35,8 +35,8 @@ use crate::plan::{Endpoint, Plan};
 use crate::postgres::{Application, escape_control};
 use crate::schedule::Schedule;
 use crate::step::Shared;
-use crate::step::archive::refuse_others;
-use crate::step::tuning::put_back as put_back_now;
+use crate::step::archive::ensure_owned;
+use crate::step::tuning;
 use control::Control;
 use dispatcher::{Dispatcher, Endings};
 use unlogged::UnloggedCheck;
@@ -78,14 +78,14 @@ pub enum Error {
     )]
     #[diagnostic(help(
         "the settings for the load are still set on that other server; let [target] of the plan lead there, and \
-         `pg-migrate revert` puts them back"
+         `pg-migrate revert` restores them"
     ))]
     OtherTarget { was: String, is: String },
-    #[error("the target's settings could not be put back, and are still those for the load:\n{0}")]
+    #[error("the target's settings could not be restored, and are still those for the load:\n{0}")]
     #[diagnostic(help(
-        "mend the cause, then `pg-migrate revert` puts them back, or the next `pg-migrate run` before anything else"
+        "fix the cause, then `pg-migrate revert` restores them, or the next `pg-migrate run` does before anything else"
     ))]
-    NotPutBack(String),
+    RestoreFailed(String),
     #[error("{sessions} sessions that a killed run of this plan left on the {server} do not end")]
     #[diagnostic(help(
         "look at them in pg_stat_activity (application_name starts with pg-migrate/): what they wait for keeps them; \
@@ -96,7 +96,7 @@ pub enum Error {
         "client programs that a killed run of this plan left on this machine do not end: process {0}"
     )]
     #[diagnostic(help(
-        "look at them with ps: SIGKILL does not end what waits for a disk or a file system (state D); mend that, then \
+        "look at them with ps: SIGKILL does not end what waits for a disk or a file system (state D); fix that, then \
          run again"
     ))]
     LeftoverPrograms(String),
@@ -108,9 +108,9 @@ pub enum Error {
     },
     #[error("what was done cannot be combined with the plan as it is now:\n{0}")]
     #[diagnostic(help(
-        "clients may write to the database since it was verified, so it is not made again by itself; put the plan \
-         back as it was, or, if nobody uses the database on the target, `pg-migrate reset PLAN --database NAME`: \
-         the next run drops it and makes it anew"
+        "clients may write to the database since it was verified, so it is not created again by itself; change the plan \
+         back to what it was, or, if the database is not in use on the target, `pg-migrate reset PLAN --database NAME`: \
+         the next run drops it and creates it again"
     ))]
     Conflict(String),
     #[error("the graph cannot be run: {0}")]
@@ -122,14 +122,14 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// Where nothing was started, or the journal could not be written. A step that fails is no error here:
+    /// Where nothing was started, or the journal could not be written. A step that fails is not an error here:
     /// see [`Finished`].
     pub async fn run(
         mut self,
         signals: &mut Signals,
         events: mpsc::UnboundedSender<Event>,
     ) -> Result<Finished, Error> {
-        refuse_others(&graph::archives(&self.plan), self.journal.id()).map_err(|error| {
+        ensure_owned(&graph::archives(&self.plan), self.journal.id()).map_err(|error| {
             let (what, help) = error.into_parts();
             Error::Archives { what, help }
         })?;
@@ -199,7 +199,7 @@ impl Job {
         let mut endings = match dispatcher.run(signals, control.lost.clone()).await {
             Ok(endings) => endings,
             Err(error) => {
-                untune(&shared, &self.journal).await;
+                emergency_restore(&shared, &self.journal).await;
                 return Err(error.into());
             }
         };
@@ -213,7 +213,7 @@ impl Job {
         )
         .await?;
         control.release().await;
-        let finished = judge(&endings);
+        let finished = outcome(&endings);
         self.journal.append(Entry::RunEnded {
             outcome: finished.outcome,
             exit_code: finished.exit.code(),
@@ -241,7 +241,7 @@ impl Job {
                 .iter()
                 .filter(|finding| matches!(finding.severity, Severity::Fix | Severity::Warn))
                 .map(ToString::to_string)
-                .chain(settings::doubts(self.journal.state()))
+                .chain(settings::open_warnings(self.journal.state()))
                 .collect(),
         })?;
         // One record for each reason: a record waits for the disk.
@@ -280,7 +280,7 @@ impl Job {
                 }
             })
             .collect();
-        // Nobody listening is no reason not to run.
+        // Without a receiver the run goes on.
         let _ = events.send(Event::RunStarted {
             name: self.plan.name.clone(),
             resumed: is_resumed,
@@ -319,23 +319,23 @@ fn archive_of(plan: &Plan, dump: &StepId) -> PathBuf {
     }
 }
 
-/// Puts the target's settings back although the journal takes no more records. It still says that they were
-/// changed, so the next run or `revert` looks after them again and finds them as they were.
-async fn untune(shared: &Shared, journal: &Journal) {
+/// Restores the target's settings although the journal takes no more records. It still says that they were
+/// changed, so the next run or `revert` checks them again and finds them as they were.
+async fn emergency_restore(shared: &Shared, journal: &Journal) {
     let tuned = &journal.state().tuned;
     if tuned.is_empty() {
         return;
     }
     let application = shared.application.application_name_for("restore-settings");
-    let warnings = match put_back_now(&shared.target, &application, tuned).await {
+    let warnings = match tuning::restore_settings(&shared.target, &application, tuned).await {
         Ok(outcome) => outcome.warnings,
         Err(error) => vec![format!(
-            "the target still has its settings for the load, `pg-migrate revert` puts them back: {error}"
+            "the target still has its settings for the load, `pg-migrate revert` restores them: {error}"
         )],
     };
     for message in warnings {
         tracing::warn!("{message}");
-        // Nobody listening is no reason to stop.
+        // Without a receiver the run goes on.
         let _ = shared.events.send(Event::Warning {
             database: None,
             message,
@@ -344,7 +344,7 @@ async fn untune(shared: &Shared, journal: &Journal) {
 }
 
 /// A signal counts for more than a failed step, and that for more than a difference.
-fn judge(endings: &Endings) -> Finished {
+fn outcome(endings: &Endings) -> Finished {
     let (outcome, exit) = match endings {
         Endings {
             signal: Some(signal),

@@ -44,7 +44,7 @@ pub(super) trait Scalar: Sized {
     fn parse(text: &str) -> Result<Self, Invalid>;
 }
 
-/// Parses a text by the `format` of its schema; `None`: no format of ours.
+/// Parses a text by the `format` of its schema; `None`: not one of our formats.
 pub(super) fn check(format: &str, text: &str) -> Option<Result<(), Invalid>> {
     SCALARS
         .iter()

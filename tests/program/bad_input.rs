@@ -238,7 +238,7 @@ fn a_journal_that_cannot_be_read() {
     let whole = fs::read_to_string(&path).unwrap();
     let third = whole.lines().nth(2).unwrap();
     let damaged = whole.replacen(third, &third[..third.len() / 2], 1);
-    let newer = whole.replacen("{\"v\":1,", "{\"v\":2,", 1);
+    let newer = whole.replacen("{\"v\":2,", "{\"v\":3,", 1);
     for (text, words) in [
         (
             &damaged,

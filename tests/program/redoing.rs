@@ -251,7 +251,7 @@ fn other_delayed_tables_begin_a_database_again_and_never_one_that_may_be_used() 
     project.run(&["run"]).expect_code(3).expect_words(&[
         "db1",
         "[public.table1]",
-        "reset PLAN --database",
+        "--database NAME",
     ]);
     let kept = "SELECT word FROM table1 WHERE id = 777";
     assert_eq!(target.psql("db1", kept), "by a client");

@@ -283,7 +283,7 @@ impl<'a> Dispatcher<'a> {
                     });
                 }
                 if id.kind == Kind::RestoreSettings {
-                    // The next run puts settings back again, and what was found out now still holds.
+                    // The next run restores settings again, and what was found out now still holds.
                     for message in std::mem::take(&mut output.warnings) {
                         self.journal.append(Entry::Warning {
                             database: None,
@@ -398,7 +398,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     fn tell(&self, event: Event) {
-        // Nobody listening is no reason to stop a migration.
+        // Without a receiver the migration goes on.
         let _ = self.shared.events.send(event);
     }
 }

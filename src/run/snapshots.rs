@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_secs(10);
 /// How long such a look may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// From this age on somebody should know: a queue table that is emptied and filled all the time bloats many times over in an
+/// From this age on the user should know: a queue table that is emptied and filled all the time bloats many times over in an
 /// hour without vacuum.
 const OLD: SignedDuration = SignedDuration::from_hours(1);
 
@@ -35,7 +35,7 @@ pub(super) struct Snapshots {
 struct Held {
     database: String,
     snapshot: Arc<Snapshot>,
-    /// Somebody was told that it is old.
+    /// The user was told that it is old.
     is_known: bool,
 }
 
@@ -162,7 +162,7 @@ impl Snapshots {
     }
 }
 
-/// What somebody should know of a snapshot of this age, if anything.
+/// The warning about a snapshot of this age, if any.
 fn warning(id: &str, age: SignedDuration, transactions: u64) -> Option<String> {
     if age < OLD && transactions < MANY_TRANSACTIONS {
         return None;

@@ -126,7 +126,7 @@ fn refusal(context: &Context, errors: &[RestoreError]) -> StepError {
         shown.join("\n")
     ))
     .help(
-        "mend the cause on the source, or accept them in the plan ([[accept]] with database, object and reason), \
-         and run again: the database is made and restored anew",
+        "fix the cause on the source, or accept them in the plan ([[accept]] with database, object and reason), \
+         and run again: the database is created and restored again",
     )
 }

@@ -1,4 +1,4 @@
-//! `delayed-restore`: the rows of the delayed tables, each table in one transaction of a session of ours.
+//! `delayed-restore`: the rows of the delayed tables, each table in one transaction of our own session.
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -277,7 +277,7 @@ const TRIGGERS: &str = "\
 
 /// Begins the transaction of a load in which no trigger fires: for this session alone where the role may set
 /// `session_replication_role`, and the triggers that fire all the same switched off within the transaction,
-/// so that nobody else ever sees them off and no crash leaves them so. Returns those, and how they were enabled.
+/// so that no other session ever sees them off and no crash leaves them off. Returns those, and how they were enabled.
 async fn begin(
     context: &Context,
     connection: &Connection,
@@ -310,9 +310,10 @@ async fn firing(
     name: &str,
 ) -> Result<Vec<(String, String)>, StepError> {
     // Enabled always, and for replicas; or always, and for others.
-    let modes: Vec<&str> = match context.shared.inspection.target.sets_replication_role {
-        true => vec!["A", "R"],
-        false => vec!["A", "O"],
+    let modes: Vec<&str> = if context.shared.inspection.target.sets_replication_role {
+        vec!["A", "R"]
+    } else {
+        vec!["A", "O"]
     };
     let rows = connection
         .query(TRIGGERS, &[&name, &modes])

@@ -50,7 +50,7 @@ pub(super) async fn refuse_syntax_errors(connection: &Connection) -> Result<(), 
         line.unwrap_or(0),
         escape_control(&error),
     ))
-    .help("mend the file there, and run again"))
+    .help("fix the file there, and run again"))
 }
 
 /// The error that the configuration files were not loaded, with what the server says about them.
@@ -70,5 +70,5 @@ pub(super) async fn not_loaded(connection: &Connection, patience: Duration) -> S
     for row in rows.iter().flatten() {
         what.push_str(&format!("\n  {}", escape_control(row.get(0))));
     }
-    StepError::new(what).help("its log says why; SELECT pg_reload_conf() once that is mended")
+    StepError::new(what).help("its log says why; SELECT pg_reload_conf() once that is fixed")
 }

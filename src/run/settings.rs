@@ -14,7 +14,7 @@ use super::error::Error;
 /// # Errors
 ///
 /// A target that cannot be reached, is held by another plan's run, or is another one than was changed.
-pub async fn put_back(
+pub(crate) async fn put_back(
     plan: &Plan,
     target: &Endpoint,
     journal: &mut Journal,

@@ -10,7 +10,7 @@ use crate::postgres::{self, Class, escape_control_lines};
 
 /// A failed step: what a person has to know, and what the schedule has to.
 #[derive(Debug)]
-pub struct StepError {
+pub(crate) struct StepError {
     /// What failed, where and why, and what to do next. One or more lines.
     pub message: String,
     pub class: Class,
@@ -22,7 +22,7 @@ pub struct StepError {
 
 impl StepError {
     /// A failure that another attempt would not mend.
-    pub fn new(message: impl Into<String>) -> Self {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
         StepError {
             message: printable(&message.into()),
             class: Class::Fail,
@@ -32,18 +32,18 @@ impl StepError {
     }
 
     /// A fault of pg-migrate itself.
-    pub fn fault(message: impl std::fmt::Display) -> Self {
+    pub(crate) fn fault(message: impl std::fmt::Display) -> Self {
         StepError::new(format!("unexpected: {message}"))
     }
 
-    pub fn interrupted() -> Self {
+    pub(crate) fn interrupted() -> Self {
         StepError {
             class: Class::Interrupted,
             ..StepError::new("stopped, because the run is stopping")
         }
     }
 
-    pub fn with_output(mut self, output: Output) -> Self {
+    pub(crate) fn with_output(mut self, output: Output) -> Self {
         self.output = Arc::new(output);
         self
     }

@@ -6,5 +6,5 @@ mod settings;
 mod sql;
 mod statement;
 
-pub use apply::{finish, run};
+pub(crate) use apply::{finish, run};
 pub(super) use settings::value_of;

@@ -7,7 +7,7 @@ mod restore;
 mod started;
 mod tune;
 
-pub use put_back::{PutBack, identity, put_back};
+pub(crate) use put_back::{PutBack, identity, put_back};
 pub(super) use restore::{keep, run as restore};
 pub(super) use tune::run as tune;
 

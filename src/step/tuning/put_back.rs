@@ -13,7 +13,7 @@ use crate::step::StepError;
 
 /// What was done about the settings that this plan had changed.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct PutBack {
+pub(crate) struct PutBack {
     /// What was put back, a line each.
     pub done: Vec<String>,
     /// What somebody should know: settings that others changed since, data that may not be on disk.
@@ -38,7 +38,7 @@ enum Verdict {
 ///
 /// A server that cannot be reached, refuses us, or does not load its configuration. Then some settings may
 /// be back and others not.
-pub async fn put_back(
+pub(crate) async fn put_back(
     endpoint: &Endpoint,
     application: &str,
     tuned: &BTreeMap<String, TunedSetting>,
@@ -90,7 +90,10 @@ pub async fn put_back(
 /// # Errors
 ///
 /// A server that cannot be reached or refuses us.
-pub async fn identity(endpoint: &Endpoint, application: &str) -> Result<Option<String>, Error> {
+pub(crate) async fn identity(
+    endpoint: &Endpoint,
+    application: &str,
+) -> Result<Option<String>, Error> {
     let session = Session::new(application);
     let connection = connect(endpoint, &endpoint.database, &session).await?;
     let identifier = system_identifier(&connection).await?;

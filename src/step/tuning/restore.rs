@@ -9,7 +9,7 @@ use crate::postgres::{Class, Session, with_retries};
 use crate::step::{Context, StepError};
 
 /// Puts the target's settings back. A run that is stopping does not interrupt it.
-pub async fn run(context: &Context) -> Result<Output, StepError> {
+pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let target = Target {
         endpoint: context.endpoint(Side::Target),
         session: Session::new(&context.application()),
@@ -42,7 +42,7 @@ async fn patiently(context: &Context, target: &Target<'_>) -> Result<PutBack, St
 
 /// Waits until what the step committed outlives a crash of the server, where commits do not wait themselves:
 /// before the step is called done, since then nobody does it again.
-pub async fn keep(context: &Context) -> Result<(), StepError> {
+pub(crate) async fn keep(context: &Context) -> Result<(), StepError> {
     let mut settings = context.shared.graph.tuning.iter().flat_map(Tuning::session);
     if settings.any(|setting| setting.name == "synchronous_commit") {
         let target = Target {

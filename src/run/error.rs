@@ -6,7 +6,7 @@ use crate::journal;
 
 /// Why a run did not start, or could not go on.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum Error {
+pub(crate) enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Journal(#[from] journal::Error),

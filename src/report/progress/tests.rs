@@ -75,7 +75,7 @@ fn run_started(databases: &[&str]) -> Event {
 }
 
 fn started(step: StepId) -> Event {
-    Event::StepStarted { step, attempt: 1 }
+    Event::StepStarted { step }
 }
 
 fn progress(step: StepId, done: u64, total: Option<u64>, unit: Unit) -> Event {
@@ -117,7 +117,12 @@ fn busy() -> Vec<Event> {
         started(step(EVIL, Kind::RecreateIndexes)),
         progress(step(EVIL, Kind::RecreateIndexes), 12, Some(40), Unit::Items),
         started(step(LONG, Kind::TargetCounts)),
-        progress(step(LONG, Kind::TargetCounts), 1_234_567, None, Unit::Rows),
+        progress(
+            step(LONG, Kind::TargetCounts),
+            1_234_567,
+            None,
+            Unit::Tables,
+        ),
         started(step("erp", Kind::Restore)),
         progress(step("erp", Kind::Restore), 9_999, Some(9_999), Unit::Items),
     ]

@@ -46,10 +46,7 @@ fn build_makes_a_static_program_for_this_architecture() {
     );
     // The other way: a program that is not static, and quick to build.
     let (_, commands) = make(&["--dry-run", "demo"]);
-    assert!(
-        commands.contains("cargo build --locked\n"),
-        "{commands}"
-    );
+    assert!(commands.contains("cargo build --locked\n"), "{commands}");
 }
 
 #[test]

@@ -33,7 +33,8 @@ test: servers ## Run every test, against real servers
 
 # What it does is chosen by variables, which tests/program/torture/mod.rs explains. One trial alone:
 #   make torture TORTURE_ONLY='random 17' TORTURE_SEED=1
-torture: servers ## Kill, cut, fill and stop whatever a run stands on, some hundred times (an hour, as root)
+# Stopped, or after TORTURE_MINUTES, it goes on where it was, as long as src/ is the same.
+torture: servers ## Kill, cut, fill and stop whatever a run stands on, with hands in between (hours, as root)
 	TORTURE_TRIALS=$${TORTURE_TRIALS:-200} $(CARGO) test --locked --test program -- --exact torture::the_whole_campaign --nocapture
 
 FUZZ_TARGETS := globals journal patterns plan restore_log
@@ -48,7 +49,7 @@ fuzz: cargo-fuzz ## Try made-up input on every parser, FUZZ_SECONDS (600) on eac
 		$(CARGO) fuzz run --sanitizer none --fuzz-dir tests/fuzz --target-dir $(TARGET_DIR)/fuzz $$target \
 			$(TARGET_DIR)/fuzz/corpus/$$target tests/fuzz/corpus/$$target \
 			-- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 || { \
-				echo "keep the input that failed in tests/fuzz/corpus/$$target, then mend the cause" >&2; \
+				echo "keep the input that failed in tests/fuzz/corpus/$$target, then fix the cause" >&2; \
 				exit 1; \
 			}; \
 	done
@@ -62,7 +63,7 @@ lint: ## Check formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
-schema: ## Write schemas/plan.schema.json anew from the types
+schema: ## Write schemas/plan.schema.json from the types
 	$(CARGO) build --locked
 	@mkdir -p schemas
 	$(TARGET_DIR)/debug/pg-migrate schema > schemas/plan.schema.json.new

@@ -77,7 +77,7 @@ pub struct Configuration {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicationSlot {
     pub name: String,
-    /// Somebody reads from it.
+    /// A client reads from it.
     pub is_active: bool,
 }
 
@@ -102,7 +102,7 @@ pub enum LocaleProvider {
 pub struct Database {
     pub name: String,
     pub owner: String,
-    /// What its relations hold, or `pg_database_size` where nobody looked into it; `None` where that may
+    /// What its relations hold, or `pg_database_size` where it was not inspected; `None` where that may
     /// not be asked.
     pub bytes: Option<u64>,
     pub is_template: bool,
@@ -122,7 +122,7 @@ pub struct Database {
     pub privileges: Option<Vec<Privilege>>,
     /// `pg_db_role_setting` for this database.
     pub settings: Vec<Setting>,
-    /// `None` until somebody looked into the database.
+    /// `None` until the database was inspected.
     pub contents: Option<Contents>,
 }
 

@@ -163,7 +163,7 @@ impl Builder<'_> {
         let contents = contents(database);
         let options = plan.options(name);
         let archive = command::archive(plan, name);
-        let delayed = self.delays.of(database, contents);
+        let delayed = self.delays.for_database(database, contents);
 
         let with_data = with_data(contents);
         // A job more than there are items would cost a connection and do nothing.

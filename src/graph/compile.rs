@@ -36,9 +36,10 @@ pub(crate) fn compile(input: Input<'_>) -> Graph {
     let share = budget::share(&plan.parallelism, count, source_budget, target_budget);
     let fitted = budget::fitted(plan, input.inspection, &share, count);
     findings.extend(preflight::for_budgets(&fitted));
-    let delayed_builds = match plan.delay.patterns.is_empty() {
-        true => 1,
-        false => budget::BUILDS_BY_DEFAULT,
+    let delayed_builds = if plan.delay.patterns.is_empty() {
+        1
+    } else {
+        budget::BUILDS_BY_DEFAULT
     };
     let load = tuning::Load {
         jobs: restore_jobs_at_a_time(plan, &databases, &share).max(delayed_builds),
@@ -50,7 +51,7 @@ pub(crate) fn compile(input: Input<'_>) -> Graph {
         .as_ref()
         .and_then(|tuning| tuning.maintenance_work_mem)
         .unwrap_or(target.maintenance_work_mem);
-    let index_memory = budget::IndexMemory::of(plan, maintenance_work_mem);
+    let index_memory = budget::IndexMemory::for_plan(plan, maintenance_work_mem);
 
     let mut builder = Builder {
         input: &input,

@@ -45,7 +45,7 @@ pub(crate) struct Graph {
     pub findings: Vec<Finding>,
     /// The target's settings for the load; `None`: it stays as it is.
     pub tuning: Option<Tuning>,
-    /// Bytes that an index build of ours on the target may take.
+    /// Bytes that one of our index builds on the target may take.
     pub maintenance_work_mem: u64,
 }
 

@@ -47,7 +47,7 @@ pub(crate) async fn servers(
     let of_source: Vec<String> = names(&source_facts, wanted);
     let of_target = names(&target_facts, |database| {
         database.allows_connections
-            // DROP DATABASE did not end, and nobody can connect: one of ours is dropped again.
+            // DROP DATABASE did not end, and no session can connect: one of ours is dropped again.
             && database.connection_limit != -2
             && database.name != "postgres"
             && of_source.contains(&database.name)
@@ -63,7 +63,7 @@ pub(crate) async fn servers(
     let (in_source, mut in_target, in_others) = tokio::try_join!(
         look_into(plan, source, of_source),
         look_into(plan, target, of_target),
-        async { Ok(look_into_others(plan, target, others).await) }
+        async { Ok(look_into_other_databases(plan, target, others).await) }
     )?;
     fill(&mut source_facts, in_source);
     in_target.extend(in_others);
@@ -130,7 +130,7 @@ fn may_alter_system(facts: &ServerFacts) -> bool {
 }
 
 /// What those of the databases hold that can be looked into.
-async fn look_into_others(
+async fn look_into_other_databases(
     plan: &Plan,
     endpoint: &Endpoint,
     names: Vec<String>,

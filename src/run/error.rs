@@ -24,14 +24,14 @@ pub(crate) enum Error {
     )]
     #[diagnostic(help(
         "the settings for the load are still set on that other server; let [target] of the plan lead there, and \
-         `pg-migrate revert` puts them back"
+         `pg-migrate revert` restores them"
     ))]
     OtherTarget { was: String, is: String },
-    #[error("the target's settings could not be put back, and are still those for the load:\n{0}")]
+    #[error("the target's settings could not be restored, and are still those for the load:\n{0}")]
     #[diagnostic(help(
-        "mend the cause, then `pg-migrate revert` puts them back, or the next `pg-migrate run` before anything else"
+        "fix the cause, then `pg-migrate revert` restores them, or the next `pg-migrate run` does before anything else"
     ))]
-    NotPutBack(String),
+    RestoreFailed(String),
     #[error("{sessions} sessions that a killed run of this plan left on the {server} do not end")]
     #[diagnostic(help(
         "look at them in pg_stat_activity (application_name starts with pg-migrate/): what they wait for keeps them; \
@@ -42,18 +42,21 @@ pub(crate) enum Error {
         "client programs that a killed run of this plan left on this machine do not end: process {0}"
     )]
     #[diagnostic(help(
-        "look at them with ps: SIGKILL does not end what waits for a disk or a file system (state D); mend that, then \
+        "look at them with ps: SIGKILL does not end what waits for a disk or a file system (state D); fix that, then \
          run again"
     ))]
     LeftoverPrograms(String),
     #[error("{what}")]
-    #[diagnostic(help("{help}"))]
-    Archives { what: String, help: String },
+    Archives {
+        what: String,
+        #[help]
+        help: Option<String>,
+    },
     #[error("what was done cannot be combined with the plan as it is now:\n{0}")]
     #[diagnostic(help(
-        "clients may write to the database since it was verified, so it is not made again by itself; put the plan \
-         back as it was, or, if nobody uses the database on the target, `pg-migrate reset PLAN --database NAME`: \
-         the next run drops it and makes it anew"
+        "clients may write to the database since it was verified, so it is not created again by itself; change the plan \
+         back to what it was, or, if the database is not in use on the target, `pg-migrate reset PLAN --database NAME`: \
+         the next run drops it and creates it again"
     ))]
     Conflict(String),
     #[error("the graph cannot be run: {0}")]

@@ -11,10 +11,10 @@ mod signal;
 mod snapshots;
 mod unlogged;
 
-pub(crate) use error::Error;
-pub(crate) use resume::{Resume, ResumePolicy, resume};
-pub(crate) use settings::put_back;
-pub(crate) use signal::Signals;
+pub use error::Error;
+pub use resume::{Resume, ResumePolicy, resume};
+pub use settings::restore_settings;
+pub use signal::{Signal, Signals};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -35,8 +35,8 @@ use crate::plan::{Endpoint, Plan};
 use crate::postgres::{Application, escape_control};
 use crate::schedule::Schedule;
 use crate::step::Shared;
-use crate::step::archive::refuse_others;
-use crate::step::tuning::put_back as put_back_now;
+use crate::step::archive::ensure_owned;
+use crate::step::tuning;
 use control::Control;
 use dispatcher::{Dispatcher, Endings};
 use unlogged::UnloggedCheck;
@@ -63,19 +63,16 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// Where nothing was started, or the journal could not be written. A step that fails is no error here:
+    /// Where nothing was started, or the journal could not be written. A step that fails is not an error here:
     /// see [`Finished`].
     pub(crate) async fn run(
         mut self,
         signals: &mut Signals,
         events: mpsc::UnboundedSender<Event>,
     ) -> Result<Finished, Error> {
-        refuse_others(&graph::archives(&self.plan), self.journal.id()).map_err(|error| {
-            let (what, help) = error.message.split_once('\n').unwrap_or_default();
-            Error::Archives {
-                what: what.to_owned(),
-                help: help.to_owned(),
-            }
+        ensure_owned(&graph::archives(&self.plan), self.journal.id()).map_err(|error| {
+            let (what, help) = error.into_parts();
+            Error::Archives { what, help }
         })?;
         let application = Application::for_state(&self.plan.name, self.journal.id());
         let control = Control::take(&application, &self.target, self.plan.retry).await?;
@@ -143,7 +140,7 @@ impl Job {
         let mut endings = match dispatcher.run(signals, control.lost.clone()).await {
             Ok(endings) => endings,
             Err(error) => {
-                untune(&shared, &self.journal).await;
+                emergency_restore(&shared, &self.journal).await;
                 return Err(error.into());
             }
         };
@@ -157,7 +154,7 @@ impl Job {
         )
         .await?;
         control.release().await;
-        let finished = judge(&endings);
+        let finished = outcome(&endings);
         self.journal.append(Entry::RunEnded {
             outcome: finished.outcome,
             exit_code: finished.exit.code(),
@@ -185,7 +182,7 @@ impl Job {
                 .iter()
                 .filter(|finding| matches!(finding.severity, Severity::Fix | Severity::Warn))
                 .map(ToString::to_string)
-                .chain(settings::doubts(self.journal.state()))
+                .chain(settings::open_warnings(self.journal.state()))
                 .collect(),
         })?;
         // One record for each reason: a record waits for the disk.
@@ -224,7 +221,7 @@ impl Job {
                 }
             })
             .collect();
-        // Nobody listening is no reason not to run.
+        // Without a receiver the run goes on.
         let _ = events.send(Event::RunStarted {
             name: self.plan.name.clone(),
             resumed: is_resumed,
@@ -249,24 +246,23 @@ impl Job {
     }
 }
 
-/// Puts the target's settings back although the journal takes no more records. It still says that they were
-/// changed, so the next run or `revert` looks after them again and finds them as they were.
-async fn untune(shared: &Shared, journal: &Journal) {
+/// Restores the target's settings although the journal takes no more records. It still says that they were
+/// changed, so the next run or `revert` checks them again and finds them as they were.
+async fn emergency_restore(shared: &Shared, journal: &Journal) {
     let tuned = &journal.state().tuned;
     if tuned.is_empty() {
         return;
     }
     let application = shared.application.application_name_for("restore-settings");
-    let warnings = match put_back_now(&shared.target, &application, tuned).await {
+    let warnings = match tuning::restore_settings(&shared.target, &application, tuned).await {
         Ok(outcome) => outcome.warnings,
         Err(error) => vec![format!(
-            "the target still has its settings for the load, `pg-migrate revert` puts them back: {}",
-            error.message
+            "the target still has its settings for the load, `pg-migrate revert` restores them: {error}"
         )],
     };
     for message in warnings {
         tracing::warn!("{message}");
-        // Nobody listening is no reason to stop.
+        // Without a receiver the run goes on.
         let _ = shared.events.send(Event::Warning {
             database: None,
             message,
@@ -275,7 +271,7 @@ async fn untune(shared: &Shared, journal: &Journal) {
 }
 
 /// A signal counts for more than a failed step, and that for more than a difference.
-fn judge(endings: &Endings) -> Finished {
+fn outcome(endings: &Endings) -> Finished {
     let (outcome, exit) = match endings {
         Endings {
             signal: Some(signal),

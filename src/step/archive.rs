@@ -5,7 +5,7 @@
 
 mod owner;
 
-pub(crate) use owner::refuse_others;
+pub use owner::ensure_owned;
 
 use std::fs::{self, File};
 use std::io::{self, Read};

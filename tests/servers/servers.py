@@ -37,11 +37,14 @@ PIP_PACKAGES = {
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15")
 
-NAMES = ["10", "12", "14", "15", "16", "17", "18", "clients-17", "clients-18", "compose"]
+# Debian's pgbouncer, and what it needs that few machines have. Unpacked and not installed: no service starts.
+PGBOUNCER_PACKAGES = ["pgbouncer", "libc-ares2", "libevent-2.1-7"]
+
+NAMES = ["10", "12", "14", "15", "16", "17", "18", "clients-17", "clients-18", "compose", "pgbouncer"]
 
 
 class Failure(Exception):
-    """Something a person has to mend; the message says how."""
+    """Something a person has to fix; the message says how."""
 
 
 def say(text):
@@ -71,7 +74,7 @@ def cache_directory(wanted):
         wanted.mkdir(mode=0o755, parents=True, exist_ok=True)
         return wanted
     fallback = Path("/var/tmp/pg-migrate-servers")
-    # /var/tmp is open to everybody: a directory that somebody else prepared is not used.
+    # /var/tmp is open to everybody: a directory that another user prepared is not used.
     try:
         fallback.mkdir(mode=0o755)
     except FileExistsError:
@@ -111,7 +114,9 @@ def fetch(names, into):
                 fetch_compose()
                 continue
             here = cache / name
-            root = fetch_server(cache, name)
+            root = fetch_pgbouncer(cache) if name == "pgbouncer" else fetch_server(cache, name)
+            if root is None:
+                continue
             if not here.is_symlink() or os.readlink(here) != str(root):
                 here.unlink(missing_ok=True)
                 here.symlink_to(root)
@@ -210,7 +215,7 @@ def debian_15():
         return False
     say("installing PostgreSQL 15 (Debian package postgresql-15)")
     apt_install("postgresql-common")
-    # The package would create a cluster of its own and start it; nobody asked for one.
+    # The package would create a cluster of its own and start it, which is not wanted.
     settings = Path("/etc/postgresql-common/createcluster.conf")
     before = settings.read_text() if settings.exists() else None
     settings.write_text((before or "") + "\ncreate_main_cluster = false\n")
@@ -222,6 +227,28 @@ def debian_15():
         else:
             settings.write_text(before)
     return (DEBIAN_15 / "bin/postgres").exists()
+
+
+def fetch_pgbouncer(cache):
+    """The tree with pgbouncer, or nothing where there are no Debian packages."""
+    home = cache / "packages" / "pgbouncer"
+    if home.is_dir():
+        return home
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        say("pgbouncer is fetched as Debian packages, and this machine knows none")
+        return None
+    say("fetching pgbouncer (Debian packages)")
+    with unpacking(home) as scratch:
+        download = ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root"]
+        try:
+            run([*download, *PGBOUNCER_PACKAGES], cwd=scratch)
+        except Failure:
+            run(["apt-get", "update", "-qq"])
+            run([*download, *PGBOUNCER_PACKAGES], cwd=scratch)
+        for package in scratch.glob("*.deb"):
+            run(["dpkg-deb", "-x", str(package), str(scratch / "tree")])
+        publish(scratch / "tree", home)
+    return home
 
 
 def fetch_compose():

@@ -237,7 +237,7 @@ impl Default for State {
 pub(super) struct Accept {
     /// The database's name.
     pub database: Text,
-    /// Glob over the object as the report's ledger names it, like `FUNCTION legacy.*`.
+    /// Glob over the object as the report names it, like `FUNCTION legacy.*`.
     pub object: Glob,
     /// Why the object may stay behind, for whoever reads the plan and the report.
     pub reason: Text,

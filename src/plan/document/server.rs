@@ -21,7 +21,7 @@ pub(super) const MOST: u32 = 262_143;
 pub(in crate::plan) struct Source {
     #[serde(flatten)]
     pub server: ServerKeys,
-    /// Declares that nobody writes to the source while the plan is carried out, so that a new
+    /// Declares that no client writes to the source while the plan is carried out, so that a new
     /// snapshot after a crash is as good as the old one. Default: false.
     #[serde(default)]
     pub read_only: bool,

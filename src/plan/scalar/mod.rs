@@ -21,7 +21,7 @@ pub(super) use patterns::Glob;
 pub(super) use quantities::{Pause, Size, Timeout};
 pub(super) use words::{Host, PlanName, SettingName, Text, Variable};
 
-/// Parses a text by the `format` of its schema; `None`: no format of ours.
+/// Parses a text by the `format` of its schema; `None`: not one of our formats.
 pub(super) fn check(format: &str, text: &str) -> Option<Result<(), Invalid>> {
     SCALARS
         .iter()

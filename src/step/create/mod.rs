@@ -1,4 +1,4 @@
-//! The `create` step: a database of the source, made anew on the target, still empty.
+//! The `create` step: a database of the source, created on the target, still empty.
 
 mod apply;
 mod privileges;
@@ -6,5 +6,5 @@ mod settings;
 mod sql;
 mod statement;
 
-pub(crate) use apply::{finish, run};
+pub use apply::{apply_post_load_settings, run};
 pub(super) use settings::value_of;

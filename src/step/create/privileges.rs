@@ -96,8 +96,8 @@ fn grant(database: &Database, entry: &[&Privilege], grantable: bool) -> Option<S
         quote_identifier(&database.name),
         role(grantee),
     );
-    // Owner and superusers grant in the owner's name. Anybody else has to be the session's role:
-    // GRANTED BY accepts nobody but the current one (PostgreSQL manual, GRANT).
+    // Owner and superusers grant in the owner's name. Any other grantor has to be the session's role:
+    // GRANTED BY accepts only the current one (PostgreSQL manual, GRANT).
     if first.grantor != database.owner {
         let grantor = quote_identifier(&first.grantor);
         sql = format!("SET ROLE {grantor}; {sql}; RESET ROLE");

@@ -37,12 +37,12 @@ pub(super) struct Creation {
     /// operating system does not know. glibc lists one spelling and accepts both, so the source's own
     /// comes first. `None` where the target lists no other.
     pub create_respelled: Option<String>,
-    /// Comment and privileges. Privileges come first so that nobody gets into a half-loaded database
+    /// Comment and privileges. Privileges come first so that no client gets into a half-loaded database
     /// who may not get into the whole one.
     pub before_load: Vec<Statement>,
     /// What changes the sessions of the load, or keeps them out: settings
     /// (`default_transaction_read_only`, `statement_timeout`, `search_path`, …), the mark of a template,
-    /// and last the connection limit. A migrating role that is no superuser may owe its own right
+    /// and last the connection limit. A migrating role that is not a superuser may owe its own right
     /// to connect to PUBLIC, so its revokes are here too.
     pub after_load: Vec<Statement>,
     /// What the target cannot have, a sentence each.

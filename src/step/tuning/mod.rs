@@ -2,13 +2,13 @@
 
 mod auto_conf;
 mod durable;
-mod put_back;
 mod restore;
+mod restore_settings;
 mod started;
 mod tune;
 
-pub(crate) use put_back::{PutBack, identity, put_back};
-pub(super) use restore::{keep, run as restore};
+pub(super) use restore::{flush_commits, run as restore};
+pub use restore_settings::{SettingsRestored, identity, restore_settings};
 pub(super) use tune::run as tune;
 
 use std::time::Duration;

@@ -18,7 +18,7 @@ struct File {
 
 /// What a path leads to.
 enum Found {
-    /// To name it is no use of anything that is in it.
+    /// To name it does not use anything that is in it.
     Module,
     Item {
         file: String,
@@ -241,7 +241,7 @@ fn a_circle_is_found_however_long_and_however_written() {
 }
 
 #[test]
-fn what_is_no_use_closes_no_circle() {
+fn what_is_not_a_use_closes_no_circle() {
     let a = ("m/a.rs", "use super::b::B; pub struct A(B);");
     for b in [
         "pub struct B; // super::A",

@@ -51,7 +51,13 @@ pub fn compose_is_there() -> bool {
     on_path()
 }
 
-fn target_directory() -> &'static Path {
+/// The tree of pgbouncer's Debian packages, where there are such packages.
+pub fn pgbouncer() -> Option<PathBuf> {
+    let tree = fetch(target_directory(), &["pgbouncer"]).join("pgbouncer");
+    tree.join("usr/sbin/pgbouncer").exists().then_some(tree)
+}
+
+pub fn target_directory() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
         .parent()
         .expect("cargo's directory for tests lies in the target directory")
@@ -165,7 +171,7 @@ fn remove_abandoned(parent: &Path) {
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
             continue;
         }
-        // No lock file yet: somebody is creating the directory at this moment.
+        // No lock file yet: another process is creating the directory at this moment.
         let Ok(lock) = File::options().write(true).open(entry.path().join("lock")) else {
             continue;
         };

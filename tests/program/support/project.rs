@@ -71,7 +71,7 @@ impl Project {
         .clients(18)
     }
 
-    /// The plan's name; "test" unless somebody says otherwise.
+    /// The plan's name; "test" unless it is set.
     pub fn named(mut self, name: &str) -> Project {
         name.clone_into(&mut self.name);
         self
@@ -110,6 +110,16 @@ impl Project {
         self.rest.push_str(toml);
         self.rest.push('\n');
         self
+    }
+
+    /// As [`Project::parallelism`], of a plan that is in use.
+    pub fn set_parallelism(&mut self, key: &str, value: u32) {
+        self.parallelism.insert(key.to_owned(), value.to_string());
+    }
+
+    /// As [`Project::with`], of a plan that is in use: instead of what was added so far.
+    pub fn set_rest(&mut self, toml: &str) {
+        toml.clone_into(&mut self.rest);
     }
 
     /// This text and nothing else as the plan file.

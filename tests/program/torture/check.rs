@@ -19,7 +19,7 @@ const NOTICE: Duration = Duration::from_secs(5);
 /// Why a run may do again what is done, by the words in its journal.
 const REASONS: [&str; 7] = [
     "its restore did not end",
-    "the target is counted anew after a difference",
+    "the target is counted again after a difference",
     "its archive is gone or damaged",
     "the snapshot that it shared is gone",
     "the snapshot of its delayed tables is gone",
@@ -28,7 +28,7 @@ const REASONS: [&str; 7] = [
 ];
 
 /// What must come back.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Configuration {
     /// The lines of `postgresql.auto.conf`, sorted.
     file: Vec<String>,
@@ -55,7 +55,21 @@ impl Configuration {
         }
     }
 
-    fn differences(&self, before: &Configuration) -> Vec<String> {
+    /// As after ALTER SYSTEM SET; `in_force`: how pg_settings spells the value.
+    pub fn set(&mut self, name: &str, value: &str, in_force: &str) {
+        let line = format!("{name} = ");
+        self.file.retain(|other| !other.starts_with(&line));
+        self.file.push(format!("{line}'{value}'"));
+        self.file.sort();
+        let row = format!("{name}|");
+        for other in &mut self.in_force {
+            if other.starts_with(&row) {
+                *other = format!("{row}{in_force}|f");
+            }
+        }
+    }
+
+    pub fn differences(&self, before: &Configuration) -> Vec<String> {
         let mut differences = Vec::new();
         if self.file != before.file {
             differences.push(format!(
@@ -95,7 +109,7 @@ pub fn processes(project: &Project) -> BTreeMap<u32, String> {
         .collect()
 }
 
-/// Of a run that is no more: its processes and sessions go by themselves.
+/// Of a run that has ended: its processes and sessions go by themselves.
 pub fn nothing_lives_on(project: &Project, servers: &[&Server], name: &str) -> Vec<String> {
     let deadline = Instant::now() + NOTICE;
     loop {
@@ -139,8 +153,15 @@ pub fn leftovers(
     target: &Server,
     before: &Configuration,
 ) -> Vec<String> {
-    let mut left = nothing_lives_on(project, &[source, target], name);
+    let mut left = ended(project, name, source, target);
     left.extend(Configuration::of(target).differences(before));
+    left.extend(repetitions(project));
+    left
+}
+
+/// What no completed run leaves, whatever was done before it.
+pub fn ended(project: &Project, name: &str, source: &Server, target: &Server) -> Vec<String> {
+    let mut left = nothing_lives_on(project, &[source, target], name);
     let locks = target.psql(
         "postgres",
         "SELECT locktype, classid, objid FROM pg_locks WHERE locktype = 'advisory'",
@@ -154,7 +175,6 @@ pub fn leftovers(
             report["outcome"], report["settings_restored"]
         ));
     }
-    left.extend(repetitions(project));
     left
 }
 

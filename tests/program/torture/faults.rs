@@ -13,6 +13,8 @@ use crate::support::proxy::Proxy;
 use crate::support::server::{Mode, Server};
 
 use super::check::processes;
+use super::hands::Script;
+use super::run_takes;
 
 /// What happens to the first run, and for some to the one that resumes it.
 #[derive(Debug, Clone)]
@@ -39,6 +41,28 @@ pub enum Fault {
     Stop { after: Duration, kill_runner: bool },
     /// One child is killed.
     Child { after: Duration },
+    /// Several runs of one migration are killed, one after the other.
+    Kills { strikes: Vec<Strike> },
+    /// What people and applications do.
+    Hands(Script),
+}
+
+/// How one run of several is killed.
+#[derive(Debug, Clone)]
+pub enum Strike {
+    /// At a failpoint; `crash`: and at once the target's server crashes as well.
+    At { point: String, crash: bool },
+    /// After this part of what a run takes.
+    After { permille: u32, crash: bool },
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Fault::Hands(script) => write!(f, "{script}"),
+            other => write!(f, "{other:?}"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,13 +90,14 @@ pub struct Scene<'a> {
 }
 
 impl Fault {
-    /// Whether the runner was killed: then nobody looks after what it started.
+    /// Whether the runner was killed: then nothing ends what it started.
     pub fn kills(&self) -> bool {
         matches!(
             self,
             Fault::Point { .. }
                 | Fault::Kill { .. }
                 | Fault::Crash { .. }
+                | Fault::Kills { .. }
                 | Fault::Stop {
                     kill_runner: true,
                     ..
@@ -86,6 +111,7 @@ impl Fault {
             Fault::Point { .. }
             | Fault::Kill { .. }
             | Fault::Crash { .. }
+            | Fault::Kills { .. }
             | Fault::Stop {
                 kill_runner: true, ..
             } => finished.signal == Some(9) || finished.code == Some(0),
@@ -110,6 +136,8 @@ impl Fault {
             }
             Fault::Stop { .. } => finished.code == Some(0),
             Fault::Child { .. } => matches!(finished.code, Some(0 | 4)),
+            // They have a play of their own.
+            Fault::Hands(_) => false,
         }
     }
 
@@ -228,7 +256,42 @@ impl Fault {
                 send(&victims[..victims.len().min(1)], Signal::SIGKILL);
                 vec![running.wait()]
             }
+            Fault::Kills { strikes } => {
+                let mut ended = Vec::new();
+                for strike in strikes {
+                    ended.push(strike.fall(scene));
+                    if ended.last().is_some_and(|run| run.code == Some(0)) {
+                        break;
+                    }
+                }
+                ended
+            }
+            Fault::Hands(_) => Vec::new(),
         }
+    }
+}
+
+impl Strike {
+    fn fall(&self, scene: &mut Scene<'_>) -> Finished {
+        let (finished, crash) = match self {
+            Strike::At { point, crash } => {
+                let finished = up_to(scene, point);
+                if finished.signal.is_some() {
+                    tear_last_record(&scene.project, point);
+                }
+                (finished, *crash)
+            }
+            Strike::After { permille, crash } => {
+                let running = scene.project.start(&["run"]);
+                sleep(run_takes() * *permille / 1000);
+                running.kill9();
+                (running.wait(), *crash)
+            }
+        };
+        if crash {
+            scene.target.restart(Mode::Immediate);
+        }
+        finished
     }
 }
 

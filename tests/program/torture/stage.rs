@@ -14,6 +14,9 @@ use super::faults::SmallDisk;
 /// partitioned table, materialized views upon views.
 const EVENTS: &str = include_str!("events.sql");
 
+/// Tables that clients of the source write to where a trial has some.
+const HANDS: &str = include_str!("hands.sql");
+
 /// Databases that the plan migrates.
 pub const DATABASES: [&str; 3] = ["events", "shop", fill::ODD_NAMES[2]];
 
@@ -56,6 +59,9 @@ impl Stage {
                  COMMENT ON DATABASE {odd} IS 'odd'"
             ),
         );
+        for database in DATABASES {
+            source_image.psql(database, HANDS);
+        }
 
         // Durable, so that there is something to tune.
         // And what is committed without waiting stays in memory as long as it may.
@@ -130,10 +136,16 @@ impl Stage {
             .target("port", &target.1.to_string())
             .with(&format!(
                 "[delay]\ntable_data = [\"events.public.events*\", \"events.parts\", \"events.hollow\", \
-                 \"shop.sales.payments\"]\nsnapshot = {}\n\n\
+                 \"events.public.later*\", \"shop.sales.payments\", \"shop.public.later*\"]\nsnapshot = {}\n\n\
                  [retry]\nattempts = 4\nbackoff = \"100ms\"\nmax_backoff = \"500ms\"\n",
                 string(snapshot)
             ))
+    }
+
+    /// What a database has to hold where nobody wrote to it.
+    pub fn expected(&self, database: &str) -> &Expected {
+        let place = DATABASES.iter().position(|one| *one == database);
+        &self.expected[place.expect("one of the plan's databases")]
     }
 
     /// What is not on the target as it is on the source, a line each.

@@ -1,0 +1,146 @@
+//! What a person does about a run that says why it does not go on.
+
+use super::people::People;
+use super::watch;
+use crate::support::project::Finished;
+use crate::support::server::identifier;
+use crate::torture::stage::{DATABASES, Variant};
+
+type Remedy = fn(&mut People<'_>) -> bool;
+
+/// What is said, and what a person does then; whether anything was done. The first that fits.
+const ADVICE: &[(&str, Remedy)] = &[
+    ("target.tuning.shared_target = true", accept_shared_target),
+    ("drop or rename it", drop_what_is_by_hand),
+    ("being accessed by other users", end_sessions),
+    ("put the plan back as it was", put_plan_back),
+    ("put the plan back as it was", name_delayed_tables),
+    ("reset PLAN --database NAME", reset_unused),
+    ("set delay.snapshot = \"later\"", take_later_snapshot),
+    ("the target is counted anew", remove_tables_by_hand),
+    ("the run that compiled it", seal_again),
+    ("run again", just_again),
+    ("another run holds", just_again),
+];
+
+/// Does what the run advises. Whether there was anything to do.
+pub fn follow(people: &mut People<'_>, finished: &Finished) -> Option<&'static str> {
+    // An error is wrapped to the terminal's width.
+    let said = format!("{} {}", finished.stdout, finished.stderr);
+    let words: Vec<&str> = said
+        .split_whitespace()
+        .filter(|word| *word != "│")
+        .collect();
+    let said = words.join(" ");
+    let (needle, _) = ADVICE
+        .iter()
+        .filter(|(needle, _)| said.contains(needle))
+        .find(|(_, remedy)| remedy(people))?;
+    people.tell(format!("advice followed: {needle}"));
+    Some(needle)
+}
+
+fn accept_shared_target(people: &mut People<'_>) -> bool {
+    let is_new = !people.keys.shared_target;
+    people.keys.shared_target = true;
+    people.write_plan();
+    is_new
+}
+
+/// Whoever made the databases drops them.
+fn drop_what_is_by_hand(people: &mut People<'_>) -> bool {
+    let mut dropped = false;
+    for database in DATABASES {
+        if people.foreign.contains_key(database) {
+            for change in people.changes_of_foreign() {
+                people.wrong(change);
+            }
+            people.foreign.remove(database);
+            let sql = format!("DROP DATABASE {} WITH (FORCE)", identifier(database));
+            dropped |= people.target_now(&sql);
+        }
+    }
+    dropped
+}
+
+fn end_sessions(people: &mut People<'_>) -> bool {
+    let any = !people.sessions.is_empty();
+    people.end_sessions();
+    any
+}
+
+fn put_plan_back(people: &mut People<'_>) -> bool {
+    let before = super::people::Keys::of(people.keys.variant).delayed;
+    let is_other = people.keys.delayed != before;
+    people.keys.delayed = before;
+    people.write_plan();
+    is_other
+}
+
+/// A pattern of the plan covers a table that is new: those that were delayed are named one by one.
+fn name_delayed_tables(people: &mut People<'_>) -> bool {
+    let is_other = people
+        .keys
+        .delayed
+        .iter()
+        .any(|one| one.ends_with("later*"));
+    people.keys.delayed.retain(|one| !one.ends_with("later*"));
+    people.keys.delayed.extend([
+        "events.public.later_hand",
+        "events.public.later_reload",
+        "events.public.later_children",
+        "shop.public.later_hand",
+        "shop.public.later_reload",
+        "shop.public.later_children",
+    ]);
+    people.write_plan();
+    is_other
+}
+
+/// Where nobody uses the database on the target.
+fn reset_unused(people: &mut People<'_>) -> bool {
+    let mut any = false;
+    for database in ["events", "shop"] {
+        let is_used = people.client_rows.iter().any(|(of, _, _)| of == database);
+        if !is_used {
+            any |= people.project.run(&["reset", "--database", database]).code == Some(0);
+        }
+    }
+    any
+}
+
+fn take_later_snapshot(people: &mut People<'_>) -> bool {
+    let is_new = people.keys.variant != Variant::Later;
+    people.keys.variant = Variant::Later;
+    people.write_plan();
+    is_new
+}
+
+/// Tables that somebody made in databases that were not verified.
+fn remove_tables_by_hand(people: &mut People<'_>) -> bool {
+    let mut any = false;
+    for database in people.disturbed.clone() {
+        let is_clients = people
+            .client_rows
+            .contains(&(database.clone(), "by_hand", 7));
+        if !watch::is_of_stage(&database) || people.foreign.contains_key(&database) || is_clients {
+            continue;
+        }
+        let sql = "SET default_transaction_read_only = off;
+                   SELECT 'by_hand' FROM pg_class WHERE relname = 'by_hand'; DROP TABLE IF EXISTS public.by_hand";
+        any |= people
+            .target
+            .try_psql(&database, sql)
+            .is_ok_and(|found| found.contains("by_hand"));
+    }
+    any
+}
+
+fn seal_again(people: &mut People<'_>) -> bool {
+    people.project.run(&["plan"]).code == Some(0)
+}
+
+/// What was in the way may be gone.
+fn just_again(_: &mut People<'_>) -> bool {
+    true
+}

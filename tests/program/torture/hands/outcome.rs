@@ -1,0 +1,301 @@
+//! Whether the target holds what it must, by what the hands wrote down: nothing of the program decides here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::people::{CLIENTS, People};
+use super::watch::{self, has_delayed};
+use super::worker::{Ended, Transaction};
+use crate::support::compare::{self, Expected};
+use crate::support::server::Server;
+use crate::torture::check::{self, Configuration};
+use crate::torture::stage::{DATABASES, Variant};
+
+impl People<'_> {
+    /// After a run that ended with 0.
+    pub fn judge(&mut self) {
+        self.end_sessions();
+        let mut wrong = self.changes_of_foreign();
+        let mut target_settings = self.stage.before.clone();
+        for (name, (value, in_force)) in &self.settings {
+            target_settings.set(name, value, in_force);
+        }
+        wrong.extend(Configuration::of(&self.target).differences(&target_settings));
+        wrong.extend(check::ended(
+            &self.project,
+            &self.name,
+            &self.source,
+            &self.target,
+        ));
+        wrong.extend(self.globals());
+        let mut replay = None;
+        for database in DATABASES {
+            if self.keys.exclude.contains(database) || self.foreign.contains_key(database) {
+                continue;
+            }
+            if self.oid(database).is_none() {
+                wrong.push(format!("{database:?} is not on the target"));
+                continue;
+            }
+            wrong.extend(self.rows_of_clients(database));
+            match self.shown(database) {
+                Err(why) => wrong.push(why),
+                Ok((regular, delayed)) if regular.is_empty() && delayed.is_empty() => {
+                    let differences = self.stage.expected(database).differences(&self.target);
+                    // A transaction that failed may have moved one.
+                    let rows = differences
+                        .into_iter()
+                        .filter(|line| !line.starts_with("data of sequences"));
+                    wrong.extend(rows.map(|line| format!("{database:?}: {line}")));
+                }
+                Ok((regular, delayed)) => {
+                    let replay = replay.get_or_insert_with(|| self.stage.own_source());
+                    wrong.extend(self.compare(database, &regular, &delayed, replay));
+                }
+            }
+            wrong.extend(self.orphans(database));
+            wrong.extend(self.sequences_behind(database));
+        }
+        for database in &self.made {
+            if self.oid(database).is_none() {
+                wrong.push(format!(
+                    "{database:?}, which is new on the source, is not on the target"
+                ));
+            } else {
+                wrong.extend(compare::dumps(&self.source, &self.target, database));
+            }
+        }
+        for line in wrong {
+            self.wrong(line);
+        }
+    }
+
+    /// Roles and databases as the source has them now, but for what was told.
+    fn globals(&self) -> Vec<String> {
+        let mut left_out: Vec<String> = self.foreign.keys().cloned().collect();
+        left_out.extend(self.foreign_roles.iter().cloned());
+        left_out.extend(self.keys.exclude.iter().cloned());
+        let mut differences = compare::globals(&self.source, &self.target);
+        differences.retain(|line| {
+            let (subject, _) = line.split_once(": ").unwrap_or((line, ""));
+            let is_left_out = left_out.iter().any(|name| subject.contains(name.as_str()));
+            let is_told = subject
+                .strip_prefix("role ")
+                .is_some_and(|role| self.said.contains(&format!("\"{role}\"")));
+            !is_left_out && !is_told
+        });
+        differences
+    }
+
+    /// Rows that clients inserted on the target are there; then they are taken away, so that the rest can be compared.
+    fn rows_of_clients(&self, database: &str) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (_, table, number) in self.client_rows.iter().filter(|(of, _, _)| of == database) {
+            let sql = format!("SELECT 1 FROM public.{table} WHERE n = {number}");
+            let found = self.target.try_psql(database, &sql);
+            if found.as_deref() != Ok("1") {
+                wrong.push(format!(
+                    "{database:?}: the row {number} that a client inserted into {table} is gone: {found:?}"
+                ));
+            }
+        }
+        let sql = format!(
+            "SET default_transaction_read_only = off; DROP TABLE IF EXISTS public.by_hand;
+             DELETE FROM public.hand_log WHERE n >= {CLIENTS}; DELETE FROM public.later_hand WHERE n >= {CLIENTS}"
+        );
+        if let Err(error) = self.target.try_psql(database, &sql) {
+            wrong.push(format!("{database:?}: {error}"));
+        }
+        wrong
+    }
+
+    /// The transactions that the target shows in its regular and its delayed tables, if they can be those of a snapshot.
+    fn shown(&mut self, database: &str) -> Result<(BTreeSet<u32>, BTreeSet<u32>), String> {
+        let numbers = |table: &str| -> Result<BTreeSet<u32>, String> {
+            let sql = format!("SELECT n FROM public.{table}");
+            let rows = self.target.try_psql(database, &sql);
+            let rows = rows.map_err(|error| format!("{database:?}: {error}"))?;
+            Ok(rows.lines().map(|row| row.parse().unwrap()).collect())
+        };
+        let (regular, delayed) = (numbers("hand_log")?, numbers("later_hand")?);
+        let done = watch::done(&self.project);
+        let snapshot = |kind: &str| done.get(&format!("{database}/{kind}")).cloned().flatten();
+        let (dump, delayed_dump) = (snapshot("dump"), snapshot("delayed-dump"));
+        if let Some(shown) = dump.as_deref().and_then(|id| self.snapshots.shown(id)) {
+            if shown.regular != regular {
+                return Err(format!(
+                    "{database:?}: the run's snapshot showed the transactions {:?}, the target has {regular:?}",
+                    shown.regular
+                ));
+            }
+            let is_later = delayed_dump.is_some() && delayed_dump != dump;
+            if !is_later && shown.delayed != delayed {
+                return Err(format!(
+                    "{database:?}: the run's snapshot showed in delayed tables {:?}, the target has {delayed:?}",
+                    shown.delayed
+                ));
+            }
+        }
+        let later = delayed_dump
+            .as_deref()
+            .and_then(|id| self.snapshots.shown(id));
+        if let Some(shown) = later.filter(|shown| shown.delayed != delayed) {
+            return Err(format!(
+                "{database:?}: the later snapshot showed in delayed tables {:?}, the target has {delayed:?}",
+                shown.delayed
+            ));
+        }
+        let log = self.log.lock().unwrap();
+        // Coarse, and also where nobody came to read under the snapshot.
+        if let Some((begun, done)) =
+            watch::taken_between(&self.project, &format!("{database}/dump"))
+        {
+            let here = log.iter().filter(|one| one.database == database);
+            for one in here {
+                let is_there = regular.contains(&one.number);
+                let is_before = matches!(one.ended, Ended::Committed(at) if at < begun);
+                if is_before && !is_there || is_there && one.sent > done {
+                    return Err(format!(
+                        "{database:?}: the snapshot was taken between {begun} and {done}, and on the target there {} {one:?}",
+                        if is_there { "is" } else { "is no" }
+                    ));
+                }
+            }
+        }
+        let with_delayed: BTreeSet<u32> = log
+            .iter()
+            .filter(|one| one.database == database && !one.delayed.is_empty())
+            .map(|one| one.number)
+            .collect();
+        let of_regular: BTreeSet<u32> = regular.intersection(&with_delayed).copied().collect();
+        let may_be_later = self.keys.variant == Variant::Later && has_delayed(database);
+        if !delayed.is_superset(&of_regular) || !may_be_later && delayed != of_regular {
+            return Err(format!(
+                "{database:?}: the delayed tables show {delayed:?}, the others {of_regular:?} of the same transactions"
+            ));
+        }
+        Ok((regular, delayed))
+    }
+
+    /// The target against the source as it was at first, with the effect of these transactions.
+    fn compare(
+        &self,
+        database: &str,
+        regular: &BTreeSet<u32>,
+        delayed: &BTreeSet<u32>,
+        replay: &Server,
+    ) -> Vec<String> {
+        let log = self.log.lock().unwrap();
+        let mut of_both: Vec<&Transaction> = log
+            .iter()
+            .filter(|one| regular.contains(&one.number) || delayed.contains(&one.number))
+            .collect();
+        of_both.sort_by_key(|one| one.number);
+        let lost: Vec<u32> = of_both
+            .iter()
+            .filter(|one| matches!(&one.ended, Ended::Failed(error) if error.contains("ERROR")))
+            .map(|one| one.number)
+            .collect();
+        if !lost.is_empty() {
+            return vec![format!(
+                "{database:?}: it holds {lost:?}, which were never committed"
+            )];
+        }
+        for one in of_both {
+            let mut sql = "SET default_transaction_read_only = off;\n".to_owned();
+            if regular.contains(&one.number) {
+                replay.try_psql("postgres", &one.globals).ok();
+                sql.push_str(&one.regular);
+            }
+            if delayed.contains(&one.number) {
+                // Its parents may not be there, as they may be missing on the target: that is told by another check.
+                sql.push_str("\nSET session_replication_role = replica;\n");
+                sql.push_str(&one.delayed);
+            }
+            if let Err(error) = replay.try_psql(database, &sql) {
+                return vec![format!("{database:?}: cannot replay {one:?}: {error}")];
+            }
+        }
+        let views = "SELECT format('REFRESH MATERIALIZED VIEW %I.%I;', n.nspname, c.relname)
+                     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                     WHERE c.relkind = 'm' AND c.relispopulated ORDER BY c.oid";
+        let refresh = format!(
+            "SET default_transaction_read_only = off; {}",
+            replay.psql(database, views)
+        );
+        replay.psql(database, &refresh);
+        let expected = Expected::of(replay, &self.target, database);
+        let mut wrong = expected.differences(&self.target);
+        wrong.retain(|line| !line.starts_with("data of sequences"));
+        let mut wrong: Vec<String> = wrong
+            .into_iter()
+            .map(|line| format!("{database:?}: {line}"))
+            .collect();
+        wrong.extend(self.sequences_out_of_range(database, replay));
+        wrong
+    }
+
+    /// Sequences take no part in snapshots: they stand somewhere between the snapshot's state and that of now.
+    fn sequences_out_of_range(&self, database: &str, replay: &Server) -> Vec<String> {
+        let values = |server: &Server| -> BTreeMap<String, i64> {
+            let rows = server.psql(
+                database,
+                "SELECT schemaname || '.' || sequencename, coalesce(last_value, start_value - increment_by)
+                 FROM pg_sequences",
+            );
+            rows.lines()
+                .filter_map(|row| row.rsplit_once('|'))
+                .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
+                .collect()
+        };
+        let (then, now, there) = (values(replay), values(&self.source), values(&self.target));
+        then.iter()
+            .filter_map(|(name, &then)| {
+                let now = now.get(name).copied().unwrap_or(then);
+                let there = there.get(name).copied();
+                let fits = there.is_some_and(|there| (then.min(now)..=then.max(now)).contains(&there));
+                (!fits).then(|| {
+                    format!("{database:?}: sequence {name} is at {there:?}, it was at {then} and is at {now}")
+                })
+            })
+            .collect()
+    }
+
+    /// Rows whose foreign key leads nowhere.
+    fn orphans(&self, database: &str) -> Vec<String> {
+        let queries = self.target.psql(
+            database,
+            "SELECT format('SELECT %L, count(*) FROM %s c WHERE c.%I IS NOT NULL '
+                || 'AND NOT EXISTS (SELECT FROM %s p WHERE p.%I = c.%I) HAVING count(*) > 0;',
+                k.conname, k.conrelid::regclass, a.attname, k.confrelid::regclass, b.attname, a.attname)
+             FROM pg_constraint k
+             JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
+             JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = k.confkey[1]
+             WHERE k.contype = 'f' AND cardinality(k.conkey) = 1 AND k.convalidated AND k.conparentid = 0",
+        );
+        let found = self.target.psql(database, &queries);
+        found
+            .lines()
+            .map(|line| {
+                format!("{database:?}: rows without parents behind a valid foreign key: {line}")
+            })
+            .collect()
+    }
+
+    /// Sequences that would give a key that is taken.
+    fn sequences_behind(&self, database: &str) -> Vec<String> {
+        let queries = self.target.psql(
+            database,
+            "SELECT format('SELECT %L, max(%I), (SELECT last_value FROM %s) FROM %s HAVING max(%I) > (SELECT last_value FROM %s);',
+                s.oid::regclass, a.attname, s.oid::regclass, d.refobjid::regclass, a.attname, s.oid::regclass)
+             FROM pg_class s JOIN pg_depend d ON d.objid = s.oid AND d.classid = 'pg_class'::regclass
+                  AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
+             JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+             WHERE s.relkind = 'S'",
+        );
+        let found = self.target.psql(database, &queries);
+        found
+            .lines()
+            .map(|line| format!("{database:?}: a sequence is behind its column: {line}"))
+            .collect()
+    }
+}

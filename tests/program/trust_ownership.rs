@@ -1,0 +1,126 @@
+//! What is not ours, or not ours any more, is left as it is.
+
+use crate::support::compare;
+use crate::support::held::Held;
+use crate::support::open::still_open;
+use crate::support::project::Project;
+use crate::support::server::Server;
+
+fn erp() -> (Server, Server) {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql("erp", "CREATE TABLE t (id int, word text)");
+    source.psql(
+        "erp",
+        "INSERT INTO t SELECT n, 'w' FROM generate_series(1, 100) n",
+    );
+    (source, target)
+}
+
+const CLIENTS_ROW: &str = "SELECT count(*) FROM t WHERE word = 'of a client'";
+
+/// Whatever the run says, the row that a client wrote is there.
+fn kept_after(reset: &[&str]) {
+    let (source, target) = erp();
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+    target.psql("erp", "INSERT INTO t VALUES (101, 'of a client')");
+    project.run(reset);
+    project.run(&["run"]);
+    let kept = target.psql("erp", CLIENTS_ROW);
+    assert_eq!(kept, "1", "the client's row is gone");
+}
+
+#[test]
+fn a_reset_of_the_globals_keeps_what_clients_wrote() {
+    still_open("the client's row is gone", || {
+        kept_after(&["reset", "--step", "globals"]);
+    });
+}
+
+#[test]
+fn a_reset_of_everything_keeps_what_clients_wrote() {
+    still_open("the client's row is gone", || kept_after(&["reset"]));
+}
+
+#[test]
+fn a_reset_of_a_database_keeps_what_clients_wrote() {
+    still_open("the client's row is gone", || {
+        kept_after(&["reset", "--database", "erp"]);
+    });
+}
+
+/// Asked for by name, a verified database is made again, unless somebody wrote to it since.
+#[test]
+fn a_reset_that_names_what_to_drop_does_it() {
+    still_open("unexpected argument '--drop'", || {
+        let (source, target) = erp();
+        let project = Project::between(&source, &target);
+        project.run(&["run"]).expect_code(0);
+        let made = "SELECT oid FROM pg_database WHERE datname = 'erp'";
+        let first = target.psql("postgres", made);
+        project
+            .run(&["reset", "--database", "erp", "--drop", "erp"])
+            .expect_code(0);
+        let plan = project.run(&["plan", "--dry-run"]).expect_code(0).stdout;
+        assert!(plan.contains("drop and recreate"), "{plan}");
+        project.run(&["run"]).expect_code(0);
+        assert_ne!(target.psql("postgres", made), first);
+        compare::assert_same(&source, &target, "erp");
+    });
+}
+
+/// Between `create` and `restore`, while the dump waits for a lock, ours is dropped and another made.
+fn replaced_before_the_restore(theirs: &str) -> (Server, Server) {
+    let (source, target) = erp();
+    let project = Project::between(&source, &target).source("lock_timeout", "\"60s\"");
+    let mut running = project.start(&["run"]);
+    let started = |step: &str| {
+        project.state_directory().join("journal.jsonl").exists()
+            && project
+                .journal_steps("step-started")
+                .contains(&step.to_owned())
+    };
+    running.until("the globals", || started("globals"));
+    let application = Held::begin(&source, "erp", "LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
+    running.until("the database and the dump that waits", || {
+        project
+            .journal_steps("step-done")
+            .contains(&"erp/create".to_owned())
+            && source.psql("erp", "SELECT count(*) FROM pg_locks WHERE NOT granted") != "0"
+    });
+    target.psql("postgres", "DROP DATABASE erp");
+    target.psql("postgres", "CREATE DATABASE erp");
+    if !theirs.is_empty() {
+        target.psql("erp", theirs);
+    }
+    application.commit();
+    let ended = running.wait();
+    assert_ne!(
+        ended.code,
+        Some(0),
+        "exit 0 with a database that is not ours"
+    );
+    (source, target)
+}
+
+#[test]
+fn a_restore_writes_nothing_into_a_database_that_took_the_place_of_ours() {
+    still_open("exit 0 with a database that is not ours", || {
+        let (_source, target) = replaced_before_the_restore("");
+        let tables = "SELECT count(*) FROM pg_class WHERE relname = 't'";
+        assert_eq!(target.psql("erp", tables), "0");
+    });
+}
+
+#[test]
+fn a_restore_doubles_no_rows_of_a_database_that_took_the_place_of_ours() {
+    still_open("written into", || {
+        let (_source, target) = replaced_before_the_restore(
+            "CREATE TABLE t (id int, word text); INSERT INTO t VALUES (1, 'theirs')",
+        );
+        let rows = target.psql("erp", "SELECT count(*) FROM t");
+        assert_eq!(rows, "1", "written into");
+    });
+}

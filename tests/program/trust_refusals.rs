@@ -1,0 +1,234 @@
+//! What cannot go well is told before anything is done, and what can go well is not refused.
+
+use std::fs::{self, File};
+
+use crate::support::compare;
+use crate::support::data::give_to_server;
+use crate::support::held::Held;
+use crate::support::open::still_open;
+use crate::support::project::{Project, string};
+use crate::support::server::{Mode, Server};
+
+fn erp(schema: &str) -> (Server, Server) {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql("erp", schema);
+    (source, target)
+}
+
+/// Told by `check`, and then not the reason for a failure after the load.
+fn told_and_no_failure(project: &Project, words: &[&str]) {
+    let check = project.run(&["check"]);
+    let check = [check.stdout, check.stderr].concat();
+    for word in words {
+        assert!(
+            check.contains(word),
+            "check is silent about {word}:\n{check}"
+        );
+    }
+    let ended = project.run(&["run"]);
+    assert!(
+        matches!(ended.code, Some(0 | 3)),
+        "exit {:?}: {}",
+        ended.code,
+        ended.stdout
+    );
+}
+
+#[test]
+fn a_setting_that_the_targets_role_may_not_make_is_told() {
+    still_open("check is silent", || {
+        let (source, target) = erp("CREATE TABLE t AS SELECT generate_series(1, 10) AS id");
+        source.psql(
+            "postgres",
+            "ALTER DATABASE erp SET log_min_duration_statement = '1s'; CREATE ROLE app; ALTER DATABASE erp OWNER TO app",
+        );
+        target.psql(
+            "postgres",
+            "CREATE ROLE mover LOGIN CREATEDB CREATEROLE PASSWORD 'of the mover'",
+        );
+        let project = Project::between(&source, &target)
+            .target("user", &string("mover"))
+            .variable("TARGET_PASSWORD", "of the mover");
+        told_and_no_failure(&project, &["log_min_duration_statement"]);
+    });
+}
+
+#[test]
+fn a_setting_of_a_role_that_does_not_migrate_is_told() {
+    still_open("check is silent", || {
+        let (source, target) = erp("CREATE TABLE t AS SELECT generate_series(1, 10) AS id");
+        source.psql(
+            "postgres",
+            "CREATE ROLE absent; ALTER ROLE absent IN DATABASE erp SET work_mem = '7MB'",
+        );
+        let project = Project::between(&source, &target).with("[globals]\nmigrate = false\n");
+        told_and_no_failure(&project, &["absent"]);
+    });
+}
+
+/// A standby reads no unlogged table: there is none of its rows there.
+#[test]
+fn a_standby_with_an_unlogged_table_migrates() {
+    still_open("unlogged relations during recovery", || {
+        let (mut primary, target) = erp("CREATE TABLE t AS SELECT generate_series(1, 100) AS id;
+             CREATE UNLOGGED TABLE cache AS SELECT generate_series(1, 100) AS id");
+        primary.stop(Mode::Fast);
+        let standby = primary.twin_after(|data| {
+            let signal = data.join("standby.signal");
+            File::create(&signal).unwrap();
+            give_to_server(&signal);
+        });
+        let project = Project::between(&standby, &target);
+        project.run(&["run"]).expect_code(0);
+        let rows = |table: &str| target.psql("erp", &format!("SELECT count(*) FROM {table}"));
+        assert_eq!(rows("t"), "100");
+        assert_eq!(rows("cache"), "0");
+    });
+}
+
+/// A source with a tablespace that the target lacks, and a table in it.
+fn spaced() -> (Server, Server) {
+    let (source, target) = (Server::start(16), Server::start(18));
+    let space = source.socket_directory().join("fast");
+    fs::create_dir(&space).unwrap();
+    give_to_server(&space);
+    source.psql(
+        "postgres",
+        &format!("CREATE TABLESPACE fast LOCATION '{}'", space.display()),
+    );
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE t TABLESPACE fast AS SELECT generate_series(1, 100) AS id",
+    );
+    (source, target)
+}
+
+#[test]
+fn a_missing_tablespace_is_told() {
+    still_open("left: Some(0)", || {
+        let (source, target) = spaced();
+        let check = Project::between(&source, &target)
+            .run(&["check"])
+            .expect_code(3);
+        let said = [check.stdout, check.stderr].concat();
+        assert!(
+            said.contains("[tablespaces]") && said.contains("fast"),
+            "{said}"
+        );
+    });
+}
+
+#[test]
+fn a_missing_tablespace_is_replaced_by_the_plans_choice() {
+    still_open("unknown key `tablespaces`", || {
+        let (source, target) = spaced();
+        Project::between(&source, &target)
+            .with("[tablespaces]\nfast = \"default\"\n")
+            .run(&["run"])
+            .expect_code(0);
+        assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "100");
+    });
+}
+
+/// Nobody connects to `postgres` and `template1`: everything goes over the database that the plan names.
+#[test]
+fn a_source_whose_maintenance_databases_are_closed_migrates() {
+    still_open("is not currently accepting connections", || {
+        let (source, target) = erp("CREATE TABLE t AS SELECT generate_series(1, 10) AS id");
+        let close = |allowed: bool| {
+            for database in ["postgres", "template1"] {
+                let sql = format!("ALTER DATABASE {database} ALLOW_CONNECTIONS {allowed}");
+                source.psql("erp", &sql);
+            }
+        };
+        close(false);
+        let project = Project::between(&source, &target).source("database", &string("erp"));
+        project.run(&["run"]).expect_code(0);
+        close(true);
+        compare::assert_same(&source, &target, "erp");
+    });
+}
+
+/// One transaction of pg_dump locks every table.
+#[test]
+fn a_lock_table_that_is_too_small_is_told() {
+    still_open("check is silent", || {
+        let source = Server::of(16)
+            .set("max_connections", "20")
+            .set("max_locks_per_transaction", "10")
+            .start();
+        let target = Server::start(18);
+        source.psql("postgres", "CREATE DATABASE erp");
+        for part in 0..20 {
+            source.psql(
+                "erp",
+                &format!(
+                    "SET client_min_messages = warning;
+                     DO $$ BEGIN FOR i IN 1..100 LOOP EXECUTE format('CREATE TABLE t{part}_%s (id int)', i); END LOOP; END $$"
+                ),
+            );
+        }
+        let check = Project::between(&source, &target).run(&["check"]);
+        let said = [check.stdout, check.stderr].concat();
+        assert!(
+            said.contains("max_locks_per_transaction"),
+            "check is silent: {said}"
+        );
+    });
+}
+
+#[test]
+fn a_plan_with_a_blocker_is_printed_and_ends_with_3() {
+    still_open("left: Some(0)", || {
+        let (source, target) = erp("CREATE TABLE customers (id int PRIMARY KEY);
+             CREATE TABLE orders (id int PRIMARY KEY, customer int REFERENCES customers)");
+        let project =
+            Project::between(&source, &target).with("[delay]\ntable_data = [\"erp.customers\"]\n");
+        let plan = project.run(&["plan", "--dry-run"]).expect_code(3);
+        assert!(plan.stdout.contains("erp/create"), "{}", plan.stdout);
+    });
+}
+
+#[test]
+fn a_source_role_that_may_read_nothing_is_refused() {
+    still_open("left: Some(0)", || {
+        let (source, target) = erp("CREATE TABLE t AS SELECT generate_series(1, 10) AS id");
+        source.psql("postgres", "CREATE ROLE reader LOGIN PASSWORD 'reads'");
+        let project = Project::between(&source, &target)
+            .source("user", &string("reader"))
+            .variable("SOURCE_PASSWORD", "reads")
+            .with("[globals]\nmigrate = false\n");
+        let check = project.run(&["check"]).expect_code(3);
+        let said = [check.stdout, check.stderr].concat();
+        assert!(
+            said.contains("public.t") || said.contains("1 table"),
+            "{said}"
+        );
+    });
+}
+
+#[test]
+fn a_report_during_a_run_tells_of_no_kill() {
+    still_open("killed", || {
+        let (source, target) = erp("CREATE TABLE t AS SELECT generate_series(1, 10) AS id");
+        let project = Project::between(&source, &target).source("lock_timeout", "\"60s\"");
+        let mut running = project.start(&["run"]);
+        running.until("the globals", || {
+            project.state_directory().join("journal.jsonl").exists()
+                && project
+                    .journal_steps("step-started")
+                    .contains(&"globals".to_owned())
+        });
+        let application = Held::begin(&source, "erp", "LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
+        running.until("a lock that the dump waits for", || {
+            source.psql("erp", "SELECT count(*) FROM pg_locks WHERE NOT granted") != "0"
+        });
+        let report = project.run(&["report"]);
+        application.commit();
+        running.wait().expect_code(0);
+        let said = [report.stdout, report.stderr].concat();
+        assert!(!said.contains("killed"), "{said}");
+    });
+}

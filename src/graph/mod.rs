@@ -1,22 +1,24 @@
 //! Plan + servers -> graph. Pure: no async, no clock, no environment.
 
-pub mod budget;
+pub(crate) mod budget;
 mod builder;
 mod command;
 mod compile;
 mod compression;
-pub mod delay;
+pub(crate) mod delay;
+mod input;
 mod selection;
 mod step;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tuning;
 
-pub use command::{SNAPSHOT, archive, archives, delayed_archive, file_name};
-pub use compile::{Input, compile};
-pub use selection::select;
-pub use step::*;
-pub use tuning::{Reach, Tuning, TuningSetting};
+pub(crate) use command::{SNAPSHOT, archive, archives, delayed_archive, file_name};
+pub(crate) use compile::compile;
+pub(crate) use input::Input;
+pub(crate) use selection::select;
+pub(crate) use step::*;
+pub(crate) use tuning::{Reach, Tuning, TuningSetting};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +28,7 @@ use crate::names::TableName;
 
 /// Everything a run will do, and what was found while working it out.
 #[derive(Debug, Clone)]
-pub struct Graph {
+pub(crate) struct Graph {
     pub name: String,
     /// `sha256:…` over what must not change between `plan` and `run`.
     pub fingerprint: String,
@@ -44,19 +46,19 @@ pub struct Graph {
     pub findings: Vec<Finding>,
     /// The target's settings for the load; `None`: it stays as it is.
     pub tuning: Option<Tuning>,
-    /// Bytes that an index build of ours on the target may take.
+    /// Bytes that one of our index builds on the target may take.
     pub maintenance_work_mem: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerSummary {
+pub(crate) struct ServerSummary {
     pub version: Version,
     /// Connections that this run may use.
     pub budget: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DatabaseSummary {
+pub(crate) struct DatabaseSummary {
     pub name: String,
     pub bytes: u64,
     pub tables: usize,

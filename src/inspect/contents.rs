@@ -10,7 +10,7 @@ pub(crate) const USER_SCHEMA: &str =
     "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_(catalog$|toast|temp_)'";
 
 /// Reads what the connection's database holds.
-pub async fn read(connection: &Connection) -> Result<Contents, Error> {
+pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
     let version = connection.version();
     let oids = if version.major() < 1200 {
         "c.relhasoids"
@@ -82,9 +82,10 @@ pub async fn read(connection: &Connection) -> Result<Contents, Error> {
         ),
     )
     .await?;
-    let attached_indexes = match version.major() >= 1100 {
-        true => attached_indexes(connection).await?,
-        false => Vec::new(),
+    let attached_indexes = if version.major() >= 1100 {
+        attached_indexes(connection).await?
+    } else {
+        Vec::new()
     };
     let load_order_constraints = load_order_constraints(connection).await?;
     let extensions = query::texts(

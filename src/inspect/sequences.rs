@@ -7,7 +7,7 @@ use crate::postgres::{Connection, Error};
 
 /// Every sequence that a dump takes, by name. A sequence does not go by snapshots: what is read is at least what any
 /// snapshot before it shows.
-pub async fn sequences(connection: &Connection) -> Result<Vec<SequenceValue>, Error> {
+pub(crate) async fn sequences(connection: &Connection) -> Result<Vec<SequenceValue>, Error> {
     let names = query::rows(
         connection,
         "list the sequences",

@@ -34,7 +34,7 @@ const WRITTEN: &str = "\
     WHERE d.datname = current_database()";
 
 /// How much was written to the connection's database so far. `None`: the server does not count it, or not for everybody.
-pub async fn written(
+pub(crate) async fn written(
     connection: &Connection,
     application: &Application,
 ) -> Result<Option<WriteMark>, Error> {

@@ -65,7 +65,7 @@ pub struct State {
     /// Snapshots of the last run that are open on the source, by database. A run that was killed has none, whatever
     /// stands here.
     pub snapshots: BTreeMap<String, HeldSnapshot>,
-    /// Settings of the target that this plan changed, or was about to, and did not put back yet.
+    /// Settings of the target that this plan changed, or was about to, and did not restore yet.
     pub tuned: BTreeMap<String, TunedSetting>,
 }
 
@@ -94,7 +94,7 @@ impl State {
     }
 
     /// Whether clients may use the target's database since this plan verified it, and nobody asked for it to be dropped.
-    pub fn is_to_be_kept(&self, database: &str) -> bool {
+    pub(crate) fn is_to_be_kept(&self, database: &str) -> bool {
         self.opened.contains_key(database) && !self.may_drop.contains(database)
     }
 
@@ -103,7 +103,7 @@ impl State {
     }
 }
 
-/// A setting that has to be put back.
+/// A setting that has to be restored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TunedSetting {
     /// What `postgresql.auto.conf` held before this plan changed it first; `None`: nothing.

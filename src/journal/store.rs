@@ -17,7 +17,7 @@ use crate::failpoint::reach;
 
 /// What can go wrong with the state directory.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum Error {
+pub(crate) enum Error {
     #[error("cannot {action} {}", path.display())]
     #[diagnostic(help(
         "look at the directory's permissions and at the free space of its file system"
@@ -29,7 +29,7 @@ pub enum Error {
     },
     #[error("cannot write {}, and what is not on record is not done", path.display())]
     #[diagnostic(help(
-        "make room on its file system, or mend what else the cause is; then `pg-migrate run` goes on from the last \
+        "make room on its file system, or fix the cause; then `pg-migrate run` goes on from the last \
          record that is there"
     ))]
     Write { path: PathBuf, source: io::Error },
@@ -41,7 +41,7 @@ pub enum Error {
     #[error("{} is damaged in line {line}: {why}", path.display())]
     #[diagnostic(help(
         "the journal is the only record of what is done, and of the target's settings before the load, so nothing goes \
-         on from it; restore the file from a backup, or start anew, in this order:\n\
+         on from it; restore the file from a backup, or start again from nothing, in this order:\n\
          1. on the target, SELECT name, setting FROM pg_file_settings WHERE sourcefile LIKE '%postgresql.auto.conf': a \
          killed run may have left its settings for the load there (fsync, full_page_writes, synchronous_commit, \
          autovacuum = off, and others), and a new run would take them for yours and leave them so. ALTER SYSTEM RESET \
@@ -74,7 +74,7 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Erro
 
 /// The state directory, held by this process and no other until it is dropped or the process dies.
 #[derive(Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     id: String,
     _file: File,
 }
@@ -85,7 +85,7 @@ impl Lock {
     /// # Errors
     ///
     /// [`Error::Held`] where another process has it.
-    pub fn take(directory: &Path) -> Result<Lock, Error> {
+    pub(crate) fn take(directory: &Path) -> Result<Lock, Error> {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -117,12 +117,12 @@ impl Lock {
     }
 
     /// What tells this state directory from all others, as long as it exists: eight hexadecimal digits.
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
     /// Whether a process holds the state directory now.
-    pub fn is_held(directory: &Path) -> bool {
+    pub(crate) fn is_held(directory: &Path) -> bool {
         let Ok(file) = File::open(directory.join("lock")) else {
             return false;
         };
@@ -150,7 +150,7 @@ fn identify(file: &mut File) -> io::Result<String> {
 
 /// The journal, open for appending. Every record is on disk when `append` returns.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     path: PathBuf,
     file: File,
     /// Bytes of the file up to the end of its last whole record.
@@ -168,7 +168,7 @@ impl Journal {
     /// # Errors
     ///
     /// A journal that cannot be read or is damaged. It is left as it is.
-    pub fn open(directory: &Path, lock: Lock) -> Result<Journal, Error> {
+    pub(crate) fn open(directory: &Path, lock: Lock) -> Result<Journal, Error> {
         let path = directory.join(FILE);
         let mut file = OpenOptions::new()
             .create(true)
@@ -208,7 +208,7 @@ impl Journal {
     ///
     /// Where it cannot be written: then it must be taken for not written, the file ends with the record
     /// before it, and no more are taken.
-    pub fn append(&mut self, entry: Entry) -> Result<(), Error> {
+    pub(crate) fn append(&mut self, entry: Entry) -> Result<(), Error> {
         if self.failed {
             let earlier = io::Error::other("a record before this one could not be written");
             return Err(self.write_error(earlier));
@@ -248,12 +248,12 @@ impl Journal {
     }
 
     /// See [`Lock::id`].
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         self.lock.id()
     }
 
     /// What the journal says, with every record that was appended, and one that could not be written.
-    pub fn state(&self) -> &State {
+    pub(crate) fn state(&self) -> &State {
         &self.state
     }
 }
@@ -281,7 +281,7 @@ fn replay_file(path: &Path, text: &[u8]) -> Result<super::replay::Replay, Error>
 /// # Errors
 ///
 /// A journal that cannot be read or is damaged.
-pub fn read(directory: &Path) -> Result<Option<State>, Error> {
+pub(crate) fn read(directory: &Path) -> Result<Option<State>, Error> {
     let path = directory.join(FILE);
     let text = match std::fs::read(&path) {
         Ok(text) => text,
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_others_could_enter_is_closed_to_them() {
+    fn a_directory_that_other_users_could_enter_is_closed_to_them() {
         let root = tempfile::tempdir().unwrap();
         let directory = root.path().join("state");
         std::fs::create_dir(&directory).unwrap();
@@ -412,8 +412,8 @@ mod tests {
             format!("{error}\n  {help}").replace(&root.path().display().to_string(), "STATE")
         };
         insta::assert_snapshot!(said(r#"{"v":2,"at""#), @r#"
-        STATE/journal.jsonl is damaged in line 2: it is no record: EOF while parsing an object, at column 11
-          the journal is the only record of what is done, and of the target's settings before the load, so nothing goes on from it; restore the file from a backup, or start anew, in this order:
+        STATE/journal.jsonl is damaged in line 2: it is not a record: EOF while parsing an object, at column 11
+          the journal is the only record of what is done, and of the target's settings before the load, so nothing goes on from it; restore the file from a backup, or start again from nothing, in this order:
         1. on the target, SELECT name, setting FROM pg_file_settings WHERE sourcefile LIKE '%postgresql.auto.conf': a killed run may have left its settings for the load there (fsync, full_page_writes, synchronous_commit, autovacuum = off, and others), and a new run would take them for yours and leave them so. ALTER SYSTEM RESET each that is not yours (the journal's alter-system records say what was set before), SELECT pg_reload_conf(), look at pg_settings, then CHECKPOINT and sync
         2. drop what this plan created on the target
         3. move the state directory away, but do not remove it

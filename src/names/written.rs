@@ -19,7 +19,7 @@ pub struct WriteMark {
 
 /// What became of a database since a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Since {
+pub(crate) enum Since {
     Unwritten,
     Written,
     /// Which counts as written.
@@ -28,7 +28,7 @@ pub enum Since {
 
 impl WriteMark {
     /// What the counters `now` say about the time since this mark.
-    pub fn compare(&self, now: &WriteMark) -> Since {
+    pub(crate) fn compare(&self, now: &WriteMark) -> Since {
         let went_back = now.rows < self.rows || now.transactions < self.transactions;
         if now.oid != self.oid || now.reset != self.reset || went_back {
             Since::Unknown

@@ -10,13 +10,13 @@ use crate::plan::Retry;
 /// Runs `attempt`, with its number from 1 on, until it succeeds, until it fails in a way that another attempt would not
 /// change (`class`), or as often as the plan allows. Between two attempts it pauses as the plan says.
 ///
-/// Steps are tried again by the schedule, which does other work meanwhile: this is for what is no step, or what the
+/// Steps are tried again by the schedule, which does other work meanwhile: this is for what is not a step, or what the
 /// schedule would not try again. Who drops the future gives up, also during a pause.
 ///
 /// # Errors
 ///
 /// That of the last attempt.
-pub async fn with_retries<T, E, F>(
+pub(crate) async fn with_retries<T, E, F>(
     retry: &Retry,
     class: impl Fn(&E) -> Class,
     // Not `AsyncFnMut`: such a future is not known to be `Send`, as every step must be.

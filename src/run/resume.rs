@@ -14,7 +14,7 @@ use crate::plan::VerifyMode;
 
 /// What a run takes over from the runs before it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Resume {
+pub(crate) struct Resume {
     /// Steps that are done.
     pub done: Vec<StepIndex>,
     /// Steps that are on record and have to be done again, with the reason.
@@ -26,7 +26,7 @@ pub struct Resume {
 
 /// What of the plan decides, beside its graph.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct ResumePolicy {
+pub(crate) struct ResumePolicy {
     pub source_is_read_only: bool,
     pub verify: VerifyMode,
 }
@@ -36,7 +36,7 @@ pub struct ResumePolicy {
 /// as it was written.
 ///
 /// A start without an end is not done. What else is not, the rules below say.
-pub fn resume(
+pub(crate) fn resume(
     graph: &Graph,
     state: &State,
     policy: ResumePolicy,
@@ -209,7 +209,7 @@ impl<'a> Record<'a> {
     }
 
     /// Steps that share a snapshot are done again together unless all are done under the same, because the snapshot ended
-    /// with its run. Where the plan says that nobody writes to the source, a new one shows the same.
+    /// with its run. Where the plan says that no client writes to the source, a new one shows the same.
     ///
     /// Where delayed tables share it and are not dumped yet, that is the whole database. Not once it was verified: clients
     /// may write to it, and the delayed dump finds out whether a new snapshot will do.
@@ -286,7 +286,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Nobody was told yet that the database may be used.
+    /// The database was not reported as verified yet.
     fn is_unverified(&self, name: &Arc<str>) -> bool {
         !self.state.opened.contains_key(&**name) && !self.all_done(name, Kind::Verify)
     }

@@ -17,7 +17,7 @@ use crate::process::Finished;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Dumps the database into an archive of its own. What an attempt before left there is removed.
-pub async fn run(context: &Context) -> Result<Output, StepError> {
+pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     let path = graph::archive(context.plan(), context.database_name());
     let dump = into(context, &path).await?;
     let delayed = context.delayed_tables().into_iter().collect();
@@ -62,12 +62,15 @@ pub(super) async fn into(context: &Context, path: &Path) -> Result<Dumped, StepE
         .map_err(|error| failure(context, error))?;
     // Before anything can happen to it: a run that goes on compares.
     let seal = archive::seal(path, context.step().jobs, &context.shared.stop).await;
-    let seal = seal.map_err(|error| match context.shared.stop.is_cancelled() {
-        true => StepError::interrupted(),
-        false => StepError::new(format!(
-            "cannot read the archive {} that pg_dump has just written: {error}\nlook at the file system of dump.root",
+    let seal = seal.map_err(|error| {
+        if context.shared.stop.is_cancelled() {
+            return StepError::interrupted();
+        }
+        StepError::new(format!(
+            "cannot read the archive {} that pg_dump has just written: {error}",
             path.display()
-        )),
+        ))
+        .help("look at the file system of dump.root")
     })?;
     context.report(Progress {
         done: seal.bytes,

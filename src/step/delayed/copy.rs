@@ -1,5 +1,5 @@
 //! One table's rows out of an archive: `pg_restore` writes them as a script, whose COPY is carried out in a
-//! session of ours, so that the server says how many rows it took, and one transaction holds it all.
+//! own session, so that the server says how many rows it took, and one transaction holds it all.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::SinkExt;
@@ -18,7 +18,7 @@ const END: &[u8] = b"\n\\.\n";
 
 /// Why the rows could not be read or sent.
 #[derive(Debug, thiserror::Error)]
-pub enum CopyError {
+pub(super) enum CopyError {
     #[error("cannot read the rows from pg_restore: {0}")]
     Read(#[from] std::io::Error),
     #[error("pg_restore's script holds no COPY statement")]
@@ -30,7 +30,7 @@ pub enum CopyError {
 }
 
 /// A script of pg_restore, read up to its rows.
-pub struct Script<R> {
+pub(super) struct Script<R> {
     input: R,
     /// `COPY … FROM stdin`, as the archive has it.
     pub statement: String,
@@ -39,7 +39,7 @@ pub struct Script<R> {
 
 impl<R: AsyncRead + Unpin> Script<R> {
     /// Reads up to the rows. `None`: the script has no rows.
-    pub async fn open(mut input: R) -> Result<Option<Self>, CopyError> {
+    pub(super) async fn open(mut input: R) -> Result<Option<Self>, CopyError> {
         let mut buffer = BytesMut::with_capacity(CHUNK);
         loop {
             if let Some((statement, rows)) = find_statement(&buffer) {
@@ -61,7 +61,7 @@ impl<R: AsyncRead + Unpin> Script<R> {
     }
 
     /// Sends the rows, and reads the script to its end. Returns the bytes sent.
-    pub async fn send(
+    pub(super) async fn send(
         mut self,
         mut sink: std::pin::Pin<&mut CopyInSink<Bytes>>,
         mut on_bytes: impl FnMut(u64),
@@ -79,7 +79,7 @@ impl<R: AsyncRead + Unpin> Script<R> {
                     sink.feed(rows.freeze()).await?;
                 }
                 sink.flush().await?;
-                // A child whose output nobody reads would wait for ever.
+                // A child whose output is not read would wait for ever.
                 tokio::io::copy(&mut self.input, &mut tokio::io::sink()).await?;
                 return Ok(sent);
             }

@@ -13,7 +13,7 @@ use crate::step::{Context, StepError};
 
 /// Compares the rows of the source's snapshot with those that the load's own command tags counted. What is
 /// there beyond them was added by clients meanwhile: reported, and no difference.
-pub async fn verify(context: &Context) -> Result<Output, StepError> {
+pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     let session = context.session(Side::Target);
     let now = count(context, Side::Target, &session, &context.shared.stop).await?;
     let (kind, note) = if context.plan().delay.snapshot == DelaySnapshot::Same {
@@ -46,8 +46,7 @@ pub async fn verify(context: &Context) -> Result<Output, StepError> {
         output.warnings.extend(messages.iter().cloned());
         return Err(StepError::new(format!(
             "database \"{}\": rows of delayed tables refer to rows that are not there; their constraints count as valid, but \
-             they do not hold:\n{}{}\n\
-             insert the parents on the target, or delete these rows there, and run again: the foreign keys are proved again",
+             they do not hold:\n{}{}",
             context.shown_database(),
             messages.join("\n"),
             match differing.is_empty() {
@@ -55,6 +54,7 @@ pub async fn verify(context: &Context) -> Result<Output, StepError> {
                 false => format!("\nand delayed tables differ: {}", differing.join(", ")),
             }
         ))
+        .help("insert the parents on the target, or delete these rows there, and run again: the foreign keys are proved again")
         .with_output(output));
     }
     if differing.is_empty() {
@@ -65,12 +65,14 @@ pub async fn verify(context: &Context) -> Result<Output, StepError> {
         return Ok(output);
     }
     Err(StepError::new(format!(
-        "database \"{}\": delayed tables differ between source and target: {}\n\
-         look at them in the report; to load them again, create the database again: pg-migrate reset PLAN --database NAME \
-         --drop NAME",
+        "database \"{}\": delayed tables differ between source and target: {}",
         context.shown_database(),
         differing.join(", ")
     ))
+    .help(
+        "look at them in the report; to load them again, create the database again: pg-migrate reset PLAN --database NAME \
+         --drop NAME",
+    )
     .with_output(output))
 }
 

@@ -25,14 +25,20 @@ pub fn spawn(mut command: Command, at_parents_death: Signal) -> io::Result<Child
         let (requests, inbox) = mpsc::channel::<Request>();
         std::thread::spawn(move || {
             for mut request in inbox {
-                // Nobody waits for the reply only when the asking test panicked.
+                // The reply has no receiver only when the asking test panicked.
                 request.reply.send(request.command.spawn()).ok();
             }
         });
         requests
     });
     // SAFETY: prctl is a bare system call, which is allowed between fork and exec.
-    unsafe { command.pre_exec(move || set_pdeathsig(at_parents_death).map_err(io::Error::from)) };
+    #[expect(
+        unsafe_code,
+        reason = "no safe function does something between fork and exec"
+    )]
+    unsafe {
+        command.pre_exec(move || set_pdeathsig(at_parents_death).map_err(io::Error::from))
+    };
     let (reply, answer) = mpsc::channel();
     spawner
         .send(Request { command, reply })

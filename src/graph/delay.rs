@@ -35,7 +35,11 @@ impl<'a> Delays<'a> {
 
     /// The delayed tables of one database, largest first. A pattern that matches a partitioned table means
     /// its partitions, down to the leaves.
-    pub fn for_database(&mut self, database: &Database, contents: &Contents) -> Vec<DelayedTable> {
+    pub(crate) fn for_database(
+        &mut self,
+        database: &Database,
+        contents: &Contents,
+    ) -> Vec<DelayedTable> {
         let candidates: Vec<(usize, &DelayPattern)> = self
             .patterns
             .iter()

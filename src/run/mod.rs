@@ -11,10 +11,10 @@ mod signal;
 mod snapshots;
 mod unlogged;
 
-pub use error::Error;
-pub use resume::{Resume, ResumePolicy, resume};
-pub use settings::restore_settings;
-pub use signal::{Signal, Signals};
+pub(crate) use error::Error;
+pub(crate) use resume::{Resume, ResumePolicy, resume};
+pub(crate) use settings::restore_settings;
+pub(crate) use signal::Signals;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

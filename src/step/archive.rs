@@ -5,7 +5,7 @@
 
 mod owner;
 
-pub use owner::ensure_owned;
+pub(crate) use owner::ensure_owned;
 
 use std::fs::{self, File};
 use std::io::{self, Read};

@@ -48,7 +48,7 @@ pub(crate) const TARGET_PASSWORD: &str = "TARGET_PASSWORD";
 ///
 /// It is a valid plan if the values are valid and name two servers. Without any host or port both
 /// are `localhost:5432`: such a text is for the user to fill in, and a comment in it says so.
-pub fn render(values: &Template) -> String {
+pub(crate) fn render(values: &Template) -> String {
     let mut plan = Writer::default();
     plan.comment("A plan for pg-migrate. What is commented out is the default.");
     plan.comment(

@@ -51,7 +51,7 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
 
 /// What would have disturbed the load, or kept us out: settings, the mark of a template, the connection
 /// limit. All of it may be run again.
-pub async fn apply_post_load_settings(context: &Context) -> Result<(), StepError> {
+pub(crate) async fn apply_post_load_settings(context: &Context) -> Result<(), StepError> {
     let creation = plan(context)?;
     let connection = open(context).await?;
     apply(&connection, &creation.after_load).await?;

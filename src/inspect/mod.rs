@@ -6,11 +6,13 @@ mod contents;
 mod count;
 mod countable;
 mod databases;
+mod delayed;
 mod query;
 mod server;
 
 pub(crate) use contents::read as contents_of;
 pub(crate) use count::{Rows, count_tables};
+pub(crate) use delayed::{droppable_indexes, filled_materialized_views};
 pub(crate) use server::system_identifier;
 
 use std::collections::BTreeMap;

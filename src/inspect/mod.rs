@@ -6,11 +6,13 @@ mod contents;
 mod count;
 mod countable;
 mod databases;
+mod locks;
 mod query;
 mod server;
 
 pub use contents::read as contents_of;
 pub use count::{Rows, count_tables};
+pub use locks::{DumpedTable, dumped_tables, tables_in_use, unlocked_tables};
 pub use server::system_identifier;
 
 use std::collections::BTreeMap;

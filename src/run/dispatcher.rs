@@ -2,6 +2,7 @@
 //! starts is the schedule's word, what is done the journal's.
 
 use std::collections::{BTreeMap, HashMap};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use crate::journal::{self, Change, Created, Entry, Journal, TunedSetting};
 use crate::names::{IndexDefinition, Kind, Load, Output, StepId};
 use crate::postgres::{Class, escape_control};
 use crate::schedule::{Ended, Schedule, Standing, Start};
-use crate::step::{self, ChangeRequest, Context, Shared, StepError};
+use crate::step::{self, ChangeRequest, Context, LockedSnapshot, Shared, StepError};
 
 /// How long to wait for word that a snapshot's connection ended with a step's.
 const WORD_OF_LOSS: Duration = Duration::from_millis(500);
@@ -443,16 +444,46 @@ async fn attempt(
         snapshot: snapshot.clone(),
         created: given.created,
         tuned: given.tuned,
+        stop: shared.stop.child_token(),
     };
-    let mut result = step::run(&context).await;
-    if let (Err(error), Some(snapshot)) = (&mut result, &snapshot) {
-        // What ended the step's connections may have ended the snapshot's, and word of that may take a moment.
-        let lost = error.class != Class::Interrupted
-            && timeout(WORD_OF_LOSS, snapshot.lost()).await.is_ok();
-        if lost {
-            error.snapshot_lost = true;
-            error.class = Class::Retry;
-        }
+    let Some(snapshot) = snapshot else {
+        return step::run(&context).await;
+    };
+    let mut result = under(&snapshot, &context).await;
+    let Err(error) = &mut result else {
+        return result;
+    };
+    let is_dump = matches!(context.step().id.kind, Kind::Dump | Kind::DelayedDump);
+    // Another session waits for us, and the dump behind it: tried again under this snapshot, it would wait again.
+    error.snapshot_lost |= is_dump && error.lock_refused && error.class == Class::Retry;
+    if let (true, Some(index)) = (error.snapshot_lost, step.snapshot) {
+        snapshots.give_up(index, &snapshot).await;
+    }
+    if snapshot.is_given_up() && error.class == Class::Interrupted && !shared.stop.is_cancelled() {
+        *error = StepError {
+            class: Class::Retry,
+            snapshot_lost: true,
+            ..StepError::new(
+                "the snapshot was given up, because another session waits for a table that is dumped under it",
+            )
+        };
+    }
+    // What ended the step's connections may have ended the snapshot's, and word of that may take a moment.
+    let lost =
+        error.class != Class::Interrupted && timeout(WORD_OF_LOSS, snapshot.lost()).await.is_ok();
+    if lost {
+        error.snapshot_lost = true;
+        error.class = Class::Retry;
     }
     result
+}
+
+/// The attempt, stopped where the snapshot is given up meanwhile.
+async fn under(snapshot: &LockedSnapshot, context: &Context) -> Result<Output, StepError> {
+    let mut run = pin!(step::run(context));
+    tokio::select! {
+        result = &mut run => return result,
+        () = snapshot.when_given_up() => context.stop.cancel(),
+    }
+    run.await
 }

@@ -66,7 +66,7 @@ pub(super) async fn capture(
 ) -> Result<Finished, StepError> {
     let finished = invocation
         .stdout(Stdout::Capture { limit })
-        .run(&context.shared.stop, |_| {})
+        .run(&context.stop, |_| {})
         .await
         .and_then(Finished::success);
     finished.map_err(|error| failure(context, error))
@@ -83,6 +83,7 @@ pub(super) fn failure(context: &Context, error: ChildError) -> StepError {
     };
     StepError {
         class: error.class(),
+        lock_refused: error.is_lock_refused(),
         ..StepError::new(format!(
             "{database}{}\nthe whole of its messages is in {}",
             describe(&error),

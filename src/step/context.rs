@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::StepError;
+use super::locked_snapshot::LockedSnapshot;
 use crate::catalog::{Database, Inspection};
 use crate::event::{Event, Progress};
 use crate::graph::{Graph, Step, StepIndex, file_name};
@@ -17,7 +18,7 @@ use crate::names::{
     Counts, IndexDefinition, Kind, Load, Output, Product, RegularDump, StepId, Subject, TableName,
 };
 use crate::plan::{Endpoint, Plan, Side};
-use crate::postgres::{Application, Session, Snapshot, escape_control};
+use crate::postgres::{Application, Session, escape_control};
 
 /// What every step of a run shares.
 pub struct Shared {
@@ -51,7 +52,9 @@ pub struct Context {
     /// What the steps yielded that its kind reads.
     pub inputs: HashMap<Kind, Arc<Output>>,
     /// The snapshot that the step shares, if it does.
-    pub snapshot: Option<Arc<Snapshot>>,
+    pub snapshot: Option<Arc<LockedSnapshot>>,
+    /// Cancelled when the run is stopping, or when the snapshot was given up.
+    pub stop: CancellationToken,
     /// Indexes of the database that the delayed phase dropped, by the journal.
     pub dropped_indexes: Vec<IndexDefinition>,
     /// Loads of delayed tables that may be committed, by the journal.

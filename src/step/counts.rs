@@ -49,8 +49,17 @@ pub async fn run(context: &Context, side: Side) -> Result<Output, StepError> {
         let is_delayed = is_counted_here && delayed.contains(table);
         Some(Rows::by(mode, is_delayed || unlogged.contains(table)))
     };
-    let stop = &context.shared.stop;
-    let tables = count_tables(&pool, side, queries, stop, how, on_count).await?;
+    let stop = &context.stop;
+    let tables = count_tables(
+        &pool,
+        context.snapshot.as_deref().map(|snapshot| &**snapshot),
+        side,
+        queries,
+        stop,
+        how,
+        on_count,
+    )
+    .await?;
     let counts = Counts {
         tables,
         estimated: mode == VerifyMode::Fast,

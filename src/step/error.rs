@@ -18,6 +18,8 @@ pub struct StepError {
     pub output: Arc<Output>,
     /// The snapshot that the step shares with others is gone.
     pub snapshot_lost: bool,
+    /// Another session has or wants a lock that is in the way.
+    pub lock_refused: bool,
 }
 
 impl StepError {
@@ -28,6 +30,7 @@ impl StepError {
             class: Class::Fail,
             output: Arc::default(),
             snapshot_lost: false,
+            lock_refused: false,
         }
     }
 
@@ -70,6 +73,7 @@ impl From<postgres::Error> for StepError {
     fn from(error: postgres::Error) -> Self {
         StepError {
             class: error.class(),
+            lock_refused: error.sqlstate() == Some("55P03"),
             ..StepError::new(describe(&error))
         }
     }

@@ -10,12 +10,15 @@ mod delayed;
 mod dump;
 mod error;
 pub mod globals;
+mod locked_snapshot;
 mod restore;
+pub mod snapshot;
 pub mod tuning;
 mod verify;
 
 pub use context::{ChangeRequest, Context, Shared};
 pub use error::StepError;
+pub use locked_snapshot::LockedSnapshot;
 
 use crate::failpoint::reach;
 use crate::names::{Kind, Output};
@@ -40,6 +43,10 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         Kind::DelayedVerify => delayed::verify(context).await,
         Kind::TuneTarget => tuning::tune(context).await,
         Kind::RestoreSettings => tuning::restore(context).await,
+    };
+    let result = match &context.snapshot {
+        Some(snapshot) => snapshot::ensure_same_tables(context, snapshot, result).await,
+        None => result,
     };
     if result.is_ok() && writes_to_target(id.kind) {
         reach!("{id} to be kept");

@@ -20,6 +20,7 @@ use super::endpoint::is_socket;
 use super::error::Error;
 use super::identifier::{KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL};
 use super::place::Place;
+use super::pooler::{self, Pooler};
 use super::session::{Session, adopt_snapshot};
 use super::tls;
 use crate::catalog::Version;
@@ -47,6 +48,8 @@ pub(super) struct Dialer {
     /// Why a connection was lost, the first time that one was. The client itself only learns
     /// that its connection is closed.
     pub(super) loss: OnceLock<tokio_postgres::Error>,
+    /// What answered instead of a server.
+    pooler: OnceLock<Pooler>,
     config: Config,
     session: Session,
     version: OnceLock<Version>,
@@ -88,6 +91,7 @@ impl Dialer {
             tls,
             stop: CancellationToken::new(),
             loss: OnceLock::new(),
+            pooler: OnceLock::new(),
             config,
             session: session.clone(),
             version: OnceLock::new(),
@@ -119,6 +123,10 @@ impl Dialer {
             .parameter("server_version")
             .and_then(Version::parse);
         let ended = self.drive(connection);
+        if let Some(pooler) = pooler::find(&client).await? {
+            let _ = self.pooler.set(pooler);
+            return Err(not_a_server());
+        }
         let version = match reported {
             Some(version) => version,
             None => ask_version(&client).await?,
@@ -206,11 +214,22 @@ impl Dialer {
 
     /// An error of one of the connections, in our words.
     pub(super) fn explain(&self, action: impl Into<String>, error: tokio_postgres::Error) -> Error {
+        if let Some(pooler) = self.pooler.get() {
+            return Error::pooler(&self.place, action, *pooler);
+        }
         match self.loss.get() {
             Some(reason) if error.is_closed() => Error::lost(&self.place, action, reason),
             _ => Error::from_client(&self.place, action, error),
         }
     }
+}
+
+/// Stands for what [`Dialer::explain`] says of a pooler: a pool of connections takes no error but those of the client
+/// library, and this is the one that can be had.
+fn not_a_server() -> tokio_postgres::Error {
+    "pooler"
+        .parse::<Config>()
+        .expect_err("a word alone is no configuration")
 }
 
 /// Asks the server to cancel the query of one connection. A request that does not arrive is not an

@@ -16,6 +16,7 @@ mod leftovers;
 mod password_file;
 mod place;
 mod pool;
+mod pooler;
 mod retry;
 mod service_file;
 mod session;

@@ -39,7 +39,7 @@ pub fn compile(input: Input<'_>) -> Graph {
     let budget_of = |side, facts| {
         plan.server(side)
             .max_connections
-            .unwrap_or_else(|| budget::free_connections(facts))
+            .unwrap_or_else(|| budget::default_budget(side, facts))
     };
     let source_budget = budget_of(Side::Source, source);
     let target_budget = budget_of(Side::Target, target);
@@ -52,6 +52,11 @@ pub fn compile(input: Input<'_>) -> Graph {
     let share = budget::share(&plan.parallelism, count, source_budget, target_budget);
     let fitted = budget::fitted(plan, input.inspection, &share, count);
     findings.extend(preflight::for_budgets(&fitted));
+    findings.extend(preflight::for_lock_table(
+        source,
+        &databases,
+        share.dump_parallel.min(count),
+    ));
     let delayed_builds = match plan.delay.patterns.is_empty() {
         true => 1,
         false => budget::BUILDS_BY_DEFAULT,

@@ -17,6 +17,8 @@ pub enum Rows {
     Counted,
     /// What the server has on record, one query for all tables.
     Estimated,
+    /// None: the server is a standby and the table unlogged, so that no row of it is there.
+    Absent,
 }
 
 impl Rows {
@@ -61,6 +63,7 @@ pub async fn count_tables(
         .map(|(table, how)| async move {
             let rows = match how {
                 _ if !has_rows(&table) => None,
+                Rows::Absent => Some(0),
                 Rows::Estimated => table.estimated_rows,
                 Rows::Counted => count(pool, snapshot, &table, stop).await?,
             };

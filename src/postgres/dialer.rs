@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::class::{io_error, tls_error};
 use super::endpoint::is_socket;
 use super::error::Error;
+use super::event_triggers;
 use super::identifier::{KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL};
 use super::place::Place;
 use super::pooler::{self, Pooler};
@@ -178,6 +179,17 @@ impl Dialer {
     ) -> Result<(Client, Driven), tokio_postgres::Error> {
         let mut config = self.config.clone();
         config.ssl_mode(encryption);
+        let endpoint = self.place.endpoint();
+        if event_triggers::can_be_off(endpoint) {
+            let mut config = config.clone();
+            config.options(event_triggers::OFF);
+            match config.connect(self.tls.clone()).await {
+                Err(error) if event_triggers::is_refusal(&error) => {
+                    event_triggers::remember_refusal(endpoint);
+                }
+                result => return result,
+            }
+        }
         config.connect(self.tls.clone()).await
     }
 

@@ -10,6 +10,7 @@ mod dialer;
 mod endpoint;
 mod environment;
 mod error;
+mod event_triggers;
 mod help;
 mod identifier;
 mod leftovers;

@@ -19,8 +19,11 @@ fn options(context: &Context, side: Side) -> String {
     if server.version.major() >= 1400 {
         options.push_str(" -c idle_session_timeout=0");
     }
-    if server.is_superuser {
+    if server.sets_language {
         options.push_str(" -c lc_messages=C");
+    }
+    if server.sets_event_triggers {
+        options.push_str(" -c event_triggers=off");
     }
     if side == Side::Target {
         for (name, value) in context.session_settings() {

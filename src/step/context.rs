@@ -1,7 +1,7 @@
 //! What a step is given, and what it may say back.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::StepError;
 use super::locked_snapshot::LockedSnapshot;
-use crate::catalog::{Database, Inspection};
+use crate::catalog::{Database, Inspection, Relation};
 use crate::event::{Event, Progress};
 use crate::graph::{Graph, Step, StepIndex, file_name};
 use crate::journal::{Change, Created, TunedSetting};
@@ -159,6 +159,21 @@ impl Context {
             .filter(|database| database.name == name)
             .flat_map(|database| database.delayed.iter().cloned())
             .collect()
+    }
+
+    /// The database's unlogged tables, as they were found on the source.
+    pub fn unlogged_tables(&self) -> Result<HashSet<TableName>, StepError> {
+        let contents = self.database()?.contents.iter();
+        let relations = contents.flat_map(|contents| &contents.relations);
+        Ok(relations
+            .filter(|relation| relation.unlogged)
+            .map(Relation::table_name)
+            .collect())
+    }
+
+    /// Whether rows of unlogged tables are not there to be read.
+    pub fn is_standby(&self, side: Side) -> bool {
+        side == Side::Source && self.shared.inspection.source.in_recovery
     }
 
     /// The name by which sessions of this step are found on a server.

@@ -110,46 +110,42 @@ fn commits_of_clients_are_synchronous_at_all_times() {
 /// Sessions of others that a role without pg_read_all_stats cannot tell from nothing.
 #[test]
 fn sessions_that_cannot_be_seen_are_told_and_make_the_budget_low() {
-    still_open("not told", || {
-        let (source, target) = (
-            Server::of(16).set("max_connections", "60").start(),
-            Server::start(18),
-        );
-        source.psql(
-            "postgres",
-            "CREATE ROLE mover LOGIN PASSWORD 'of the mover' IN ROLE pg_read_all_data",
-        );
-        source.psql("postgres", "CREATE DATABASE erp");
-        let application: Vec<Held> = (0..35)
-            .map(|_| Held::begin(&source, "postgres", "SELECT 1"))
-            .collect();
-        let project = Project::between(&source, &target)
-            .source("user", &string("mover"))
-            .variable("SOURCE_PASSWORD", "of the mover")
-            .with("[globals]\nmigrate = false\n");
-        let plan = project.run(&["plan", "--dry-run", "--format", "json"]);
-        let plan: Value = serde_json::from_str(&plan.expect_code(0).stdout).unwrap();
-        let budget = plan["servers"]["source"]["budget"].as_u64().unwrap();
-        let findings = plan["findings"].to_string();
-        assert!(
-            budget <= 15 && findings.contains("pg_read_all_stats"),
-            "not told, and the budget is {budget}: {findings}"
-        );
-        drop(application);
-    });
+    let (source, target) = (
+        Server::of(16).set("max_connections", "60").start(),
+        Server::start(18),
+    );
+    source.psql(
+        "postgres",
+        "CREATE ROLE mover LOGIN PASSWORD 'of the mover' IN ROLE pg_read_all_data",
+    );
+    source.psql("postgres", "CREATE DATABASE erp");
+    let application: Vec<Held> = (0..35)
+        .map(|_| Held::begin(&source, "postgres", "SELECT 1"))
+        .collect();
+    let project = Project::between(&source, &target)
+        .source("user", &string("mover"))
+        .variable("SOURCE_PASSWORD", "of the mover")
+        .with("[globals]\nmigrate = false\n");
+    let plan = project.run(&["plan", "--dry-run", "--format", "json"]);
+    let plan: Value = serde_json::from_str(&plan.expect_code(0).stdout).unwrap();
+    let budget = plan["servers"]["source"]["budget"].as_u64().unwrap();
+    let findings = plan["findings"].to_string();
+    assert!(
+        budget <= 15 && findings.contains("pg_read_all_stats"),
+        "not told, and the budget is {budget}: {findings}"
+    );
+    drop(application);
 }
 
 #[test]
 fn a_live_source_keeps_most_of_its_connections() {
-    still_open("of 100", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql("postgres", "CREATE DATABASE erp");
-        let project = Project::between(&source, &target);
-        let plan = project.run(&["plan", "--dry-run", "--format", "json"]);
-        let plan: Value = serde_json::from_str(&plan.expect_code(0).stdout).unwrap();
-        let budget = plan["servers"]["source"]["budget"].as_u64().unwrap();
-        assert!(budget <= 25, "{budget} of 100");
-    });
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    let project = Project::between(&source, &target);
+    let plan = project.run(&["plan", "--dry-run", "--format", "json"]);
+    let plan: Value = serde_json::from_str(&plan.expect_code(0).stdout).unwrap();
+    let budget = plan["servers"]["source"]["budget"].as_u64().unwrap();
+    assert!(budget <= 25, "{budget} of 100");
 }
 
 /// Building an index waits for clients and they for it; the plan says so.

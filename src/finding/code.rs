@@ -209,7 +209,7 @@ codes! {
         fix "Raise max_locks_per_transaction on the source (a restart), or lower parallelism.dump_parallel."
 
     SourceLoginTriggers "source/login-triggers" Warn Database "0.2.0"
-        what "login triggers fire in the run's sessions"
+        what "login triggers fire for our sessions"
         why "A login trigger runs for each session of the run, and may write to the source or refuse the session; a superuser of 17 and later switches event triggers off for its sessions."
         fix "GRANT SET ON PARAMETER event_triggers to the source's role, or use a superuser for [source]."
 
@@ -254,7 +254,7 @@ codes! {
         fix "Raise max_standby_streaming_delay on the standby or set hot_standby_feedback = on, or use the primary as the source."
 
     SourceUnloggedOnStandby "source/unlogged-on-standby" Warn Object "0.2.0"
-        what "a standby has no rows of unlogged tables"
+        what "the standby lacks an unlogged table"
         why "The rows of unlogged tables are not replicated, so a standby has none and cannot read such a table; it arrives empty."
         fix "Use the primary as the source, or fill the table on the target after the run."
 
@@ -294,7 +294,7 @@ codes! {
         fix "Drop or rename the database on the target, or exclude it (databases.exclude)."
 
     TargetEventTriggers "target/event-triggers" Warn Database "0.2.0"
-        what "event triggers fire for what the run does"
+        what "event triggers fire for our work"
         why "Event triggers arrive with the database, and may log or forbid what the run does afterwards: building indexes, refreshing materialized views, connecting; a superuser of 17 and later switches them off for its sessions."
         fix "GRANT SET ON PARAMETER event_triggers to the target's role, or use a superuser for [target]; before 17, ALTER EVENT TRIGGER … DISABLE on the source before the run."
 

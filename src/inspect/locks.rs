@@ -34,7 +34,47 @@ pub async fn dumped_tables(connection: &Connection) -> Result<Vec<DumpedTable>, 
         "SELECT n.nspname::text, c.relname::text, c.oid, c.relfilenode {} ORDER BY c.oid",
         tables()
     );
-    let rows = query::rows(connection, "list the tables to lock", &sql).await?;
+    read(connection, "list the tables to lock", &sql).await
+}
+
+/// Those of [`dumped_tables`] that the connection's transaction sees and does not hold a lock on.
+pub async fn unlocked_tables(connection: &Connection) -> Result<Vec<DumpedTable>, Error> {
+    let sql = format!(
+        "WITH held AS MATERIALIZED (SELECT l.relation FROM pg_catalog.pg_locks l \
+              WHERE l.locktype = 'relation' AND l.granted AND l.pid = pg_catalog.pg_backend_pid() \
+                AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())) \
+         SELECT n.nspname::text, c.relname::text, c.oid, c.relfilenode {} AND c.oid NOT IN (SELECT relation FROM held)",
+        tables()
+    );
+    // Before 12 a WITH query is materialized in any case.
+    let sql = if connection.version().major() < 1200 {
+        sql.replace("AS MATERIALIZED", "AS")
+    } else {
+        sql
+    };
+    read(connection, "look for tables that are not locked", &sql).await
+}
+
+/// Those of [`dumped_tables`] that another session has for itself, or waits to have.
+pub async fn tables_in_use(connection: &Connection) -> Result<Vec<DumpedTable>, Error> {
+    let sql = format!(
+        "SELECT n.nspname::text, c.relname::text, c.oid, c.relfilenode {} AND EXISTS ( \
+              SELECT FROM pg_catalog.pg_locks l \
+              WHERE l.relation = c.oid AND l.mode = 'AccessExclusiveLock' AND l.pid <> pg_catalog.pg_backend_pid() \
+                AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())) \
+         ORDER BY c.oid",
+        tables()
+    );
+    read(
+        connection,
+        "look for sessions that keep a table locked",
+        &sql,
+    )
+    .await
+}
+
+async fn read(connection: &Connection, action: &str, sql: &str) -> Result<Vec<DumpedTable>, Error> {
+    let rows = query::rows(connection, action, sql).await?;
     Ok(rows
         .iter()
         .map(|row| DumpedTable {
@@ -44,53 +84,6 @@ pub async fn dumped_tables(connection: &Connection) -> Result<Vec<DumpedTable>, 
                 schema: row.get(0),
                 name: row.get(1),
             },
-        })
-        .collect())
-}
-
-/// Those of [`dumped_tables`] that the connection's transaction sees and does not hold a lock on.
-pub async fn unlocked_tables(connection: &Connection) -> Result<Vec<TableName>, Error> {
-    let sql = format!(
-        "WITH held AS MATERIALIZED (SELECT l.relation FROM pg_catalog.pg_locks l \
-              WHERE l.locktype = 'relation' AND l.granted AND l.pid = pg_catalog.pg_backend_pid() \
-                AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())) \
-         SELECT n.nspname::text, c.relname::text {} AND c.oid NOT IN (SELECT relation FROM held)",
-        tables()
-    );
-    // Before 12 a WITH query is materialized in any case.
-    let sql = if connection.version().major() < 1200 {
-        sql.replace("AS MATERIALIZED", "AS")
-    } else {
-        sql
-    };
-    names(connection, "look for tables that are not locked", &sql).await
-}
-
-/// Those of [`dumped_tables`] that another session has for itself, or waits to have.
-pub async fn tables_in_use(connection: &Connection) -> Result<Vec<TableName>, Error> {
-    let sql = format!(
-        "SELECT n.nspname::text, c.relname::text {} AND EXISTS ( \
-              SELECT FROM pg_catalog.pg_locks l \
-              WHERE l.relation = c.oid AND l.mode = 'AccessExclusiveLock' AND l.pid <> pg_catalog.pg_backend_pid() \
-                AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())) \
-         ORDER BY c.oid",
-        tables()
-    );
-    names(
-        connection,
-        "look for sessions that keep a table locked",
-        &sql,
-    )
-    .await
-}
-
-async fn names(connection: &Connection, action: &str, sql: &str) -> Result<Vec<TableName>, Error> {
-    let rows = query::rows(connection, action, sql).await?;
-    Ok(rows
-        .iter()
-        .map(|row| TableName {
-            schema: row.get(0),
-            name: row.get(1),
         })
         .collect())
 }

@@ -180,17 +180,18 @@ impl Dialer {
         let mut config = self.config.clone();
         config.ssl_mode(encryption);
         let endpoint = self.place.endpoint();
-        if event_triggers::can_be_off(endpoint) {
-            let mut config = config.clone();
-            config.options(event_triggers::OFF);
-            match config.connect(self.tls.clone()).await {
-                Err(error) if event_triggers::is_refusal(&error) => {
-                    event_triggers::remember_refusal(endpoint);
-                }
-                result => return result,
-            }
+        if !event_triggers::can_be_off(endpoint) {
+            return config.connect(self.tls.clone()).await;
         }
-        config.connect(self.tls.clone()).await
+        let mut without = config.clone();
+        without.options(event_triggers::OFF);
+        match without.connect(self.tls.clone()).await {
+            Err(error) if event_triggers::is_refusal(&error) => {}
+            result => return result,
+        }
+        let connected = config.connect(self.tls.clone()).await?;
+        event_triggers::remember_refusal(endpoint);
+        Ok(connected)
     }
 
     /// Starts the task that talks with the server. It ends with the client, when the connection

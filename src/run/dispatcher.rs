@@ -268,14 +268,11 @@ impl<'a> Dispatcher<'a> {
         let id = &shared.graph.steps[index].id;
         let result = match result {
             // Those that share it go by a new one.
-            Ok(_) if self.schedule.is_stale(index) => Err(StepError {
-                class: Class::Retry,
-                snapshot_lost: true,
-                ..StepError::new(format!(
-                    "{}: the snapshot under which it began was lost before the other steps that share it were done",
-                    shown(id)
-                ))
-            }),
+            Ok(_) if self.schedule.is_stale(index) => Err(StepError::new(format!(
+                "{}: the snapshot under which it began was lost before the other steps that share it were done",
+                shown(id)
+            ))
+            .snapshot_lost()),
             result => result,
         };
         let (entry, ended, error) = match result {
@@ -287,7 +284,7 @@ impl<'a> Dispatcher<'a> {
                     });
                 }
                 if id.kind == Kind::RestoreSettings {
-                    // The next run puts settings back again, and what was found out now still holds.
+                    // The next run restores settings again, and what was found out now still holds.
                     for message in std::mem::take(&mut output.warnings) {
                         self.journal.append(Entry::Warning {
                             database: None,
@@ -311,18 +308,19 @@ impl<'a> Dispatcher<'a> {
                 (entry, Ended::Interrupted, None)
             }
             Err(error) => {
+                let message = error.to_string();
                 let entry = Entry::StepFailed {
                     step: id.clone(),
                     attempt: number,
                     seconds,
-                    error: error.message.clone(),
+                    error: message.clone(),
                     output: error.output,
                 };
                 let ended = Ended::Failed {
                     retry: error.class == Class::Retry,
                     snapshot_lost: error.snapshot_lost,
                 };
-                (entry, ended, Some(error.message))
+                (entry, ended, Some(message))
             }
         };
         self.journal.append(entry)?;
@@ -401,7 +399,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     fn tell(&self, event: Event) {
-        // Nobody listening is no reason to stop a migration.
+        // Without a receiver the migration goes on.
         let _ = self.shared.events.send(event);
     }
 }
@@ -449,33 +447,33 @@ async fn attempt(
     let Some(snapshot) = snapshot else {
         return step::run(&context).await;
     };
-    let mut result = under(&snapshot, &context).await;
-    let Err(error) = &mut result else {
-        return result;
+    let mut error = match under(&snapshot, &context).await {
+        Ok(output) => return Ok(output),
+        Err(error) => error,
     };
     let is_dump = matches!(context.step().id.kind, Kind::Dump | Kind::DelayedDump);
-    // Another session waits for us, and the dump behind it: tried again under this snapshot, it would wait again.
-    error.snapshot_lost |= is_dump && error.lock_refused && error.class == Class::Retry;
+    if is_dump && error.lock_refused && error.class == Class::Retry {
+        // Another session waits for us, and the dump behind it: tried again under this snapshot, it would wait again.
+        error = error.snapshot_lost();
+    }
     if let (true, Some(index)) = (error.snapshot_lost, step.snapshot) {
         snapshots.give_up(index, &snapshot).await;
     }
-    if snapshot.is_given_up() && error.class == Class::Interrupted && !shared.stop.is_cancelled() {
-        *error = StepError {
-            class: Class::Retry,
-            snapshot_lost: true,
-            ..StepError::new(
-                "the snapshot was given up, because another session waits for a table that is dumped under it",
-            )
-        };
+    let is_stopped = error.class == Class::Interrupted && !shared.stop.is_cancelled();
+    if is_stopped && snapshot.is_given_up() {
+        return Err(StepError::new(
+            "the snapshot was given up, because another session waits for a table that is dumped under it",
+        )
+        .snapshot_lost());
     }
     // What ended the step's connections may have ended the snapshot's, and word of that may take a moment.
-    let lost =
+    let is_lost =
         error.class != Class::Interrupted && timeout(WORD_OF_LOSS, snapshot.lost()).await.is_ok();
-    if lost {
-        error.snapshot_lost = true;
-        error.class = Class::Retry;
-    }
-    result
+    Err(if is_lost {
+        error.snapshot_lost()
+    } else {
+        error
+    })
 }
 
 /// The attempt, stopped where the snapshot is given up meanwhile.

@@ -14,9 +14,10 @@ use tokio::time::sleep;
 
 use super::locked_snapshot::LockedSnapshot;
 use super::{Context, Shared, StepError};
+use crate::graph::Step;
 use crate::inspect::{DumpedTable, dumped_tables, tables_in_use, unlocked_tables};
-use crate::names::{Output, TableName};
-use crate::plan::Side;
+use crate::names::{Kind, Output, TableName};
+use crate::plan::{DelaySnapshot, Side};
 use crate::postgres::{Class, Connection, Error, Session, Snapshot, connect, escape_control};
 
 /// Tables that one statement locks.
@@ -28,33 +29,46 @@ const TRIES: u32 = 50;
 /// Between two of them, where there is nothing to wait for.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Takes a snapshot of the database, and exports it.
-pub async fn export(shared: &Shared, database: &str) -> Result<LockedSnapshot, StepError> {
+/// Takes a snapshot of the database for the step, and exports it.
+pub async fn export(shared: &Shared, step: &Step) -> Result<LockedSnapshot, StepError> {
+    let database = step
+        .id
+        .database_name()
+        .map(|name| &**name)
+        .ok_or_else(|| StepError::fault("a snapshot is of a database"))?;
+    let wanted = wanted(shared, step, database);
+    let wanted = |tables: Vec<DumpedTable>| -> Vec<DumpedTable> {
+        let is_wanted = |table: &DumpedTable| {
+            let only = wanted.as_ref();
+            only.is_none_or(|only| only.contains(&table.name))
+        };
+        tables.into_iter().filter(is_wanted).collect()
+    };
     let application = shared
         .application
         .application_name_for(&format!("{database}/snapshot"));
     let session = Session::new(&application).lock_timeout(shared.plan.source_lock_timeout);
     let connection = connect(&shared.source, database, &session).await?;
     for _ in 0..TRIES {
-        let tables = dumped_tables(&connection).await?;
+        let tables = wanted(dumped_tables(&connection).await?);
         Snapshot::begin(&connection).await?;
         let is_locked = lock(&connection, &tables).await?;
         // The first query, which takes the snapshot. A table may be new since they were listed.
-        if is_locked && unlocked_tables(&connection).await?.is_empty() {
-            let tables = dumped_tables(&connection).await?;
+        if is_locked && wanted(unlocked_tables(&connection).await?).is_empty() {
+            let tables = wanted(dumped_tables(&connection).await?);
             let snapshot = Snapshot::export(connection).await?;
             return Ok(LockedSnapshot::new(snapshot, tables));
         }
         roll_back(&connection).await?;
-        await_others(shared, &connection).await?;
+        let in_use = wanted(tables_in_use(&connection).await?);
+        await_others(shared, &connection, &in_use).await?;
     }
-    Err(StepError {
-        class: Class::Retry,
-        ..StepError::new(format!(
-            "the tables of the database \"{database}\" cannot be locked all at a time: other sessions keep altering \
-             them\nlook for them in pg_locks (AccessExclusiveLock) and pg_stat_activity on the source"
-        ))
-    })
+    Err(StepError::new(format!(
+        "the tables of the database \"{}\" cannot be locked all at a time: other sessions keep altering them",
+        escape_control(database)
+    ))
+    .help("look for them in pg_locks (AccessExclusiveLock) and pg_stat_activity on the source")
+    .class(Class::Retry))
 }
 
 /// What a step read under the snapshot, unless tables are not what they were. While the snapshot lives its locks prevent
@@ -82,16 +96,13 @@ pub(super) async fn ensure_same_tables(
         .take(5)
         .map(|table| escape_control(&table.to_string()).into_owned())
         .collect();
-    Err(StepError {
-        class: Class::Retry,
-        snapshot_lost: true,
-        ..StepError::new(format!(
-            "database \"{}\": while tables were read, other sessions truncated, rewrote or dropped some of them, or renamed \
-             their schemas: {}",
-            context.shown_database(),
-            shown.join(", ")
-        ))
-    })
+    Err(StepError::new(format!(
+        "database \"{}\": while tables were read, other sessions truncated, rewrote or dropped some of them, or renamed \
+         their schemas: {}",
+        context.shown_database(),
+        shown.join(", ")
+    ))
+    .snapshot_lost())
 }
 
 /// Tables that are no longer there as the snapshot has them.
@@ -109,6 +120,20 @@ async fn changed(
         .filter(|table| !now.contains(table))
         .map(|table| table.name.clone())
         .collect())
+}
+
+/// The tables that are read under the snapshot; `None`: all. Delayed tables are dumped alone under a later one, for hours it
+/// may be, and nothing keeps clients from altering the others.
+fn wanted(shared: &Shared, step: &Step, database: &str) -> Option<HashSet<TableName>> {
+    let is_later =
+        step.id.kind == Kind::DelayedDump && shared.plan.delay.snapshot == DelaySnapshot::Later;
+    let databases = shared.graph.databases.iter();
+    is_later.then(|| {
+        databases
+            .filter(|summary| summary.name == database)
+            .flat_map(|summary| summary.delayed.iter().cloned())
+            .collect()
+    })
 }
 
 /// Locks all of the tables, or says that another session is in the way of one.
@@ -139,13 +164,16 @@ fn is_in_the_way(error: &Error) -> bool {
 }
 
 /// Waits until nobody has one of the tables for themselves, without keeping any locked.
-async fn await_others(shared: &Shared, connection: &Connection) -> Result<(), StepError> {
-    let in_use = tables_in_use(connection).await?;
+async fn await_others(
+    shared: &Shared,
+    connection: &Connection,
+    in_use: &[DumpedTable],
+) -> Result<(), StepError> {
     let Some(table) = in_use.first() else {
         sleep(PAUSE).await;
         return Ok(());
     };
-    let name = table.quoted();
+    let name = table.name.quoted();
     let sql = format!("BEGIN; LOCK TABLE ONLY {name} IN ACCESS SHARE MODE; COMMIT");
     let waited = connection
         .attempt(

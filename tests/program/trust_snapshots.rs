@@ -91,7 +91,7 @@ fn until_the_snapshot(project: &Project, proxy: &Proxy) -> Running {
         let text = std::fs::read_to_string(&journal).unwrap_or_default();
         text.contains("hold-snapshot")
     });
-    proxy.set_delay(Duration::from_secs(1));
+    proxy.set_delay(Duration::from_millis(100));
     running
 }
 

@@ -24,12 +24,15 @@ pub(crate) struct Case {
 
 impl Case {
     /// A plan with nothing but `rest` beside the two servers: 10.23 with these databases, and an empty
-    /// 18.6. Both have the `max_connections` of a new installation, 100.
+    /// 18.6. The run may use 92 connections of either: the target has the `max_connections` of a new
+    /// installation, 100, and the source, which keeps most of its own, four times as many.
     pub(crate) fn new(rest: &str, databases: Vec<Database>) -> Case {
+        let mut source = server(Version(100_023), databases);
+        source.max_connections = 368;
         Case {
             plan: plan(rest),
             inspection: Inspection {
-                source: server(Version(100_023), databases),
+                source,
                 target: server(Version(180_006), Vec::new()),
                 client: ClientFacts {
                     version: Version(180_006),
@@ -169,5 +172,5 @@ pub(crate) fn table(oid: u32, name: &str) -> Relation {
 
 /// The contents of a database that [`database`] made, to change them.
 pub(crate) fn contents(database: &mut Database) -> &mut Contents {
-    database.contents.as_mut().expect("somebody looked into it")
+    database.contents.as_mut().expect("it was inspected")
 }

@@ -22,14 +22,14 @@ fn tables() -> String {
 /// A table, and the file that holds its rows: another name is another table by the same oid, another file are other rows,
 /// whatever a snapshot shows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct DumpedTable {
+pub(crate) struct DumpedTable {
     oid: u32,
     file: u32,
-    pub name: TableName,
+    pub(crate) name: TableName,
 }
 
 /// The tables of the connection's database that a dump locks.
-pub async fn dumped_tables(connection: &Connection) -> Result<Vec<DumpedTable>, Error> {
+pub(crate) async fn dumped_tables(connection: &Connection) -> Result<Vec<DumpedTable>, Error> {
     let sql = format!(
         "SELECT n.nspname::text, c.relname::text, c.oid, c.relfilenode {} ORDER BY c.oid",
         tables()
@@ -38,7 +38,7 @@ pub async fn dumped_tables(connection: &Connection) -> Result<Vec<DumpedTable>, 
 }
 
 /// Those of [`dumped_tables`] that the connection's transaction sees and does not hold a lock on.
-pub async fn unlocked_tables(connection: &Connection) -> Result<Vec<DumpedTable>, Error> {
+pub(crate) async fn unlocked_tables(connection: &Connection) -> Result<Vec<DumpedTable>, Error> {
     let sql = format!(
         "WITH held AS MATERIALIZED (SELECT l.relation FROM pg_catalog.pg_locks l \
               WHERE l.locktype = 'relation' AND l.granted AND l.pid = pg_catalog.pg_backend_pid() \
@@ -56,7 +56,7 @@ pub async fn unlocked_tables(connection: &Connection) -> Result<Vec<DumpedTable>
 }
 
 /// Those of [`dumped_tables`] that another session has for itself, or waits to have.
-pub async fn tables_in_use(connection: &Connection) -> Result<Vec<DumpedTable>, Error> {
+pub(crate) async fn tables_in_use(connection: &Connection) -> Result<Vec<DumpedTable>, Error> {
     let sql = format!(
         "SELECT n.nspname::text, c.relname::text, c.oid, c.relfilenode {} AND EXISTS ( \
               SELECT FROM pg_catalog.pg_locks l \

@@ -161,7 +161,7 @@ async fn sessions(connection: &Connection) -> Result<(u32, bool), Error> {
 /// # Errors
 ///
 /// A connection that breaks.
-pub async fn system_identifier(connection: &Connection) -> Result<Option<String>, Error> {
+pub(crate) async fn system_identifier(connection: &Connection) -> Result<Option<String>, Error> {
     if connection.version().major() < 906 {
         return Ok(None);
     }

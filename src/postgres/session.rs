@@ -12,7 +12,7 @@ use crate::plan::Side;
 
 /// What a connection presents itself as, and what it is for.
 #[derive(Debug, Clone)]
-pub struct Session {
+pub(crate) struct Session {
     application: String,
     lock_timeout: Duration,
     snapshot: Option<String>,
@@ -22,7 +22,7 @@ pub struct Session {
 impl Session {
     /// A session that calls itself `application` (see [`application_name`]) and waits for locks as
     /// long as it takes.
-    pub fn new(application: &str) -> Self {
+    pub(crate) fn new(application: &str) -> Self {
         Session {
             application: application_name(application),
             lock_timeout: Duration::ZERO,
@@ -32,20 +32,23 @@ impl Session {
     }
 
     /// Gives up waiting for a lock after this long, in whole milliseconds; zero: never.
-    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+    pub(crate) fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
         self
     }
 
     /// Sees what the exported snapshot of this id sees: the session is in a read-only transaction
     /// from its start to its end (see [`super::Snapshot`]).
-    pub fn under_snapshot(mut self, id: &str) -> Self {
+    pub(crate) fn under_snapshot(mut self, id: &str) -> Self {
         self.snapshot = Some(id.to_owned());
         self
     }
 
     /// Sets these parameters as well; those that every session sets cannot be overridden by them.
-    pub fn settings<'a>(mut self, settings: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+    pub(crate) fn settings<'a>(
+        mut self,
+        settings: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
         self.settings = settings
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
@@ -53,7 +56,7 @@ impl Session {
     }
 
     /// The `application_name` of the session.
-    pub fn application(&self) -> &str {
+    pub(crate) fn application(&self) -> &str {
         &self.application
     }
 

@@ -11,7 +11,7 @@ use super::error::Error;
 
 /// A snapshot, alive as long as this is: its transaction stays open on a connection of its own, with every lock that it has.
 #[derive(Debug)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     id: String,
     taken: Timestamp,
     oldest_transaction: i64,
@@ -25,7 +25,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Begins the transaction of a snapshot. None is taken yet, unlike with other isolation levels: the first query does
     /// that, and LOCK TABLE is none (PostgreSQL manual, 13.2.2 and "LOCK").
-    pub async fn begin(connection: &Connection) -> Result<(), Error> {
+    pub(crate) async fn begin(connection: &Connection) -> Result<(), Error> {
         connection
             .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .await
@@ -37,7 +37,7 @@ impl Snapshot {
     /// # Errors
     ///
     /// As the server reports it; for a connection of a pool as well.
-    pub async fn export(connection: Connection) -> Result<Self, Error> {
+    pub(crate) async fn export(connection: Connection) -> Result<Self, Error> {
         let ended = connection
             .ended()
             .ok_or_else(|| Error::interrupted(connection.place(), "export a snapshot"))?;
@@ -66,7 +66,7 @@ impl Snapshot {
 
     /// The one row of a query on the snapshot's own connection, which never waits for a lock that its transaction has. A
     /// query that fails leaves the snapshot as it was.
-    pub async fn query_one(
+    pub(crate) async fn query_one(
         &self,
         action: &str,
         stop: &CancellationToken,
@@ -89,39 +89,39 @@ impl Snapshot {
     }
 
     /// Ends the snapshot and its locks at once, for those who wait for them: whoever reads under it has to begin again.
-    pub fn give_up(&self) {
+    pub(crate) fn give_up(&self) {
         self.given_up.cancel();
         self.connection.hang_up();
     }
 
     /// Resolves when [`Self::give_up`] was called.
-    pub async fn when_given_up(&self) {
+    pub(crate) async fn when_given_up(&self) {
         self.given_up.cancelled().await;
     }
 
-    pub fn is_given_up(&self) -> bool {
+    pub(crate) fn is_given_up(&self) -> bool {
         self.given_up.is_cancelled()
     }
 
     /// For `SET TRANSACTION SNAPSHOT` and `pg_dump --snapshot`.
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
     /// When it was exported, by this machine's clock, or a moment before.
-    pub fn taken(&self) -> Timestamp {
+    pub(crate) fn taken(&self) -> Timestamp {
         self.taken
     }
 
     /// The oldest transaction that had not ended when it was taken (`txid_snapshot_xmin`), with its epoch. Those
     /// before it had, and so had their subtransactions.
-    pub fn oldest_transaction(&self) -> i64 {
+    pub(crate) fn oldest_transaction(&self) -> i64 {
         self.oldest_transaction
     }
 
     /// How many transactions have begun on the server since, at least: what the other active sessions show. A transaction's own
     /// view of the next transaction id stands still (`age`), so it is compared with theirs.
-    pub async fn transactions_since(&self) -> Result<u64, Error> {
+    pub(crate) async fn transactions_since(&self) -> Result<u64, Error> {
         const ACTION: &str = "read the age of a snapshot";
         // Within a transaction, pg_stat_activity shows what it showed first until it is cleared.
         self.connection
@@ -144,12 +144,12 @@ impl Snapshot {
 
     /// Whether other sessions can still adopt it, as far as is known here: a connection that a
     /// network swallowed is noticed by the keep-alive probes, two minutes later at most.
-    pub fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         !self.ended.is_cancelled()
     }
 
     /// Resolves when the snapshot is gone, with the reason. Never resolves while it is alive.
-    pub async fn lost(&self) -> Error {
+    pub(crate) async fn lost(&self) -> Error {
         const ACTION: &str = "keep the snapshot";
         self.ended.cancelled().await;
         self.connection
@@ -158,7 +158,7 @@ impl Snapshot {
     }
 
     /// Ends the transaction and the connection, and waits until that is done.
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         self.connection.close().await;
     }
 }

@@ -7,7 +7,7 @@ use crate::postgres::Snapshot;
 
 /// A snapshot with a lock on every table that it shows.
 #[derive(Debug)]
-pub struct LockedSnapshot {
+pub(crate) struct LockedSnapshot {
     snapshot: Snapshot,
     tables: Vec<DumpedTable>,
 }
@@ -23,7 +23,7 @@ impl LockedSnapshot {
     }
 
     /// See [`Snapshot::close`].
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         self.snapshot.close().await;
     }
 }

@@ -1,31 +1,31 @@
 //! How each kind of step works, a file each. A step knows nothing of other steps, of budgets or of the
 //! journal.
 
-pub mod archive;
+pub(crate) mod archive;
 mod child;
 mod context;
 mod counts;
-pub mod create;
+pub(crate) mod create;
 mod delayed;
 mod dump;
 mod error;
-pub mod globals;
+pub(crate) mod globals;
 mod locked_snapshot;
 mod restore;
-pub mod snapshot;
-pub mod tuning;
+pub(crate) mod snapshot;
+pub(crate) mod tuning;
 mod verify;
 
-pub use context::{ChangeRequest, Context, Shared};
-pub use error::StepError;
-pub use locked_snapshot::LockedSnapshot;
+pub(crate) use context::{ChangeRequest, Context, Shared};
+pub(crate) use error::StepError;
+pub(crate) use locked_snapshot::LockedSnapshot;
 
 use crate::failpoint::reach;
 use crate::names::{Kind, Output};
 use crate::plan::Side;
 
 /// Runs one attempt of a step.
-pub async fn run(context: &Context) -> Result<Output, StepError> {
+pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let id = &context.step().id;
     reach!("{id} start");
     let result = match id.kind {

@@ -30,7 +30,7 @@ const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Takes a snapshot of the database for the step, and exports it.
-pub async fn export(shared: &Shared, step: &Step) -> Result<LockedSnapshot, StepError> {
+pub(crate) async fn export(shared: &Shared, step: &Step) -> Result<LockedSnapshot, StepError> {
     let database = step
         .id
         .database_name()

@@ -15,7 +15,7 @@ use crate::step::{Context, StepError};
 /// Creates the database, empty, as it is on the source. One that this plan made before is dropped first: it
 /// holds a restore that did not end. Any other that holds something is left alone, also one that was created in
 /// place of ours.
-pub async fn run(context: &Context) -> Result<Output, StepError> {
+pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let creation = plan(context)?;
     let name = context.database_name();
     let connection = open(context).await?;
@@ -51,7 +51,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
 
 /// What would have disturbed the load, or kept us out: settings, the mark of a template, the connection
 /// limit. All of it may be run again.
-pub async fn apply_post_load_settings(context: &Context) -> Result<(), StepError> {
+pub(crate) async fn apply_post_load_settings(context: &Context) -> Result<(), StepError> {
     let creation = plan(context)?;
     let connection = open(context).await?;
     apply(&connection, &creation.after_load).await?;

@@ -19,6 +19,8 @@ pub(super) struct DumpCommand<'a> {
     pub target: Version,
     /// How long to wait for a table's lock before giving up.
     pub lock_timeout: std::time::Duration,
+    /// The source is one: it has no rows of unlogged tables and refuses to read them.
+    pub is_standby: bool,
     pub content: Content<'a>,
 }
 
@@ -42,6 +44,9 @@ impl DumpCommand<'_> {
             // A word may have become reserved between the two versions.
             "--quote-all-identifiers".to_owned(),
         ];
+        if self.is_standby {
+            command.push("--no-unlogged-table-data".to_owned());
+        }
         match self.content {
             Content::Regular(delayed) => {
                 if self.client.major() >= 1800 && self.target.major() >= 1800 {
@@ -82,8 +87,9 @@ pub(super) fn restore(conninfo: &str, archive: &Path, jobs: u32) -> Vec<String> 
     ]
 }
 
-/// `pg_dumpall` of roles and tablespaces (PostgreSQL manual, pg_dumpall).
-pub(super) fn globals(conninfo: &str, with_passwords: bool) -> Vec<String> {
+/// `pg_dumpall` of roles and tablespaces (PostgreSQL manual, pg_dumpall), which goes by way of this database. It does not
+/// care for the one in `conninfo`.
+pub(super) fn globals(conninfo: &str, database: &str, with_passwords: bool) -> Vec<String> {
     let mut command = vec![
         "pg_dumpall".to_owned(),
         "--globals-only".to_owned(),
@@ -92,6 +98,7 @@ pub(super) fn globals(conninfo: &str, with_passwords: bool) -> Vec<String> {
     if !with_passwords {
         command.push("--no-role-passwords".to_owned());
     }
+    command.push(format!("--database={database}"));
     command.push(format!("--dbname={conninfo}"));
     command
 }

@@ -7,12 +7,14 @@ mod count;
 mod countable;
 mod databases;
 mod delayed;
+mod locks;
 mod query;
 mod server;
 
 pub(crate) use contents::read as contents_of;
 pub(crate) use count::{Rows, count_tables};
 pub(crate) use delayed::{droppable_indexes, filled_materialized_views};
+pub(crate) use locks::{DumpedTable, dumped_tables, tables_in_use, unlocked_tables};
 pub(crate) use server::system_identifier;
 
 use std::collections::BTreeMap;

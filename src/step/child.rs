@@ -18,8 +18,11 @@ fn options(context: &Context, side: Side) -> String {
     if server.version.major() >= 1400 {
         options.push_str(" -c idle_session_timeout=0");
     }
-    if server.is_superuser {
+    if server.sets_language {
         options.push_str(" -c lc_messages=C");
+    }
+    if server.sets_event_triggers {
+        options.push_str(" -c event_triggers=off");
     }
     if side == Side::Target {
         for (name, value) in context.session_settings() {
@@ -65,7 +68,7 @@ pub(super) async fn capture(
 ) -> Result<Finished, StepError> {
     let finished = invocation
         .stdout(Stdout::Capture { limit })
-        .run(&context.shared.stop, |_| {})
+        .run(&context.stop, |_| {})
         .await
         .and_then(Finished::success);
     finished.map_err(|error| failure(context, error))
@@ -80,12 +83,14 @@ pub(super) fn failure(context: &Context, error: ChildError) -> StepError {
         Some(database) => format!("database \"{}\": ", escape_control(database)),
         None => String::new(),
     };
-    StepError::caused_by(&error, error.class())
+    let mut failure = StepError::caused_by(&error, error.class())
         .place(&database)
         .help(format!(
             "the whole of its messages is in {}",
             context.log_file().display()
-        ))
+        ));
+    failure.lock_refused = error.is_lock_refused();
+    failure
 }
 
 #[cfg(test)]

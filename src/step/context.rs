@@ -1,7 +1,7 @@
 //! What a step is given, and what it may say back.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::StepError;
-use crate::catalog::{Database, Inspection};
+use super::locked_snapshot::LockedSnapshot;
+use crate::catalog::{Database, Inspection, Relation};
 use crate::event::{Event, Progress};
 use crate::graph::{Graph, Step, StepIndex, file_name};
 use crate::journal::{Change, Created, TunedSetting};
@@ -17,7 +18,7 @@ use crate::names::{
     Counts, IndexDefinition, Kind, Load, Output, Product, RegularDump, StepId, Subject, TableName,
 };
 use crate::plan::{Endpoint, Plan, Side};
-use crate::postgres::{Application, Session, Snapshot, escape_control};
+use crate::postgres::{Application, Session, escape_control};
 
 /// What every step of a run shares.
 pub(crate) struct Shared {
@@ -51,7 +52,9 @@ pub(crate) struct Context {
     /// What the steps yielded that its kind reads.
     pub inputs: HashMap<Kind, Arc<Output>>,
     /// The snapshot that the step shares, if it does.
-    pub snapshot: Option<Arc<Snapshot>>,
+    pub snapshot: Option<Arc<LockedSnapshot>>,
+    /// Cancelled when the run is stopping, or when the snapshot was given up.
+    pub stop: CancellationToken,
     /// Indexes of the database that the delayed phase dropped, by the journal.
     pub dropped_indexes: Vec<IndexDefinition>,
     /// Loads of delayed tables that may be committed, by the journal.
@@ -156,6 +159,21 @@ impl Context {
             .filter(|database| database.name == name)
             .flat_map(|database| database.delayed.iter().cloned())
             .collect()
+    }
+
+    /// The database's unlogged tables, as they were found on the source.
+    pub(crate) fn unlogged_tables(&self) -> Result<HashSet<TableName>, StepError> {
+        let contents = self.database()?.contents.iter();
+        let relations = contents.flat_map(|contents| &contents.relations);
+        Ok(relations
+            .filter(|relation| relation.unlogged)
+            .map(Relation::table_name)
+            .collect())
+    }
+
+    /// Whether rows of unlogged tables are not there to be read.
+    pub(crate) fn is_standby(&self, side: Side) -> bool {
+        side == Side::Source && self.shared.inspection.source.in_recovery
     }
 
     /// The name by which sessions of this step are found on a server.

@@ -10,12 +10,15 @@ mod delayed;
 mod dump;
 mod error;
 pub(crate) mod globals;
+mod locked_snapshot;
 mod restore;
+pub(crate) mod snapshot;
 pub(crate) mod tuning;
 mod verify;
 
 pub(crate) use context::{ChangeRequest, Context, Shared};
 pub(crate) use error::StepError;
+pub(crate) use locked_snapshot::LockedSnapshot;
 
 use crate::failpoint::reach;
 use crate::names::{Kind, Output};
@@ -40,6 +43,10 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
         Kind::DelayedVerify => delayed::verify(context).await,
         Kind::TuneTarget => tuning::tune(context).await,
         Kind::RestoreSettings => tuning::restore(context).await,
+    };
+    let result = match &context.snapshot {
+        Some(snapshot) => snapshot::ensure_same_tables(context, snapshot, result).await,
+        None => result,
     };
     if result.is_ok() && writes_to_target(id.kind) {
         reach!("{id} to be kept");

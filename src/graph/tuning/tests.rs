@@ -100,7 +100,11 @@ fn target() -> ServerFacts {
         databases: Vec::new(),
         tablespaces: Vec::new(),
         locales: Vec::new(),
+        sees_sessions: true,
         sets_replication_role: true,
+        sets_event_triggers: true,
+        sets_language: true,
+        lock_slots: 6_400,
         maintenance_work_mem: 64 << 20,
         configuration: configuration(),
     }

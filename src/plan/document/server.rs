@@ -91,7 +91,8 @@ pub(in crate::plan) struct ServerKeys {
     #[serde(default = "ten_seconds")]
     pub connect_timeout: Timeout,
     /// How many connections this run may hold on the server at a time. Default: what the server
-    /// has free when the run starts, less a reserve for its clients.
+    /// has free when the run starts, less a reserve for its clients; of the source, no more than a
+    /// quarter of its max_connections.
     #[schemars(range(min = 1, max = MOST))]
     pub max_connections: Option<u32>,
 }

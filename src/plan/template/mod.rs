@@ -348,7 +348,7 @@ impl Writer {
             "max_connections",
             None,
             "…",
-            "default: what the server has free",
+            "default: what is free; of the source, a quarter at most",
         );
     }
 }

@@ -49,7 +49,7 @@ fn a_written_plan_is_commented() {
     # database = "postgres"          # where discovery connects
     # sslmode = "prefer"             # verify-full needs sslrootcert
     # connect_timeout = "10s"
-    # max_connections = …            # default: what the server has free
+    # max_connections = …            # default: what is free; of the source, a quarter at most
     # read_only = false              # true: no client writes to the source any more
     # lock_timeout = "10s"
 
@@ -63,7 +63,7 @@ fn a_written_plan_is_commented() {
     # database = "postgres"          # where discovery connects
     # sslmode = "prefer"             # verify-full needs sslrootcert
     # connect_timeout = "10s"
-    # max_connections = …            # default: what the server has free
+    # max_connections = …            # default: what is free; of the source, a quarter at most
 
     # The target's settings during the load; they come back at the end.
     [target.tuning]

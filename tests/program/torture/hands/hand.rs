@@ -172,8 +172,6 @@ pub struct Known {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Only {
     Always,
-    /// Done while a run is under way.
-    During,
     /// Where delayed tables have a later snapshot.
     Later,
 }
@@ -184,10 +182,6 @@ const fn known(hand: Hand, only: Only, item: &'static str) -> Known {
 
 /// They are left out unless `TORTURE_ALL=1`. Whoever fixes a cause removes its lines.
 pub const KNOWN: &[Known] = &[
-    known(Reload, Only::During, "1"),
-    known(ReloadOpen, Only::Always, "1"),
-    known(ReloadDelayed, Only::During, "1"),
-    known(Rewrite, Only::During, "1"),
     known(Reset, Only::Always, "3"),
     known(ResetDatabase, Only::Always, "3"),
     known(ResetGlobals, Only::Always, "3"),
@@ -208,7 +202,7 @@ pub const KNOWN: &[Known] = &[
 
 impl Hand {
     /// Why it takes no part, in a trial of this kind.
-    pub fn is_left_out(self, during: bool, later: bool) -> Option<&'static str> {
+    pub fn is_left_out(self, later: bool) -> Option<&'static str> {
         if std::env::var_os("TORTURE_ALL").is_some_and(|all| all == "1") {
             return None;
         }
@@ -216,7 +210,6 @@ impl Hand {
             known.hand == self
                 && match known.only {
                     Only::Always => true,
-                    Only::During => during,
                     Only::Later => later,
                 }
         });

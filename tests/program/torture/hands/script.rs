@@ -143,9 +143,9 @@ fn round(chance: &mut Chance) -> Round {
 impl Round {
     fn without_known(mut self, later: bool) -> Round {
         self.before
-            .retain(|act| act.hand.is_left_out(false, later).is_none());
+            .retain(|act| act.hand.is_left_out(later).is_none());
         self.during
-            .retain(|(_, act)| act.hand.is_left_out(true, later).is_none());
+            .retain(|(_, act)| act.hand.is_left_out(later).is_none());
         self
     }
 }

@@ -34,5 +34,5 @@ pub use identifier::{conninfo, quote_identifier, quote_literal, quote_qualified}
 pub use leftovers::terminate_leftovers;
 pub use pool::Pool;
 pub use retry::with_retries;
-pub use session::Session;
+pub use session::{Session, VALUES_FROM_TEXT};
 pub use snapshot::Snapshot;

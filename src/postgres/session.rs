@@ -10,6 +10,15 @@ use super::identifier::{quote_identifier, quote_literal};
 use crate::catalog::Version;
 use crate::plan::Side;
 
+/// Settings by which text becomes a value in another way than pg_dump meant it. A database or a role may have others.
+/// pg_restore sets the rest itself: `client_encoding`, `standard_conforming_strings`, `xmloption`.
+pub const VALUES_FROM_TEXT: [(&str, &str); 4] = [
+    ("array_nulls", "on"),
+    ("DateStyle", "ISO, MDY"),
+    ("IntervalStyle", "postgres"),
+    ("lc_monetary", "C"),
+];
+
 /// What a connection presents itself as, and what it is for.
 #[derive(Debug, Clone)]
 pub struct Session {

@@ -26,6 +26,20 @@ pub struct Session {
     lock_timeout: Duration,
     snapshot: Option<String>,
     settings: Vec<(String, String)>,
+    purpose: Purpose,
+}
+
+/// What a session's rows and texts are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// The same value is the same text on either server.
+    Comparison,
+    /// Text becomes the values that pg_dump wrote; checks compute by the database's settings.
+    Load,
+    /// Rows are computed by the database's settings.
+    Refresh,
+    /// Nothing is set.
+    Client,
 }
 
 impl Session {
@@ -37,7 +51,26 @@ impl Session {
             lock_timeout: Duration::ZERO,
             snapshot: None,
             settings: Vec::new(),
+            purpose: Purpose::Comparison,
         }
+    }
+
+    /// A session that loads rows: checks, defaults and generated columns compute by the database's own settings.
+    pub fn for_load(mut self) -> Self {
+        self.purpose = Purpose::Load;
+        self
+    }
+
+    /// A session that computes rows, all by the database's own settings.
+    pub fn for_refresh(mut self) -> Self {
+        self.purpose = Purpose::Refresh;
+        self
+    }
+
+    /// A session that sets nothing, as a client's.
+    pub fn as_a_client(mut self) -> Self {
+        self.purpose = Purpose::Client;
+        self
     }
 
     /// Gives up waiting for a lock after this long, in whole milliseconds; zero: never.
@@ -73,6 +106,9 @@ impl Session {
     /// The statements that come first. They override ALTER DATABASE … SET and ALTER ROLE … SET
     /// (PostgreSQL manual, 19.1.3), which an application may have made for itself.
     pub(super) fn setup(&self, side: Side, version: Version) -> String {
+        if self.purpose == Purpose::Client {
+            return String::new();
+        }
         let lock_timeout = format!("{}ms", self.lock_timeout.as_millis());
         let mut settings = vec![
             ("statement_timeout", "0"),
@@ -91,15 +127,20 @@ impl Session {
                     Side::Target => "off",
                 },
             ),
-            // The same value is the same text on either server.
-            ("DateStyle", "ISO, MDY"),
-            ("IntervalStyle", "postgres"),
-            ("TimeZone", "UTC"),
-            ("bytea_output", "hex"),
-            ("extra_float_digits", "3"),
             ("quote_all_identifiers", "off"),
             ("standard_conforming_strings", "on"),
         ];
+        match self.purpose {
+            Purpose::Comparison => settings.extend([
+                ("DateStyle", "ISO, MDY"),
+                ("IntervalStyle", "postgres"),
+                ("TimeZone", "UTC"),
+                ("bytea_output", "hex"),
+                ("extra_float_digits", "3"),
+            ]),
+            Purpose::Load => settings.extend(VALUES_FROM_TEXT),
+            Purpose::Refresh | Purpose::Client => {}
+        }
         let since = [
             (90_600, "idle_in_transaction_session_timeout"),
             (140_000, "idle_session_timeout"),
@@ -153,13 +194,13 @@ mod tests {
         SET default_transaction_isolation = 'read committed';
         SET default_transaction_deferrable = 'off';
         SET default_transaction_read_only = 'on';
+        SET quote_all_identifiers = 'off';
+        SET standard_conforming_strings = 'on';
         SET DateStyle = 'ISO, MDY';
         SET IntervalStyle = 'postgres';
         SET TimeZone = 'UTC';
         SET bytea_output = 'hex';
         SET extra_float_digits = '3';
-        SET quote_all_identifiers = 'off';
-        SET standard_conforming_strings = 'on';
         ");
         let timeouts = |version| {
             let setup = session.setup(Side::Target, Version(version));

@@ -2,7 +2,7 @@
 //! starts is the schedule's word, what is done the journal's.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -211,6 +211,7 @@ impl<'a> Dispatcher<'a> {
         };
         if id.kind.is_tuning() {
             given.tuned = state.tuned.clone();
+            given.closed = state.verified_and_closed();
         }
         let Some(database) = id.database_name() else {
             return given;
@@ -418,6 +419,7 @@ struct Given {
     loads: Vec<Load>,
     created: Option<Created>,
     tuned: BTreeMap<String, TunedSetting>,
+    closed: Vec<String>,
     is_retry: bool,
 }
 
@@ -441,8 +443,9 @@ async fn attempt(
         dropped_indexes: given.dropped_indexes,
         loads: given.loads,
         snapshot: snapshot.clone(),
-        created: given.created,
+        created: Mutex::new(given.created),
         tuned: given.tuned,
+        closed: given.closed,
     };
     let mut result = step::run(&context).await;
     if let (Err(error), Some(snapshot)) = (&mut result, &snapshot) {

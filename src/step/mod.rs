@@ -10,6 +10,7 @@ mod delayed;
 mod dump;
 mod error;
 pub mod globals;
+mod ours;
 mod restore;
 pub mod tuning;
 mod verify;
@@ -25,6 +26,11 @@ use crate::plan::Side;
 pub async fn run(context: &Context) -> Result<Output, StepError> {
     let id = &context.step().id;
     reach!("{id} start");
+    let in_target = id.kind.traits().in_target_database;
+    // An attempt after another begins with a new database.
+    if in_target && !(id.kind == Kind::Restore && context.is_retry) {
+        ours::check(context).await?;
+    }
     let result = match id.kind {
         Kind::Globals => globals::run(context).await,
         Kind::Create => create::run(context).await,
@@ -41,6 +47,9 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         Kind::TuneTarget => tuning::tune(context).await,
         Kind::RestoreSettings => tuning::restore(context).await,
     };
+    if result.is_ok() && in_target {
+        ours::check(context).await?;
+    }
     if result.is_ok() && writes_to_target(id.kind) {
         reach!("{id} to be kept");
         tuning::keep(context).await?;

@@ -6,7 +6,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::compare;
-use crate::support::open::still_open;
 use crate::support::project::Project;
 use crate::support::server::Server;
 
@@ -85,51 +84,47 @@ fn a_pg_restore_whose_worker_was_killed_is_not_done_whatever_its_log_holds() {
 
 #[test]
 fn a_database_with_a_subscription_is_made_again() {
-    still_open("is being used by logical replication", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql("postgres", "CREATE DATABASE erp");
-        source.psql(
-            "erp",
-            "CREATE TABLE t AS SELECT generate_series(1, 100) AS id",
-        );
-        source.psql(
-            "erp",
-            "CREATE SUBSCRIPTION orders CONNECTION 'host=localhost port=1 dbname=none' PUBLICATION p
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE t AS SELECT generate_series(1, 100) AS id",
+    );
+    source.psql(
+        "erp",
+        "CREATE SUBSCRIPTION orders CONNECTION 'host=localhost port=1 dbname=none' PUBLICATION p
              WITH (connect = false, slot_name = NONE)",
-        );
-        let project = Project::between(&source, &target);
-        let point = "journal step-done erp/restore before:1";
-        let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-        assert_eq!(killed.wait().signal, Some(9));
-        assert_eq!(
-            target.psql("erp", "SELECT count(*) FROM pg_subscription"),
-            "1"
-        );
-        project.run(&["run"]).expect_code(0);
-        compare::assert_same(&source, &target, "erp");
-    });
+    );
+    let project = Project::between(&source, &target);
+    let point = "journal step-done erp/restore before:1";
+    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
+    assert_eq!(killed.wait().signal, Some(9));
+    assert_eq!(
+        target.psql("erp", "SELECT count(*) FROM pg_subscription"),
+        "1"
+    );
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
 }
 
 /// What two kills leave: the first after CREATE DATABASE, before its object id is on record; the second within the
 /// DROP DATABASE of the run that resumes.
 #[test]
 fn a_database_that_was_half_dropped_before_its_id_was_on_record_is_made_again() {
-    still_open("cannot connect to invalid database", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql("postgres", "CREATE DATABASE erp");
-        source.psql(
-            "erp",
-            "CREATE TABLE t AS SELECT generate_series(1, 100) AS id",
-        );
-        let project = Project::between(&source, &target);
-        let point = "erp/create made:1";
-        let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-        assert_eq!(killed.wait().signal, Some(9));
-        target.psql(
-            "postgres",
-            "UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'erp'",
-        );
-        project.run(&["run"]).expect_code(0);
-        compare::assert_same(&source, &target, "erp");
-    });
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE t AS SELECT generate_series(1, 100) AS id",
+    );
+    let project = Project::between(&source, &target);
+    let point = "erp/create made:1";
+    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
+    assert_eq!(killed.wait().signal, Some(9));
+    target.psql(
+        "postgres",
+        "UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'erp'",
+    );
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
 }

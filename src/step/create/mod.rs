@@ -5,6 +5,6 @@ mod privileges;
 mod settings;
 mod sql;
 
-pub use apply::{finish, run};
+pub use apply::{open, run};
 pub(super) use settings::value_of;
 pub use sql::*;

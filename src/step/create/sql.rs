@@ -46,14 +46,12 @@ pub struct Creation {
     /// operating system does not know. glibc lists one spelling and accepts both, so the source's own
     /// comes first. `None` where the target lists no other.
     pub create_respelled: Option<String>,
-    /// Comment and privileges. Privileges come first so that nobody gets into a half-loaded database
-    /// who may not get into the whole one.
+    /// What the load needs: the comment, and the settings by which checks, indexes and refreshes compute. The database is
+    /// ours: nobody else may connect, and last of all we may.
     pub before_load: Vec<Statement>,
-    /// What changes the sessions of the load, or keeps them out: settings
-    /// (`default_transaction_read_only`, `statement_timeout`, `search_path`, …), the mark of a template,
-    /// and last the connection limit. A migrating role that is no superuser may owe its own right
-    /// to connect to PUBLIC, so its revokes are here too.
-    pub after_load: Vec<Statement>,
+    /// What opens it, in one transaction: settings that would disturb the sessions of the load or keep them out, the
+    /// owner, privileges, the mark of a template, and last the connection limit.
+    pub open: Vec<Statement>,
     /// What the target cannot have, a sentence each.
     pub losses: Vec<String>,
 }
@@ -70,21 +68,20 @@ pub fn creation(database: &Database, target: &Target<'_>) -> Creation {
     let name = quote_identifier(&database.name);
 
     let mut before_load = Vec::new();
-    let mut after_load = Vec::new();
+    let mut open = Vec::new();
     if let Some(comment) = &database.comment {
         before_load.push(Statement {
             sql: format!("COMMENT ON DATABASE {name} IS {}", quote_literal(comment)),
             what: "the comment".to_owned(),
         });
     }
-    let revokes = privileges::revokes(database);
-    if target.is_superuser {
-        before_load.extend(revokes);
-    } else {
-        after_load.extend(revokes);
+    before_load.push(Statement {
+        sql: format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC"),
+        what: "that nobody else may connect".to_owned(),
+    });
+    if !target.is_superuser {
+        before_load.extend(privileges::creators(database));
     }
-    before_load.extend(privileges::grants(database));
-
     for setting in &database.settings {
         let statement = settings::statement(&database.name, setting);
         match parameter::removed(&setting.name, target.version) {
@@ -92,18 +89,32 @@ pub fn creation(database: &Database, target: &Target<'_>) -> Creation {
                 "database {}: {} is left out: {reason}",
                 database.name, statement.what
             )),
-            None => after_load.push(statement),
+            None if settings::disturbs_the_load(setting) => open.push(statement),
+            None => before_load.push(statement),
         }
     }
+    before_load.push(Statement {
+        sql: format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true"),
+        what: "that our role may connect".to_owned(),
+    });
+    open.push(Statement {
+        sql: format!(
+            "ALTER DATABASE {name} OWNER TO {}",
+            quote_identifier(&database.owner)
+        ),
+        what: "the owner".to_owned(),
+    });
+    open.extend(privileges::revokes(database));
+    open.extend(privileges::grants(database));
     if database.is_template {
-        after_load.push(Statement {
+        open.push(Statement {
             sql: format!("ALTER DATABASE {name} WITH IS_TEMPLATE true"),
             what: "the mark of a template".to_owned(),
         });
     }
     if database.connection_limit >= 0 {
         let limit = database.connection_limit;
-        after_load.push(Statement {
+        open.push(Statement {
             sql: format!("ALTER DATABASE {name} WITH CONNECTION LIMIT {limit}"),
             what: "the connection limit".to_owned(),
         });
@@ -112,7 +123,7 @@ pub fn creation(database: &Database, target: &Target<'_>) -> Creation {
         create,
         create_respelled,
         before_load,
-        after_load,
+        open,
         losses,
     }
 }
@@ -124,9 +135,8 @@ fn create_database(
     losses: &mut Vec<String>,
 ) -> String {
     let mut sql = format!(
-        "CREATE DATABASE {} WITH OWNER {} TEMPLATE template0 ENCODING {}",
+        "CREATE DATABASE {} WITH ALLOW_CONNECTIONS false TEMPLATE template0 ENCODING {}",
         quote_identifier(&database.name),
-        quote_identifier(&database.owner),
         quote_literal(&database.encoding),
     );
     let mut option = |keyword: &str, value: &str| {
@@ -237,7 +247,7 @@ mod tests {
                 creation,
                 Creation {
                     create: format!(
-                        "CREATE DATABASE \"My DB\" WITH OWNER \"o'brien\" TEMPLATE template0 \
+                        "CREATE DATABASE \"My DB\" WITH ALLOW_CONNECTIONS false TEMPLATE template0 \
                          ENCODING 'UTF8'{provider} LC_COLLATE 'de_DE.UTF-8' LC_CTYPE 'C'"
                     ),
                     create_respelled: None,
@@ -255,11 +265,11 @@ mod tests {
         database.provider = LocaleProvider::Icu;
         database.locale = Some("de-u-co-phonebk".to_owned());
         database.icu_rules = Some("&a < g".to_owned());
-        insta::assert_snapshot!(creation(&database, &target(160_014)).create, @r#"CREATE DATABASE "My DB" WITH OWNER "o'brien" TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'de-u-co-phonebk' ICU_RULES '&a < g' LC_COLLATE 'de_DE.UTF-8' LC_CTYPE 'C'"#);
+        insta::assert_snapshot!(creation(&database, &target(160_014)).create, @r#"CREATE DATABASE "My DB" WITH ALLOW_CONNECTIONS false TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'de-u-co-phonebk' ICU_RULES '&a < g' LC_COLLATE 'de_DE.UTF-8' LC_CTYPE 'C'"#);
         database.provider = LocaleProvider::Builtin;
         database.locale = Some("C.UTF-8".to_owned());
         database.icu_rules = None;
-        insta::assert_snapshot!(creation(&database, &target(170_010)).create, @r#"CREATE DATABASE "My DB" WITH OWNER "o'brien" TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LC_COLLATE 'de_DE.UTF-8' LC_CTYPE 'C'"#);
+        insta::assert_snapshot!(creation(&database, &target(170_010)).create, @r#"CREATE DATABASE "My DB" WITH ALLOW_CONNECTIONS false TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LC_COLLATE 'de_DE.UTF-8' LC_CTYPE 'C'"#);
     }
 
     #[test]
@@ -272,7 +282,7 @@ mod tests {
         target.locales = &locales;
         let without = creation(&database, &target);
         assert!(without.create.contains("LC_COLLATE 'de_DE.UTF-8'"));
-        insta::assert_snapshot!(without.create_respelled.unwrap(), @r#"CREATE DATABASE "My DB" WITH OWNER "o'brien" TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LC_COLLATE 'de_DE.utf8' LC_CTYPE 'C'"#);
+        insta::assert_snapshot!(without.create_respelled.unwrap(), @r#"CREATE DATABASE "My DB" WITH ALLOW_CONNECTIONS false TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LC_COLLATE 'de_DE.utf8' LC_CTYPE 'C'"#);
         insta::assert_snapshot!(without.losses.join("\n"), @"database My DB goes to tablespace pg_default: the target has no tablespace fast disks");
         target.tablespaces = &tablespaces;
         let with = creation(&database, &target);

@@ -10,9 +10,9 @@ use crate::journal::Change;
 use crate::names::{IndexDefinition, Output};
 use crate::plan::Side;
 use crate::postgres::{
-    Connection, Pool, connect, escape_control, quote_identifier, quote_literal, quote_qualified,
+    Connection, Pool, escape_control, quote_identifier, quote_literal, quote_qualified,
 };
-use crate::step::{Context, StepError};
+use crate::step::{Context, StepError, ours};
 
 /// DROP INDEX waits behind clients of the table, and new clients behind it: not for longer than this.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,8 +46,7 @@ const DEFINITIONS: &str = "\
 /// Drops the secondary indexes, each on record with everything that makes it what it is.
 pub async fn drop_indexes(context: &Context) -> Result<Output, StepError> {
     let session = context.session(Side::Target).lock_timeout(LOCK_TIMEOUT);
-    let target = context.endpoint(Side::Target);
-    let connection = connect(target, context.database_name(), &session).await?;
+    let connection = ours::open(context, &session).await?;
     let indexes = definitions(context, &connection).await?;
     if !indexes.is_empty() {
         context
@@ -98,6 +97,7 @@ pub async fn recreate_indexes(context: &Context) -> Result<Output, StepError> {
     }
     drop(building);
     let connection = pool.get().await?;
+    ours::verify(context, &connection).await?;
     let now = definitions(context, &connection).await?;
     let lost: Vec<String> = indexes
         .iter()
@@ -105,7 +105,11 @@ pub async fn recreate_indexes(context: &Context) -> Result<Output, StepError> {
         .map(|index| escape_control(&qualified(index)).into_owned())
         .collect();
     if lost.is_empty() {
+        drop((connection, pool));
+        let session = context.session(Side::Target).for_refresh();
+        let connection = ours::open(context, &session).await?;
         refresh_views(context, &connection).await?;
+        connection.close().await;
         return Ok(Output::default());
     }
     Err(StepError::new(format!(
@@ -205,6 +209,7 @@ async fn definitions(
 /// One index, in one transaction: it is there with all its properties, or not at all.
 async fn build(context: &Context, pool: &Pool, index: IndexDefinition) -> Result<(), StepError> {
     let connection = pool.get().await?;
+    ours::verify(context, &connection).await?;
     let name = qualified(&index);
     let exists = connection
         .query_one("SELECT to_regclass($1) IS NOT NULL", &[&name])

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::child::{capture, failure, invocation};
 use super::error::printable;
-use super::{Context, StepError, create};
+use super::{Context, StepError, create, ours};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::archive;
@@ -57,10 +57,19 @@ async fn restore(
     parts: &[(Part, Vec<u32>)],
     jobs: u32,
 ) -> Result<RestoreReport, StepError> {
+    // With one job it would be a connection more than the step claims.
+    let guard = match jobs {
+        1 => None,
+        _ => Some(ours::open(context, &context.session(Side::Target)).await?),
+    };
     let mut whole = RestoreReport::default();
     let mut before = 0;
     for (part, entries) in parts {
         let jobs = part.jobs(jobs);
+        match &guard {
+            Some(guard) => ours::verify(context, guard).await?,
+            None => ours::check(context).await?,
+        }
         let list = parts::write_list(archive, *part, entries)?;
         let command = parts::command(&context.step().command, &list, jobs);
         let settings = part.settings(&context.shared.inspection.target);

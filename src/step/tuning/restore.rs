@@ -1,12 +1,13 @@
 //! `restore-settings`: the last step of every run, whatever happened before it.
 
 use super::{PutBack, Target, durable, put_back};
+use crate::failpoint::reach;
 use crate::graph::Tuning;
 use crate::journal::Change;
 use crate::names::Output;
 use crate::plan::Side;
 use crate::postgres::{Class, Session};
-use crate::step::{Context, StepError};
+use crate::step::{Context, StepError, create};
 
 /// Puts the target's settings back. A run that is stopping does not interrupt it.
 pub async fn run(context: &Context) -> Result<Output, StepError> {
@@ -22,10 +23,29 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         let settings = context.tuned.keys().cloned().collect();
         context.record(Change::PutBack { settings }).await?;
     }
+    open_databases(context).await?;
     Ok(Output {
         warnings,
         ..Output::default()
     })
+}
+
+/// The target is safe again: clients may use what is verified. One that cannot be opened keeps no other closed.
+async fn open_databases(context: &Context) -> Result<(), StepError> {
+    let source = &context.shared.inspection.source;
+    let mut failed = None;
+    for name in &context.closed {
+        let Some(database) = source.database(name) else {
+            // Gone from the source since; the target's is as it was verified, and ours.
+            continue;
+        };
+        if let Err(error) = create::open(context, database).await {
+            tracing::error!(database = name, error = %error.message, "cannot open the database");
+            failed.get_or_insert(error);
+        }
+        reach!("{name} opened");
+    }
+    failed.map_or(Ok(()), Err)
 }
 
 /// While the run is stopping nobody tries a step again, and a target that restarts may be why it stops.

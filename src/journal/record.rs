@@ -121,7 +121,7 @@ impl std::fmt::Display for Entry {
                     write!(f, "commit-load {database} {}", load.table)
                 }
                 Change::AlterSystem { .. } => f.write_str("alter-system"),
-                Change::PutBack { .. } => f.write_str("put-back"),
+                Change::SettingsRestored { .. } => f.write_str("put-back"),
                 Change::HoldSnapshot { database, .. } => write!(f, "hold-snapshot {database}"),
                 Change::EndSnapshot { database } => write!(f, "end-snapshot {database}"),
             },
@@ -165,7 +165,8 @@ pub enum Change {
     },
     /// Written after the change: the settings are as they were, and what was written without fsync is on
     /// disk as far as we could see to it.
-    PutBack { settings: Vec<String> },
+    #[serde(rename = "put-back")]
+    SettingsRestored { settings: Vec<String> },
 }
 
 /// Which start of a server, and of the machine below it, this is.

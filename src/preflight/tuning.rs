@@ -108,16 +108,16 @@ fn opening(plan: &Plan, tuning: &TuningFacts<'_>) -> Finding {
     let dangers = tuning.dangers.join(" and ");
     if plan.tuning.open_early {
         let message = format!(
-            "clients are let into each database as soon as it is verified, while {dangers} may still be off \
-             (target.tuning.open_early): a crash of the target's operating system then loses what they committed, and \
-             nobody else has it"
+            "clients are let into each database as soon as it is verified, with {dangers} still off \
+             (target.tuning.open_early): a crash of the target's operating system then loses what they committed, and the \
+             source does not have it"
         );
         return Finding::new(Code::TargetOpensEarly, message)
             .fix("remove target.tuning.open_early, or set target.tuning.mode = \"safe\"");
     }
     let message = format!(
-        "databases belong to this run's role, and nobody else may connect, until they are verified and {dangers} is as \
-         before: restore-settings opens them"
+        "databases belong to this run's role, and no other role may connect, until they are verified and {dangers} are \
+         as before: restore-settings opens them"
     );
     Finding::new(Code::TargetOpensLate, message)
 }

@@ -60,7 +60,7 @@ pub struct Context {
     pub created: Mutex<Option<Created>>,
     /// In a step about the whole server: databases that are verified and still closed to others.
     pub closed: Vec<String>,
-    /// In a step about the whole server: settings of the target that this plan changed and has to put back,
+    /// In a step about the whole server: settings of the target that this plan changed and has to restore,
     /// by its journal.
     pub tuned: BTreeMap<String, TunedSetting>,
 }
@@ -239,7 +239,7 @@ impl Context {
             step: self.step().id.clone(),
             progress,
         };
-        // Nobody listening is no reason to stop a migration.
+        // Without a receiver the migration goes on.
         let _ = self.shared.events.send(event);
     }
 

@@ -59,16 +59,20 @@ fn another(context: &Context) -> StepError {
     let database = context.shown_database();
     StepError::new(format!(
         "the database \"{database}\" on the target is not the one that this plan made: that was dropped or renamed, \
-         and another has its name; nothing more is written to it\n\
-         find out whose it is; then drop or rename it, and run again: the database is made and restored again"
+         and another has its name; nothing more is written to it"
     ))
+    .help(
+        "find out whose it is; then drop or rename it, and run again: the database is created and restored again",
+    )
 }
 
 fn gone(context: &Context) -> StepError {
     let database = context.shown_database();
     StepError::new(format!(
-        "the database \"{database}\" that this plan made is gone from the target: it was dropped or renamed\n\
-         give it its name back if it was renamed, and run again; to make and restore it again: pg-migrate reset PLAN \
+        "the database \"{database}\" that this plan made is gone from the target: it was dropped or renamed"
+    ))
+    .help(format!(
+        "give it its name back if it was renamed, and run again; to create and restore it again: pg-migrate reset PLAN \
          --database \"{database}\", then run"
     ))
 }

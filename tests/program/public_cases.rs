@@ -63,9 +63,6 @@ macro_rules! cases {
 
 /// Runs that are wrong for now. Whoever makes one right takes it off the list, and the test keeps it so.
 const OPEN: &[&str] = &[
-    "A11",
-    "A11 delay.toml",
-    "A12 delay.toml",
     "A14",
     "A17",
     "A18",

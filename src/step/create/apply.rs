@@ -2,7 +2,8 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::{Creation, Statement, Target, creation};
+use super::sql::{Creation, Target, creation};
+use super::statement::Statement;
 use crate::catalog::Database;
 use crate::failpoint::reach;
 use crate::inspect::contents_of;
@@ -10,11 +11,10 @@ use crate::journal::{Change, Created};
 use crate::names::Output;
 use crate::plan::Side;
 use crate::postgres::{Class, Connection, Session, connect, escape_control, quote_identifier};
-use crate::step::error::describe;
 use crate::step::{Context, StepError};
 
-/// Makes the database, empty, as it is on the source. One that this plan made before is dropped first: it
-/// holds a restore that did not end. Any other that holds something is left alone, also one that somebody made in
+/// Creates the database, empty, as it is on the source. One that this plan made before is dropped first: it
+/// holds a restore that did not end. Any other that holds something is left alone, also one that was created in
 /// place of ours.
 pub async fn run(context: &Context) -> Result<Output, StepError> {
     let creation = plan(context)?;
@@ -60,10 +60,10 @@ async fn make(
     reach!("{database}/create made");
     let found = find(connection, &database).await?.ok_or_else(|| {
         StepError::new(format!(
-            "the database \"{}\" is gone from the target a moment after it was made\n\
-             find out who dropped it, and run again",
+            "the database \"{}\" is gone from the target a moment after it was created",
             context.shown_database()
         ))
+        .help("find out who dropped it, and run again")
     })?;
     let oid = found.oid;
     context
@@ -130,13 +130,15 @@ async fn prove_open(context: &Context, database: &Database) -> Result<(), StepEr
             } else {
                 format!("its settings {}", loaded.join(", "))
             };
-            Err(StepError::new(format!(
-                "the database \"{}\" is complete, but nobody can connect to it with {named}:\n{}\n\
-                 install what they name on the target, or take them off (ALTER DATABASE … RESET, on the source as \
-                 well), and run again",
-                escape_control(&database.name),
-                describe(&error)
-            )))
+            let what = format!(
+                "the database \"{}\" is complete, but no client can connect to it with {named}: ",
+                escape_control(&database.name)
+            );
+            let failure: StepError = error.into();
+            Err(failure.place(&what).help(
+                "install what they name on the target, or remove them (ALTER DATABASE … RESET, on the source as well), \
+                 and run again",
+            ))
         }
     }
 }
@@ -204,7 +206,7 @@ async fn find(connection: &Connection, name: &str) -> Result<Option<Found>, Step
 }
 
 /// Whether this plan made the database that was found. Killed before its object id was on record, it may have: then
-/// nothing was restored into it, and one that holds something is somebody else's. One that is half dropped holds nothing
+/// nothing was restored into it, and one that holds something is not ours. One that is half dropped holds nothing
 /// for anybody any more.
 async fn is_own(context: &Context, found: &Found) -> Result<bool, StepError> {
     Ok(match context.created() {
@@ -238,7 +240,7 @@ async fn apply(connection: &Connection, statements: &[Statement]) -> Result<(), 
 }
 
 /// Drops the database that this plan made. Sessions that a killed run left were ended when this one began;
-/// sessions of anybody else keep the database, and the error says so.
+/// other sessions keep the database, and the error says so.
 async fn drop_own(
     context: &Context,
     connection: &Connection,
@@ -314,10 +316,12 @@ async fn refuse_unless_empty(context: &Context, found: &Found) -> Result<(), Ste
     if found.is_invalid {
         let name = context.database_name();
         return Err(StepError::new(format!(
-            "the {} has a database \"{}\" whose DROP DATABASE was interrupted, and that this plan did not create\n\
-             run DROP DATABASE {} there, and run again",
+            "the {} has a database \"{}\" whose DROP DATABASE was interrupted, and that this plan did not create",
             context.endpoint(Side::Target),
-            escape_control(name),
+            escape_control(name)
+        ))
+        .help(format!(
+            "run DROP DATABASE {} there, and run again",
             escape_control(&quote_identifier(name))
         )));
     }
@@ -328,7 +332,8 @@ async fn refuse_unless_empty(context: &Context, found: &Found) -> Result<(), Ste
     let target = context.endpoint(Side::Target);
     Err(StepError::new(format!(
         "the {target} has a database \"{}\" that is not empty and that this plan did not create; it was left \
-         as it is\ndrop or rename it there, or exclude it (databases.exclude), and run again",
+         as it is",
         escape_control(name)
-    )))
+    ))
+    .help("drop or rename it there, or exclude it (databases.exclude), and run again"))
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Statement;
+use super::statement::Statement;
 use crate::catalog::{Database, Privilege};
 use crate::postgres::quote_identifier;
 
@@ -121,8 +121,8 @@ fn grant(database: &Database, entry: &[&Privilege], grantable: bool) -> Option<S
         quote_identifier(&database.name),
         role(grantee),
     );
-    // Owner and superusers grant in the owner's name. Anybody else has to be the session's role:
-    // GRANTED BY accepts nobody but the current one (PostgreSQL manual, GRANT).
+    // Owner and superusers grant in the owner's name. Any other grantor has to be the session's role:
+    // GRANTED BY accepts only the current one (PostgreSQL manual, GRANT).
     if first.grantor != database.owner {
         let grantor = quote_identifier(&first.grantor);
         sql = format!("SET ROLE {grantor}; {sql}; RESET ROLE");

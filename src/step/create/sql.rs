@@ -1,5 +1,6 @@
 //! The statements that make a database on the target as it is on the source.
 
+use super::statement::Statement;
 use super::{privileges, settings};
 use crate::catalog::{Database, LocaleProvider, ServerFacts, Version, locale, parameter};
 use crate::postgres::{quote_identifier, quote_literal};
@@ -24,16 +25,6 @@ impl<'a> From<&'a ServerFacts> for Target<'a> {
             locales: &facts.locales,
         }
     }
-}
-
-/// One part of a database's properties.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statement {
-    /// May be several statements: they go in one simple-query message, so that a role that the first
-    /// one takes on does not outlive a failure of the second.
-    pub sql: String,
-    /// What the statement is about, for messages: `setting work_mem`.
-    pub what: String,
 }
 
 /// Everything that makes one database. All of it can run in a session of another database.
@@ -244,19 +235,24 @@ mod tests {
         ] {
             let creation = creation(&database(), &target(version));
             assert_eq!(
-                creation,
-                Creation {
-                    create: format!(
-                        "CREATE DATABASE \"My DB\" WITH ALLOW_CONNECTIONS false TEMPLATE template0 \
-                         ENCODING 'UTF8'{provider} LC_COLLATE 'de_DE.UTF-8' LC_CTYPE 'C'"
-                    ),
-                    create_respelled: None,
-                    before_load: Vec::new(),
-                    after_load: Vec::new(),
-                    losses: Vec::new(),
-                }
+                creation.create,
+                format!(
+                    "CREATE DATABASE \"My DB\" WITH ALLOW_CONNECTIONS false TEMPLATE template0 \
+                     ENCODING 'UTF8'{provider} LC_COLLATE 'de_DE.UTF-8' LC_CTYPE 'C'"
+                )
             );
+            assert_eq!(creation.create_respelled, None);
+            assert!(creation.losses.is_empty());
         }
+        let creation = creation(&database(), &target(180_006));
+        insta::assert_snapshot!(texts(&creation.before_load), @r#"
+        REVOKE ALL ON DATABASE "My DB" FROM PUBLIC; -- that nobody else may connect
+        ALTER DATABASE "My DB" WITH ALLOW_CONNECTIONS true; -- that our role may connect
+        "#);
+        insta::assert_snapshot!(texts(&creation.open), @r#"
+        ALTER DATABASE "My DB" OWNER TO "o'brien"; -- the owner
+        GRANT TEMPORARY, CONNECT ON DATABASE "My DB" TO PUBLIC; -- privileges of PUBLIC
+        "#);
     }
 
     #[test]
@@ -299,6 +295,7 @@ mod tests {
         database.settings = vec![
             setting(None, "search_path", "app, \"$user\""),
             setting(None, "default_with_oids", "on"),
+            setting(None, "TimeZone", "Pacific/Auckland"),
             setting(Some("b;c"), "work_mem", "64MB"),
         ];
         database.privileges = Some(vec![
@@ -318,17 +315,21 @@ mod tests {
         insta::assert_snapshot!(texts(&as_superuser.before_load), @r#"
         COMMENT ON DATABASE "My DB" IS 'it''s; a
         comment'; -- the comment
-        REVOKE CONNECT ON DATABASE "My DB" FROM PUBLIC; -- privileges taken from PUBLIC
+        REVOKE ALL ON DATABASE "My DB" FROM PUBLIC; -- that nobody else may connect
+        ALTER DATABASE "My DB" SET "TimeZone" TO 'Pacific/Auckland'; -- setting TimeZone
+        ALTER DATABASE "My DB" WITH ALLOW_CONNECTIONS true; -- that our role may connect
+        "#);
+        insta::assert_snapshot!(texts(&as_superuser.open), @r#"
+        ALTER DATABASE "My DB" SET "search_path" TO 'app', '$user'; -- setting search_path
+        ALTER ROLE "b;c" IN DATABASE "My DB" SET "work_mem" TO '64MB'; -- setting work_mem of role b;c
+        ALTER DATABASE "My DB" OWNER TO "o'brien"; -- the owner
         GRANT CONNECT ON DATABASE "My DB" TO "o'brien" WITH GRANT OPTION; -- privileges of role o'brien
+        GRANT TEMPORARY ON DATABASE "My DB" TO PUBLIC; -- privileges of PUBLIC
         GRANT CONNECT ON DATABASE "My DB" TO "reader"; -- privileges of role reader
         GRANT CONNECT ON DATABASE "My DB" TO "lead"; -- privileges of role lead
         GRANT CREATE, TEMPORARY ON DATABASE "My DB" TO "lead" WITH GRANT OPTION; -- privileges of role lead
         SET ROLE "lead"; GRANT CREATE ON DATABASE "My DB" TO "b;c"; RESET ROLE; -- privileges of role b;c
         SET ROLE "lead"; GRANT CREATE ON DATABASE "My DB" TO PUBLIC; RESET ROLE; -- privileges of PUBLIC
-        "#);
-        insta::assert_snapshot!(texts(&as_superuser.after_load), @r#"
-        ALTER DATABASE "My DB" SET "search_path" TO 'app', '$user'; -- setting search_path
-        ALTER ROLE "b;c" IN DATABASE "My DB" SET "work_mem" TO '64MB'; -- setting work_mem of role b;c
         ALTER DATABASE "My DB" WITH IS_TEMPLATE true; -- the mark of a template
         ALTER DATABASE "My DB" WITH CONNECTION LIMIT 0; -- the connection limit
         "#);
@@ -336,16 +337,21 @@ mod tests {
 
         target.is_superuser = false;
         let as_other = creation(&database, &target);
-        assert!(!texts(&as_other.before_load).contains("REVOKE"));
-        assert!(texts(&as_other.after_load).starts_with("REVOKE CONNECT"));
+        // A schema is given to a role that may create one.
+        insta::assert_snapshot!(texts(&as_other.before_load[2..5]), @r#"
+        GRANT CREATE ON DATABASE "My DB" TO "b;c"; -- that role b;c may own schemas
+        GRANT CREATE ON DATABASE "My DB" TO "lead"; -- that role lead may own schemas
+        GRANT CREATE ON DATABASE "My DB" TO "o'brien"; -- that role o'brien may own schemas
+        "#);
+        assert_eq!(as_other.open, as_superuser.open);
     }
 
     #[test]
     fn an_empty_list_of_privileges_takes_everything_away() {
         let mut database = database();
         database.privileges = Some(Vec::new());
-        insta::assert_snapshot!(texts(&creation(&database, &target(180_006)).before_load), @r#"
-        REVOKE TEMPORARY, CONNECT ON DATABASE "My DB" FROM PUBLIC; -- privileges taken from PUBLIC
+        insta::assert_snapshot!(texts(&creation(&database, &target(180_006)).open), @r#"
+        ALTER DATABASE "My DB" OWNER TO "o'brien"; -- the owner
         REVOKE CREATE, TEMPORARY, CONNECT ON DATABASE "My DB" FROM "o'brien"; -- privileges taken from role o'brien
         "#);
     }

@@ -107,14 +107,16 @@ async fn restore(
         if is_whole || (is_torn && came_to_its_end) {
             continue;
         }
-        let mut error = match finished.success() {
+        let error = match finished.success() {
             Err(error) => failure(context, error),
             Ok(_) if !whole.fatal.is_empty() => StepError::new(whole.fatal.join("\n")),
             Ok(_) => StepError::fault("pg_restore ended well, and counted errors all the same"),
         };
-        if is_transient {
-            error.class = Class::Retry;
-        }
+        let error = if is_transient {
+            error.class(Class::Retry)
+        } else {
+            error
+        };
         let errors = restore_errors(context, &whole);
         return Err(error.with_output(output(&whole, errors)));
     }
@@ -135,16 +137,19 @@ fn add(whole: &mut RestoreReport, part: RestoreReport) {
 fn judge(context: &Context, report: &RestoreReport) -> Result<Output, StepError> {
     let errors = restore_errors(context, report);
     if errors.iter().any(|error| !error.accepted) {
-        return Err(StepError::new(refusal(context, &errors)).with_output(output(report, errors)));
+        return Err(refusal(context, &errors).with_output(output(report, errors)));
     }
     if report.fatal.is_empty() {
         return Ok(output(report, errors));
     }
     let error = StepError::new(format!(
-        "database \"{}\": {}\nwhat they are about may be missing on the target; all messages are in {}: find \
-         those that are not in the report, fix their cause, and run again",
+        "database \"{}\": {}",
         context.shown_database(),
-        report.fatal.join("\n"),
+        report.fatal.join("\n")
+    ))
+    .help(format!(
+        "what they are about may be missing on the target; all messages are in {}: find those that are not in the \
+         report, fix their cause, and run again",
         context.log_file().display()
     ));
     Err(error.with_output(output(report, errors)))
@@ -214,7 +219,7 @@ fn restore_errors(context: &Context, report: &RestoreReport) -> Vec<RestoreError
     entries.collect()
 }
 
-fn refusal(context: &Context, errors: &[RestoreError]) -> String {
+fn refusal(context: &Context, errors: &[RestoreError]) -> StepError {
     let database = context.shown_database();
     let refused: Vec<&RestoreError> = errors.iter().filter(|entry| !entry.accepted).collect();
     let shown: Vec<String> = refused
@@ -231,11 +236,13 @@ fn refusal(context: &Context, errors: &[RestoreError]) -> String {
     } else {
         String::new()
     };
-    format!(
-        "database \"{database}\": errors of pg_restore that the plan does not accept: {}\n{}{more}\n\
-         mend the cause on the source, or accept them in the plan ([[accept]] with database, object and reason), \
-         and run again: the database is made and restored anew",
+    StepError::new(format!(
+        "database \"{database}\": errors of pg_restore that the plan does not accept: {}\n{}{more}",
         refused.len(),
         shown.join("\n")
+    ))
+    .help(
+        "fix the cause on the source, or accept them in the plan ([[accept]] with database, object and reason), \
+         and run again: the database is created and restored again",
     )
 }

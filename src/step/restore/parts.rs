@@ -126,10 +126,8 @@ pub(super) fn write_list(
     let path = archive.join(format!("{}.{LIST}", part.word()));
     let list: String = entries.iter().map(|id| format!("{id};\n")).collect();
     std::fs::write(&path, list).map_err(|error| {
-        StepError::new(format!(
-            "cannot write {}: {error}\nlook at the free space of dump.root",
-            path.display()
-        ))
+        StepError::new(format!("cannot write {}: {error}", path.display()))
+            .help("look at the free space of dump.root")
     })?;
     Ok(path)
 }

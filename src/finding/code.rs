@@ -323,6 +323,16 @@ codes! {
         why "Neither pg_dump nor pg_restore can go back to an earlier major version."
         fix "Exchange [source] and [target], or use a newer target."
 
+    TargetOpensEarly "target/opens-early" Warn Migration "0.2.0"
+        what "clients are let in with fsync off"
+        why "With fsync or full_page_writes off, a crash of the target's operating system loses the whole cluster, and with it every row that clients committed to a verified database meanwhile: the source does not have them."
+        fix "Remove target.tuning.open_early, or set target.tuning.mode = \"safe\"."
+
+    TargetOpensLate "target/opens-late" Info Migration "0.2.0"
+        what "databases open when the target is safe"
+        why "With fsync or full_page_writes off, a crash of the target's operating system loses the whole cluster. So a database that is verified stays ours, and closed to others, until restore-settings has restored the settings."
+        fix "Set target.tuning.mode = \"safe\" to open each database as soon as it is verified; target.tuning.open_early = true does it in spite of the danger."
+
     TargetOwnerMissing "target/owner-missing" Block Role "0.1.0"
         what "a database's owner is not on the target"
         why "A database cannot be given to a role that does not exist, and with globals.migrate = false the run does not create it."

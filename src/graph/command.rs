@@ -75,6 +75,9 @@ impl DumpCommand<'_> {
     }
 }
 
+/// Stands for the parts of an archive that are restored one after the other, each by a pg_restore of its own.
+pub(crate) const PARTS: &str = "--use-list=<pre-data, then data, then post-data>";
+
 /// `pg_restore` of a directory archive (PostgreSQL manual, pg_restore).
 pub(super) fn restore(conninfo: &str, archive: &Path, jobs: u32) -> Vec<String> {
     vec![
@@ -82,6 +85,7 @@ pub(super) fn restore(conninfo: &str, archive: &Path, jobs: u32) -> Vec<String> 
         "--format=directory".to_owned(),
         format!("--jobs={jobs}"),
         "--verbose".to_owned(),
+        PARTS.to_owned(),
         format!("--dbname={conninfo}"),
         archive.display().to_string(),
     ]

@@ -113,6 +113,9 @@ impl std::fmt::Display for Entry {
                 Change::CreatedDatabase { database, .. } => {
                     write!(f, "created-database {database}")
                 }
+                Change::CloseDatabase { database } => write!(f, "close-database {database}"),
+                Change::OpenDatabase { database } => write!(f, "open-database {database}"),
+                Change::FillDatabase { database, .. } => write!(f, "fill-database {database}"),
                 Change::DropIndexes { database, .. } => write!(f, "drop-indexes {database}"),
                 Change::CommitLoad { database, load } => {
                     write!(f, "commit-load {database} {}", load.table)
@@ -137,6 +140,12 @@ pub enum Change {
     CreateDatabase { database: String },
     /// Written after the change: the object id that tells this database from others of its name.
     CreatedDatabase { database: String, oid: u32 },
+    /// The database on the target belongs to our role, and nobody else may connect, until it is opened.
+    CloseDatabase { database: String },
+    /// Written after the change: owner, privileges and settings are as on the source.
+    OpenDatabase { database: String },
+    /// The target has an empty database of this name and object id, which is about to be filled.
+    FillDatabase { database: String, oid: u32 },
     /// DROP INDEX on the target, to be made again after the delayed load.
     DropIndexes {
         database: String,

@@ -280,6 +280,17 @@ impl State {
             Change::CreatedDatabase { database, oid } => {
                 self.created.insert(database, Created::WithOid(oid));
             }
+            Change::CloseDatabase { database } => {
+                self.closed.insert(database);
+            }
+            Change::OpenDatabase { database } => {
+                self.closed.remove(&database);
+            }
+            Change::FillDatabase { database, oid } => {
+                self.dropped_indexes.remove(&database);
+                self.loads.remove(&database);
+                self.created.insert(database, Created::Found(oid));
+            }
             Change::DropIndexes { database, indexes } => {
                 let known = self.dropped_indexes.entry(database).or_default();
                 for index in indexes {

@@ -36,5 +36,5 @@ pub(crate) use identifier::{conninfo, quote_identifier, quote_literal, quote_qua
 pub(crate) use leftovers::terminate_leftovers;
 pub(crate) use pool::Pool;
 pub(crate) use retry::with_retries;
-pub(crate) use session::Session;
+pub(crate) use session::{Session, VALUES_FROM_TEXT};
 pub(crate) use snapshot::Snapshot;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -211,6 +211,7 @@ impl<'a> Dispatcher<'a> {
         };
         if id.kind.is_tuning() {
             given.tuned = state.tuned.clone();
+            given.closed = state.verified_and_closed();
         }
         let Some(database) = id.database_name() else {
             return given;
@@ -416,6 +417,7 @@ struct Given {
     loads: Vec<Load>,
     created: Option<Created>,
     tuned: BTreeMap<String, TunedSetting>,
+    closed: Vec<String>,
     is_retry: bool,
 }
 
@@ -439,9 +441,10 @@ async fn attempt(
         dropped_indexes: given.dropped_indexes,
         loads: given.loads,
         snapshot: snapshot.clone(),
-        created: given.created,
+        created: Mutex::new(given.created),
         tuned: given.tuned,
         stop: shared.stop.child_token(),
+        closed: given.closed,
     };
     let Some(snapshot) = snapshot else {
         return step::run(&context).await;

@@ -8,7 +8,7 @@ use crate::process::{ChildError, Finished, Invocation, PgEnvironment, Stdout};
 /// Settings of a database or a role that would break the session of a client program, and which it does
 /// not set itself. What comes with the connection wins over ALTER DATABASE … SET (PostgreSQL manual,
 /// 19.1.3).
-fn options(context: &Context, side: Side) -> String {
+fn options(context: &Context, side: Side, more: &[(&str, &str)]) -> String {
     let inspection = &context.shared.inspection;
     let (server, read_only) = match side {
         Side::Source => (&inspection.source, "on"),
@@ -21,14 +21,18 @@ fn options(context: &Context, side: Side) -> String {
     if server.sets_language {
         options.push_str(" -c lc_messages=C");
     }
+    let mut set = |name: &str, value: &str| {
+        options.push_str(&format!(" -c {name}={}", option_value(value)));
+    };
     if server.sets_event_triggers {
-        options.push_str(" -c event_triggers=off");
+        set("event_triggers", "off");
     }
     if side == Side::Target {
-        for (name, value) in context.session_settings() {
-            options.push_str(&format!(" -c {name}={}", option_value(value)));
-        }
+        context
+            .session_settings()
+            .for_each(|(name, value)| set(name, value));
     }
+    more.iter().for_each(|(name, value)| set(name, value));
     options
 }
 
@@ -44,8 +48,13 @@ fn option_value(value: &str) -> String {
     escaped
 }
 
-/// The step's command, ready to run against one of the servers.
-pub(super) fn invocation(context: &Context, side: Side, command: &[String]) -> Invocation {
+/// A command of the step, ready to run against one of the servers. Its sessions have these settings too.
+pub(super) fn invocation(
+    context: &Context,
+    side: Side,
+    command: &[String],
+    settings: &[(&str, &str)],
+) -> Invocation {
     let (program, arguments) = command
         .split_first()
         .expect("a step that runs a program has its command in the graph");
@@ -53,7 +62,7 @@ pub(super) fn invocation(context: &Context, side: Side, command: &[String]) -> I
         context.endpoint(side),
         &application_name(&context.application()),
     )
-    .options(&options(context, side));
+    .options(&options(context, side, settings));
     Invocation::new(program)
         .arguments(arguments)
         .environment(environment)

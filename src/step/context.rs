@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use super::StepError;
 use super::locked_snapshot::LockedSnapshot;
 use crate::catalog::{Database, Inspection, Relation};
 use crate::event::{Event, Progress};
-use crate::graph::{Graph, Step, StepIndex, file_name};
+use crate::graph::{Graph, Step, StepIndex, Tuning, file_name};
 use crate::journal::{Change, Created, TunedSetting};
 use crate::names::{
     Counts, IndexDefinition, Kind, Load, Output, Product, RegularDump, StepId, Subject, TableName,
@@ -60,13 +60,22 @@ pub(crate) struct Context {
     /// Loads of delayed tables that may be committed, by the journal.
     pub loads: Vec<Load>,
     /// By the journal, this plan made or was about to make the target's database of this name.
-    pub created: Option<Created>,
+    pub created: Mutex<Option<Created>>,
+    /// In a step about the whole server: databases that are verified and still closed to others.
+    pub closed: Vec<String>,
     /// In a step about the whole server: settings of the target that this plan changed and has to restore,
     /// by its journal.
     pub tuned: BTreeMap<String, TunedSetting>,
 }
 
 impl Shared {
+    /// Whether verified databases stay closed until the target's settings are restored: a crash of its operating system
+    /// would lose what clients commit.
+    pub(crate) fn opens_late(&self) -> bool {
+        let is_unsafe = self.graph.tuning.as_ref().is_some_and(Tuning::is_unsafe);
+        is_unsafe && !self.plan.tuning.open_early
+    }
+
     /// Puts a change on record. When this returns, it is on disk and may be made.
     pub(crate) async fn record(&self, change: Change) -> Result<(), StepError> {
         let (recorded, on_record) = oneshot::channel();
@@ -108,6 +117,24 @@ impl Context {
             .id
             .database_name()
             .expect("the step is about a database")
+    }
+
+    /// How far this plan has come with the target's database of this name.
+    pub(crate) fn created(&self) -> Option<Created> {
+        *self.created.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The step has made the database, or found it, and that is on record.
+    pub(crate) fn set_created(&self, created: Created) {
+        *self.created.lock().unwrap_or_else(PoisonError::into_inner) = Some(created);
+    }
+
+    /// The object id of the target's database that this plan made or fills.
+    pub(crate) fn made(&self) -> Option<u32> {
+        match self.created()? {
+            Created::Begun => None,
+            Created::WithOid(oid) | Created::Found(oid) => Some(oid),
+        }
     }
 
     /// The database as it was found on the source.

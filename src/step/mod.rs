@@ -11,6 +11,7 @@ mod dump;
 mod error;
 pub(crate) mod globals;
 mod locked_snapshot;
+mod ours;
 mod restore;
 pub(crate) mod snapshot;
 pub(crate) mod tuning;
@@ -28,6 +29,11 @@ use crate::plan::Side;
 pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let id = &context.step().id;
     reach!("{id} start");
+    let in_target = id.kind.traits().in_target_database;
+    // An attempt after another begins with a new database.
+    if in_target && !(id.kind == Kind::Restore && context.is_retry) {
+        ours::check(context).await?;
+    }
     let result = match id.kind {
         Kind::Globals => globals::run(context).await,
         Kind::Create => create::run(context).await,
@@ -48,6 +54,9 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
         Some(snapshot) => snapshot::ensure_same_tables(context, snapshot, result).await,
         None => result,
     };
+    if result.is_ok() && in_target {
+        ours::check(context).await?;
+    }
     if result.is_ok() && writes_to_target(id.kind) {
         reach!("{id} to be kept");
         tuning::flush_commits(context).await?;

@@ -37,8 +37,10 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
         }),
     };
     if differing.is_empty() {
-        create::apply_post_load_settings(context).await?;
-        reach!("{} opened", context.step().id);
+        if !context.shared.opens_late() {
+            create::open(context, context.database()?).await?;
+            reach!("{} opened", context.step().id);
+        }
         let archive = graph::archive(context.plan(), context.database_name());
         output
             .warnings

@@ -58,6 +58,11 @@ fn a_pooler_is_refused_and_its_sessions_stay_as_they_were() {
 
 /// Two databases, the second of which cannot be dumped for now: the first is verified, and the load goes on.
 fn while_the_first_is_verified(look: impl FnOnce(&Server)) {
+    while_the_first_is_verified_under("", look);
+}
+
+/// As [`while_the_first_is_verified`], with this at the plan's end.
+fn while_the_first_is_verified_under(plan: &str, look: impl FnOnce(&Server)) {
     let (source, target) = (Server::start(16), Server::of(18).durable().start());
     source.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'of the app'");
     for database in ["first", "second"] {
@@ -67,7 +72,9 @@ fn while_the_first_is_verified(look: impl FnOnce(&Server)) {
             "SET ROLE app; CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
         );
     }
-    let project = Project::between(&source, &target).source("lock_timeout", "\"60s\"");
+    let project = Project::between(&source, &target)
+        .source("lock_timeout", "\"60s\"")
+        .with(plan);
     let mut running = project.start(&["run"]);
     let is = |kind: &str, step: &str| {
         project.state_directory().join("journal.jsonl").exists()
@@ -86,24 +93,69 @@ fn while_the_first_is_verified(look: impl FnOnce(&Server)) {
 
 #[test]
 fn a_verified_database_opens_once_the_target_is_safe() {
-    still_open("a client is let in while fsync is off", || {
-        while_the_first_is_verified(|target| {
-            let fsync = target.psql("postgres", "SHOW fsync");
-            assert!(
-                fsync == "on" || !target.lets_in("first", "app", "of the app"),
-                "a client is let in while fsync is off"
-            );
-        });
+    while_the_first_is_verified(|target| {
+        let fsync = target.psql("postgres", "SHOW fsync");
+        assert!(
+            fsync == "on" || !target.lets_in("first", "app", "of the app"),
+            "a client is let in while fsync is off"
+        );
     });
+}
+
+/// Whoever owns it, and whatever the plan says of verified ones.
+#[test]
+fn a_database_that_is_not_verified_lets_nobody_in() {
+    let early = "[target.tuning]\nopen_early = true\n";
+    while_the_first_is_verified_under(early, |target| {
+        assert!(target.lets_in("first", "app", "of the app"));
+        assert!(!target.lets_in("second", "app", "of the app"));
+        assert_eq!(target.psql("postgres", "SHOW fsync"), "off");
+    });
+}
+
+/// Killed in between, the run that goes on opens what the first verified, though it has nothing else to do.
+#[test]
+fn what_a_killed_run_left_closed_is_opened() {
+    let (source, target) = (Server::start(16), Server::of(18).durable().start());
+    source.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'of the app'");
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    let project = Project::between(&source, &target);
+    for point in [
+        "journal step-started restore-settings before:1",
+        "erp opened:1",
+    ] {
+        let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
+        assert_eq!(killed.wait().signal, Some(9), "{point}");
+    }
+    project.run(&["run"]).expect_code(0);
+    assert!(target.lets_in("erp", "app", "of the app"));
+    let owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'erp'";
+    assert_eq!(target.psql("postgres", owner), "app");
+}
+
+/// The same where the plan restores no settings any more.
+#[test]
+fn what_a_killed_run_left_closed_is_opened_without_tuning_too() {
+    let (source, target) = (Server::start(16), Server::of(18).durable().start());
+    source.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'of the app'");
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    let project = Project::between(&source, &target);
+    let point = "journal step-started restore-settings before:1";
+    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
+    assert_eq!(killed.wait().signal, Some(9));
+    assert!(!target.lets_in("erp", "app", "of the app"));
+    project
+        .with("[target.tuning]\nmode = \"off\"\n")
+        .run(&["run"])
+        .expect_code(0);
+    assert!(target.lets_in("erp", "app", "of the app"));
 }
 
 #[test]
 fn commits_of_clients_are_synchronous_at_all_times() {
-    still_open("synchronous_commit is off for clients", || {
-        while_the_first_is_verified(|target| {
-            let setting = target.psql("postgres", "SHOW synchronous_commit");
-            assert_eq!(setting, "on", "synchronous_commit is off for clients");
-        });
+    while_the_first_is_verified(|target| {
+        let setting = target.psql("postgres", "SHOW synchronous_commit");
+        assert_eq!(setting, "on", "synchronous_commit is off for clients");
     });
 }
 

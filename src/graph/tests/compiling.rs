@@ -89,6 +89,7 @@ fn a_small_plan_reads_like_this() {
       restore          after tune-target, create, dump, source-counts; takes 1 target.connections, 1
                        target.databases
         $ pg_restore --format=directory --jobs=1 --verbose \
+            '--use-list=<pre-data, then data, then post-data>' \
             '--dbname=host=new-db port=5432 user=postgres dbname='\''Weird "Name"'\'' sslmode=prefer connect_timeout=10 keepalives_idle=60 keepalives_interval=10 keepalives_count=6' \
             '/plans/pg_dumps/erp/Weird %22Name%22'
       target-counts    after restore; takes 1 target.connections, 1 verify.queries
@@ -107,6 +108,7 @@ fn a_small_plan_reads_like_this() {
       restore          after tune-target, create, dump, source-counts; takes 4 target.connections, 1
                        target.databases
         $ pg_restore --format=directory --jobs=3 --verbose \
+            '--use-list=<pre-data, then data, then post-data>' \
             '--dbname=host=new-db port=5432 user=postgres dbname=crm sslmode=prefer connect_timeout=10 keepalives_idle=60 keepalives_interval=10 keepalives_count=6' \
             /plans/pg_dumps/erp/crm
       target-counts    after restore; takes 2 target.connections, 2 verify.queries
@@ -240,6 +242,7 @@ fn a_small_plan_is_this_json() {
             "--format=directory",
             "--jobs=9",
             "--verbose",
+            "--use-list=<pre-data, then data, then post-data>",
             "--dbname=host=new-db port=5432 user=postgres dbname=crm sslmode=prefer connect_timeout=10 keepalives_idle=60 keepalives_interval=10 keepalives_count=6",
             "/plans/pg_dumps/erp/crm"
           ]

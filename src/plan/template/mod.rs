@@ -121,6 +121,12 @@ fn servers(plan: &mut Writer, values: &Template) {
         "false",
         "true: `fast`, although it serves other databases",
     );
+    plan.key(
+        "open_early",
+        None,
+        "false",
+        "true: clients are let in while fsync is off",
+    );
 }
 
 fn databases(plan: &mut Writer, values: &Template) {

@@ -6,5 +6,5 @@ mod settings;
 mod sql;
 mod statement;
 
-pub(crate) use apply::{apply_post_load_settings, run};
+pub(crate) use apply::{open, run};
 pub(super) use settings::value_of;

@@ -11,9 +11,9 @@ use crate::journal::Change;
 use crate::names::{IndexDefinition, Output};
 use crate::plan::Side;
 use crate::postgres::{
-    Connection, Pool, connect, escape_control, quote_identifier, quote_literal, quote_qualified,
+    Connection, Pool, escape_control, quote_identifier, quote_literal, quote_qualified,
 };
-use crate::step::{Context, StepError};
+use crate::step::{Context, StepError, ours};
 
 /// DROP INDEX waits behind clients of the table, and new clients behind it: not for longer than this.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,8 +21,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Drops the secondary indexes, each on record with everything that makes it what it is.
 pub(crate) async fn drop_indexes(context: &Context) -> Result<Output, StepError> {
     let session = context.session(Side::Target).lock_timeout(LOCK_TIMEOUT);
-    let target = context.endpoint(Side::Target);
-    let connection = connect(target, context.database_name(), &session).await?;
+    let connection = ours::open(context, &session).await?;
     let indexes = definitions(context, &connection).await?;
     if !indexes.is_empty() {
         context
@@ -73,6 +72,7 @@ pub(crate) async fn recreate_indexes(context: &Context) -> Result<Output, StepEr
     }
     drop(building);
     let connection = pool.get().await?;
+    ours::verify(context, &connection).await?;
     let now = definitions(context, &connection).await?;
     let lost: Vec<String> = indexes
         .iter()
@@ -80,7 +80,11 @@ pub(crate) async fn recreate_indexes(context: &Context) -> Result<Output, StepEr
         .map(|index| escape_control(&qualified(index)).into_owned())
         .collect();
     if lost.is_empty() {
+        drop((connection, pool));
+        let session = context.session(Side::Target).for_refresh();
+        let connection = ours::open(context, &session).await?;
         refresh_views(context, &connection).await?;
+        connection.close().await;
         return Ok(Output::default());
     }
     Err(StepError::new(format!(
@@ -135,6 +139,7 @@ async fn definitions(
 /// One index, in one transaction: it is there with all its properties, or not at all.
 async fn build(context: &Context, pool: &Pool, index: IndexDefinition) -> Result<(), StepError> {
     let connection = pool.get().await?;
+    ours::verify(context, &connection).await?;
     let name = qualified(&index);
     let exists = connection
         .query_one("SELECT to_regclass($1) IS NOT NULL", &[&name])

@@ -185,8 +185,6 @@ pub const KNOWN: &[Known] = &[
     known(Reset, Only::Always, "3"),
     known(ResetDatabase, Only::Always, "3"),
     known(ResetGlobals, Only::Always, "3"),
-    known(RecreateEmpty, Only::Always, "4"),
-    known(RecreateFilled, Only::Always, "4"),
     known(WriteDelayed, Only::Later, "5"),
     known(ParentAndChild, Only::Always, "6"),
     known(NewRole, Only::Always, "10"),

@@ -68,7 +68,7 @@ impl Session {
     }
 
     /// A session that sets nothing, as a client's.
-    pub(crate) fn as_a_client(mut self) -> Self {
+    pub(crate) fn like_a_client(mut self) -> Self {
         self.purpose = Purpose::Client;
         self
     }

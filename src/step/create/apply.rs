@@ -111,7 +111,7 @@ async fn prove_open(context: &Context, database: &Database) -> Result<(), StepEr
         return Ok(());
     }
     let target = context.endpoint(Side::Target);
-    let session = Session::new(&context.application()).as_a_client();
+    let session = Session::new(&context.application()).like_a_client();
     match connect(target, &database.name, &session).await {
         Ok(connection) => {
             connection.close().await;

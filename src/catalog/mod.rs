@@ -1,8 +1,8 @@
 //! What a server holds, as plain data. No SQL here: `inspect` fills it, `graph` reads it.
 
 mod facts;
-pub mod locale;
-pub mod parameter;
+pub(crate) mod locale;
+pub(crate) mod parameter;
 mod version;
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{RelationKind, TableName};
-pub use facts::{LeftOut, NoAlterSystem};
+pub(crate) use facts::{LeftOut, NoAlterSystem};
 use parameter::Parameter;
 pub use version::Version;
 
@@ -237,7 +237,7 @@ impl ServerFacts {
 
 /// What the client programs on this machine can do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClientFacts {
+pub(crate) struct ClientFacts {
     /// The lowest version among pg_dump, pg_dumpall and pg_restore.
     pub version: Version,
     pub gzip: bool,
@@ -249,7 +249,7 @@ pub struct ClientFacts {
 
 /// Both servers and the client programs, as they were found.
 #[derive(Debug, Clone)]
-pub struct Inspection {
+pub(crate) struct Inspection {
     pub source: ServerFacts,
     pub target: ServerFacts,
     pub client: ClientFacts,

@@ -17,7 +17,7 @@ use crate::process::LocalEnvironment;
 use crate::{inspect, plan, preflight, process};
 
 /// A plan, compiled against both servers.
-pub struct Prepared {
+pub(super) struct Prepared {
     pub plan: Plan,
     pub source: Endpoint,
     pub target: Endpoint,
@@ -26,12 +26,12 @@ pub struct Prepared {
 }
 
 /// Reads and checks the plan file.
-pub fn load(path: &Path) -> Result<Plan, Failure> {
+pub(super) fn load(path: &Path) -> Result<Plan, Failure> {
     plan::load(path).map_err(Failure::with(Exit::WrongInput))
 }
 
 /// How both servers are reached, with every reference resolved.
-pub async fn endpoints(plan: &Plan) -> Result<(Endpoint, Endpoint), Failure> {
+pub(super) async fn endpoints(plan: &Plan) -> Result<(Endpoint, Endpoint), Failure> {
     let mut resolved = Vec::with_capacity(2);
     for server in [&plan.source, &plan.target] {
         let found = resolve(server, &LocalEnvironment)
@@ -51,7 +51,7 @@ pub async fn endpoints(plan: &Plan) -> Result<(Endpoint, Endpoint), Failure> {
 /// Looks at both servers and at this machine, and compiles.
 ///
 /// `state`: what this plan did so far, by its journal.
-pub async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failure> {
+pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failure> {
     let (source, target) = endpoints(&plan).await?;
     let client = process::client_facts()
         .await
@@ -88,7 +88,7 @@ pub async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failure> {
 
 impl Prepared {
     /// What the graph was compiled from.
-    pub fn basis(&self) -> Basis {
+    pub(super) fn basis(&self) -> Basis {
         let identity = |facts: &crate::catalog::ServerFacts| {
             (facts.system_identifier.clone(), facts.version.major_text())
         };
@@ -101,7 +101,7 @@ impl Prepared {
 
     /// Refuses a plan that was started with another server on either side, by the journal: what is done was done there, and
     /// databases of the same names here are not this plan's.
-    pub fn refuse_other_servers(&self, state: &State) -> Result<(), Failure> {
+    pub(super) fn refuse_other_servers(&self, state: &State) -> Result<(), Failure> {
         let Some(last) = state.runs.last() else {
             return Ok(());
         };
@@ -134,7 +134,7 @@ impl Prepared {
     }
 
     /// Refuses a run that a finding blocks.
-    pub fn refuse_blockers(&self) -> Result<(), Failure> {
+    pub(super) fn refuse_blockers(&self) -> Result<(), Failure> {
         let blockers: Vec<String> = self.graph.blockers().map(describe).collect();
         if blockers.is_empty() {
             return Ok(());
@@ -151,7 +151,7 @@ impl Prepared {
 }
 
 /// A finding and what fixes it, for a message.
-pub fn describe(finding: &Finding) -> String {
+pub(super) fn describe(finding: &Finding) -> String {
     let fix = finding
         .fix
         .as_ref()

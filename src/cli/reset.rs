@@ -11,7 +11,7 @@ use crate::graph::{PerStep, Step, StepIndex};
 use crate::journal::{Entry, Journal, Lock, stored};
 use crate::names::{Kind, StepId};
 
-pub fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     let mut journal = Journal::open(&plan.state_dir, Lock::take(&plan.state_dir)?)?;
     let stored = stored::read(&plan.state_dir)?;

@@ -19,7 +19,7 @@ use crate::verify::{Comparison, compare};
 
 /// Counts both sides now, each under a snapshot of its own, and compares. What clients wrote since the
 /// migration shows as a difference.
-pub async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Result<Exit, Failure> {
+pub(super) async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     let state = journal::read(&plan.state_dir)?.unwrap_or_default();
     let prepared = prepare(plan, &state).await?;

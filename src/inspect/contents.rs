@@ -10,7 +10,7 @@ pub(crate) const USER_SCHEMA: &str =
     "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_(catalog$|toast|temp_)'";
 
 /// Reads what the connection's database holds.
-pub async fn read(connection: &Connection) -> Result<Contents, Error> {
+pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
     let version = connection.version();
     let oids = if version.major() < 1200 {
         "c.relhasoids"

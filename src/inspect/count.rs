@@ -12,7 +12,7 @@ use crate::postgres::{Error, Pool};
 
 /// Where a table's number of rows comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rows {
+pub(crate) enum Rows {
     /// `count(*)`, a query a table.
     Counted,
     /// What the server has on record, one query for all tables.
@@ -21,7 +21,7 @@ pub enum Rows {
 
 impl Rows {
     /// By the plan's mode, but for tables whose rows are wanted exactly.
-    pub fn by(mode: VerifyMode, exactly: bool) -> Rows {
+    pub(crate) fn by(mode: VerifyMode, exactly: bool) -> Rows {
         match mode {
             VerifyMode::Fast if !exactly => Rows::Estimated,
             _ => Rows::Counted,
@@ -36,7 +36,7 @@ impl Rows {
 /// # Errors
 ///
 /// The first table that cannot be counted; [`crate::postgres::Class::Interrupted`] after `stop`.
-pub async fn count_tables(
+pub(crate) async fn count_tables(
     pool: &Pool,
     side: Side,
     queries: usize,

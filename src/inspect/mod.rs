@@ -9,9 +9,9 @@ mod databases;
 mod query;
 mod server;
 
-pub use contents::read as contents_of;
-pub use count::{Rows, count_tables};
-pub use server::system_identifier;
+pub(crate) use contents::read as contents_of;
+pub(crate) use count::{Rows, count_tables};
+pub(crate) use server::system_identifier;
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ const LOOKS_AT_A_TIME: usize = 8;
 /// # Errors
 ///
 /// A server that cannot be reached, refuses us, or has a catalog that may not be read.
-pub async fn servers(
+pub(crate) async fn servers(
     plan: &Plan,
     source: &Endpoint,
     target: &Endpoint,
@@ -76,7 +76,10 @@ pub async fn servers(
 /// # Errors
 ///
 /// A server that cannot be reached or refuses us.
-pub async fn database_sizes(plan: &Plan, endpoint: &Endpoint) -> Result<Vec<(String, u64)>, Error> {
+pub(crate) async fn database_sizes(
+    plan: &Plan,
+    endpoint: &Endpoint,
+) -> Result<Vec<(String, u64)>, Error> {
     let connection = open(plan, endpoint, &endpoint.database).await?;
     let databases = databases::read(&connection).await?;
     Ok(databases

@@ -135,7 +135,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
 /// # Errors
 ///
 /// A connection that breaks.
-pub async fn system_identifier(connection: &Connection) -> Result<Option<String>, Error> {
+pub(crate) async fn system_identifier(connection: &Connection) -> Result<Option<String>, Error> {
     if connection.version().major() < 906 {
         return Ok(None);
     }

@@ -393,7 +393,7 @@ impl Plan {
 
 /// How a server is reached, with every reference resolved: environment, service file, password file.
 #[derive(Debug, Clone)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     pub side: Side,
     /// A host name, an address, or the directory of a Unix-domain socket.
     pub host: String,

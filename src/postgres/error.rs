@@ -17,7 +17,7 @@ use crate::escape::escape_control_lines;
 /// A statement or a connection that failed: what was tried, where, and the server's own words.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} ({place})")]
-pub struct Error {
+pub(crate) struct Error {
     place: Place,
     /// What was tried, as a verb phrase: `count the rows of public.t`.
     action: String,
@@ -50,7 +50,7 @@ enum Cause {
 
 /// An ErrorResponse (PostgreSQL manual, 54.8 "Error and Notice Message Fields").
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerMessage {
+pub(crate) struct ServerMessage {
     pub severity: String,
     pub code: String,
     pub message: String,
@@ -156,12 +156,12 @@ impl Error {
         }
     }
 
-    pub fn class(&self) -> Class {
+    pub(crate) fn class(&self) -> Class {
         self.class
     }
 
     /// What the server said, where it was the server.
-    pub fn server_message(&self) -> Option<&ServerMessage> {
+    pub(crate) fn server_message(&self) -> Option<&ServerMessage> {
         match &*self.source {
             Cause::Server(message) => Some(message),
             _ => None,
@@ -169,12 +169,12 @@ impl Error {
     }
 
     /// The server's SQLSTATE (PostgreSQL manual, Appendix A), where it was the server.
-    pub fn sqlstate(&self) -> Option<&str> {
+    pub(crate) fn sqlstate(&self) -> Option<&str> {
         self.server_message().map(|message| message.code.as_str())
     }
 
     /// The same error, as an interruption if the run is stopping: then we caused it.
-    pub fn during(mut self, stop: &CancellationToken) -> Self {
+    pub(crate) fn during(mut self, stop: &CancellationToken) -> Self {
         if stop.is_cancelled() {
             self.class = Class::Interrupted;
         }

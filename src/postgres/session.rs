@@ -12,7 +12,7 @@ use crate::plan::Side;
 
 /// Settings by which text becomes a value in another way than pg_dump meant it. A database or a role may have others.
 /// pg_restore sets the rest itself: `client_encoding`, `standard_conforming_strings`, `xmloption`.
-pub const VALUES_FROM_TEXT: [(&str, &str); 4] = [
+pub(crate) const VALUES_FROM_TEXT: [(&str, &str); 4] = [
     ("array_nulls", "on"),
     ("DateStyle", "ISO, MDY"),
     ("IntervalStyle", "postgres"),
@@ -21,7 +21,7 @@ pub const VALUES_FROM_TEXT: [(&str, &str); 4] = [
 
 /// What a connection presents itself as, and what it is for.
 #[derive(Debug, Clone)]
-pub struct Session {
+pub(crate) struct Session {
     application: String,
     lock_timeout: Duration,
     snapshot: Option<String>,
@@ -45,7 +45,7 @@ enum Purpose {
 impl Session {
     /// A session that calls itself `application` (see [`application_name`]) and waits for locks as
     /// long as it takes.
-    pub fn new(application: &str) -> Self {
+    pub(crate) fn new(application: &str) -> Self {
         Session {
             application: application_name(application),
             lock_timeout: Duration::ZERO,
@@ -56,38 +56,41 @@ impl Session {
     }
 
     /// A session that loads rows: checks, defaults and generated columns compute by the database's own settings.
-    pub fn for_load(mut self) -> Self {
+    pub(crate) fn for_load(mut self) -> Self {
         self.purpose = Purpose::Load;
         self
     }
 
     /// A session that computes rows, all by the database's own settings.
-    pub fn for_refresh(mut self) -> Self {
+    pub(crate) fn for_refresh(mut self) -> Self {
         self.purpose = Purpose::Refresh;
         self
     }
 
     /// A session that sets nothing, as a client's.
-    pub fn as_a_client(mut self) -> Self {
+    pub(crate) fn like_a_client(mut self) -> Self {
         self.purpose = Purpose::Client;
         self
     }
 
     /// Gives up waiting for a lock after this long, in whole milliseconds; zero: never.
-    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+    pub(crate) fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
         self
     }
 
     /// Sees what the exported snapshot of this id sees: the session is in a read-only transaction
     /// from its start to its end (see [`super::Snapshot`]).
-    pub fn under_snapshot(mut self, id: &str) -> Self {
+    pub(crate) fn under_snapshot(mut self, id: &str) -> Self {
         self.snapshot = Some(id.to_owned());
         self
     }
 
     /// Sets these parameters as well; those that every session sets cannot be overridden by them.
-    pub fn settings<'a>(mut self, settings: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+    pub(crate) fn settings<'a>(
+        mut self,
+        settings: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
         self.settings = settings
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
@@ -95,7 +98,7 @@ impl Session {
     }
 
     /// The `application_name` of the session.
-    pub fn application(&self) -> &str {
+    pub(crate) fn application(&self) -> &str {
         &self.application
     }
 

@@ -11,7 +11,7 @@ use crate::plan::Endpoint;
 
 /// A snapshot, alive as long as this is: its transaction stays open on a connection of its own.
 #[derive(Debug)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     id: String,
     taken: Timestamp,
     oldest_transaction: i64,
@@ -21,7 +21,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Takes a snapshot of `database` and exports it.
-    pub async fn export(
+    pub(crate) async fn export(
         endpoint: &Endpoint,
         database: &str,
         session: &Session,
@@ -53,24 +53,24 @@ impl Snapshot {
     }
 
     /// For `SET TRANSACTION SNAPSHOT` and `pg_dump --snapshot`.
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
     /// When it was taken, by this machine's clock, not later than its transaction began.
-    pub fn taken(&self) -> Timestamp {
+    pub(crate) fn taken(&self) -> Timestamp {
         self.taken
     }
 
     /// The oldest transaction that had not ended when it was taken (`txid_snapshot_xmin`), with its epoch. Those
     /// before it had, and so had their subtransactions.
-    pub fn oldest_transaction(&self) -> i64 {
+    pub(crate) fn oldest_transaction(&self) -> i64 {
         self.oldest_transaction
     }
 
     /// How many transactions have begun on the server since, at least: what the other active sessions show. A transaction's own
     /// view of the next transaction id stands still (`age`), so it is compared with theirs.
-    pub async fn transactions_since(&self) -> Result<u64, Error> {
+    pub(crate) async fn transactions_since(&self) -> Result<u64, Error> {
         const ACTION: &str = "read the age of a snapshot";
         // Within a transaction, pg_stat_activity shows what it showed first until it is cleared.
         self.connection
@@ -93,12 +93,12 @@ impl Snapshot {
 
     /// Whether other sessions can still adopt it, as far as is known here: a connection that a
     /// network swallowed is noticed by the keep-alive probes, two minutes later at most.
-    pub fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         !self.ended.is_cancelled()
     }
 
     /// Resolves when the snapshot is gone, with the reason. Never resolves while it is alive.
-    pub async fn lost(&self) -> Error {
+    pub(crate) async fn lost(&self) -> Error {
         const ACTION: &str = "keep the snapshot";
         self.ended.cancelled().await;
         self.connection
@@ -107,7 +107,7 @@ impl Snapshot {
     }
 
     /// Ends the transaction and the connection, and waits until that is done.
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         self.connection.close().await;
     }
 }

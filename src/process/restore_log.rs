@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use line::{Line, SEVERITIES, starts_with_any, strip_any};
 use progress::ItemCount;
-pub use toc::{Entry, Toc};
+pub(crate) use toc::Entry;
+pub use toc::Toc;
 
 use super::transient::is_transient;
 use crate::plan::Accept;
@@ -387,7 +388,7 @@ impl Open {
 }
 
 /// Whether the plan expects this error of a database (`[[accept]]`).
-pub fn accepted(accepts: &[Accept], database: &str, object: &str) -> bool {
+pub(crate) fn accepted(accepts: &[Accept], database: &str, object: &str) -> bool {
     accepts
         .iter()
         .any(|accept| accept.database == database && accept.object.is_match(object))

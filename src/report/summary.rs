@@ -17,7 +17,7 @@ const SHOWN: usize = 20;
 const NAME: usize = 12;
 
 /// The summary of a run, for a terminal of this width.
-pub fn render(report: &Report, columns: usize, color: Color) -> String {
+pub(crate) fn render(report: &Report, columns: usize, color: Color) -> String {
     let mut out = String::new();
     headline(&mut out, report, columns, color);
     if !report.databases.is_empty() {

@@ -25,7 +25,7 @@ const WORD_OF_LOSS: Duration = Duration::from_millis(500);
 
 /// How the steps of a run ended.
 #[derive(Debug, Default)]
-pub struct Endings {
+pub(super) struct Endings {
     pub failed: u32,
     /// Of the failed, those that compared both sides and found a difference.
     pub mismatched: u32,
@@ -183,7 +183,6 @@ impl<'a> Dispatcher<'a> {
         tracing::info!(step = %shown(&step.id), attempt = number, "started");
         self.tell(Event::StepStarted {
             step: step.id.clone(),
-            attempt: number,
         });
         let snapshots = Arc::clone(&self.snapshots);
         let index = start.step;

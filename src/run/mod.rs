@@ -11,10 +11,10 @@ mod signal;
 mod snapshots;
 mod unlogged;
 
-pub use error::Error;
-pub use resume::{Resume, ResumePolicy, resume};
-pub use settings::restore_settings;
-pub use signal::{Signal, Signals};
+pub(crate) use error::Error;
+pub(crate) use resume::{Resume, ResumePolicy, resume};
+pub(crate) use settings::restore_settings;
+pub(crate) use signal::Signals;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ use dispatcher::{Dispatcher, Endings};
 use unlogged::UnloggedCheck;
 
 /// What a run needs. The graph has no blockers.
-pub struct Job {
+pub(crate) struct Job {
     pub plan: Plan,
     pub source: Endpoint,
     pub target: Endpoint,
@@ -53,7 +53,7 @@ pub struct Job {
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Finished {
+pub(crate) struct Finished {
     pub outcome: Outcome,
     pub exit: Exit,
 }
@@ -65,7 +65,7 @@ impl Job {
     ///
     /// Where nothing was started, or the journal could not be written. A step that fails is not an error here:
     /// see [`Finished`].
-    pub async fn run(
+    pub(crate) async fn run(
         mut self,
         signals: &mut Signals,
         events: mpsc::UnboundedSender<Event>,

@@ -14,7 +14,7 @@ use crate::plan::VerifyMode;
 
 /// What a run takes over from the runs before it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Resume {
+pub(crate) struct Resume {
     /// Steps that are done.
     pub done: Vec<StepIndex>,
     /// Steps that are on record and have to be done again, with the reason.
@@ -26,7 +26,7 @@ pub struct Resume {
 
 /// What of the plan decides, beside its graph.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct ResumePolicy {
+pub(crate) struct ResumePolicy {
     pub source_is_read_only: bool,
     pub verify: VerifyMode,
 }
@@ -36,7 +36,7 @@ pub struct ResumePolicy {
 /// as it was written.
 ///
 /// A start without an end is not done. What else is not, the rules below say.
-pub fn resume(
+pub(crate) fn resume(
     graph: &Graph,
     state: &State,
     policy: ResumePolicy,

@@ -20,7 +20,7 @@ use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::{Application, Session, Snapshot, escape_control};
 
 /// What every step of a run shares.
-pub struct Shared {
+pub(crate) struct Shared {
     pub plan: Plan,
     pub source: Endpoint,
     pub target: Endpoint,
@@ -36,13 +36,13 @@ pub struct Shared {
 }
 
 /// A change that a step is about to make, and where to say that it is on record.
-pub struct ChangeRequest {
+pub(crate) struct ChangeRequest {
     pub change: Change,
     pub recorded: oneshot::Sender<()>,
 }
 
 /// What one attempt of one step is given.
-pub struct Context {
+pub(crate) struct Context {
     pub shared: Arc<Shared>,
     /// Position in the graph's steps.
     pub index: StepIndex,
@@ -68,13 +68,13 @@ pub struct Context {
 impl Shared {
     /// Whether verified databases stay closed until the target's settings are restored: a crash of its operating system
     /// would lose what clients commit.
-    pub fn opens_late(&self) -> bool {
+    pub(crate) fn opens_late(&self) -> bool {
         let is_unsafe = self.graph.tuning.as_ref().is_some_and(Tuning::is_unsafe);
         is_unsafe && !self.plan.tuning.open_early
     }
 
     /// Puts a change on record. When this returns, it is on disk and may be made.
-    pub async fn record(&self, change: Change) -> Result<(), StepError> {
+    pub(crate) async fn record(&self, change: Change) -> Result<(), StepError> {
         let (recorded, on_record) = oneshot::channel();
         let request = ChangeRequest { change, recorded };
         let sent = self.changes.send(request).await.is_ok();
@@ -89,15 +89,15 @@ impl Shared {
 }
 
 impl Context {
-    pub fn step(&self) -> &Step {
+    pub(crate) fn step(&self) -> &Step {
         &self.shared.graph.steps[self.index]
     }
 
-    pub fn plan(&self) -> &Plan {
+    pub(crate) fn plan(&self) -> &Plan {
         &self.shared.plan
     }
 
-    pub fn endpoint(&self, side: Side) -> &Endpoint {
+    pub(crate) fn endpoint(&self, side: Side) -> &Endpoint {
         match side {
             Side::Source => &self.shared.source,
             Side::Target => &self.shared.target,
@@ -109,7 +109,7 @@ impl Context {
     /// # Panics
     ///
     /// In a step about the whole server.
-    pub fn database_name(&self) -> &str {
+    pub(crate) fn database_name(&self) -> &str {
         self.step()
             .id
             .database_name()
@@ -117,17 +117,17 @@ impl Context {
     }
 
     /// How far this plan has come with the target's database of this name.
-    pub fn created(&self) -> Option<Created> {
+    pub(crate) fn created(&self) -> Option<Created> {
         *self.created.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The step has made the database, or found it, and that is on record.
-    pub fn set_created(&self, created: Created) {
+    pub(crate) fn set_created(&self, created: Created) {
         *self.created.lock().unwrap_or_else(PoisonError::into_inner) = Some(created);
     }
 
     /// The object id of the target's database that this plan made or fills.
-    pub fn made(&self) -> Option<u32> {
+    pub(crate) fn made(&self) -> Option<u32> {
         match self.created()? {
             Created::Begun => None,
             Created::WithOid(oid) | Created::Found(oid) => Some(oid),
@@ -135,7 +135,7 @@ impl Context {
     }
 
     /// The database as it was found on the source.
-    pub fn database(&self) -> Result<&Database, StepError> {
+    pub(crate) fn database(&self) -> Result<&Database, StepError> {
         let name = self.database_name();
         self.shared
             .inspection
@@ -145,13 +145,13 @@ impl Context {
     }
 
     /// What another step of the same database yielded.
-    pub fn input(&self, kind: Kind) -> Result<&Output, StepError> {
+    pub(crate) fn input(&self, kind: Kind) -> Result<&Output, StepError> {
         let input = self.inputs.get(&kind).map(|output| &**output);
         input.ok_or_else(|| StepError::fault(format!("the journal holds no {kind}")))
     }
 
     /// What the database's regular dump yielded.
-    pub fn regular_dump(&self) -> Result<&RegularDump, StepError> {
+    pub(crate) fn regular_dump(&self) -> Result<&RegularDump, StepError> {
         match &self.input(Kind::Dump)?.product {
             Product::Dump(dump) => Ok(dump),
             _ => Err(StepError::fault(
@@ -161,7 +161,7 @@ impl Context {
     }
 
     /// What was counted on one side.
-    pub fn counts(&self, side: Side) -> Result<&Counts, StepError> {
+    pub(crate) fn counts(&self, side: Side) -> Result<&Counts, StepError> {
         let kind = match side {
             Side::Source => Kind::SourceCounts,
             Side::Target => Kind::TargetCounts,
@@ -175,7 +175,7 @@ impl Context {
     }
 
     /// The database's delayed tables.
-    pub fn delayed_tables(&self) -> BTreeSet<TableName> {
+    pub(crate) fn delayed_tables(&self) -> BTreeSet<TableName> {
         let name = self.database_name();
         let databases = &self.shared.graph.databases;
         databases
@@ -186,21 +186,21 @@ impl Context {
     }
 
     /// The name by which sessions of this step are found on a server.
-    pub fn application(&self) -> String {
+    pub(crate) fn application(&self) -> String {
         self.shared
             .application
             .application_name_for(&self.step().id.to_string())
     }
 
     /// The id of the run's state directory.
-    pub fn state_id(&self) -> Result<&str, StepError> {
+    pub(crate) fn state_id(&self) -> Result<&str, StepError> {
         let id = self.shared.application.state();
         id.ok_or_else(|| StepError::fault("the run has no state directory"))
     }
 
     /// A session of this step. On the source it gives up waiting for a lock as the plan says, on the target
     /// it has the settings for the load.
-    pub fn session(&self, side: Side) -> Session {
+    pub(crate) fn session(&self, side: Side) -> Session {
         let session = Session::new(&self.application());
         match side {
             Side::Source => session.lock_timeout(self.plan().source_lock_timeout),
@@ -209,7 +209,7 @@ impl Context {
     }
 
     /// What this run's sessions on the target set for themselves, names and values.
-    pub fn session_settings(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn session_settings(&self) -> impl Iterator<Item = (&str, &str)> {
         let tuning = self.shared.graph.tuning.iter();
         tuning
             .flat_map(|tuning| tuning.session())
@@ -217,12 +217,12 @@ impl Context {
     }
 
     /// The database's name for a message.
-    pub fn shown_database(&self) -> Cow<'_, str> {
+    pub(crate) fn shown_database(&self) -> Cow<'_, str> {
         escape_control(self.database_name())
     }
 
     /// Where the step's child writes its stderr.
-    pub fn log_file(&self) -> PathBuf {
+    pub(crate) fn log_file(&self) -> PathBuf {
         let StepId { subject, kind } = &self.step().id;
         let name = match subject {
             Subject::Server => format!("{kind}.log"),
@@ -234,7 +234,7 @@ impl Context {
         self.plan().state_dir.join("log").join(name)
     }
 
-    pub fn report(&self, progress: Progress) {
+    pub(crate) fn report(&self, progress: Progress) {
         let event = Event::StepProgress {
             step: self.step().id.clone(),
             progress,
@@ -244,7 +244,7 @@ impl Context {
     }
 
     /// See [`Shared::record`].
-    pub async fn record(&self, change: Change) -> Result<(), StepError> {
+    pub(crate) async fn record(&self, change: Change) -> Result<(), StepError> {
         self.shared.record(change).await
     }
 }

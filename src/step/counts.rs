@@ -13,7 +13,7 @@ use crate::postgres::Pool;
 /// Finds the rows of every table of the step's database, the source's under the shared snapshot. Where estimates will do,
 /// unlogged tables are counted all the same, and delayed ones on the source: the delayed load is compared with that. On the target they have no
 /// rows yet but those of clients.
-pub async fn run(context: &Context, side: Side) -> Result<Output, StepError> {
+pub(super) async fn run(context: &Context, side: Side) -> Result<Output, StepError> {
     let mut session = context.session(side);
     if let Some(snapshot) = &context.snapshot {
         session = session.under_snapshot(snapshot.id());

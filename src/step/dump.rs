@@ -20,7 +20,7 @@ const MONEY: (&str, &str) = ("lc_monetary", "C");
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Dumps the database into an archive of its own. What an attempt before left there is removed.
-pub async fn run(context: &Context) -> Result<Output, StepError> {
+pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     let path = graph::archive(context.plan(), context.database_name());
     let dump = into(context, &path).await?;
     let delayed = context.delayed_tables().into_iter().collect();

@@ -1,29 +1,29 @@
 //! How each kind of step works, a file each. A step knows nothing of other steps, of budgets or of the
 //! journal.
 
-pub mod archive;
+pub(crate) mod archive;
 mod child;
 mod context;
 mod counts;
-pub mod create;
+pub(crate) mod create;
 mod delayed;
 mod dump;
 mod error;
-pub mod globals;
+pub(crate) mod globals;
 mod ours;
 mod restore;
-pub mod tuning;
+pub(crate) mod tuning;
 mod verify;
 
-pub use context::{ChangeRequest, Context, Shared};
-pub use error::StepError;
+pub(crate) use context::{ChangeRequest, Context, Shared};
+pub(crate) use error::StepError;
 
 use crate::failpoint::reach;
 use crate::names::{Kind, Output};
 use crate::plan::Side;
 
 /// Runs one attempt of a step.
-pub async fn run(context: &Context) -> Result<Output, StepError> {
+pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let id = &context.step().id;
     reach!("{id} start");
     let in_target = id.kind.traits().in_target_database;

@@ -12,7 +12,7 @@ use crate::postgres::escape_control;
 use crate::verify::compare;
 
 /// Compares, and removes the archive of a database that is complete unless the plan keeps it.
-pub async fn run(context: &Context) -> Result<Output, StepError> {
+pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     // Delayed tables are empty yet, but for what clients added.
     let delayed = context.delayed_tables();
     let counts = |side| -> Result<Vec<TableCount>, StepError> {

@@ -51,7 +51,7 @@ fn a_reset_of_a_database_keeps_what_clients_wrote() {
     });
 }
 
-/// Asked for by name, a verified database is made again, unless somebody wrote to it since.
+/// Asked for by name, a verified database is made again, unless a client wrote to it since.
 #[test]
 fn a_reset_that_names_what_to_drop_does_it() {
     still_open("unexpected argument '--drop'", || {

@@ -132,7 +132,7 @@ fn a_missing_tablespace_is_replaced_by_the_plans_choice() {
     });
 }
 
-/// Nobody connects to `postgres` and `template1`: everything goes over the database that the plan names.
+/// No role may connect to `postgres` and `template1`: everything goes over the database that the plan names.
 #[test]
 fn a_source_whose_maintenance_databases_are_closed_migrates() {
     still_open("is not currently accepting connections", || {

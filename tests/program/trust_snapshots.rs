@@ -9,7 +9,7 @@ use crate::support::open::still_open;
 use crate::support::project::Project;
 use crate::support::server::Server;
 
-/// Locks that somebody waits for, in any database.
+/// Locks that a session waits for, in any database.
 const WAITERS: &str = "SELECT count(*) FROM pg_locks WHERE NOT granted";
 
 /// The application has done this to `t` when the run begins, and commits while the run waits for the table.

@@ -16,12 +16,10 @@ use crate::step::{Context, StepError};
 /// Creates the database, empty, as it is on the source. One that this plan made before is dropped first: it
 /// holds a restore that did not end. Any other that holds something is left alone, also one that was created in
 /// place of ours.
-pub async fn run(context: &Context) -> Result<Output, StepError> {
+pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let creation = plan(context)?;
     let name = context.database_name();
     let connection = connect_for(context).await?;
-    let database = name.to_owned();
-    context.record(Change::CloseDatabase { database }).await?;
     match find(&connection, name).await? {
         Some(found) if is_own(context, &found).await? => {
             drop_own(context, &connection, &found).await?;
@@ -29,6 +27,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         }
         Some(found) => {
             refuse_unless_empty(context, &found).await?;
+            close(context).await?;
             let (database, oid) = (name.to_owned(), found.oid);
             context
                 .record(Change::FillDatabase { database, oid })
@@ -43,12 +42,19 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     Ok(Output::of_warnings(creation.losses))
 }
 
-/// Makes the database, with its object id on record.
+/// Puts on record that nobody else may connect from here on.
+async fn close(context: &Context) -> Result<(), StepError> {
+    let database = context.database_name().to_owned();
+    context.record(Change::CloseDatabase { database }).await
+}
+
+/// Creates the database, with its object id on record.
 async fn make(
     context: &Context,
     connection: &Connection,
     creation: &Creation,
 ) -> Result<(), StepError> {
+    close(context).await?;
     let database = context.database_name().to_owned();
     context
         .record(Change::CreateDatabase {
@@ -79,7 +85,7 @@ async fn make(
 /// # Errors
 ///
 /// A statement that the target refuses: then the database stays closed. A database that lets nobody in.
-pub async fn open(context: &Context, database: &Database) -> Result<(), StepError> {
+pub(crate) async fn open(context: &Context, database: &Database) -> Result<(), StepError> {
     let target = Target::from(&context.shared.inspection.target);
     let creation = creation(database, &target);
     let connection = connect_for(context).await?;
@@ -111,7 +117,7 @@ async fn prove_open(context: &Context, database: &Database) -> Result<(), StepEr
         return Ok(());
     }
     let target = context.endpoint(Side::Target);
-    let session = Session::new(&context.application()).as_a_client();
+    let session = Session::new(&context.application()).like_a_client();
     match connect(target, &database.name, &session).await {
         Ok(connection) => {
             connection.close().await;

@@ -6,5 +6,5 @@ mod settings;
 mod sql;
 mod statement;
 
-pub use apply::{open, run};
+pub(crate) use apply::{open, run};
 pub(super) use settings::value_of;

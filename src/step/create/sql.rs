@@ -7,7 +7,7 @@ use crate::postgres::{quote_identifier, quote_literal};
 
 /// What the statements need to know of the target.
 #[derive(Debug, Clone)]
-pub struct Target<'a> {
+pub(super) struct Target<'a> {
     pub version: Version,
     /// Whether the migration runs as a superuser there.
     pub is_superuser: bool,
@@ -29,7 +29,7 @@ impl<'a> From<&'a ServerFacts> for Target<'a> {
 
 /// Everything that makes one database. All of it can run in a session of another database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Creation {
+pub(super) struct Creation {
     /// `CREATE DATABASE`. It cannot run in a transaction block, so it goes alone.
     pub create: String,
     /// `CREATE DATABASE` with the locale's name in the target's spelling (`utf8` for `UTF-8`), to be
@@ -51,7 +51,7 @@ pub struct Creation {
 ///
 /// A database that allows no connections, or whose DROP was interrupted, cannot be dumped; it is not
 /// for this function.
-pub fn creation(database: &Database, target: &Target<'_>) -> Creation {
+pub(super) fn creation(database: &Database, target: &Target<'_>) -> Creation {
     let mut losses = Vec::new();
     let create = create_database(database, target, &[], &mut losses);
     let respelled = create_database(database, target, target.locales, &mut Vec::new());

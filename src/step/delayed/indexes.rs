@@ -44,7 +44,7 @@ const DEFINITIONS: &str = "\
     ORDER BY n.nspname::text COLLATE \"C\", i.relname::text COLLATE \"C\"";
 
 /// Drops the secondary indexes, each on record with everything that makes it what it is.
-pub async fn drop_indexes(context: &Context) -> Result<Output, StepError> {
+pub(crate) async fn drop_indexes(context: &Context) -> Result<Output, StepError> {
     let session = context.session(Side::Target).lock_timeout(LOCK_TIMEOUT);
     let connection = ours::open(context, &session).await?;
     let indexes = definitions(context, &connection).await?;
@@ -70,7 +70,7 @@ pub async fn drop_indexes(context: &Context) -> Result<Output, StepError> {
 
 /// Makes the dropped indexes again, those of the largest table first, and refreshes what was computed from
 /// the tables while they were empty. An index that is there already is left alone.
-pub async fn recreate_indexes(context: &Context) -> Result<Output, StepError> {
+pub(crate) async fn recreate_indexes(context: &Context) -> Result<Output, StepError> {
     let builds = context.step().jobs as usize;
     let mut indexes = context.dropped_indexes.clone();
     indexes.sort_by(|a, b| {

@@ -23,7 +23,7 @@ use crate::step::restore::table_of_contents;
 use crate::step::{Context, StepError, ours};
 
 /// Loads every table of the archive that is not loaded yet, the largest first. Yields the rows of each.
-pub async fn load(context: &Context) -> Result<Output, StepError> {
+pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
     let archive = delayed_archive(context.plan(), context.database_name());
     let entries = by_size(
         &archive,

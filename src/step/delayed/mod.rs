@@ -7,9 +7,9 @@ mod load;
 mod unchanged;
 mod verify;
 
-pub use indexes::{drop_indexes, recreate_indexes};
-pub use load::load;
-pub use verify::verify;
+pub(super) use indexes::{drop_indexes, recreate_indexes};
+pub(super) use load::load;
+pub(super) use verify::verify;
 
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +22,7 @@ use crate::postgres::{Pool, Session, Snapshot};
 
 /// `delayed-dump`: the delayed tables' data. Under a later snapshot their rows are counted as well, since the
 /// regular counts saw another one.
-pub async fn dump(context: &Context) -> Result<Output, StepError> {
+pub(super) async fn dump(context: &Context) -> Result<Output, StepError> {
     let archive = delayed_archive(context.plan(), context.database_name());
     let snapshot = context
         .snapshot

@@ -12,7 +12,7 @@ use crate::step::{Context, StepError};
 
 /// Compares the rows of the source's snapshot with those that the load's own command tags counted. What is
 /// there beyond them was added by clients meanwhile: reported, and no difference.
-pub async fn verify(context: &Context) -> Result<Output, StepError> {
+pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     let session = context.session(Side::Target);
     let now = count(context, Side::Target, &session, &context.shared.stop).await?;
     let (kind, note) = if context.plan().delay.snapshot == DelaySnapshot::Same {

@@ -9,7 +9,7 @@ mod plan;
 mod split;
 mod statement;
 
-pub use apply::run;
+pub(crate) use apply::run;
 pub use plan::*;
 pub use split::*;
 pub use statement::*;

@@ -26,7 +26,7 @@ const LARGEST_LISTING: usize = 512 << 20;
 const ERRORS_IGNORED: i32 = 1;
 
 /// Restores the archive to its end. Then errors that the plan does not accept fail the step.
-pub async fn run(context: &Context) -> Result<Output, StepError> {
+pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     if context.is_retry {
         // What the failed attempt left would be there twice.
         create::run(context).await?;

@@ -10,7 +10,7 @@ use crate::postgres::{Class, Session, with_retries};
 use crate::step::{Context, StepError, create};
 
 /// Restores the target's settings. A run that is stopping does not interrupt it.
-pub async fn run(context: &Context) -> Result<Output, StepError> {
+pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let target = Target {
         endpoint: context.endpoint(Side::Target),
         session: Session::new(&context.application()),
@@ -64,7 +64,7 @@ async fn patiently(context: &Context, target: &Target<'_>) -> Result<SettingsRes
 
 /// Waits until what the step committed outlives a crash of the server, where commits do not wait themselves:
 /// before the step is called done, because a step that is done is not run again.
-pub async fn flush_commits(context: &Context) -> Result<(), StepError> {
+pub(crate) async fn flush_commits(context: &Context) -> Result<(), StepError> {
     let mut settings = context.shared.graph.tuning.iter().flat_map(Tuning::session);
     if settings.any(|setting| setting.name == "synchronous_commit") {
         let target = Target {

@@ -17,7 +17,10 @@ const ADVICE: &[(&str, Remedy)] = &[
     ("put the plan back as it was", name_delayed_tables),
     ("reset PLAN --database NAME", reset_unused),
     ("set delay.snapshot = \"later\"", take_later_snapshot),
-    ("the target is counted anew", remove_tables_by_hand),
+    (
+        "run again: the target is counted again",
+        remove_tables_by_hand,
+    ),
     ("the run that compiled it", seal_again),
     ("run again", just_again),
     ("another run holds", just_again),
@@ -97,7 +100,7 @@ fn name_delayed_tables(people: &mut People<'_>) -> bool {
     is_other
 }
 
-/// Where nobody uses the database on the target.
+/// Where the database is not in use on the target.
 fn reset_unused(people: &mut People<'_>) -> bool {
     let mut any = false;
     for database in ["events", "shop"] {
@@ -116,7 +119,7 @@ fn take_later_snapshot(people: &mut People<'_>) -> bool {
     is_new
 }
 
-/// Tables that somebody made in databases that were not verified.
+/// Tables that a user made in databases that were not verified.
 fn remove_tables_by_hand(people: &mut People<'_>) -> bool {
     let mut any = false;
     for database in people.disturbed.clone() {

@@ -1,6 +1,6 @@
 //! What people and applications do, and which of it is known to end wrong.
 
-/// One thing that somebody does. What it is done to is left to chance.
+/// One thing that a user does. What it is done to is left to chance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hand {
     // On the source: transactions that write down that they happened.

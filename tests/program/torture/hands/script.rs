@@ -121,7 +121,7 @@ fn round(chance: &mut Chance) -> Round {
     let mut during: Vec<(When, Act)> = (0..during)
         .map(|_| (when(chance), act(chance, DURING)))
         .collect();
-    // Somebody writes as soon as there is a snapshot that must not show it.
+    // A client writes as soon as there is a snapshot that must not show it.
     let hand = *chance.pick(&[Hand::Write, Hand::WriteDelayed]);
     let pick = chance.next();
     if chance.percent(75) {

@@ -330,7 +330,7 @@ codes! {
 
     TargetOpensLate "target/opens-late" Info Migration "0.2.0"
         what "databases open when the target is safe"
-        why "With fsync or full_page_writes off, a crash of the target's operating system loses the whole cluster. So a database that is verified stays ours, and closed to others, until restore-settings has restored the settings."
+        why "With fsync or full_page_writes off, a crash of the target's operating system loses the whole cluster, so a verified database stays closed to other roles until restore-settings has restored the settings."
         fix "Set target.tuning.mode = \"safe\" to open each database as soon as it is verified; target.tuning.open_early = true does it in spite of the danger."
 
     TargetOwnerMissing "target/owner-missing" Block Role "0.1.0"

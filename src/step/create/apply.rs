@@ -20,8 +20,6 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let creation = plan(context)?;
     let name = context.database_name();
     let connection = connect_for(context).await?;
-    let database = name.to_owned();
-    context.record(Change::CloseDatabase { database }).await?;
     match find(&connection, name).await? {
         Some(found) if is_own(context, &found).await? => {
             drop_own(context, &connection, &found).await?;
@@ -29,6 +27,7 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
         }
         Some(found) => {
             refuse_unless_empty(context, &found).await?;
+            close(context).await?;
             let (database, oid) = (name.to_owned(), found.oid);
             context
                 .record(Change::FillDatabase { database, oid })
@@ -43,12 +42,19 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     Ok(Output::of_warnings(creation.losses))
 }
 
-/// Makes the database, with its object id on record.
+/// Puts on record that nobody else may connect from here on.
+async fn close(context: &Context) -> Result<(), StepError> {
+    let database = context.database_name().to_owned();
+    context.record(Change::CloseDatabase { database }).await
+}
+
+/// Creates the database, with its object id on record.
 async fn make(
     context: &Context,
     connection: &Connection,
     creation: &Creation,
 ) -> Result<(), StepError> {
+    close(context).await?;
     let database = context.database_name().to_owned();
     context
         .record(Change::CreateDatabase {

@@ -27,6 +27,8 @@ pub struct ServerFacts {
     pub reserved_connections: u32,
     /// Client backends at the time of the look, ours not among them.
     pub used_connections: u32,
+    /// Our role sees the sessions of others; without that, `used_connections` is a guess.
+    pub sees_sessions: bool,
     /// The session's role.
     pub user: String,
     pub is_superuser: bool,
@@ -37,6 +39,12 @@ pub struct ServerFacts {
     pub in_recovery: bool,
     /// May set `session_replication_role`: a superuser, or from 15 on a role with SET on the parameter.
     pub sets_replication_role: bool,
+    /// May set `event_triggers` (17 and later), so that none fires in its sessions.
+    pub sets_event_triggers: bool,
+    /// May set `lc_messages`, so that messages come in English.
+    pub sets_language: bool,
+    /// How many locks all sessions together can hold, about: `max_locks_per_transaction` for each of them.
+    pub lock_slots: u64,
     /// `maintenance_work_mem`, in bytes.
     pub maintenance_work_mem: u64,
     pub roles: Vec<Role>,
@@ -157,6 +165,8 @@ pub struct Contents {
     pub attached_indexes: Vec<AttachedIndex>,
     /// What could keep rows of a delayed table, or those that refer to them, from being loaded.
     pub load_order_constraints: Vec<LoadOrderConstraint>,
+    /// Event triggers that fire in ordinary sessions, with the event of each.
+    pub event_triggers: Vec<EventTrigger>,
     pub large_objects: u64,
     /// Objects of any kind that a user made: functions, types, schemas, extensions other than plpgsql.
     /// Decides whether a target database is empty.
@@ -176,6 +186,14 @@ pub struct LoadOrderConstraint {
     /// Another table whose foreign key refers to it. `None`: the constraint is a check that is NOT VALID, which old
     /// rows may violate and rows that are loaded may not.
     pub referring: Option<TableName>,
+}
+
+/// One row of `pg_event_trigger`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventTrigger {
+    pub name: String,
+    /// `login`, `ddl_command_start` and the like.
+    pub event: String,
 }
 
 /// An index of a partition that enforces nothing, and is part of an index of the partitioned table.

@@ -183,7 +183,7 @@ fn dropped_next(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Find
             && (!state.is_done(&create) || is_begun)
     });
     found
-        .map(|name| preflight::for_dropped(name, state.opened.contains_key(name)))
+        .map(|name| preflight::for_dropped(name, state.verified.contains_key(name)))
         .collect()
 }
 

@@ -33,7 +33,7 @@ pub(super) fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
             && arguments.step.is_none_or(|kind| id.kind == kind)
     };
     let state = journal.state();
-    let is_verified = |database: &str| state.opened.contains_key(database);
+    let is_verified = |database: &str| state.verified.contains_key(database);
     let steps: Vec<StepId> = with_followers(&stored.steps, chosen, is_verified)
         .into_iter()
         .filter(|id| state.steps.contains_key(id))
@@ -54,7 +54,7 @@ pub(super) fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
         eprintln!(
             "the next run drops and recreates the database \"{}\"{}",
             escape_control(database),
-            match state.opened.contains_key(database) {
+            match state.verified.contains_key(database) {
                 true => ", unless it was written to since it was verified",
                 false => "",
             }
@@ -100,7 +100,7 @@ fn refuse_unnamed(
     };
     let verified = dropped
         .iter()
-        .filter(|name| state.opened.contains_key(*name));
+        .filter(|name| state.verified.contains_key(*name));
     let unnamed: Vec<&String> = verified.filter(|name| !named.contains(name)).collect();
     if !unnamed.is_empty() {
         return Err(Failure::message(

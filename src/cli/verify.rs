@@ -111,6 +111,6 @@ async fn count(
         let is_delayed = is_delayed(database, table);
         Some(Rows::by(prepared.plan.verify, is_delayed))
     };
-    let counts = count_tables(&pool, side, queries, &stop, how, |_, _| {}).await;
+    let counts = count_tables(&pool, None, side, queries, &stop, how, |_, _| {}).await;
     counts.map_err(Failure::with(Exit::NotStarted))
 }

@@ -40,6 +40,23 @@ pub(crate) fn free_connections(server: &ServerFacts) -> u32 {
         .saturating_sub(reserve)
 }
 
+/// What a run may use of a server where the plan does not say. The source serves its clients while it is read, and keeps
+/// three quarters of its connections for them. Where their sessions cannot be seen, what is free is a guess, and half
+/// of that is left.
+pub(crate) fn default_budget(side: Side, server: &ServerFacts) -> u32 {
+    let free = free_connections(server);
+    let most = match side {
+        Side::Source => (server.max_connections / 4).max(LEAST_PER_SOURCE_DATABASE),
+        Side::Target => free,
+    };
+    let budget = most.min(free);
+    if server.sees_sessions {
+        budget
+    } else {
+        (budget / 2).max(least(side)).min(budget)
+    }
+}
+
 /// How many databases, jobs and queries run at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Share {
@@ -89,6 +106,7 @@ pub(super) fn fitted<'a>(
         side,
         server,
         free: free_connections(server),
+        by_default: default_budget(side, server),
         given: plan.server(side).max_connections,
         least: least(side),
         databases: Fitted {
@@ -175,6 +193,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::catalog::Version;
+    use crate::graph::tests::synthetic::server;
 
     const DEFAULTS: Parallelism = Parallelism {
         dump_parallel: 6,
@@ -183,6 +203,20 @@ mod tests {
         restore_jobs: 12,
         verify_concurrency: 16,
     };
+
+    #[test]
+    fn a_live_source_keeps_most_of_its_connections() {
+        let mut facts = server(Version(160_004), Vec::new());
+        assert_eq!(default_budget(Side::Source, &facts), 25);
+        assert_eq!(default_budget(Side::Target, &facts), 92);
+        facts.used_connections = 80;
+        assert_eq!(default_budget(Side::Source, &facts), 12);
+        facts.sees_sessions = false;
+        assert_eq!(default_budget(Side::Source, &facts), 6);
+        assert_eq!(default_budget(Side::Target, &facts), 6);
+        facts.used_connections = 91;
+        assert_eq!(default_budget(Side::Source, &facts), 1);
+    }
 
     #[test]
     fn the_reference_tools_defaults_fit_a_default_server() {

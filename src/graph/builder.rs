@@ -24,6 +24,7 @@ pub(super) fn contents(database: &Database) -> &Contents {
         indexes: 0,
         attached_indexes: Vec::new(),
         load_order_constraints: Vec::new(),
+        event_triggers: Vec::new(),
         large_objects: 0,
         user_objects: 0,
         extensions: Vec::new(),
@@ -102,7 +103,7 @@ impl Builder<'_> {
         for ((database, name), create) in databases.iter().zip(&names).zip(creates) {
             self.findings.extend(preflight::for_database(
                 database,
-                &self.input.inspection.target,
+                self.input.inspection,
                 self.input.created,
             ));
             self.database(database, name, create);
@@ -129,9 +130,12 @@ impl Builder<'_> {
             (Resource::TargetConnections, 1),
         ]);
         let index = self.push(StepId::server(Kind::Globals), Vec::new(), claims);
-        let conninfo = conninfo(self.input.source, &self.input.source.database);
-        self.steps[index].command =
-            command::globals(&conninfo, self.input.inspection.source.reads_passwords);
+        let source = self.input.source;
+        self.steps[index].command = command::globals(
+            &conninfo(source, &source.database),
+            &source.database,
+            self.input.inspection.source.reads_passwords,
+        );
         index
     }
 
@@ -211,6 +215,7 @@ impl Builder<'_> {
             client: client.version,
             target: self.input.inspection.target.version,
             lock_timeout: plan.source_lock_timeout,
+            is_standby: self.input.inspection.source.in_recovery,
             content: Content::Regular(&delayed),
         }
         .render();
@@ -317,6 +322,7 @@ impl Builder<'_> {
             client: client.version,
             target: self.input.inspection.target.version,
             lock_timeout: plan.source_lock_timeout,
+            is_standby: self.input.inspection.source.in_recovery,
             content: Content::Delayed(tables),
         }
         .render();

@@ -19,6 +19,8 @@ pub(super) struct DumpCommand<'a> {
     pub target: Version,
     /// How long to wait for a table's lock before giving up.
     pub lock_timeout: std::time::Duration,
+    /// The source is one: it has no rows of unlogged tables and refuses to read them.
+    pub is_standby: bool,
     pub content: Content<'a>,
 }
 
@@ -42,6 +44,9 @@ impl DumpCommand<'_> {
             // A word may have become reserved between the two versions.
             "--quote-all-identifiers".to_owned(),
         ];
+        if self.is_standby {
+            command.push("--no-unlogged-table-data".to_owned());
+        }
         match self.content {
             Content::Regular(delayed) => {
                 if self.client.major() >= 1800 && self.target.major() >= 1800 {
@@ -70,6 +75,9 @@ impl DumpCommand<'_> {
     }
 }
 
+/// Stands for the parts of an archive that are restored one after the other, each by a pg_restore of its own.
+pub(crate) const PARTS: &str = "--use-list=<pre-data, then data, then post-data>";
+
 /// `pg_restore` of a directory archive (PostgreSQL manual, pg_restore).
 pub(super) fn restore(conninfo: &str, archive: &Path, jobs: u32) -> Vec<String> {
     vec![
@@ -77,13 +85,15 @@ pub(super) fn restore(conninfo: &str, archive: &Path, jobs: u32) -> Vec<String> 
         "--format=directory".to_owned(),
         format!("--jobs={jobs}"),
         "--verbose".to_owned(),
+        PARTS.to_owned(),
         format!("--dbname={conninfo}"),
         archive.display().to_string(),
     ]
 }
 
-/// `pg_dumpall` of roles and tablespaces (PostgreSQL manual, pg_dumpall).
-pub(super) fn globals(conninfo: &str, with_passwords: bool) -> Vec<String> {
+/// `pg_dumpall` of roles and tablespaces (PostgreSQL manual, pg_dumpall), which goes by way of this database. It does not
+/// care for the one in `conninfo`.
+pub(super) fn globals(conninfo: &str, database: &str, with_passwords: bool) -> Vec<String> {
     let mut command = vec![
         "pg_dumpall".to_owned(),
         "--globals-only".to_owned(),
@@ -92,6 +102,7 @@ pub(super) fn globals(conninfo: &str, with_passwords: bool) -> Vec<String> {
     if !with_passwords {
         command.push("--no-role-passwords".to_owned());
     }
+    command.push(format!("--database={database}"));
     command.push(format!("--dbname={conninfo}"));
     command
 }

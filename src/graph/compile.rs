@@ -23,7 +23,7 @@ pub(crate) fn compile(input: Input<'_>) -> Graph {
     let budget_of = |side, facts| {
         plan.server(side)
             .max_connections
-            .unwrap_or_else(|| budget::free_connections(facts))
+            .unwrap_or_else(|| budget::default_budget(side, facts))
     };
     let source_budget = budget_of(Side::Source, source);
     let target_budget = budget_of(Side::Target, target);
@@ -36,6 +36,11 @@ pub(crate) fn compile(input: Input<'_>) -> Graph {
     let share = budget::share(&plan.parallelism, count, source_budget, target_budget);
     let fitted = budget::fitted(plan, input.inspection, &share, count);
     findings.extend(preflight::for_budgets(&fitted));
+    findings.extend(preflight::for_lock_table(
+        source,
+        &databases,
+        share.dump_parallel.min(count),
+    ));
     let delayed_builds = if plan.delay.patterns.is_empty() {
         1
     } else {

@@ -13,7 +13,7 @@ mod step;
 pub(crate) mod tests;
 mod tuning;
 
-pub(crate) use command::{SNAPSHOT, archive, archives, delayed_archive, file_name};
+pub(crate) use command::{PARTS, SNAPSHOT, archive, archives, delayed_archive, file_name};
 pub(crate) use compile::compile;
 pub(crate) use input::Input;
 pub(crate) use selection::select;

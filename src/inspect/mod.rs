@@ -6,6 +6,8 @@ mod contents;
 mod count;
 mod countable;
 mod databases;
+mod delayed;
+mod locks;
 mod query;
 mod sequences;
 mod server;
@@ -13,6 +15,8 @@ mod written;
 
 pub(crate) use contents::read as contents_of;
 pub(crate) use count::{Rows, count_tables};
+pub(crate) use delayed::{droppable_indexes, filled_materialized_views};
+pub(crate) use locks::{DumpedTable, dumped_tables, tables_in_use, unlocked_tables};
 pub(crate) use sequences::sequences;
 pub(crate) use server::system_identifier;
 pub(crate) use written::written;

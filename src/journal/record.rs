@@ -116,7 +116,10 @@ impl std::fmt::Display for Entry {
                 Change::CreatedDatabase { database, .. } => {
                     write!(f, "created-database {database}")
                 }
-                Change::OpenDatabase { database, .. } => write!(f, "open-database {database}"),
+                Change::CloseDatabase { database } => write!(f, "close-database {database}"),
+                Change::MarkWritten { database, .. } => write!(f, "mark-written {database}"),
+                Change::OpenDatabase { database } => write!(f, "open-database {database}"),
+                Change::FillDatabase { database, .. } => write!(f, "fill-database {database}"),
                 Change::DropIndexes { database, .. } => write!(f, "drop-indexes {database}"),
                 Change::CommitLoad { database, load } => {
                     write!(f, "commit-load {database} {}", load.table)
@@ -141,12 +144,18 @@ pub enum Change {
     CreateDatabase { database: String },
     /// Written after the change: the object id that tells this database from others of its name.
     CreatedDatabase { database: String, oid: u32 },
-    /// A database of the target was verified, and clients are about to be told that they may use it.
-    OpenDatabase {
+    /// The database on the target belongs to our role, and nobody else may connect, until it is opened.
+    CloseDatabase { database: String },
+    /// A database of the target was verified: what is written from here on is its clients'.
+    MarkWritten {
         database: String,
         /// How much was written to it until then; `None`: the server does not tell.
         written: Option<WriteMark>,
     },
+    /// Written after the change: owner, privileges and settings are as on the source.
+    OpenDatabase { database: String },
+    /// The target has an empty database of this name and object id, which is about to be filled.
+    FillDatabase { database: String, oid: u32 },
     /// DROP INDEX on the target, to be made again after the delayed load.
     DropIndexes {
         database: String,

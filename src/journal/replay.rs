@@ -228,7 +228,7 @@ impl State {
                 state.output = output.into();
                 if let (Kind::Verify, Some(database)) = (step.kind, step.database_name()) {
                     // A version that did not write down how much had been written opened it all the same.
-                    self.opened.entry(database.to_string()).or_insert(None);
+                    self.verified.entry(database.to_string()).or_insert(None);
                 }
             }
             Entry::StepFailed {
@@ -280,16 +280,27 @@ impl State {
                 // What was in one of this name before is gone.
                 self.dropped_indexes.remove(&database);
                 self.loads.remove(&database);
-                self.opened.remove(&database);
+                self.verified.remove(&database);
                 self.may_drop.remove(&database);
                 self.created.insert(database, Created::Begun);
             }
             Change::CreatedDatabase { database, oid } => {
                 self.created.insert(database, Created::WithOid(oid));
             }
-            Change::OpenDatabase { database, written } => {
-                // What clients wrote since it was opened first counts.
-                self.opened.entry(database).or_insert(written);
+            Change::CloseDatabase { database } => {
+                self.closed.insert(database);
+            }
+            Change::MarkWritten { database, written } => {
+                // What clients wrote since it was verified first counts.
+                self.verified.entry(database).or_insert(written);
+            }
+            Change::OpenDatabase { database } => {
+                self.closed.remove(&database);
+            }
+            Change::FillDatabase { database, oid } => {
+                self.dropped_indexes.remove(&database);
+                self.loads.remove(&database);
+                self.created.insert(database, Created::Found(oid));
             }
             Change::DropIndexes { database, indexes } => {
                 self.written_by_us(&database);
@@ -339,7 +350,7 @@ impl State {
 
     /// What clients write from now on cannot be told from what this plan writes.
     fn written_by_us(&mut self, database: &str) {
-        if let Some(written) = self.opened.get_mut(database) {
+        if let Some(written) = self.verified.get_mut(database) {
             *written = None;
         }
     }

@@ -140,6 +140,8 @@ pub struct Tuning {
     pub mode: TuningMode,
     /// Accepts `fast` although the target serves other databases.
     pub shared_target: bool,
+    /// Verified databases open to clients although a crash would lose the cluster.
+    pub open_early: bool,
     /// Overrides and additions to the mode's settings, in the plan's order.
     pub settings: Vec<(String, String)>,
 }

@@ -46,16 +46,6 @@ pub(crate) async fn connect(
     database: &str,
     session: &Session,
 ) -> Result<Connection, Error> {
-    let (connection, _) = open(endpoint, database, session).await?;
-    Ok(connection)
-}
-
-/// As [`connect`], with a token that is cancelled when the connection has ended, for whatever reason.
-pub(super) async fn open(
-    endpoint: &Endpoint,
-    database: &str,
-    session: &Session,
-) -> Result<(Connection, CancellationToken), Error> {
     let dialer = Dialer::new(endpoint, database, session)?;
     let dialed = match dialer.limit() {
         None => dialer.dial().await,
@@ -66,10 +56,10 @@ pub(super) async fn open(
     let (client, ended) = dialed.map_err(|error| dialer.explain(CONNECT, error))?;
     let handle = Handle::Own {
         client,
-        ended: ended.clone(),
+        ended,
         _stop: dialer.stop.clone().drop_guard(),
     };
-    Ok((Connection { handle, dialer }, ended))
+    Ok(Connection { handle, dialer })
 }
 
 impl Connection {
@@ -137,6 +127,11 @@ impl Connection {
             Handle::Own { ended, .. } => Some(ended.clone()),
             Handle::Pooled(_) => None,
         }
+    }
+
+    /// Ends the session soon, without waiting for it; with a pool's connection, all of the pool's.
+    pub(super) fn hang_up(&self) {
+        self.dialer.stop.cancel();
     }
 
     /// Ends the session and waits until that is done; a pool's connection goes back to the pool.

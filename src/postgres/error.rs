@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::class::Class;
 use super::help;
 use super::place::Place;
+use super::pooler::Pooler;
 use super::tls::TlsError;
 use crate::escape::escape_control_lines;
 
@@ -44,6 +45,11 @@ enum Cause {
     /// A file with a certificate or key cannot be used.
     #[error(transparent)]
     Tls(TlsError),
+    #[error("a connection pooler answers instead of the server ({})", match .0 {
+        Pooler::Transaction => "its sessions change from one query to the next",
+        Pooler::Session => "the session is another than the one that was promised",
+    })]
+    Pooler(Pooler),
     #[error("stopped")]
     Interrupted,
 }
@@ -133,6 +139,18 @@ impl Error {
     pub(super) fn tls(place: &Place, action: impl Into<String>, error: TlsError) -> Error {
         let help = error.help().map(|help| help.to_string());
         Error::new(place, action, Cause::Tls(error), Class::Fail, help)
+    }
+
+    /// What answers is not the server.
+    pub(super) fn pooler(place: &Place, action: impl Into<String>, pooler: Pooler) -> Error {
+        let help = help::for_pooler(place);
+        Error::new(
+            place,
+            action,
+            Cause::Pooler(pooler),
+            Class::Fail,
+            Some(help),
+        )
     }
 
     /// Something that was given up because the run is stopping.

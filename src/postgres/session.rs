@@ -10,6 +10,15 @@ use super::identifier::{quote_identifier, quote_literal};
 use crate::catalog::Version;
 use crate::plan::Side;
 
+/// Settings by which text becomes a value in another way than pg_dump meant it. A database or a role may have others.
+/// pg_restore sets the rest itself: `client_encoding`, `standard_conforming_strings`, `xmloption`.
+pub(crate) const VALUES_FROM_TEXT: [(&str, &str); 4] = [
+    ("array_nulls", "on"),
+    ("DateStyle", "ISO, MDY"),
+    ("IntervalStyle", "postgres"),
+    ("lc_monetary", "C"),
+];
+
 /// What a connection presents itself as, and what it is for.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
@@ -17,6 +26,20 @@ pub(crate) struct Session {
     lock_timeout: Duration,
     snapshot: Option<String>,
     settings: Vec<(String, String)>,
+    purpose: Purpose,
+}
+
+/// What a session's rows and texts are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// The same value is the same text on either server.
+    Comparison,
+    /// Text becomes the values that pg_dump wrote; checks compute by the database's settings.
+    Load,
+    /// Rows are computed by the database's settings.
+    Refresh,
+    /// Nothing is set.
+    Client,
 }
 
 impl Session {
@@ -28,7 +51,26 @@ impl Session {
             lock_timeout: Duration::ZERO,
             snapshot: None,
             settings: Vec::new(),
+            purpose: Purpose::Comparison,
         }
+    }
+
+    /// A session that loads rows: checks, defaults and generated columns compute by the database's own settings.
+    pub(crate) fn for_load(mut self) -> Self {
+        self.purpose = Purpose::Load;
+        self
+    }
+
+    /// A session that computes rows, all by the database's own settings.
+    pub(crate) fn for_refresh(mut self) -> Self {
+        self.purpose = Purpose::Refresh;
+        self
+    }
+
+    /// A session that sets nothing, as a client's.
+    pub(crate) fn like_a_client(mut self) -> Self {
+        self.purpose = Purpose::Client;
+        self
     }
 
     /// Gives up waiting for a lock after this long, in whole milliseconds; zero: never.
@@ -67,6 +109,9 @@ impl Session {
     /// The statements that come first. They override ALTER DATABASE … SET and ALTER ROLE … SET
     /// (PostgreSQL manual, 19.1.3), which an application may have made for itself.
     pub(super) fn setup(&self, side: Side, version: Version) -> String {
+        if self.purpose == Purpose::Client {
+            return String::new();
+        }
         let lock_timeout = format!("{}ms", self.lock_timeout.as_millis());
         let mut settings = vec![
             ("statement_timeout", "0"),
@@ -85,15 +130,20 @@ impl Session {
                     Side::Target => "off",
                 },
             ),
-            // The same value is the same text on either server.
-            ("DateStyle", "ISO, MDY"),
-            ("IntervalStyle", "postgres"),
-            ("TimeZone", "UTC"),
-            ("bytea_output", "hex"),
-            ("extra_float_digits", "3"),
             ("quote_all_identifiers", "off"),
             ("standard_conforming_strings", "on"),
         ];
+        match self.purpose {
+            Purpose::Comparison => settings.extend([
+                ("DateStyle", "ISO, MDY"),
+                ("IntervalStyle", "postgres"),
+                ("TimeZone", "UTC"),
+                ("bytea_output", "hex"),
+                ("extra_float_digits", "3"),
+            ]),
+            Purpose::Load => settings.extend(VALUES_FROM_TEXT),
+            Purpose::Refresh | Purpose::Client => {}
+        }
         let since = [
             (90_600, "idle_in_transaction_session_timeout"),
             (140_000, "idle_session_timeout"),
@@ -147,13 +197,13 @@ mod tests {
         SET default_transaction_isolation = 'read committed';
         SET default_transaction_deferrable = 'off';
         SET default_transaction_read_only = 'on';
+        SET quote_all_identifiers = 'off';
+        SET standard_conforming_strings = 'on';
         SET DateStyle = 'ISO, MDY';
         SET IntervalStyle = 'postgres';
         SET TimeZone = 'UTC';
         SET bytea_output = 'hex';
         SET extra_float_digits = '3';
-        SET quote_all_identifiers = 'off';
-        SET standard_conforming_strings = 'on';
         ");
         let timeouts = |version| {
             let setup = session.setup(Side::Target, Version(version));

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::environment::PgEnvironment;
 use super::output::{Tail, open_log, read_bytes, read_lines};
 use super::spawner::{Group, spawn};
-use super::transient::is_transient;
+use super::transient::{is_lock_refused, is_transient};
 #[cfg(debug_assertions)]
 use crate::failpoint::reach;
 use crate::postgres::{Class, escape_control};
@@ -351,6 +351,16 @@ impl ChildError {
             }
             ChildError::Interrupted { .. } => Class::Interrupted,
             _ => Class::Fail,
+        }
+    }
+
+    /// Whether the program waited too long for a lock, or did not want to wait for it.
+    pub(crate) fn is_lock_refused(&self) -> bool {
+        match self {
+            ChildError::Failed { stderr_tail, .. } => {
+                stderr_tail.iter().any(|line| is_lock_refused(line))
+            }
+            _ => false,
         }
     }
 }

@@ -64,6 +64,7 @@ pub(crate) fn resume(
         record.redo_missing_archives(snapshot, &archive_is_whole);
         record.redo_lost_snapshot(snapshot, policy);
     }
+    record.open_again();
     for database in &graph.databases {
         record.keep_what_is_used(&database.name.as_str().into());
     }
@@ -254,13 +255,25 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// What a run left closed until the settings were restored is opened by its verification, where this plan restores
+    /// none.
+    fn open_again(&mut self) {
+        let mut steps = self.graph.steps.iter();
+        if steps.any(|step| step.id.kind == Kind::RestoreSettings) {
+            return;
+        }
+        for name in self.state.verified_and_closed() {
+            self.redo_kind(&name.into(), Kind::Verify, "it is still closed to others");
+        }
+    }
+
     /// A run that has nothing else to do does not change the target's settings.
     fn tune_again(&mut self) {
         let has_work = self.graph.steps.iter().any(|step| {
             !step.id.kind.is_tuning()
                 && (!self.state.is_done(&step.id) || self.again.contains_key(&step.id))
         });
-        if has_work {
+        if has_work || !self.state.verified_and_closed().is_empty() {
             for kind in Kind::of_phase(Phase::Tuning) {
                 self.redo(
                     &StepId::server(kind),
@@ -288,7 +301,7 @@ impl<'a> Record<'a> {
 
     /// The database was not reported as verified yet.
     fn is_unverified(&self, name: &Arc<str>) -> bool {
-        !self.state.opened.contains_key(&**name) && !self.all_done(name, Kind::Verify)
+        !self.state.verified.contains_key(&**name) && !self.all_done(name, Kind::Verify)
     }
 
     fn is_restored(&self, id: &StepId) -> bool {

@@ -60,7 +60,7 @@ pub(super) fn not_yet_verified(
 
 /// Whether clients cannot have been let into the database: its verification opens it as soon as it finds no difference.
 fn is_unverified(state: &State, database: &str) -> bool {
-    if state.opened.contains_key(database) {
+    if state.verified.contains_key(database) {
         return false;
     }
     match state

@@ -22,13 +22,14 @@ pub(super) async fn in_use(
         let Some(database) = step.id.database_name() else {
             continue;
         };
-        let opened = state.opened.get(&**database);
-        let Some(opened) = opened.filter(|_| step.id.kind == Kind::Create && !done(index)) else {
+        let verified = state.verified.get(&**database);
+        let Some(verified) = verified.filter(|_| step.id.kind == Kind::Create && !done(index))
+        else {
             continue;
         };
         let session = Session::new(&application.application_name_for(&format!("{database}/used")));
         let shown = escape_control(database);
-        match written_since(target, database, &session, application, opened.as_ref()).await {
+        match written_since(target, database, &session, application, verified.as_ref()).await {
             Ok(Since::Unwritten) => {}
             Ok(since) => refused.push(written_words(&shown, since)),
             Err(error) => refused.push(format!(

@@ -1,24 +1,25 @@
 //! What a step is given, and what it may say back.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::StepError;
-use crate::catalog::{Database, Inspection};
+use super::locked_snapshot::LockedSnapshot;
+use crate::catalog::{Database, Inspection, Relation};
 use crate::event::{Event, Progress};
-use crate::graph::{Graph, Step, StepIndex, file_name};
+use crate::graph::{Graph, Step, StepIndex, Tuning, file_name};
 use crate::journal::{Change, Created, TunedSetting};
 use crate::names::{
     Counts, IndexDefinition, Kind, Load, Output, Product, RegularDump, StepId, Subject, TableName,
     WriteMark,
 };
 use crate::plan::{Endpoint, Plan, Side};
-use crate::postgres::{Application, Session, Snapshot, escape_control};
+use crate::postgres::{Application, Session, escape_control};
 
 /// What every step of a run shares.
 pub(crate) struct Shared {
@@ -52,23 +53,34 @@ pub(crate) struct Context {
     /// What the steps yielded that its kind reads.
     pub inputs: HashMap<Kind, Arc<Output>>,
     /// The snapshot that the step shares, if it does.
-    pub snapshot: Option<Arc<Snapshot>>,
+    pub snapshot: Option<Arc<LockedSnapshot>>,
+    /// Cancelled when the run is stopping, or when the snapshot was given up.
+    pub stop: CancellationToken,
     /// Indexes of the database that the delayed phase dropped, by the journal.
     pub dropped_indexes: Vec<IndexDefinition>,
     /// Loads of delayed tables that may be committed, by the journal.
     pub loads: Vec<Load>,
     /// By the journal, this plan made or was about to make the target's database of this name.
-    pub created: Option<Created>,
-    /// By the journal, clients may use that database since it was verified, with how much had been written to it then.
-    pub opened: Option<Option<WriteMark>>,
-    /// Somebody named that database to be dropped all the same.
+    pub created: Mutex<Option<Created>>,
+    /// By the journal, that database was verified, so that clients may use it, with how much had been written to it then.
+    pub verified: Option<Option<WriteMark>>,
+    /// That database was named to be dropped all the same.
     pub may_drop: bool,
+    /// In a step about the whole server: databases that are verified and still closed to others.
+    pub closed: Vec<String>,
     /// In a step about the whole server: settings of the target that this plan changed and has to restore,
     /// by its journal.
     pub tuned: BTreeMap<String, TunedSetting>,
 }
 
 impl Shared {
+    /// Whether verified databases stay closed until the target's settings are restored: a crash of its operating system
+    /// would lose what clients commit.
+    pub(crate) fn opens_late(&self) -> bool {
+        let is_unsafe = self.graph.tuning.as_ref().is_some_and(Tuning::is_unsafe);
+        is_unsafe && !self.plan.tuning.open_early
+    }
+
     /// Puts a change on record. When this returns, it is on disk and may be made.
     pub(crate) async fn record(&self, change: Change) -> Result<(), StepError> {
         let (recorded, on_record) = oneshot::channel();
@@ -110,6 +122,24 @@ impl Context {
             .id
             .database_name()
             .expect("the step is about a database")
+    }
+
+    /// How far this plan has come with the target's database of this name.
+    pub(crate) fn created(&self) -> Option<Created> {
+        *self.created.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The step has made the database, or found it, and that is on record.
+    pub(crate) fn set_created(&self, created: Created) {
+        *self.created.lock().unwrap_or_else(PoisonError::into_inner) = Some(created);
+    }
+
+    /// The object id of the target's database that this plan made or fills.
+    pub(crate) fn made(&self) -> Option<u32> {
+        match self.created()? {
+            Created::Begun => None,
+            Created::WithOid(oid) | Created::Found(oid) => Some(oid),
+        }
     }
 
     /// The database as it was found on the source.
@@ -161,6 +191,21 @@ impl Context {
             .filter(|database| database.name == name)
             .flat_map(|database| database.delayed.iter().cloned())
             .collect()
+    }
+
+    /// The database's unlogged tables, as they were found on the source.
+    pub(crate) fn unlogged_tables(&self) -> Result<HashSet<TableName>, StepError> {
+        let contents = self.database()?.contents.iter();
+        let relations = contents.flat_map(|contents| &contents.relations);
+        Ok(relations
+            .filter(|relation| relation.unlogged)
+            .map(Relation::table_name)
+            .collect())
+    }
+
+    /// Whether rows of unlogged tables are not there to be read.
+    pub(crate) fn is_standby(&self, side: Side) -> bool {
+        side == Side::Source && self.shared.inspection.source.in_recovery
     }
 
     /// The name by which sessions of this step are found on a server.

@@ -13,6 +13,9 @@ use crate::names::{Dumped, Output, Product, RegularDump};
 use crate::plan::Side;
 use crate::process::Finished;
 
+/// As the load reads it (`VALUES_FROM_TEXT`).
+const MONEY: (&str, &str) = ("lc_monetary", "C");
+
 /// How often the archive's size is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -42,7 +45,7 @@ pub(super) async fn into(context: &Context, path: &Path) -> Result<Dumped, StepE
             other => other.to_owned(),
         })
         .collect();
-    let child = invocation(context, Side::Source, &command).run(&context.shared.stop, |_| {});
+    let child = invocation(context, Side::Source, &command, &[MONEY]).run(&context.stop, |_| {});
     let finished = {
         let mut child = std::pin::pin!(child);
         let mut look = tokio::time::interval(LOOK);
@@ -61,9 +64,9 @@ pub(super) async fn into(context: &Context, path: &Path) -> Result<Dumped, StepE
         .and_then(Finished::success)
         .map_err(|error| failure(context, error))?;
     // Before anything can happen to it: a run that goes on compares.
-    let seal = archive::seal(path, context.step().jobs, &context.shared.stop).await;
+    let seal = archive::seal(path, context.step().jobs, &context.stop).await;
     let seal = seal.map_err(|error| {
-        if context.shared.stop.is_cancelled() {
+        if context.stop.is_cancelled() {
             return StepError::interrupted();
         }
         StepError::new(format!(

@@ -23,6 +23,8 @@ pub(crate) struct StepError {
     pub output: Arc<Output>,
     /// The snapshot that the step shares with others is gone.
     pub snapshot_lost: bool,
+    /// Another session has or wants a lock that is in the way.
+    pub lock_refused: bool,
 }
 
 impl StepError {
@@ -35,6 +37,7 @@ impl StepError {
             class: Class::Fail,
             output: Arc::default(),
             snapshot_lost: false,
+            lock_refused: false,
         }
     }
 
@@ -133,7 +136,10 @@ fn causes(error: &(dyn Diagnostic + 'static)) -> Option<String> {
 
 impl From<postgres::Error> for StepError {
     fn from(error: postgres::Error) -> Self {
-        StepError::caused_by(&error, error.class())
+        StepError {
+            lock_refused: error.sqlstate() == Some("55P03"),
+            ..StepError::caused_by(&error, error.class())
+        }
     }
 }
 

@@ -10,13 +10,17 @@ mod delayed;
 mod dump;
 mod error;
 pub(crate) mod globals;
+mod locked_snapshot;
+mod ours;
 mod restore;
+pub(crate) mod snapshot;
 pub(crate) mod tuning;
 pub(crate) mod used;
 mod verify;
 
 pub(crate) use context::{ChangeRequest, Context, Shared};
 pub(crate) use error::StepError;
+pub(crate) use locked_snapshot::LockedSnapshot;
 
 use crate::failpoint::reach;
 use crate::names::{Kind, Output};
@@ -26,6 +30,11 @@ use crate::plan::Side;
 pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let id = &context.step().id;
     reach!("{id} start");
+    let in_target = id.kind.traits().in_target_database;
+    // An attempt after another begins with a new database.
+    if in_target && !(id.kind == Kind::Restore && context.is_retry) {
+        ours::check(context).await?;
+    }
     let result = match id.kind {
         Kind::Globals => globals::run(context).await,
         Kind::Create => create::run(context).await,
@@ -42,6 +51,13 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
         Kind::TuneTarget => tuning::tune(context).await,
         Kind::RestoreSettings => tuning::restore(context).await,
     };
+    let result = match &context.snapshot {
+        Some(snapshot) => snapshot::ensure_same_tables(context, snapshot, result).await,
+        None => result,
+    };
+    if result.is_ok() && in_target {
+        ours::check(context).await?;
+    }
     if result.is_ok() && writes_to_target(id.kind) {
         reach!("{id} to be kept");
         tuning::flush_commits(context).await?;

@@ -39,9 +39,11 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
         }),
     };
     if differing.is_empty() {
-        open(context).await?;
-        create::apply_post_load_settings(context).await?;
-        reach!("{} opened", context.step().id);
+        mark_written(context).await?;
+        if !context.shared.opens_late() {
+            create::open(context, context.database()?).await?;
+            reach!("{} opened", context.step().id);
+        }
         let archive = graph::archive(context.plan(), context.database_name());
         output
             .warnings
@@ -74,14 +76,14 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
 }
 
 /// Puts on record how much was written to the database so far: what comes now is its clients'.
-async fn open(context: &Context) -> Result<(), StepError> {
+async fn mark_written(context: &Context) -> Result<(), StepError> {
     let target = context.endpoint(Side::Target);
     let session = context.session(Side::Target);
     let connection = connect(target, context.database_name(), &session).await?;
     let written = written(&connection, &context.shared.application).await?;
     connection.close().await;
     context
-        .record(Change::OpenDatabase {
+        .record(Change::MarkWritten {
             database: context.database_name().to_owned(),
             written,
         })

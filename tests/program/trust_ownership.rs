@@ -2,7 +2,6 @@
 
 use crate::support::compare;
 use crate::support::held::Held;
-use crate::support::open::still_open;
 use crate::support::project::Project;
 use crate::support::server::{Mode, Server};
 
@@ -201,20 +200,16 @@ fn replaced_before_the_restore(theirs: &str) -> (Server, Server) {
 
 #[test]
 fn a_restore_writes_nothing_into_a_database_that_took_the_place_of_ours() {
-    still_open("exit 0 with a database that is not ours", || {
-        let (_source, target) = replaced_before_the_restore("");
-        let tables = "SELECT count(*) FROM pg_class WHERE relname = 't'";
-        assert_eq!(target.psql("erp", tables), "0");
-    });
+    let (_source, target) = replaced_before_the_restore("");
+    let tables = "SELECT count(*) FROM pg_class WHERE relname = 't'";
+    assert_eq!(target.psql("erp", tables), "0");
 }
 
 #[test]
 fn a_restore_doubles_no_rows_of_a_database_that_took_the_place_of_ours() {
-    still_open("written into", || {
-        let (_source, target) = replaced_before_the_restore(
-            "CREATE TABLE t (id int, word text); INSERT INTO t VALUES (1, 'theirs')",
-        );
-        let rows = target.psql("erp", "SELECT count(*) FROM t");
-        assert_eq!(rows, "1", "written into");
-    });
+    let (_source, target) = replaced_before_the_restore(
+        "CREATE TABLE t (id int, word text); INSERT INTO t VALUES (1, 'theirs')",
+    );
+    let rows = target.psql("erp", "SELECT count(*) FROM t");
+    assert_eq!(rows, "1", "written into");
 }

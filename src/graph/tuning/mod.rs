@@ -87,6 +87,11 @@ impl Tuning {
         }
     }
 
+    /// Whether a crash of the target's operating system loses the cluster while these are set.
+    pub(crate) fn is_unsafe(&self) -> bool {
+        !self.unsafe_settings().is_empty()
+    }
+
     /// Settings for the whole server with which a crash of its operating system loses the cluster.
     fn unsafe_settings(&self) -> Vec<&str> {
         self.system()
@@ -204,7 +209,9 @@ fn reach(mode: TuningMode, parameter: &Parameter, may_alter: bool) -> Option<Rea
         Changeable::PrivilegedSession => parameter.may_set,
         _ => false,
     };
+    // A crash of one backend must not lose what a client was told is committed.
     let by_system = may_alter
+        && parameter.name != "synchronous_commit"
         && parameter.may_alter_system
         && !parameter.is_fixed
         && (mode == TuningMode::Fast || !in_sessions);

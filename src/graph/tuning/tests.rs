@@ -100,7 +100,11 @@ fn target() -> ServerFacts {
         databases: Vec::new(),
         tablespaces: Vec::new(),
         locales: Vec::new(),
+        sees_sessions: true,
         sets_replication_role: true,
+        sets_event_triggers: true,
+        sets_language: true,
+        lock_slots: 6_400,
         maintenance_work_mem: 64 << 20,
         configuration: configuration(),
     }
@@ -175,14 +179,17 @@ fn fast_sets_everything_for_the_whole_server() {
     fsync = off (System)
     full_page_writes = off (System)
     maintenance_work_mem = 2GB (Both)
-    synchronous_commit = off (Both)
+    synchronous_commit = off (Session)
     checkpoint_completion_target = 0.9 (System)
     max_wal_size = 8GB (System)
     checkpoint_timeout = 1h (System)
     autovacuum = off (System)
 
     Info target/tuning
-      for the load, ALTER SYSTEM sets fsync = off, full_page_writes = off, maintenance_work_mem = 2GB, synchronous_commit = off, checkpoint_completion_target = 0.9, max_wal_size = 8GB, checkpoint_timeout = 1h, autovacuum = off in the whole target; what postgresql.auto.conf holds now is restored when the run ends
+      for the load, ALTER SYSTEM sets fsync = off, full_page_writes = off, maintenance_work_mem = 2GB, checkpoint_completion_target = 0.9, max_wal_size = 8GB, checkpoint_timeout = 1h, autovacuum = off in the whole target; what postgresql.auto.conf holds now is restored when the run ends
+
+    Info target/tuning-session
+      for the load, this run's own sessions on the target set synchronous_commit = off
 
     Info target/tuning-wal
       WAL up to max_wal_size stays in the target's pg_wal, whose free space cannot be seen from here
@@ -190,6 +197,9 @@ fn fast_sets_everything_for_the_whole_server() {
     Info target/tuning-unsafe
       with fsync and full_page_writes off, the target's cluster is lost if its operating system crashes during the load: it would have to be created and loaded again
       fix: set target.tuning.mode = "safe" to rule that out
+
+    Info target/opens-late
+      databases belong to this run's role, and no other role may connect, until they are verified and fsync and full_page_writes are as before: restore-settings opens them
 
     Info target/wal-level
       wal_level is replica: the load also writes everything to the WAL, which no replica or archive reads now

@@ -121,6 +121,12 @@ fn servers(plan: &mut Writer, values: &Template) {
         "false",
         "true: `fast`, although it serves other databases",
     );
+    plan.key(
+        "open_early",
+        None,
+        "false",
+        "true: clients are let in while fsync is off",
+    );
 }
 
 fn databases(plan: &mut Writer, values: &Template) {
@@ -348,7 +354,7 @@ impl Writer {
             "max_connections",
             None,
             "…",
-            "default: what the server has free",
+            "default: what is free; of the source, a quarter at most",
         );
     }
 }

@@ -21,7 +21,7 @@ use crate::postgres::{Class, Connection, connect};
 use crate::process::{Finished, Invocation};
 use crate::step::child::failure;
 use crate::step::restore::table_of_contents;
-use crate::step::{Context, StepError};
+use crate::step::{Context, StepError, ours};
 
 /// Loads every table of the archive that is not loaded yet, the largest first. Yields the rows of each.
 pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
@@ -150,9 +150,7 @@ async fn load_table(
     sent: &AtomicU64,
 ) -> Result<Load, StepError> {
     let list = entry_list(archive, id)?;
-    let target = context.endpoint(Side::Target);
-    let session = context.session(Side::Target);
-    let connection = connect(target, context.database_name(), &session).await?;
+    let connection = ours::open(context, &context.session(Side::Target).for_load()).await?;
     let child = Invocation::new("pg_restore")
         .arguments([
             "--data-only".as_ref(),

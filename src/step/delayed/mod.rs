@@ -37,7 +37,7 @@ pub(super) async fn dump(context: &Context) -> Result<Output, StepError> {
     }
     let warning = unchanged::warn_of_altered(context, snapshot).await?;
     let session = context.session(Side::Source).under_snapshot(snapshot.id());
-    let counting = count(context, Side::Source, &session, &context.shared.stop);
+    let counting = count(context, Side::Source, &session, &context.stop);
     let (dump, counts) = tokio::try_join!(dump::into(context, &archive), counting)?;
     // Its rows are older than that: their keys were given out before.
     let sequences = read_sequences(context).await?;
@@ -110,7 +110,17 @@ async fn count(
     let queries = context.step().claims.get(Resource::VerifyQueries).max(1) as usize;
     let endpoint = context.endpoint(side);
     let pool = Pool::new(endpoint, context.database_name(), session, queries)?;
-    let how = |table: &TableName| delayed.contains(table).then_some(Rows::Counted);
-    let counts = count_tables(&pool, side, queries, stop, how, |_, _| {}).await?;
+    let unlogged = context.unlogged_tables()?;
+    let is_standby = context.is_standby(side);
+    let how = |table: &TableName| {
+        let rows = if is_standby && unlogged.contains(table) {
+            Rows::Absent
+        } else {
+            Rows::Counted
+        };
+        delayed.contains(table).then_some(rows)
+    };
+    let snapshot = context.snapshot.as_deref().map(|snapshot| &**snapshot);
+    let counts = count_tables(&pool, snapshot, side, queries, stop, how, |_, _| {}).await?;
     Ok(counts)
 }

@@ -13,7 +13,7 @@ const LARGEST_SCRIPT: usize = 256 << 20;
 
 /// Dumps roles, memberships and tablespaces of the source and brings the target up to them.
 pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
-    let child = invocation(context, Side::Source, &context.step().command);
+    let child = invocation(context, Side::Source, &context.step().command, &[]);
     let script = capture(context, child, LARGEST_SCRIPT).await?.stdout;
     // It is written in UTF-8 (`--encoding`), but a cluster of encoding SQL_ASCII passes any bytes through.
     let script = String::from_utf8(script).map_err(|error| {

@@ -1,12 +1,13 @@
 //! `restore-settings`: the last step of every run, whatever happened before it.
 
 use super::{SettingsRestored, Target, durable, restore_settings};
+use crate::failpoint::reach;
 use crate::graph::Tuning;
 use crate::journal::Change;
 use crate::names::Output;
 use crate::plan::Side;
 use crate::postgres::{Class, Session, with_retries};
-use crate::step::{Context, StepError};
+use crate::step::{Context, StepError, create};
 
 /// Restores the target's settings. A run that is stopping does not interrupt it.
 pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
@@ -24,10 +25,29 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
             .record(Change::SettingsRestored { settings })
             .await?;
     }
+    open_databases(context).await?;
     Ok(Output {
         warnings,
         ..Output::default()
     })
+}
+
+/// The target is safe again: clients may use what is verified. One that cannot be opened keeps no other closed.
+async fn open_databases(context: &Context) -> Result<(), StepError> {
+    let source = &context.shared.inspection.source;
+    let mut failed = None;
+    for name in &context.closed {
+        let Some(database) = source.database(name) else {
+            // Gone from the source since; the target's is as it was verified, and ours.
+            continue;
+        };
+        if let Err(error) = create::open(context, database).await {
+            tracing::error!(database = name, %error, "cannot open the database");
+            failed.get_or_insert(error);
+        }
+        reach!("{name} opened");
+    }
+    failed.map_or(Ok(()), Err)
 }
 
 /// While the run is stopping no step is tried again, and a target that restarts may be why it stops.

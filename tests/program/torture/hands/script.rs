@@ -132,10 +132,9 @@ fn round(chance: &mut Chance) -> Round {
 
 impl Round {
     fn without_known(mut self) -> Round {
-        self.before
-            .retain(|act| act.hand.is_left_out(false).is_none());
+        self.before.retain(|act| act.hand.is_left_out().is_none());
         self.during
-            .retain(|(_, act)| act.hand.is_left_out(true).is_none());
+            .retain(|(_, act)| act.hand.is_left_out().is_none());
         self
     }
 }

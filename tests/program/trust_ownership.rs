@@ -157,7 +157,10 @@ fn a_reset_that_names_what_to_drop_does_it() {
             .run(&["reset", "--database", "erp", "--drop", "erp"])
             .expect_code(0);
         let plan = project.run(&["plan", "--dry-run"]).expect_code(0).stdout;
-        assert!(plan.contains("drop and recreate"), "{plan}");
+        assert!(
+            plan.contains("drop and recreate") && plan.contains("target/database-recreated"),
+            "{plan}"
+        );
         project.run(&["run"]).expect_code(0);
         assert_ne!(target.psql("postgres", made), first);
         compare::assert_same(&source, &target, "erp");

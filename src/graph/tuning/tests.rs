@@ -234,6 +234,24 @@ fn safe_risks_nothing_and_leaves_other_sessions_alone() {
     ");
 }
 
+/// What lets clients in while the target is unsafe is said with its danger, and is no danger where nothing is unsafe.
+#[test]
+fn clients_that_are_let_in_early_are_told() {
+    let mut plan = mode("fast");
+    plan.tuning.open_early = true;
+    let (_, findings) = tune(&plan, &target(), &ALONE);
+    let early: Vec<String> = findings
+        .into_iter()
+        .filter(|finding| finding.code == Code::TargetOpensEarly)
+        .map(|finding| format!("{:?}: {}", finding.severity, finding.message))
+        .collect();
+    insta::assert_snapshot!(early.join("\n"), @"Warn: clients are let into each database as soon as it is verified, with fsync and full_page_writes still off (target.tuning.open_early): a crash of the target's operating system then loses what they committed, and the source does not have it");
+    assert!(!codes(&plan, &target(), &ALONE).contains(&(Severity::Info, Code::TargetOpensLate)));
+    plan = mode("safe");
+    plan.tuning.open_early = true;
+    assert!(!codes(&plan, &target(), &ALONE).contains(&(Severity::Warn, Code::TargetOpensEarly)));
+}
+
 #[test]
 fn off_sets_nothing() {
     let (tuning, findings) = tune(&mode("off"), &target(), &ALONE);

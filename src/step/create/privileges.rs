@@ -95,6 +95,38 @@ pub(super) fn creators(database: &Database) -> Vec<Statement> {
         .collect()
 }
 
+/// What keeps the owner out of its database until it is opened, and lets us in.
+pub(super) fn lock_out_owner(database: &Database) -> [Statement; 2] {
+    let name = quote_identifier(&database.name);
+    let owner = quote_identifier(&database.owner);
+    [
+        Statement {
+            sql: format!("REVOKE CONNECT ON DATABASE {name} FROM {owner}"),
+            what: "that its owner may not connect either".to_owned(),
+        },
+        Statement {
+            sql: format!("GRANT CONNECT ON DATABASE {name} TO CURRENT_USER"),
+            what: "that our role may".to_owned(),
+        },
+    ]
+}
+
+/// Takes back what [`lock_out_owner`] set.
+pub(super) fn let_owner_in(database: &Database) -> [Statement; 2] {
+    let name = quote_identifier(&database.name);
+    let owner = quote_identifier(&database.owner);
+    [
+        Statement {
+            sql: format!("REVOKE CONNECT ON DATABASE {name} FROM CURRENT_USER"),
+            what: "that our role needs no privilege any more".to_owned(),
+        },
+        Statement {
+            sql: format!("GRANT CONNECT ON DATABASE {name} TO {owner}"),
+            what: "that its owner may connect".to_owned(),
+        },
+    ]
+}
+
 fn is_default(privilege: &Privilege, owner: &str) -> bool {
     privilege.grantee.as_deref() == Some(owner)
         && privilege.grantor == owner

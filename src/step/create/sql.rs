@@ -38,7 +38,7 @@ pub(super) struct Creation {
     /// comes first. `None` where the target lists no other.
     pub create_respelled: Option<String>,
     /// What the load needs: the comment, and the settings by which checks, indexes and refreshes compute. The database is
-    /// ours: nobody else may connect, and last of all we may.
+    /// ours, or where we are not a superuser its owner's, who may not connect: nobody else may, and last of all we may.
     pub before_load: Vec<Statement>,
     /// What opens it, in one transaction: settings that would disturb the sessions of the load or keep them out, the
     /// owner, privileges, the mark of a template, and last the connection limit.
@@ -66,12 +66,26 @@ pub(super) fn creation(database: &Database, target: &Target<'_>) -> Creation {
             what: "the comment".to_owned(),
         });
     }
+    let owner = Statement {
+        sql: format!(
+            "ALTER DATABASE {name} OWNER TO {}",
+            quote_identifier(&database.owner)
+        ),
+        what: "the owner".to_owned(),
+    };
     before_load.push(Statement {
         sql: format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC"),
         what: "that nobody else may connect".to_owned(),
     });
-    if !target.is_superuser {
+    if target.is_superuser {
+        open.push(owner);
+    } else {
+        // Where a superuser does not, only a role that may create objects in a schema can be given one there, and from
+        // 15 on that is the database's owner for the schema public.
+        before_load.push(owner);
         before_load.extend(privileges::creators(database));
+        before_load.extend(privileges::lock_out_owner(database));
+        open.extend(privileges::let_owner_in(database));
     }
     for setting in &database.settings {
         let statement = settings::statement(&database.name, setting);
@@ -87,13 +101,6 @@ pub(super) fn creation(database: &Database, target: &Target<'_>) -> Creation {
     before_load.push(Statement {
         sql: format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true"),
         what: "that our role may connect".to_owned(),
-    });
-    open.push(Statement {
-        sql: format!(
-            "ALTER DATABASE {name} OWNER TO {}",
-            quote_identifier(&database.owner)
-        ),
-        what: "the owner".to_owned(),
     });
     open.extend(privileges::revokes(database));
     open.extend(privileges::grants(database));
@@ -320,9 +327,9 @@ mod tests {
         ALTER DATABASE "My DB" WITH ALLOW_CONNECTIONS true; -- that our role may connect
         "#);
         insta::assert_snapshot!(texts(&as_superuser.open), @r#"
+        ALTER DATABASE "My DB" OWNER TO "o'brien"; -- the owner
         ALTER DATABASE "My DB" SET "search_path" TO 'app', '$user'; -- setting search_path
         ALTER ROLE "b;c" IN DATABASE "My DB" SET "work_mem" TO '64MB'; -- setting work_mem of role b;c
-        ALTER DATABASE "My DB" OWNER TO "o'brien"; -- the owner
         GRANT CONNECT ON DATABASE "My DB" TO "o'brien" WITH GRANT OPTION; -- privileges of role o'brien
         GRANT TEMPORARY ON DATABASE "My DB" TO PUBLIC; -- privileges of PUBLIC
         GRANT CONNECT ON DATABASE "My DB" TO "reader"; -- privileges of role reader
@@ -337,13 +344,20 @@ mod tests {
 
         target.is_superuser = false;
         let as_other = creation(&database, &target);
-        // A schema is given to a role that may create one.
-        insta::assert_snapshot!(texts(&as_other.before_load[2..5]), @r#"
+        insta::assert_snapshot!(texts(&as_other.before_load[1..8]), @r#"
+        REVOKE ALL ON DATABASE "My DB" FROM PUBLIC; -- that nobody else may connect
+        ALTER DATABASE "My DB" OWNER TO "o'brien"; -- the owner
         GRANT CREATE ON DATABASE "My DB" TO "b;c"; -- that role b;c may own schemas
         GRANT CREATE ON DATABASE "My DB" TO "lead"; -- that role lead may own schemas
         GRANT CREATE ON DATABASE "My DB" TO "o'brien"; -- that role o'brien may own schemas
+        REVOKE CONNECT ON DATABASE "My DB" FROM "o'brien"; -- that its owner may not connect either
+        GRANT CONNECT ON DATABASE "My DB" TO CURRENT_USER; -- that our role may
         "#);
-        assert_eq!(as_other.open, as_superuser.open);
+        insta::assert_snapshot!(texts(&as_other.open[..2]), @r#"
+        REVOKE CONNECT ON DATABASE "My DB" FROM CURRENT_USER; -- that our role needs no privilege any more
+        GRANT CONNECT ON DATABASE "My DB" TO "o'brien"; -- that its owner may connect
+        "#);
+        assert_eq!(as_other.open[2..], as_superuser.open[1..]);
     }
 
     #[test]

@@ -124,6 +124,9 @@ impl std::fmt::Display for Entry {
                 Change::CommitLoad { database, load } => {
                     write!(f, "commit-load {database} {}", load.table)
                 }
+                Change::LoadCommitted { database, load } => {
+                    write!(f, "load-committed {database} {}", load.table)
+                }
                 Change::AlterSystem { .. } => f.write_str("alter-system"),
                 Change::SettingsRestored { .. } => f.write_str("put-back"),
                 Change::HoldSnapshot { database, .. } => write!(f, "hold-snapshot {database}"),
@@ -163,6 +166,8 @@ pub enum Change {
     },
     /// COMMIT of the load of a delayed table.
     CommitLoad { database: String, load: Load },
+    /// Written after the change: it was committed, and no crash of the server takes it back.
+    LoadCommitted { database: String, load: Load },
     /// Written after the change: a transaction of this run on the source exported a snapshot, and vacuum there
     /// keeps what it sees. It ends with the run at the latest.
     HoldSnapshot { database: String, snapshot: String },

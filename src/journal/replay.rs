@@ -318,6 +318,12 @@ impl State {
                 self.written_by_us(&database);
                 self.loads.entry(database).or_default().push(load);
             }
+            Change::LoadCommitted { database, load } => {
+                let mut known = self.loads.get_mut(&database).into_iter().flatten();
+                if let Some(known) = known.find(|known| **known == load) {
+                    known.committed = true;
+                }
+            }
             Change::HoldSnapshot { database, snapshot } => {
                 let held = HeldSnapshot {
                     id: snapshot,

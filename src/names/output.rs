@@ -189,6 +189,8 @@ pub struct Load {
     /// The start of the target in which it was, seconds since 1970: a crash may give the number to another.
     pub server_started: String,
     pub rows: u64,
+    /// That it was committed is on record, and on the target's disk. Otherwise the target has to be asked.
+    pub committed: bool,
 }
 
 /// What is about a table, as the journal and `report.json` write it: the name in two keys of its own.
@@ -223,6 +225,8 @@ struct LoadFacts {
     #[serde(default)]
     server_started: String,
     rows: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    committed: bool,
 }
 
 /// Both ways between a type with a [`TableName`] and its [`Parts`].
@@ -261,7 +265,8 @@ in_parts!(
         dump_id,
         transaction,
         server_started,
-        rows
+        rows,
+        committed
     }
 );
 

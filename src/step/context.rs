@@ -66,6 +66,8 @@ pub(crate) struct Context {
     pub verified: Option<Option<WriteMark>>,
     /// That database was named to be dropped all the same.
     pub may_drop: bool,
+    /// By the journal, nobody else may connect to that database yet.
+    pub is_closed: bool,
     /// In a step about the whole server: databases that are verified and still closed to others.
     pub closed: Vec<String>,
     /// In a step about the whole server: settings of the target that this plan changed and has to restore,

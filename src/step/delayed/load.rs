@@ -10,14 +10,14 @@ use tokio_postgres::error::SqlState;
 
 use super::super::archive::LIST;
 use super::copy::{CopyError, Script};
-use super::sequences;
+use super::{loaded, sequences};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::delayed_archive;
 use crate::journal::Change;
 use crate::names::{Load, Loaded, Output, Product, RelationKind, TableCount, TableName};
 use crate::plan::{DelaySnapshot, Side};
-use crate::postgres::{Class, Connection, connect};
+use crate::postgres::Connection;
 use crate::process::{Finished, Invocation};
 use crate::step::child::failure;
 use crate::step::restore::table_of_contents;
@@ -30,7 +30,7 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
         &archive,
         table_of_contents(context, &archive).await?.table_data(),
     );
-    let loaded = committed(context).await?;
+    let loaded = loaded::committed(context).await?;
     if context.plan().delay.snapshot == DelaySnapshot::Later {
         sequences::advance(context).await?;
     }
@@ -73,75 +73,6 @@ fn by_size(archive: &Path, mut entries: Vec<u32>) -> Vec<u32> {
     entries
 }
 
-/// The loads on record that the target did commit. A run that was killed at the moment of a commit does not
-/// know, so the target is asked (PostgreSQL manual, 9.27 "Transaction ID and Snapshot Information Functions").
-async fn committed(context: &Context) -> Result<Vec<Load>, StepError> {
-    if context.loads.is_empty() {
-        return Ok(Vec::new());
-    }
-    let target = context.endpoint(Side::Target);
-    let connection = connect(
-        target,
-        context.database_name(),
-        &context.session(Side::Target),
-    )
-    .await?;
-    let mut loads = Vec::new();
-    for load in &context.loads {
-        let row = connection
-            .query_one(STATUS, &[&load.transaction, &load.server_started])
-            .await
-            .map_err(connection.failed("ask whether a load was committed"))?;
-        let restarted: bool = row.get(1);
-        match row.get::<_, Option<&str>>(0) {
-            Some("committed") if restarted && !has_rows_of(&connection, load).await? => {}
-            Some("committed") => loads.push(load.clone()),
-            Some("aborted") => {}
-            Some(_) => {
-                return Err(StepError::new(format!(
-                    "the load of {} by an earlier run is still under way on the target (transaction {})",
-                    load.table, load.transaction
-                ))
-                .class(Class::Retry));
-            }
-            None => {
-                return Err(StepError::new(format!(
-                    "the target cannot tell any more whether the load of {} (transaction {}) was committed",
-                    load.table, load.transaction
-                ))
-                .help(
-                    "look whether its rows are there; then create the database again: pg-migrate reset PLAN --database NAME \
-                     --drop NAME",
-                ));
-            }
-        }
-    }
-    connection.close().await;
-    Ok(loads)
-}
-
-/// What became of a transaction, and whether the server was started again since. A number that the server did
-/// not give out yet is one that it gave out before a crash, and forgot.
-const STATUS: &str = "\
-    SELECT CASE WHEN $1::bigint < txid_snapshot_xmax(txid_current_snapshot()) \
-                THEN txid_status($1) ELSE 'aborted' END, \
-           extract(epoch FROM pg_postmaster_start_time())::text <> $2::text";
-
-/// After a crash, the number of a transaction that left no trace is given to another: then its rows tell. A table
-/// that got none is as good loaded as not.
-async fn has_rows_of(connection: &Connection, load: &Load) -> Result<bool, StepError> {
-    let table = load.table.quoted();
-    // Rows bear the low half of the number (PostgreSQL manual, 5.6 "System Columns" and 25.1.5).
-    let sql = format!(
-        "SELECT EXISTS (SELECT FROM ONLY {table} WHERE xmin::text::bigint = $1::bigint & 4294967295)"
-    );
-    let row = connection
-        .query_one(&sql, &[&load.transaction])
-        .await
-        .map_err(connection.failed(format!("look for loaded rows in {table}")))?;
-    Ok(row.get(0))
-}
-
 /// One entry of the archive, in one transaction: all of its rows are there, or none.
 async fn load_table(
     context: &Context,
@@ -181,11 +112,13 @@ async fn load_table(
             load: load.clone(),
         })
         .await?;
+    // Waited for, so that it may be believed: rows that were loaded are not to be told from those of clients for ever.
     connection
-        .batch_execute("COMMIT")
+        .batch_execute("SET LOCAL synchronous_commit = local; COMMIT")
         .await
         .map_err(connection.failed(format!("commit the load of {}", load.table)))?;
     reach!("committed the load of {}", load.table);
+    loaded::record(context, &load).await?;
     connection.close().await;
     let _ = std::fs::remove_file(list);
     Ok(load)
@@ -270,6 +203,7 @@ async fn copy_table(
         transaction: row.get(0),
         server_started: row.get(1),
         rows,
+        committed: false,
     })
 }
 

@@ -4,6 +4,7 @@
 mod copy;
 mod indexes;
 mod load;
+mod loaded;
 mod references;
 mod sequences;
 mod unchanged;

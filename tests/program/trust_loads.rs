@@ -1,0 +1,100 @@
+//! Delayed tables whose load was committed by an earlier run: none is loaded twice, and none is taken for loaded that
+//! is not.
+
+use crate::support::compare;
+use crate::support::project::{Finished, Project};
+use crate::support::server::{Mode, Server};
+
+/// Two tables without keys, so that rows which come twice are no error; `big` is loaded first.
+const TABLES: &str = "
+    CREATE TABLE big AS SELECT n AS id, 'of the source'::text AS word FROM generate_series(1, 500) n;
+    CREATE TABLE small AS SELECT n AS id FROM generate_series(1, 50) n";
+
+/// A run between servers 16 and 18, the tables of `erp` delayed, that was killed at this point.
+fn killed(point: &str, more: &str) -> (Server, Server, Project) {
+    let (source, target) = (Server::start(16), Server::of(18).durable().start());
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql("erp", TABLES);
+    let delay = format!("[delay]\ntable_data = [\"erp.big\", \"erp.small\"]\n{more}");
+    let project = Project::between(&source, &target)
+        .parallelism("restore_jobs", 1)
+        .with(&delay);
+    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
+    assert_eq!(killed.wait().signal, Some(9), "{point}");
+    (source, target, project)
+}
+
+const OPEN: &str = "[target.tuning]\nmode = \"safe\"\n";
+const SECOND_LOAD: &str = "journal commit-load erp public.small synced:1";
+
+fn assert_says(finished: &Finished, words: &[&str]) {
+    let said = [finished.stdout.as_str(), &finished.stderr].concat();
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    for word in words {
+        assert!(said.contains(word), "{word:?} is not in: {said}");
+    }
+}
+
+fn rows(server: &Server, table: &str) -> String {
+    server.psql("erp", &format!("SELECT count(*) FROM {table}"))
+}
+
+/// The numbers of transactions that a crash made the server forget are given out again.
+fn use_up_transactions(server: &Server) {
+    let some = "SELECT txid_current();".repeat(50);
+    server.psql("postgres", &some);
+}
+
+#[test]
+fn a_load_whose_rows_clients_changed_is_not_loaded_again_after_a_restart() {
+    for changed in [
+        "UPDATE big SET word = 'of a client'",
+        "DELETE FROM big",
+        "ALTER TABLE big ALTER id TYPE bigint",
+    ] {
+        let (_source, mut target, project) = killed(SECOND_LOAD, OPEN);
+        target.psql("erp", changed);
+        let left = rows(&target, "big");
+        target.restart(Mode::Fast);
+        project.run(&["run"]).expect_code(0);
+        assert_eq!(rows(&target, "big"), left, "{changed}");
+        assert_eq!(rows(&target, "small"), "50");
+    }
+}
+
+/// Of a commit that is not on record no trace may be left: then nobody but a person can tell.
+#[test]
+fn a_load_that_left_no_trace_is_not_loaded_again_where_clients_may_have_changed_it() {
+    let (source, mut target, project) = killed("committed the load of public.big:1", OPEN);
+    target.psql("erp", "UPDATE big SET word = 'of a client'");
+    target.restart(Mode::Fast);
+    let told = project.run(&["run"]).expect_code(4);
+    assert_says(&told, &["public.big", "cannot be told", "reset PLAN"]);
+    assert_eq!(rows(&target, "big"), "500");
+    project
+        .run(&["reset", "--database", "erp", "--drop", "erp"])
+        .expect_code(0);
+    target.psql("postgres", "DROP DATABASE erp");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}
+
+#[test]
+fn a_load_that_a_crash_took_is_loaded_where_nobody_could_write() {
+    let point = "journal commit-load erp public.big synced:1";
+    let (source, mut target, project) = killed(point, "");
+    target.restart(Mode::Immediate);
+    use_up_transactions(&target);
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}
+
+#[test]
+fn a_load_that_its_server_still_knows_is_not_loaded_again() {
+    let (source, mut target, project) = killed("committed the load of public.big:1", "");
+    // It was waited for.
+    target.restart(Mode::Immediate);
+    use_up_transactions(&target);
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}

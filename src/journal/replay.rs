@@ -196,6 +196,9 @@ impl State {
                 });
             }
             Entry::StepStarted { step, attempt } => {
+                if step.kind == Kind::DelayedDump {
+                    self.loads_are_from_an_earlier_archive(&step);
+                }
                 let entry = self.steps.entry(step);
                 if let hash_map::Entry::Occupied(known) = &entry {
                     let what = match known.get().status {
@@ -351,6 +354,16 @@ impl State {
                     self.tuned.remove(&name);
                 }
             }
+        }
+    }
+
+    /// Version 0.1.0 did not write down from which archive a load was, and this step makes another.
+    fn loads_are_from_an_earlier_archive(&mut self, dump: &StepId) {
+        let loads = dump
+            .database_name()
+            .and_then(|name| self.loads.get_mut(&**name));
+        for load in loads.into_iter().flatten() {
+            load.archive.get_or_insert_default();
         }
     }
 

@@ -55,6 +55,14 @@ pub struct DelayedDump {
     pub sequences: Vec<SequenceValue>,
 }
 
+impl DelayedDump {
+    /// Whether it was made under a snapshot of its own (`delay.snapshot = "later"`), whatever the plan says now: then its
+    /// tables were counted once more.
+    pub fn is_later(&self) -> bool {
+        !self.counts.is_empty()
+    }
+}
+
 /// Where a sequence stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SequenceValue {
@@ -183,6 +191,8 @@ pub struct Load {
     pub table: TableName,
     /// Its entry in the archive.
     pub dump_id: u32,
+    /// The archive, by the digest of its seal; `None`: the one on record, whichever that is.
+    pub archive: Option<String>,
     /// `txid_current()` of the transaction, on record before its commit: a later run asks the target whether
     /// it was committed.
     pub transaction: i64,
@@ -221,6 +231,8 @@ struct ResultFacts {
 #[derive(Serialize, Deserialize)]
 struct LoadFacts {
     dump_id: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    archive: Option<String>,
     transaction: i64,
     #[serde(default)]
     server_started: String,
@@ -263,6 +275,7 @@ in_parts!(
     Load,
     LoadFacts {
         dump_id,
+        archive,
         transaction,
         server_started,
         rows,

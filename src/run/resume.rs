@@ -203,10 +203,31 @@ impl<'a> Record<'a> {
                 Kind::Restore => self.is_restored(id),
                 _ => self.state.is_done(&restore),
             };
-            if !is_restored && !is_whole(id) {
-                self.redo(id, "its archive is gone or damaged");
+            if is_restored || is_whole(id) {
+                continue;
+            }
+            match self.loaded_of_its_time(id) {
+                None => self.redo(id, "its archive is gone or damaged"),
+                Some(tables) => self.conflicts.push(format!(
+                    "database \"{}\": the archive of its delayed tables is gone or damaged, and of these {tables} was loaded \
+                     already; those of a new archive would be of another time (delay.snapshot = \"later\"); put the archive \
+                     back where it was",
+                    id.database_name().map_or("", |name| name),
+                )),
             }
         }
+    }
+
+    /// The tables that were loaded from an archive that cannot be made again: its snapshot was its own.
+    fn loaded_of_its_time(&self, dump: &StepId) -> Option<String> {
+        let output = self.state.output_of(dump)?;
+        if !matches!(&output.product, Product::DelayedDump(dump) if dump.is_later()) {
+            return None;
+        }
+        let loads = self.state.loads.get(&**dump.database_name()?)?;
+        let loads = loads.iter().filter(|load| load.committed);
+        let tables: Vec<TableName> = loads.map(|load| load.table.clone()).collect();
+        (!tables.is_empty()).then(|| list_of_tables(&tables))
     }
 
     /// Steps that share a snapshot are done again together unless all are done under the same, because the snapshot ended

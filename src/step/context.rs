@@ -15,8 +15,8 @@ use crate::event::{Event, Progress};
 use crate::graph::{Graph, Step, StepIndex, Tuning, file_name};
 use crate::journal::{Change, Created, TunedSetting};
 use crate::names::{
-    Counts, IndexDefinition, Kind, Load, Output, Product, RegularDump, StepId, Subject, TableName,
-    WriteMark,
+    Counts, DelayedDump, IndexDefinition, Kind, Load, Output, Product, RegularDump, StepId,
+    Subject, TableName, WriteMark,
 };
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::{Application, Session, escape_control};
@@ -164,6 +164,16 @@ impl Context {
     pub(crate) fn regular_dump(&self) -> Result<&RegularDump, StepError> {
         match &self.input(Kind::Dump)?.product {
             Product::Dump(dump) => Ok(dump),
+            _ => Err(StepError::fault(
+                "the journal does not tell what was dumped",
+            )),
+        }
+    }
+
+    /// What the dump of the database's delayed tables yielded.
+    pub(crate) fn delayed_dump(&self) -> Result<&DelayedDump, StepError> {
+        match &self.input(Kind::DelayedDump)?.product {
+            Product::DelayedDump(dump) => Ok(dump),
             _ => Err(StepError::fault(
                 "the journal does not tell what was dumped",
             )),

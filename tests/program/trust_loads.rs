@@ -1,6 +1,8 @@
 //! Delayed tables whose load was committed by an earlier run: none is loaded twice, and none is taken for loaded that
 //! is not.
 
+use std::fs;
+
 use crate::support::compare;
 use crate::support::project::{Finished, Project};
 use crate::support::server::{Mode, Server};
@@ -95,6 +97,41 @@ fn a_load_that_its_server_still_knows_is_not_loaded_again() {
     // It was waited for.
     target.restart(Mode::Immediate);
     use_up_transactions(&target);
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}
+
+/// As where `dump.root` is another, or `/tmp` was cleaned; the entries of the next archive have other numbers.
+fn lose_the_archives(source: &Server, project: &Project) {
+    fs::remove_dir_all(project.directory().join("pg_dumps")).unwrap();
+    source.psql(
+        "erp",
+        "CREATE SCHEMA a; CREATE TABLE a.a (id int); CREATE TABLE a.b (id int); CREATE TABLE a.c (id int)",
+    );
+}
+
+#[test]
+fn a_table_that_is_loaded_is_not_loaded_again_from_another_archive() {
+    let (source, target, project) = killed(SECOND_LOAD, "");
+    lose_the_archives(&source, &project);
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(rows(&target, "big"), "500");
+    assert_eq!(rows(&target, "small"), "50");
+}
+
+/// Its other tables would be those of another time.
+#[test]
+fn a_later_snapshot_is_not_mixed_with_another() {
+    let (source, target, project) = killed(SECOND_LOAD, "snapshot = \"later\"\n");
+    lose_the_archives(&source, &project);
+    source.psql("erp", "INSERT INTO small SELECT generate_series(51, 60)");
+    let told = project.run(&["run"]).expect_code(3);
+    assert_says(&told, &["public.big", "snapshot = \"later\"", "reset PLAN"]);
+    assert_eq!(rows(&target, "big"), "500");
+    project
+        .run(&["reset", "--database", "erp", "--drop", "erp"])
+        .expect_code(0);
+    target.psql("postgres", "DROP DATABASE erp");
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");
 }

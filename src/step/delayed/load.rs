@@ -30,7 +30,16 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
         &archive,
         table_of_contents(context, &archive).await?.table_data(),
     );
-    let loaded = loaded::committed(context).await?;
+    let digest = &context.delayed_dump()?.dump.archive.digest;
+    // The entries of another archive have other numbers.
+    let (loaded, elsewhere): (Vec<Load>, Vec<Load>) = loaded::committed(context)
+        .await?
+        .into_iter()
+        .partition(|load| {
+            load.archive
+                .as_ref()
+                .is_none_or(|archive| archive == digest)
+        });
     if context.plan().delay.snapshot == DelaySnapshot::Later {
         sequences::advance(context).await?;
     }
@@ -39,7 +48,7 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
         .into_iter()
         .partition(|id| loaded.iter().any(|load| load.dump_id == *id));
     let loads: Vec<Load> = stream::iter(missing)
-        .map(|id| load_table(context, &archive, id, &sent))
+        .map(|id| load_table(context, &archive, id, &elsewhere, &sent))
         .buffer_unordered(context.step().jobs as usize)
         .try_collect()
         .await?;
@@ -78,6 +87,7 @@ async fn load_table(
     context: &Context,
     archive: &Path,
     id: u32,
+    elsewhere: &[Load],
     sent: &AtomicU64,
 ) -> Result<Load, StepError> {
     let list = entry_list(archive, id)?;
@@ -91,7 +101,7 @@ async fn load_table(
             archive.as_os_str(),
         ])
         .log(context.log_file());
-    let copy = async |stdout| copy_table(context, &connection, stdout, sent).await;
+    let copy = async |stdout| copy_table(context, &connection, stdout, elsewhere, sent).await;
     let stop = &context.shared.stop;
     let (finished, copied) = child
         .stream(stop, |_| {}, copy)
@@ -99,13 +109,15 @@ async fn load_table(
         .map_err(|error| failure(context, error))?;
     let interrupted = finished.interrupted;
     let mut load = match (copied, finished.success()) {
-        (Ok(load), Ok(Finished { .. })) => load,
+        (Ok(Copied::Before(load)), _) if !interrupted => return Ok(load),
+        (Ok(Copied::Now(load) | Copied::Before(load)), Ok(Finished { .. })) => load,
         // What the server said is the cause, what the child said of a closed pipe is not.
         (Err(error), _) if !interrupted => return Err(error),
         (_, Err(error)) => return Err(failure(context, error)),
         (Err(error), Ok(_)) => return Err(error),
     };
     load.dump_id = id;
+    load.archive = Some(context.delayed_dump()?.dump.archive.digest.clone());
     context
         .record(Change::CommitLoad {
             database: context.database_name().to_owned(),
@@ -134,13 +146,21 @@ fn entry_list(archive: &Path, id: u32) -> Result<PathBuf, StepError> {
     Ok(path)
 }
 
+/// What became of an entry.
+enum Copied {
+    Now(Load),
+    /// An earlier run loaded the table from another archive.
+    Before(Load),
+}
+
 /// Begins a transaction and copies the rows. The transaction is left open.
 async fn copy_table(
     context: &Context,
     connection: &Connection,
     stdout: tokio::process::ChildStdout,
+    elsewhere: &[Load],
     sent: &AtomicU64,
-) -> Result<Load, StepError> {
+) -> Result<Copied, StepError> {
     let script = Script::open(stdout)
         .await
         .map_err(|error| failed(connection, "the delayed load", error))?
@@ -151,6 +171,9 @@ async fn copy_table(
         .strip_prefix("COPY ")
         .and_then(TableName::parse_quoted_prefix)
         .ok_or_else(|| StepError::fault(format!("no table in {statement}")))?;
+    if let Some(load) = elsewhere.iter().find(|load| load.table == table) {
+        return loaded::again(context, load).map(|()| Copied::Before(load.clone()));
+    }
     let name = table.quoted();
     let action = format!("load {name}");
     let switched_off = begin(context, connection, &name).await?;
@@ -197,14 +220,15 @@ async fn copy_table(
         )
         .await
         .map_err(connection.failed(&action))?;
-    Ok(Load {
+    Ok(Copied::Now(Load {
         table,
         dump_id: 0,
+        archive: None,
         transaction: row.get(0),
         server_started: row.get(1),
         rows,
         committed: false,
-    })
+    }))
 }
 
 /// Triggers that would fire during the load, with how they are enabled now.

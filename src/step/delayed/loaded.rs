@@ -41,6 +41,23 @@ pub(super) async fn committed(context: &Context) -> Result<Vec<Load>, StepError>
     Ok(loads)
 }
 
+/// A table that was loaded from another archive is not loaded again. Under the regular dump's snapshot, or one that shows
+/// the same rows, it has the rows of this archive too.
+pub(super) fn again(context: &Context, load: &Load) -> Result<(), StepError> {
+    if !context.delayed_dump()?.is_later() {
+        return Ok(());
+    }
+    Err(StepError::new(format!(
+        "{} was loaded from another archive, of another time (delay.snapshot = \"later\"): the delayed tables would not fit \
+         together",
+        load.table
+    ))
+    .help(
+        "nothing of this archive was loaded into it; to create the database again, with nothing that clients wrote: DROP \
+         DATABASE on the target, and pg-migrate reset PLAN --database NAME --drop NAME",
+    ))
+}
+
 /// What became of a transaction, and whether the server was started again since. A number that the server did
 /// not give out yet is one that it gave out before a crash, and forgot.
 const STATUS: &str = "\

@@ -1,7 +1,7 @@
 //! Sequences of a later snapshot: the regular dump brought them as they stood before the rows that come now, and clients
 //! may have used them since.
 
-use crate::names::{DelayedDump, Kind, Product, SequenceValue, TableName};
+use crate::names::{SequenceValue, TableName};
 use crate::plan::Side;
 use crate::postgres::{Connection, connect};
 use crate::step::{Context, StepError};
@@ -13,13 +13,7 @@ const LEAST_JUMP: i128 = 1000;
 /// Moves every sequence to where it stood on the source when the delayed tables were dumped, before their rows are there:
 /// no client gets a key that one of them has. None is ever moved back.
 pub(super) async fn advance(context: &Context) -> Result<(), StepError> {
-    let Product::DelayedDump(DelayedDump { sequences, .. }) =
-        &context.input(Kind::DelayedDump)?.product
-    else {
-        return Err(StepError::fault(
-            "the journal does not tell what was dumped",
-        ));
-    };
+    let sequences = &context.delayed_dump()?.sequences;
     if sequences.is_empty() {
         return Ok(());
     }

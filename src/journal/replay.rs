@@ -225,6 +225,7 @@ impl State {
                 seconds,
                 output,
             } => {
+                let is_old = record.v < VERSION;
                 let state = self.under_way(&step, attempt)?;
                 state.status = Status::Done;
                 state.seconds = Some(seconds);
@@ -232,6 +233,11 @@ impl State {
                 if let (Kind::Verify, Some(database)) = (step.kind, step.database_name()) {
                     // A version that did not write down how much had been written opened it all the same.
                     self.verified.entry(database.to_string()).or_insert(None);
+                }
+                if is_old {
+                    self.done_by_0_1_0.insert(step);
+                } else {
+                    self.done_by_0_1_0.remove(&step);
                 }
             }
             Entry::StepFailed {
@@ -598,6 +604,7 @@ mod tests {
     fn a_journal_of_0_1_0_reads() {
         let replay = replay(OF_0_1_0).unwrap();
         assert!(OF_0_1_0.starts_with(b"{\"v\":1,"));
+        assert_eq!(replay.state.done_by_0_1_0.len(), replay.state.steps.len());
         let mut products: Vec<String> = Vec::new();
         for (id, step) in &replay.state.steps {
             assert_eq!(step.status, Status::Done, "{id}");

@@ -1,6 +1,6 @@
 //! What a journal says: the state of every step that it speaks of.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -51,6 +51,8 @@ pub struct State {
     pub runs: Vec<RunState>,
     /// Steps that were never started are not in it: they are pending.
     pub steps: HashMap<StepId, StepState>,
+    /// Of those, the ones that were done by version 0.1.0.
+    pub done_by_0_1_0: HashSet<StepId>,
     /// Databases of the target that this plan created, or was about to.
     pub created: BTreeMap<String, Created>,
     /// Databases of the target that nobody else may connect to yet.

@@ -46,6 +46,7 @@ pub(crate) fn resume(
     let mut record = Record::new(graph, state);
     for database in &graph.databases {
         let name: Arc<str> = database.name.as_str().into();
+        record.redo_what_0_1_0_left(&name);
         record.redo_other_delayed_tables(&name, database);
         let is_emptied = record.is_unverified(&name) && is_emptied(&name);
         if is_emptied {
@@ -101,6 +102,21 @@ impl<'a> Record<'a> {
             restored: HashMap::new(),
             again: IndexMap::new(),
             conflicts: Vec::new(),
+        }
+    }
+
+    /// Version 0.1.0 set a database's settings, connection limit and privileges when it verified it, where this one opens
+    /// what it has closed; and it took restores for done that were not. Only what it verified is done.
+    fn redo_what_0_1_0_left(&mut self, name: &Arc<str>) {
+        let by_0_1_0 =
+            |id: &StepId| self.state.is_done(id) && self.state.done_by_0_1_0.contains(id);
+        let mut steps = Kind::ALL
+            .into_iter()
+            .flat_map(|kind| self.steps_of(name, kind));
+        if self.is_unverified(name) && steps.any(by_0_1_0) {
+            for kind in Kind::ALL {
+                self.redo_kind(name, kind, "version 0.1.0 began it and did not verify it");
+            }
         }
     }
 

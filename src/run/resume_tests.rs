@@ -153,6 +153,24 @@ fn a_database_that_a_crash_emptied_is_made_again_until_it_is_verified() {
 }
 
 #[test]
+fn what_0_1_0_did_counts_where_it_verified_the_database() {
+    let resumed_of = |steps: &[&'static str]| {
+        let mut state = state(done(steps));
+        state.done_by_0_1_0 = steps.iter().map(|step| id(step)).collect();
+        resumed(&state, false)
+    };
+    let (still_done, again) = resumed_of(&RESTORED);
+    assert_eq!(still_done, Vec::<String>::new());
+    assert_eq!(
+        again,
+        ["a/create", "a/dump", "a/source-counts", "a/restore"]
+    );
+    let (still_done, again) = resumed_of(&VERIFIED);
+    assert_eq!(still_done, VERIFIED);
+    assert_eq!(again, Vec::<String>::new());
+}
+
+#[test]
 fn a_dump_without_its_counts_is_redone_because_their_snapshot_is_gone() {
     for counts in [Status::Started, Status::Failed] {
         let mut steps = done(&["a/create", "a/dump"]);

@@ -57,7 +57,7 @@ impl OutputV1 {
                 Product::DelayedDump(DelayedDump {
                     dump,
                     counts,
-                    sequences: Vec::new(),
+                    sequences: None,
                 })
             }),
             Kind::SourceCounts | Kind::TargetCounts => Some(Product::Counts(Counts {

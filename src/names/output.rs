@@ -50,9 +50,19 @@ pub struct DelayedDump {
     /// The rows of its tables, where its snapshot is not that of the regular counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counts: Vec<TableCount>,
-    /// Where the sequences stood then, at least: those of the regular dump are older.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub sequences: Vec<SequenceValue>,
+    /// Where the sequences stood then, at least: those of the regular dump are older. `None`: version 0.1.0 did not ask.
+    #[serde(default = "no_sequences", skip_serializing_if = "are_none")]
+    pub sequences: Option<Vec<SequenceValue>>,
+}
+
+/// There are none, which is known.
+#[expect(clippy::unnecessary_wraps, reason = "as serde wants it")]
+fn no_sequences() -> Option<Vec<SequenceValue>> {
+    Some(Vec::new())
+}
+
+fn are_none(sequences: &Option<Vec<SequenceValue>>) -> bool {
+    sequences.as_ref().is_some_and(Vec::is_empty)
 }
 
 impl DelayedDump {

@@ -73,7 +73,7 @@ fn output_of(kind: Kind) -> Output {
         Kind::DelayedDump => Product::DelayedDump(DelayedDump {
             dump: dumped(),
             counts: vec![rows("table_0000", 20)],
-            sequences: Vec::new(),
+            sequences: Some(Vec::new()),
         }),
         _ => Product::Nothing,
     };

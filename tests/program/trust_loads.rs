@@ -21,9 +21,13 @@ fn killed(point: &str, more: &str) -> (Server, Server, Project) {
     let project = Project::between(&source, &target)
         .parallelism("restore_jobs", 1)
         .with(&delay);
+    kill_at(&project, point);
+    (source, target, project)
+}
+
+fn kill_at(project: &Project, point: &str) {
     let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
     assert_eq!(killed.wait().signal, Some(9), "{point}");
-    (source, target, project)
 }
 
 const OPEN: &str = "[target.tuning]\nmode = \"safe\"\n";
@@ -134,4 +138,29 @@ fn a_later_snapshot_is_not_mixed_with_another() {
     target.psql("postgres", "DROP DATABASE erp");
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");
+}
+
+/// Version 0.1.0 did not write down where they stood.
+#[test]
+fn sequences_that_are_not_on_record_are_not_behind_the_rows_either() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE events (id serial PRIMARY KEY, word text);
+         INSERT INTO events (word) SELECT 'e' FROM generate_series(1, 500)",
+    );
+    let project = Project::between(&source, &target)
+        .with("[delay]\ntable_data = [\"erp.events\"]\nsnapshot = \"later\"\n");
+    kill_at(&project, "journal step-done erp/verify synced:1");
+    let more = "INSERT INTO events (word) SELECT 'more' FROM generate_series(1, 100)";
+    source.psql("erp", more);
+    kill_at(&project, "journal step-done erp/delayed-dump synced:1");
+    let file = project.state_directory().join("journal.jsonl");
+    let journal = fs::read_to_string(&file).unwrap();
+    let (before, rest) = journal.split_once("\"sequences\":[").unwrap();
+    let (_, after) = rest.split_once(']').unwrap();
+    fs::write(&file, format!("{before}\"sequences\":null{after}")).unwrap();
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT nextval('events_id_seq')"), "601");
 }

@@ -65,7 +65,7 @@ fn output(
         product: Product::DelayedDump(DelayedDump {
             dump,
             counts,
-            sequences,
+            sequences: Some(sequences),
         }),
     }
 }

@@ -1,6 +1,8 @@
 //! Sequences of a later snapshot: the regular dump brought them as they stood before the rows that come now, and clients
 //! may have used them since.
 
+use std::borrow::Cow;
+
 use crate::names::{SequenceValue, TableName};
 use crate::plan::Side;
 use crate::postgres::{Connection, connect};
@@ -13,14 +15,18 @@ const LEAST_JUMP: i128 = 1000;
 /// Moves every sequence to where it stood on the source when the delayed tables were dumped, before their rows are there:
 /// no client gets a key that one of them has. None is ever moved back.
 pub(super) async fn advance(context: &Context) -> Result<(), StepError> {
-    let sequences = &context.delayed_dump()?.sequences;
+    let sequences = match &context.delayed_dump()?.sequences {
+        Some(sequences) => Cow::Borrowed(sequences),
+        // Where they stand now, they are not behind the rows either.
+        None => Cow::Owned(super::read_sequences(context).await?),
+    };
     if sequences.is_empty() {
         return Ok(());
     }
     let target = context.endpoint(Side::Target);
     let session = context.session(Side::Target);
     let connection = connect(target, context.database_name(), &session).await?;
-    for sequence in sequences {
+    for sequence in sequences.iter() {
         advance_one(&connection, sequence).await?;
     }
     connection.close().await;

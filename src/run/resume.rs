@@ -65,6 +65,9 @@ pub(crate) fn resume(
         record.redo_missing_archives(snapshot, &archive_is_whole);
         record.redo_lost_snapshot(snapshot, policy);
     }
+    for database in &graph.databases {
+        record.redo_older_delayed_dump(&database.name.as_str().into());
+    }
     record.open_again();
     for database in &graph.databases {
         record.keep_what_is_used(&database.name.as_str().into());
@@ -278,6 +281,20 @@ impl<'a> Record<'a> {
             for kind in Kind::of_phase(Phase::Regular) {
                 self.redo_kind(&name, kind, "the snapshot of its delayed tables is gone");
             }
+        }
+    }
+
+    /// The plan may have said of the delayed tables' snapshot what it does not say now: either way they are not of a time
+    /// before the other tables.
+    fn redo_older_delayed_dump(&mut self, name: &Arc<str>) {
+        let dump = StepId::database(name, Kind::Dump);
+        let is_dumped = self.state.is_done(&dump) && !self.again.contains_key(&dump);
+        if !is_dumped && self.is_unverified(name) {
+            self.redo_kind(
+                name,
+                Kind::DelayedDump,
+                "the dump of the other tables is made again",
+            );
         }
     }
 

@@ -373,6 +373,16 @@ fn a_later_snapshot_is_nothing_to_the_regular_phase() {
 }
 
 #[test]
+fn delayed_tables_are_not_of_a_time_before_the_others() {
+    let steps = done(&["a/create", "a/dump", "a/source-counts", "a/delayed-dump"]);
+    for snapshot in ["same", "later"] {
+        let gone = |dump: &StepId| dump.kind != Kind::Dump;
+        let (_, again) = resumed_with_delays(snapshot, &steps, false, gone);
+        assert!(again.contains(&"a/delayed-dump".to_owned()), "{again:?}");
+    }
+}
+
+#[test]
 fn delayed_tables_whose_archive_is_gone_are_dumped_again_until_they_are_loaded() {
     let mut steps = done(&VERIFIED);
     steps.extend(done(&["a/delayed-dump", "a/drop-indexes"]));

@@ -16,7 +16,7 @@ use crate::failpoint::reach;
 use crate::graph::delayed_archive;
 use crate::journal::Change;
 use crate::names::{Load, Loaded, Output, Product, RelationKind, TableCount, TableName};
-use crate::plan::{DelaySnapshot, Side};
+use crate::plan::Side;
 use crate::postgres::Connection;
 use crate::process::{Finished, Invocation};
 use crate::step::child::failure;
@@ -40,7 +40,7 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
                 .as_ref()
                 .is_none_or(|archive| archive == digest)
         });
-    if context.plan().delay.snapshot == DelaySnapshot::Later {
+    if context.delayed_dump()?.is_later() {
         sequences::advance(context).await?;
     }
     let sent = AtomicU64::new(0);

@@ -6,7 +6,7 @@ use super::count;
 use super::references::{self, Broken};
 use crate::graph::delayed_archive;
 use crate::names::{Compared, Kind, Output, Product, TableCount, TableName, TableResult};
-use crate::plan::{DelaySnapshot, Side};
+use crate::plan::Side;
 use crate::postgres::{Pool, escape_control};
 use crate::step::verify::remove_archive;
 use crate::step::{Context, StepError};
@@ -16,10 +16,11 @@ use crate::step::{Context, StepError};
 pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     let session = context.session(Side::Target);
     let now = count(context, Side::Target, &session, &context.shared.stop).await?;
-    let (kind, note) = if context.plan().delay.snapshot == DelaySnapshot::Same {
-        (Kind::SourceCounts, None)
-    } else {
+    // As they were dumped: the plan may say something else since.
+    let (kind, note) = if context.delayed_dump()?.is_later() {
         (Kind::DelayedDump, Some(later(context)?))
+    } else {
+        (Kind::SourceCounts, None)
     };
     let tables = compare(
         &context.delayed_tables().into_iter().collect::<Vec<_>>(),

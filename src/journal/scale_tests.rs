@@ -78,6 +78,7 @@ fn output(kind: Kind) -> Output {
             tables: counts.to_vec(),
             estimated: false,
             snapshot: Some("00000003-00001013-1".into()),
+            source_read_only: false,
         })
         .into(),
         Kind::Verify => Product::Comparison(Compared {

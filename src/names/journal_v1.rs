@@ -44,6 +44,7 @@ impl OutputV1 {
                 archive: archive?,
                 snapshot: snapshot.clone()?,
                 oldest_transaction,
+                source_read_only: false,
             })
         };
         let product = match kind {
@@ -64,6 +65,7 @@ impl OutputV1 {
                 tables: counts,
                 estimated,
                 snapshot,
+                source_read_only: false,
             })),
             Kind::Restore => Some(Product::Restore(Restored {
                 errors: restore_errors,

@@ -93,6 +93,9 @@ pub struct Dumped {
     /// The oldest transaction of the source that had not ended when that snapshot was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_transaction: Option<i64>,
+    /// The plan said then that nobody writes to the source (`source.read_only`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub source_read_only: bool,
 }
 
 /// An archive as it was written: what a run that goes on finds must be the same.
@@ -114,6 +117,9 @@ pub struct Counts {
     /// Of the source: the snapshot under which it was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
+    /// The plan said then that nobody writes to the source (`source.read_only`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub source_read_only: bool,
 }
 
 /// Rows of one table on one server.
@@ -316,6 +322,15 @@ impl Output {
         match &self.product {
             Product::Counts(counts) => counts.snapshot.as_deref(),
             _ => self.dumped().map(|dump| &*dump.snapshot),
+        }
+    }
+
+    /// Whether what the step read of the source is what any other snapshot shows, as far as the plan said so when it was
+    /// read. What the key says later tells nothing of the time before.
+    pub fn source_was_read_only(&self) -> bool {
+        match &self.product {
+            Product::Counts(counts) => counts.source_read_only,
+            _ => self.dumped().is_none_or(|dump| dump.source_read_only),
         }
     }
 

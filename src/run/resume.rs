@@ -250,7 +250,7 @@ impl<'a> Record<'a> {
     }
 
     /// Steps that share a snapshot are done again together unless all are done under the same, because the snapshot ended
-    /// with its run. Where the plan says that no client writes to the source, a new one shows the same.
+    /// with its run. Where the plan says that no client writes to the source, and said so all along, a new one shows the same.
     ///
     /// Where delayed tables share it and are not dumped yet, that is the whole database. Not once it was verified: clients
     /// may write to it, and the delayed dump finds out whether a new snapshot will do.
@@ -259,7 +259,15 @@ impl<'a> Record<'a> {
         let Some(name) = sharers.first().and_then(|id| id.database_name()).cloned() else {
             return;
         };
-        if sharers.len() == 1 || policy.source_is_read_only {
+        let was_read_only = |id: &&StepId| {
+            let output = self
+                .state
+                .output_of(id)
+                .filter(|_| !self.again.contains_key(*id));
+            output.is_none_or(|output| output.source_was_read_only())
+        };
+        let is_read_only = policy.source_is_read_only && sharers.iter().all(was_read_only);
+        if sharers.len() == 1 || is_read_only {
             return;
         }
         let snapshot_of = |kind| {

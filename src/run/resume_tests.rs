@@ -185,6 +185,33 @@ fn a_dump_without_its_counts_is_redone_because_their_snapshot_is_gone() {
     }
 }
 
+/// Whoever wrote before the key was set is in one of the two.
+#[test]
+fn a_read_only_source_says_nothing_of_the_time_before() {
+    for (dumped_then, counted_then, kept) in [(true, true, 2), (false, true, 0), (false, false, 0)]
+    {
+        let mut steps = done(&["a/create", "a/dump"]);
+        steps.push(("a/source-counts", Status::Interrupted));
+        let mut state = state(steps);
+        let mut dump = regular_dump(&[]);
+        dump.dump.source_read_only = dumped_then;
+        state.steps.get_mut(&id("a/dump")).unwrap().output = Arc::new(Product::Dump(dump).into());
+        let (still_done, _) = resumed(&state, true);
+        assert_eq!(still_done.len(), if dumped_then { 2 } else { 1 });
+        let counts = Counts {
+            tables: Vec::new(),
+            estimated: false,
+            snapshot: None,
+            source_read_only: counted_then,
+        };
+        let counted = state.steps.get_mut(&id("a/source-counts")).unwrap();
+        counted.status = Status::Done;
+        counted.output = Arc::new(Product::Counts(counts).into());
+        let (still_done, _) = resumed(&state, true);
+        assert_eq!(still_done.len(), 1 + kept);
+    }
+}
+
 #[test]
 fn counts_of_another_mode_are_redone_until_the_database_is_restored() {
     let fast = |steps: &[&'static str], read_only| {
@@ -316,6 +343,7 @@ fn regular_dump(delayed: &[TableName]) -> RegularDump {
             },
             snapshot: "00000003-1".into(),
             oldest_transaction: None,
+            source_read_only: true,
         },
         delayed: delayed.to_vec(),
     }
@@ -331,6 +359,7 @@ fn leave_to_the_delayed_phase(state: &mut State, tables: &[TableName]) {
             tables: Vec::new(),
             estimated: false,
             snapshot: Some("00000003-1".into()),
+            source_read_only: true,
         };
         counted.output = Arc::new(Product::Counts(counts).into());
     }

@@ -51,6 +51,7 @@ fn dumped() -> Dumped {
         },
         snapshot: "00000003-1".into(),
         oldest_transaction: None,
+        source_read_only: false,
     }
 }
 
@@ -69,6 +70,7 @@ fn output_of(kind: Kind) -> Output {
             ],
             estimated: false,
             snapshot: None,
+            source_read_only: false,
         }),
         Kind::DelayedDump => Product::DelayedDump(DelayedDump {
             dump: dumped(),

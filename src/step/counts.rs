@@ -62,6 +62,7 @@ pub(super) async fn run(context: &Context, side: Side) -> Result<Output, StepErr
             .snapshot
             .as_ref()
             .map(|snapshot| snapshot.id().to_owned()),
+        source_read_only: context.plan().source_read_only,
     };
     Ok(Product::Counts(counts).into())
 }

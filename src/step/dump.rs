@@ -84,5 +84,6 @@ pub(super) async fn into(context: &Context, path: &Path) -> Result<Dumped, StepE
         archive: seal,
         snapshot: snapshot.id().to_owned(),
         oldest_transaction: Some(snapshot.oldest_transaction()),
+        source_read_only: context.plan().source_read_only,
     })
 }

@@ -77,7 +77,10 @@ async fn same_rows(context: &Context, now: &Snapshot) -> Result<Option<String>, 
     // A server that was restarted may give the same id again, but not before a transaction that wrote.
     let is_the_same =
         dump.snapshot == now.id() && dump.oldest_transaction == Some(now.oldest_transaction());
-    if is_the_same || context.plan().source_read_only {
+    let is_read_only = context.plan().source_read_only
+        && dump.source_read_only
+        && context.counts(Side::Source)?.source_read_only;
+    if is_the_same || is_read_only {
         return Ok(None);
     }
     let database = context.shown_database();

@@ -194,3 +194,44 @@ fn delayed_tables_are_compared_with_what_they_were_dumped_with() {
         compare::assert_same(&source, &target, "erp");
     }
 }
+
+/// Before 15, a partition's triggers that it has from its parent count as internal.
+#[test]
+fn triggers_that_partitions_have_from_their_parent_do_not_fire() {
+    for major in [12, 14, 16] {
+        let (source, target) = (Server::start(12), Server::start(major));
+        source.psql("postgres", "CREATE ROLE app LOGIN");
+        source.psql("postgres", "CREATE DATABASE erp OWNER app");
+        source.psql(
+            "erp",
+            "SET ROLE app;
+             CREATE TABLE log (what text);
+             CREATE TABLE events (id int, word text) PARTITION BY RANGE (id);
+             CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM (0) TO (300);
+             CREATE TABLE events_2 PARTITION OF events FOR VALUES FROM (300) TO (1000);
+             INSERT INTO events SELECT n, 'e' FROM generate_series(1, 500) n;
+             CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN INSERT INTO public.log VALUES (TG_TABLE_NAME); RETURN NULL; END $$;
+             CREATE TRIGGER note AFTER INSERT ON events FOR EACH ROW EXECUTE FUNCTION note()",
+        );
+        target.psql(
+            "postgres",
+            "CREATE ROLE mover LOGIN CREATEDB CREATEROLE PASSWORD 'of the mover'",
+        );
+        let project = Project::between(&source, &target)
+            .target("user", "\"mover\"")
+            .variable("TARGET_PASSWORD", "of the mover")
+            .with(
+                "[delay]\ntable_data = [\"erp.events*\"]
+                 [[accept]]\ndatabase = \"erp\"\nobject = \"*SCHEMA*public*\"\nreason = \"limited\"",
+            );
+        if major == 12 {
+            let told = project.run(&["run"]).expect_code(4);
+            assert_says(&told, &["switch off the trigger", "only a superuser"]);
+            target.psql("erp", "DROP TRIGGER note ON events");
+        }
+        project.run(&["run"]).expect_code(0);
+        assert_eq!(rows(&target, "log"), "0", "{major}");
+        assert_eq!(rows(&target, "events"), "500", "{major}");
+    }
+}

@@ -231,10 +231,13 @@ async fn copy_table(
     }))
 }
 
-/// Triggers that would fire during the load, with how they are enabled now.
+/// Triggers that would fire during the load, with how they are enabled now. From 11 to 14, those that a partition has from
+/// its parent are marked as internal, as are those of foreign keys and of deferrable unique constraints.
 const TRIGGERS: &str = "\
-    SELECT quote_ident(tgname), tgenabled::text FROM pg_catalog.pg_trigger \
-    WHERE tgrelid = $1::text::regclass AND NOT tgisinternal AND tgenabled::text = ANY ($2)";
+    SELECT quote_ident(t.tgname), t.tgenabled::text FROM pg_catalog.pg_trigger t \
+    LEFT JOIN pg_catalog.pg_constraint c ON c.oid = t.tgconstraint \
+    WHERE t.tgrelid = $1::text::regclass AND t.tgenabled::text = ANY ($2) \
+      AND (NOT t.tgisinternal OR coalesce(c.contype = 't', true))";
 
 /// Begins the transaction of a load in which no trigger fires: for this session alone where the role may set
 /// `session_replication_role`, and the triggers that fire all the same switched off within the transaction,
@@ -258,11 +261,27 @@ async fn begin(
         connection
             .batch_execute(&format!("ALTER TABLE {name} DISABLE TRIGGER {trigger}"))
             .await
-            .map_err(connection.failed(format!(
-                "switch off the trigger {trigger} for the load of {name}"
-            )))?;
+            .map_err(|error| cannot_switch_off(connection, name, trigger, error))?;
     }
     Ok(firing)
+}
+
+fn cannot_switch_off(
+    connection: &Connection,
+    name: &str,
+    trigger: &str,
+    error: tokio_postgres::Error,
+) -> StepError {
+    let is_refused = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+    let what = format!("switch off the trigger {trigger} for the load of {name}");
+    let failure: StepError = connection.failed(what)(error).into();
+    if !is_refused || connection.version().major() >= 1500 {
+        return failure;
+    }
+    failure.help(
+        "on this version, only a superuser may switch off a trigger that a partition has from its parent table: use a \
+         superuser for [target], or drop the trigger of the parent table on the target, run again, and create it again after the run",
+    )
 }
 
 async fn firing(

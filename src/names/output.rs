@@ -350,6 +350,12 @@ impl Output {
         }
     }
 
+    /// Of a step that compares and failed: whether it found a difference. Otherwise it has nothing compared to show: a
+    /// connection was lost, or what follows failed.
+    pub fn is_a_difference(&self) -> bool {
+        !self.compared().is_empty()
+    }
+
     /// The rows of tables that the step counted or loaded.
     pub fn counts(&self) -> &[TableCount] {
         match &self.product {

@@ -278,6 +278,9 @@ impl<'a> Dispatcher<'a> {
             .snapshot_lost()),
             result => result,
         };
+        let is_difference = result
+            .as_ref()
+            .is_err_and(|error| error.output.is_a_difference());
         let (entry, ended, error) = match result {
             Ok(mut output) => {
                 for message in &output.warnings {
@@ -346,7 +349,12 @@ impl<'a> Dispatcher<'a> {
             let change = Change::EndSnapshot { database };
             self.journal.append(Entry::Change { change })?;
         }
-        self.report_ending(index, number, seconds, error, consequences.pause);
+        let pause = consequences.pause;
+        if error.is_some() && pause.is_none() {
+            self.endings.failed += 1;
+            self.endings.mismatched += u32::from(is_difference && id.kind.traits().compares);
+        }
+        self.report_ending(index, number, seconds, error, pause);
         for skipped in consequences.skipped {
             self.tell(Event::StepEnded {
                 step: shared.graph.steps[skipped].id.clone(),
@@ -357,7 +365,7 @@ impl<'a> Dispatcher<'a> {
         Ok(())
     }
 
-    /// Tells the log and whoever watches, and counts.
+    /// Tells the log and whoever watches.
     fn report_ending(
         &mut self,
         index: StepIndex,
@@ -380,10 +388,6 @@ impl<'a> Dispatcher<'a> {
             }
             (Some(error), None) => {
                 tracing::error!(step = %shown(&id), attempt, %error, "failed");
-                self.endings.failed += 1;
-                if id.kind.traits().compares {
-                    self.endings.mismatched += 1;
-                }
                 Ending::Failed { error }
             }
             (None, _) if self.schedule.standing(index) == Standing::Interrupted => {

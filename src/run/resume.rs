@@ -180,10 +180,17 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The difference may have been removed since.
+    /// The difference may have been removed since. A verification that failed otherwise may have opened the database, and
+    /// clients may write to it.
     fn count_again_after_a_difference(&mut self, name: &Arc<str>) {
         let verify = StepId::database(name, Kind::Verify);
-        if self.all_done(name, Kind::Restore) && self.status(&verify) == Some(Status::Failed) {
+        let failed = self
+            .state
+            .steps
+            .get(&verify)
+            .filter(|step| step.status == Status::Failed);
+        let is_difference = failed.is_some_and(|step| step.output.is_a_difference());
+        if is_difference && self.all_done(name, Kind::Restore) {
             self.redo_kind(
                 name,
                 Kind::TargetCounts,

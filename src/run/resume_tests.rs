@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::graph::tests::synthetic::{Case, database};
 use crate::journal::StepState;
-use crate::names::{ArchiveSeal, Counts, Dumped, RegularDump};
+use crate::names::{ArchiveSeal, Compared, Counts, Dumped, RegularDump, TableResult};
 
 /// The databases `a` and `b`.
 fn graph() -> Graph {
@@ -20,13 +20,18 @@ fn id(text: &str) -> StepId {
 /// A journal in which these steps stand so.
 fn state<'a>(steps: impl IntoIterator<Item = (&'a str, Status)>) -> State {
     let steps = steps.into_iter().map(|(step, status)| {
+        let is_difference = status == Status::Failed && id(step).kind == Kind::Verify;
         let state = StepState {
             status,
             attempt: 1,
             started: Timestamp::UNIX_EPOCH,
             seconds: None,
             error: None,
-            output: Arc::default(),
+            output: if is_difference {
+                difference()
+            } else {
+                Arc::default()
+            },
         };
         (id(step), state)
     });
@@ -34,6 +39,19 @@ fn state<'a>(steps: impl IntoIterator<Item = (&'a str, Status)>) -> State {
         steps: steps.collect(),
         ..State::default()
     }
+}
+
+/// What a verification yields that finds one.
+fn difference() -> Arc<Output> {
+    let result = TableResult {
+        table: TableName::new("public", "table_0000"),
+        source_rows: Some(1),
+        target_rows: Some(0),
+        matches: false,
+        note: None,
+    };
+    let tables = vec![result];
+    Arc::new(Product::Comparison(Compared { tables }).into())
 }
 
 /// A journal in which these steps are done.
@@ -274,6 +292,18 @@ fn the_target_is_counted_again_after_a_difference() {
     let (done, again) = resumed(&state(steps), false);
     assert_eq!(done, whole[..4]);
     assert_eq!(again, ["a/target-counts"]);
+}
+
+/// It may have opened the database already: what clients write since is no difference.
+#[test]
+fn the_target_is_not_counted_again_where_the_verification_failed_otherwise() {
+    let mut steps = done(&VERIFIED[..5]);
+    steps.push(("a/verify", Status::Failed));
+    let mut state = state(steps);
+    state.steps.get_mut(&id("a/verify")).unwrap().output = Arc::default();
+    let (done, again) = resumed(&state, false);
+    assert_eq!(done, VERIFIED[..5]);
+    assert_eq!(again, Vec::<String>::new());
 }
 
 #[test]

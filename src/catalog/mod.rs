@@ -34,6 +34,8 @@ pub struct ServerFacts {
     pub is_superuser: bool,
     pub can_create_database: bool,
     pub can_create_role: bool,
+    /// No row security applies to it: a superuser, or a role with BYPASSRLS.
+    pub bypasses_row_security: bool,
     /// Whether `pg_authid` may be read: without it roles move without their passwords.
     pub reads_passwords: bool,
     pub in_recovery: bool,
@@ -224,6 +226,8 @@ pub struct Relation {
     pub estimated_rows: Option<u64>,
     /// Row security applies to the session's role, so that its counts would lie.
     pub row_security: bool,
+    /// Row security applies to its owner, too (`FORCE ROW LEVEL SECURITY`).
+    pub forces_row_security: bool,
     /// `relhasoids` (11 and earlier): rows have oids, which pg_dump 12 and later leave out.
     pub has_oids: bool,
     /// The extension that owns the relation, if any: pg_dump leaves its data to the extension.

@@ -357,6 +357,11 @@ codes! {
         why "The databases that are restored at a time have to fit into the connections that the run may use."
         fix "Raise max_connections on the server, or lower parallelism.restore_parallel."
 
+    TargetRowSecurity "target/row-security" Block Object "0.2.0"
+        what "row security hides rows on the target"
+        why "FORCE ROW LEVEL SECURITY applies to the table's owner, so once the table is restored a role that is neither a superuser nor has BYPASSRLS cannot count its rows, nor load them later."
+        fix "ALTER ROLE … BYPASSRLS on the target, or use a superuser for [target]."
+
     TargetSameServer "target/same-server" Block Migration "0.1.0"
         what "source and target are the same server"
         why "A migration from a server to itself would find each of its databases there already."

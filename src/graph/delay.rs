@@ -134,6 +134,7 @@ mod tests {
             bytes,
             estimated_rows: None,
             row_security: false,
+            forces_row_security: false,
             has_oids: false,
             extension: None,
         }

@@ -17,6 +17,11 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
     } else {
         "false"
     };
+    let forced = if version.major() >= 905 {
+        "c.relrowsecurity AND c.relforcerowsecurity"
+    } else {
+        "false"
+    };
     let rows = query::rows(
         connection,
         "list the tables",
@@ -25,7 +30,7 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
                         c.relpersistence::text = 'u', c.relispopulated, c.relpages, c.reltuples, \
                         row_security_active(c.oid), {oids}, e.extname::text, \
                         ARRAY(SELECT i.inhparent FROM pg_catalog.pg_inherits i \
-                              WHERE i.inhrelid = c.oid ORDER BY i.inhseqno) \
+                              WHERE i.inhrelid = c.oid ORDER BY i.inhseqno), {forced} \
                  FROM pg_catalog.pg_class c \
                  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                  LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::regclass \
@@ -52,6 +57,7 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
                 bytes: u64::try_from(pages).unwrap_or(0) * 8192,
                 estimated_rows: estimate(tuples, version.major()),
                 row_security: row.get(8),
+                forces_row_security: row.get(12),
                 has_oids: row.get(9),
                 extension: row.get(10),
             }

@@ -40,6 +40,11 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
         "false".to_owned()
     };
     let language = may_set("lc_messages");
+    let bypasses = if version.major() >= 905 {
+        "r.rolbypassrls"
+    } else {
+        "true"
+    };
     let replication_role = may_set("session_replication_role");
     let identity = query::row(
         connection,
@@ -48,7 +53,8 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
             "SELECT current_user::text, r.rolsuper, r.rolcreatedb, r.rolcreaterole, \
                     has_table_privilege('pg_catalog.pg_authid', 'SELECT'), \
                     pg_is_in_recovery(), pg_postmaster_start_time()::text, \
-                    {replication_role}, {event_triggers}, {language} \
+                    {replication_role}, {event_triggers}, {language}, \
+                    r.rolsuper OR {bypasses} \
              FROM pg_catalog.pg_roles r WHERE r.rolname = current_user"
         ),
     )
@@ -108,6 +114,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
         is_superuser: identity.get(1),
         can_create_database: identity.get(2),
         can_create_role: identity.get(3),
+        bypasses_row_security: identity.get(10),
         reads_passwords: identity.get(4),
         in_recovery: identity.get(5),
         sets_replication_role: identity.get(7),

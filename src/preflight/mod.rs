@@ -67,7 +67,7 @@ pub(crate) fn for_database(
     let Inspection { source, target, .. } = inspection;
     [
         databases::for_database(database, source, target, created),
-        objects::for_database(database, source),
+        objects::for_database(database, source, target),
     ]
     .concat()
 }

@@ -3,7 +3,11 @@
 use crate::catalog::{Database, Relation, ServerFacts};
 use crate::finding::{Code, Finding};
 
-pub(super) fn for_database(database: &Database, source: &ServerFacts) -> Vec<Finding> {
+pub(super) fn for_database(
+    database: &Database,
+    source: &ServerFacts,
+    target: &ServerFacts,
+) -> Vec<Finding> {
     let Some(contents) = &database.contents else {
         return Vec::new();
     };
@@ -16,6 +20,7 @@ pub(super) fn for_database(database: &Database, source: &ServerFacts) -> Vec<Fin
         };
         found.extend(with_oids(relation).map(here));
         found.extend(row_security(relation).map(here));
+        found.extend(row_security_on_target(relation, target).map(here));
         found.extend(unlogged_on_standby(relation, source).map(here));
     }
     found
@@ -51,5 +56,19 @@ fn row_security(relation: &Relation) -> Option<Finding> {
             "row security applies to the source's role, so the table cannot be read in full",
         )
         .fix("use a role with BYPASSRLS, or the table's owner, for [source]")
+    })
+}
+
+/// Once it is restored, it can neither be counted nor loaded.
+fn row_security_on_target(relation: &Relation, target: &ServerFacts) -> Option<Finding> {
+    (relation.forces_row_security && !target.bypasses_row_security).then(|| {
+        let message = format!(
+            "row security applies to the owner too (FORCE), so the role \"{}\" cannot read the table on the target in full",
+            target.user
+        );
+        Finding::new(Code::TargetRowSecurity, message).fix(
+            "ALTER ROLE … BYPASSRLS on the target, or use a superuser for [target]; or ALTER TABLE … NO FORCE ROW LEVEL \
+             SECURITY on the source until the run is done, and FORCE it again on both",
+        )
     })
 }

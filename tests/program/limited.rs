@@ -246,3 +246,23 @@ fn triggers_that_were_off_for_the_load_are_on_again_after_every_ending() {
         }
     }
 }
+
+/// Whoever owns the table after the restore, its policies apply: it could not be counted.
+#[test]
+fn a_table_that_forces_row_security_is_told_before() {
+    let Limited {
+        source,
+        target,
+        project,
+    } = limited(16, 17, "");
+    source.psql(
+        "erp",
+        "ALTER TABLE customers ENABLE ROW LEVEL SECURITY; ALTER TABLE customers FORCE ROW LEVEL SECURITY;
+         ALTER TABLE log ENABLE ROW LEVEL SECURITY",
+    );
+    let told = project.run(&["run"]).expect_code(3);
+    told.expect_words(&["target/row-security", "public.customers", "BYPASSRLS"]);
+    target.psql("postgres", "ALTER ROLE mover BYPASSRLS");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}

@@ -102,6 +102,7 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
         is_superuser: true,
         can_create_database: true,
         can_create_role: true,
+        bypasses_row_security: true,
         reads_passwords: true,
         sets_replication_role: true,
         sets_event_triggers: version.major() >= 1700,
@@ -165,6 +166,7 @@ pub(crate) fn table(oid: u32, name: &str) -> Relation {
         bytes: 8_192,
         estimated_rows: Some(100),
         row_security: false,
+        forces_row_security: false,
         has_oids: false,
         extension: None,
     }

@@ -94,6 +94,7 @@ fn target() -> ServerFacts {
         is_superuser: true,
         can_create_database: true,
         can_create_role: true,
+        bypasses_row_security: true,
         reads_passwords: true,
         in_recovery: false,
         roles: Vec::new(),

@@ -66,6 +66,7 @@ pub(super) fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
         source: stored.basis.source.0,
         target: stored.basis.target.0,
         findings: Vec::new(),
+        databases: None,
     })?;
     journal.append(Entry::Forgotten {
         steps,

@@ -35,6 +35,9 @@ pub enum Entry<O = Arc<Output>> {
         /// What was found before the run and a person should know.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         findings: Vec<String>,
+        /// The databases that migrate by the plan as it is for this run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        databases: Option<Vec<String>>,
     },
     /// Before the step does anything.
     StepStarted {

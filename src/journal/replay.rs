@@ -176,6 +176,7 @@ impl State {
                 source,
                 target,
                 findings,
+                databases,
                 ..
             } => {
                 // Their run is dead, or it would hold the lock.
@@ -191,6 +192,7 @@ impl State {
                     source,
                     target,
                     findings,
+                    databases,
                     warnings: Vec::new(),
                     ended: None,
                 });
@@ -213,6 +215,7 @@ impl State {
                 entry.insert_entry(StepState {
                     status: Status::Started,
                     attempt,
+                    run: self.runs.len() - 1,
                     started: record.at,
                     seconds: None,
                     error: None,
@@ -420,6 +423,7 @@ mod tests {
             source: Some("1".into()),
             target: None,
             findings: Vec::new(),
+            databases: None,
         })
     }
 

@@ -27,6 +27,7 @@ fn night() -> Vec<Entry> {
         source: Some("7711044131915331685".into()),
         target: Some("7711044138570209496".into()),
         findings: Vec::new(),
+        databases: None,
     }];
     for number in 0..DATABASES {
         let database: Arc<str> = format!("customer_{number:04}").into();

@@ -22,6 +22,8 @@ pub struct StepState {
     pub status: Status,
     /// Of the last start.
     pub attempt: u32,
+    /// Position in [`State::runs`] of the run that started it last.
+    pub run: usize,
     pub started: Timestamp,
     /// How long the last attempt took; `None` while it has no end.
     pub seconds: Option<f64>,
@@ -39,6 +41,8 @@ pub struct RunState {
     pub source: Option<String>,
     pub target: Option<String>,
     pub findings: Vec<String>,
+    /// The databases that it was about; `None`: it did not write them down.
+    pub databases: Option<Vec<String>>,
     /// What the run found out under way, beside the steps' own warnings, with the database that it is about.
     pub warnings: Vec<(Option<String>, String)>,
     /// Time, outcome and exit code; `None`: under way, or killed.

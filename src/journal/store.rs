@@ -302,6 +302,7 @@ mod tests {
             source: None,
             target: None,
             findings: Vec::new(),
+            databases: None,
         }
     }
 

@@ -207,6 +207,7 @@ fn done(started: i64, seconds: f64) -> StepState {
     StepState {
         status: Status::Done,
         attempt: 1,
+        run: 0,
         started: at(started),
         seconds: Some(seconds),
         error: None,
@@ -244,6 +245,7 @@ pub(super) fn state() -> State {
         started: at(started),
         fingerprint: "sha256:6f1ed002ab5595859014ebf0951522d9".to_owned(),
         source: None,
+        databases: None,
         findings: Vec::new(),
         target: None,
         warnings: Vec::new(),

@@ -190,6 +190,13 @@ impl Job {
                 .map(ToString::to_string)
                 .chain(settings::open_warnings(self.journal.state()))
                 .collect(),
+            databases: Some(
+                self.graph
+                    .databases
+                    .iter()
+                    .map(|database| database.name.clone())
+                    .collect(),
+            ),
         })?;
         // One record for each reason: a record waits for the disk.
         let mut forgotten: IndexMap<&str, Vec<StepId>> = IndexMap::new();

@@ -24,6 +24,7 @@ fn state<'a>(steps: impl IntoIterator<Item = (&'a str, Status)>) -> State {
         let state = StepState {
             status,
             attempt: 1,
+            run: 0,
             started: Timestamp::UNIX_EPOCH,
             seconds: None,
             error: None,

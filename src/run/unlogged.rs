@@ -4,7 +4,7 @@
 //! TABLE, "UNLOGGED"). A dump brings these rows along, so a crash after they were restored takes away what was
 //! verified, or was to be, and no server says so.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::catalog::{Inspection, Relation};
@@ -93,16 +93,27 @@ pub(super) fn verified(
     databases.collect()
 }
 
-/// The steps that were done when a run last found everything there at its end: what became of it since is its owner's.
+/// The steps that were done when a run that was about their database last found everything there at its end: what became of
+/// it since is its owner's. Runs are told by their order, not by a clock, which may have been set back.
 pub(super) fn confirmed(graph: &Graph, state: &State, done: &[StepIndex]) -> HashSet<StepId> {
-    let completed = state.runs.iter().rev().find_map(|run| match run.ended {
-        Some((at, Outcome::Completed, _)) => Some(at),
-        _ => None,
-    });
+    let (mut of_all, mut of_database) = (None, HashMap::new());
+    for (number, run) in state.runs.iter().enumerate() {
+        match (run.ended, &run.databases) {
+            (Some((_, Outcome::Completed, _)), None) => of_all = Some(number),
+            (Some((_, Outcome::Completed, _)), Some(databases)) => {
+                of_database.extend(databases.iter().map(|name| (name.as_str(), number)));
+            }
+            _ => {}
+        }
+    }
     let steps = done.iter().map(|step| &graph.steps[*step].id);
     let confirmed = steps.filter(|id| {
-        let started = state.steps.get(id).map(|step| step.started);
-        started.is_some_and(|started| completed.is_some_and(|completed| started <= completed))
+        let name = id.database_name();
+        let completed = name
+            .and_then(|name| of_database.get(&**name).copied())
+            .max(of_all);
+        let step = state.steps.get(id);
+        step.is_some_and(|step| completed.is_some_and(|completed| step.run <= completed))
     });
     confirmed.cloned().collect()
 }

@@ -21,6 +21,7 @@ fn state(kinds: &[Kind], output_of: impl Fn(Kind) -> Output) -> State {
         let state = StepState {
             status: Status::Done,
             attempt: 1,
+            run: 0,
             started: Timestamp::UNIX_EPOCH,
             seconds: None,
             error: None,
@@ -121,20 +122,49 @@ fn what_a_completed_run_has_seen_is_its_owners() {
     let kinds = [&RESTORED[..], &[Kind::Verify]].concat();
     let mut state = state(&kinds, output_of);
     let done: Vec<StepIndex> = graph.steps.positions().collect();
-    for (outcome, looks) in [(Outcome::Mismatched, 1), (Outcome::Completed, 0)] {
-        state.runs = vec![RunState {
-            started: Timestamp::UNIX_EPOCH,
-            fingerprint: String::new(),
-            source: None,
-            target: None,
-            findings: Vec::new(),
-            warnings: Vec::new(),
-            ended: Some((Timestamp::UNIX_EPOCH, outcome, 0)),
-        }];
+    let ended = |outcome, databases: Option<&[&str]>| RunState {
+        started: Timestamp::UNIX_EPOCH,
+        fingerprint: String::new(),
+        source: None,
+        target: None,
+        findings: Vec::new(),
+        databases: databases.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
+        warnings: Vec::new(),
+        ended: Some((Timestamp::UNIX_EPOCH, outcome, 0)),
+    };
+    let (mismatched, completed) = (Outcome::Mismatched, Outcome::Completed);
+    for (runs, looks) in [
+        (vec![ended(mismatched, Some(&["a", "b"]))], 1),
+        (vec![ended(completed, Some(&["a", "b"]))], 0),
+        (vec![ended(completed, None)], 0),
+        // The database was excluded, so nobody looked.
+        (
+            vec![
+                ended(mismatched, Some(&["a", "b"])),
+                ended(completed, Some(&["b"])),
+            ],
+            1,
+        ),
+        (
+            vec![
+                ended(completed, Some(&["a"])),
+                ended(mismatched, Some(&["a"])),
+            ],
+            0,
+        ),
+    ] {
+        state.runs = runs;
         let confirmed = confirmed(&graph, &state, &done);
         let found = verified(&graph, &state, &case.inspection, &confirmed);
-        assert_eq!(found.len(), looks, "{outcome:?}");
+        assert_eq!(found.len(), looks, "{:?}", state.runs);
     }
+    // Verified once more by a run after that one, whatever the clock said.
+    state.runs = vec![ended(completed, None), ended(mismatched, None)];
+    let verify = StepId::database(&"a".into(), Kind::Verify);
+    state.steps.get_mut(&verify).unwrap().run = 1;
+    let confirmed = confirmed(&graph, &state, &done);
+    let found = verified(&graph, &state, &case.inspection, &confirmed);
+    assert_eq!(found.len(), 1);
 }
 
 #[test]

@@ -164,6 +164,7 @@ fn half_done(graph: &Graph) -> State {
         source: None,
         target: None,
         findings: Vec::new(),
+        databases: None,
     });
     let before = |kind| {
         matches!(

@@ -67,8 +67,8 @@ fn with_followers(steps: &PerStep<Step>, chosen: impl Fn(&StepId) -> bool) -> Ve
     let mut by_subject: HashMap<(Option<&str>, Kind), Vec<StepIndex>> = HashMap::new();
     for (index, step) in steps.iter_with_positions() {
         for need in &step.needs {
-            // What was loaded stays loaded, whatever the target's settings are.
-            if !steps[*need].id.kind.is_tuning() {
+            // What was loaded stays loaded, whatever the target's settings and roles are.
+            if !steps[*need].id.kind.is_server_level() {
                 followers[*need].push(index);
             }
         }

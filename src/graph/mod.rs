@@ -12,7 +12,7 @@ mod step;
 pub(crate) mod tests;
 mod tuning;
 
-pub use command::{SNAPSHOT, archive, archives, delayed_archive, file_name};
+pub use command::{SNAPSHOT, archive, archives, delayed_archive, file_name, globals};
 pub use compile::{Input, compile};
 pub use step::*;
 pub use tuning::{Reach, Tuning, TuningSetting};

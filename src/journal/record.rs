@@ -1,5 +1,6 @@
 //! One line of the journal.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -119,6 +120,8 @@ impl std::fmt::Display for Entry {
                 }
                 Change::AlterSystem { .. } => f.write_str("alter-system"),
                 Change::PutBack { .. } => f.write_str("put-back"),
+                Change::MigrateRoles { .. } => f.write_str("migrate-roles"),
+                Change::MigratedRoles { .. } => f.write_str("migrated-roles"),
                 Change::HoldSnapshot { database, .. } => write!(f, "hold-snapshot {database}"),
                 Change::EndSnapshot { database } => write!(f, "end-snapshot {database}"),
             },
@@ -154,9 +157,27 @@ pub enum Change {
         settings: Vec<AlteredSetting>,
         since: Started,
     },
+    /// Roles and tablespaces of the source are about to be made or changed on the target: the digest of what the source
+    /// says of each.
+    MigrateRoles { subjects: BTreeMap<String, String> },
+    /// Written after the change: what became of them.
+    MigratedRoles {
+        subjects: BTreeMap<String, MigratedSubject>,
+    },
     /// Written after the change: the settings are as they were, and what was written without fsync is on
     /// disk as far as we could see to it.
     PutBack { settings: Vec<String> },
+}
+
+/// What became of a role or a tablespace on the target.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigratedSubject {
+    /// The digest of what the target says of it afterwards: another one later is somebody else's work. `None`: it could
+    /// not be read.
+    pub target: Option<String>,
+    /// What of it is not on the target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Which start of a server, and of the machine below it, this is.

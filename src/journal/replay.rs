@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::record::{Change, Entry, Record, Unread, VERSION};
-use super::state::{Created, HeldSnapshot, RunState, State, Status, StepState, TunedSetting};
+use super::state::{
+    Created, HeldSnapshot, RoleState, RunState, State, Status, StepState, TunedSetting,
+};
 use crate::names::{Output, OutputV1, StepId};
 
 /// A record that cannot follow those before it, or that cannot be read.
@@ -316,6 +318,19 @@ impl State {
                     tuned.values.insert(setting.value.clone());
                 }
             }
+            Change::MigrateRoles { subjects } => {
+                for (subject, source) in subjects {
+                    let after = None;
+                    self.roles.insert(subject, RoleState { source, after });
+                }
+            }
+            Change::MigratedRoles { subjects } => {
+                for (subject, after) in subjects {
+                    if let Some(role) = self.roles.get_mut(&subject) {
+                        role.after = Some(after);
+                    }
+                }
+            }
             Change::PutBack { settings } => {
                 for name in settings {
                     self.tuned.remove(&name);
@@ -551,7 +566,7 @@ mod tests {
         for (id, step) in &replay.state.steps {
             assert_eq!(step.status, Status::Done, "{id}");
             let said = match &step.output.product {
-                Product::Nothing => continue,
+                Product::Nothing | Product::Globals(_) => continue,
                 Product::Dump(dump) => {
                     assert_eq!(dump.dump.archive.digest.len(), 64);
                     format!("{} delayed", dump.delayed.len())

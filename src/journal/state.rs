@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::record::{Outcome, Started};
+use super::record::{MigratedSubject, Outcome, Started};
 use crate::names::{IndexDefinition, Load, Output, StepId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,17 @@ pub struct State {
     pub snapshots: BTreeMap<String, HeldSnapshot>,
     /// Settings of the target that this plan changed, or was about to, and did not put back yet.
     pub tuned: BTreeMap<String, TunedSetting>,
+    /// Roles and tablespaces that this plan migrated, or was about to, by what messages call them.
+    pub roles: BTreeMap<String, RoleState>,
+}
+
+/// How far this plan is known to have come with a role or a tablespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleState {
+    /// The digest of what the source said of it.
+    pub source: String,
+    /// `None`: it was about to be migrated, and may have been in part.
+    pub after: Option<MigratedSubject>,
 }
 
 /// How far this plan is known to have come with a database that it creates.

@@ -1,5 +1,7 @@
 //! What steps hand on: to the steps that read it, to the journal, to the report.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{RelationKind, TableName};
@@ -20,6 +22,7 @@ pub struct Output {
 pub enum Product {
     #[default]
     Nothing,
+    Globals(GlobalsRead),
     Dump(RegularDump),
     DelayedDump(DelayedDump),
     Counts(Counts),
@@ -32,6 +35,13 @@ impl Product {
     fn is_nothing(&self) -> bool {
         matches!(self, Product::Nothing)
     }
+}
+
+/// Of `globals`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GlobalsRead {
+    /// The digest of what the source says of each role and tablespace.
+    pub subjects: BTreeMap<String, String>,
 }
 
 /// Of `dump`.

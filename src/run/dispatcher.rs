@@ -14,7 +14,7 @@ use super::signal::{Signal, Signals};
 use super::snapshots::{OldSnapshot, Snapshots};
 use crate::event::{Ending, Event};
 use crate::graph::StepIndex;
-use crate::journal::{self, Change, Created, Entry, Journal, TunedSetting};
+use crate::journal::{self, Change, Created, Entry, Journal, RoleState, TunedSetting};
 use crate::names::{IndexDefinition, Kind, Load, Output, StepId};
 use crate::postgres::{Class, escape_control};
 use crate::schedule::{Ended, Schedule, Standing, Start};
@@ -211,6 +211,9 @@ impl<'a> Dispatcher<'a> {
         };
         if id.kind.is_tuning() {
             given.tuned = state.tuned.clone();
+        }
+        if id.kind == Kind::Globals {
+            given.roles = state.roles.clone();
         }
         let Some(database) = id.database_name() else {
             return given;
@@ -418,6 +421,7 @@ struct Given {
     loads: Vec<Load>,
     created: Option<Created>,
     tuned: BTreeMap<String, TunedSetting>,
+    roles: BTreeMap<String, RoleState>,
     is_retry: bool,
 }
 
@@ -443,6 +447,7 @@ async fn attempt(
         snapshot: snapshot.clone(),
         created: given.created,
         tuned: given.tuned,
+        roles: given.roles,
     };
     let mut result = step::run(&context).await;
     if let (Err(error), Some(snapshot)) = (&mut result, &snapshot) {

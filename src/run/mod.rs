@@ -5,6 +5,7 @@ mod control;
 mod dispatcher;
 mod leftovers;
 mod resume;
+mod roles;
 mod settings;
 mod signal;
 mod snapshots;
@@ -204,6 +205,7 @@ impl Job {
             }
         };
         reach!("run over");
+        roles::tell_changes(&shared, &mut self.journal, &endings).await?;
         unlogged::recheck_after_run(
             &shared,
             &mut self.journal,

@@ -64,7 +64,7 @@ pub fn resume(
         record.redo_missing_archives(snapshot, &archive_is_whole);
         record.redo_lost_snapshot(snapshot, policy);
     }
-    record.tune_again();
+    record.do_every_time();
     record.finish()
 }
 
@@ -240,13 +240,17 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// A run that has nothing else to do does not change the target's settings.
-    fn tune_again(&mut self) {
+    /// A run that has nothing else to do changes neither the target's settings nor its roles.
+    fn do_every_time(&mut self) {
         let has_work = self.graph.steps.iter().any(|step| {
             !step.id.kind.is_tuning()
                 && (!self.state.is_done(&step.id) || self.again.contains_key(&step.id))
         });
         if has_work {
+            self.redo(
+                &StepId::server(Kind::Globals),
+                "every run that moves something brings along what changed of roles since",
+            );
             for kind in Kind::of_phase(Phase::Tuning) {
                 self.redo(
                     &StepId::server(kind),

@@ -12,7 +12,7 @@ use super::StepError;
 use crate::catalog::{Database, Inspection};
 use crate::event::{Event, Progress};
 use crate::graph::{Graph, Step, StepIndex, file_name};
-use crate::journal::{Change, Created, TunedSetting};
+use crate::journal::{Change, Created, RoleState, TunedSetting};
 use crate::names::{
     Counts, IndexDefinition, Kind, Load, Output, Product, RegularDump, StepId, Subject, TableName,
 };
@@ -61,6 +61,8 @@ pub struct Context {
     /// In a step about the whole server: settings of the target that this plan changed and has to put back,
     /// by its journal.
     pub tuned: BTreeMap<String, TunedSetting>,
+    /// In `globals`: what this plan migrated before, by its journal.
+    pub roles: BTreeMap<String, RoleState>,
 }
 
 impl Shared {
@@ -80,6 +82,22 @@ impl Shared {
 }
 
 impl Context {
+    /// For a step to which the journal hands nothing.
+    pub fn new(shared: Arc<Shared>, index: StepIndex) -> Context {
+        Context {
+            shared,
+            index,
+            is_retry: false,
+            inputs: HashMap::new(),
+            snapshot: None,
+            dropped_indexes: Vec::new(),
+            loads: Vec::new(),
+            created: None,
+            tuned: BTreeMap::new(),
+            roles: BTreeMap::new(),
+        }
+    }
+
     pub fn step(&self) -> &Step {
         &self.shared.graph.steps[self.index]
     }

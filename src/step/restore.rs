@@ -76,7 +76,8 @@ pub(super) async fn table_of_contents(context: &Context, archive: &Path) -> Resu
         .arguments(["--list".as_ref(), archive.as_os_str()])
         .stdout(Stdout::Null)
         .log(context.log_file());
-    let listing = capture(context, listing, LARGEST_LISTING).await?.stdout;
+    let (finished, _) = capture(context, listing, LARGEST_LISTING).await?;
+    let listing = finished.stdout;
     let roles = &context.shared.inspection.source.roles;
     Ok(Toc::parse(
         &String::from_utf8_lossy(&listing),

@@ -1,63 +1,178 @@
 //! Roles, and the properties of databases: what changed on the source since, and what existed on the target before.
 
+use std::os::unix::fs::PermissionsExt;
+
 use crate::support::compare;
+use crate::support::held::Held;
 use crate::support::open::still_open;
+use crate::support::place;
 use crate::support::project::Project;
 use crate::support::server::Server;
 
 /// A run that was killed when the globals were done; then the source's roles changed.
 #[test]
 fn what_changed_after_the_globals_arrives_or_is_told() {
-    still_open("differs silently", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'first'");
-        source.psql("postgres", "CREATE DATABASE erp OWNER app");
-        source.psql(
-            "erp",
-            "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
-        );
-        let project = Project::between(&source, &target);
-        let point = "journal step-done globals synced:1";
-        let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-        assert_eq!(killed.wait().signal, Some(9));
-        source.psql(
-            "postgres",
-            "ALTER ROLE app PASSWORD 'second'; CREATE ROLE late_role LOGIN; GRANT late_role TO app;
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'first'");
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    source.psql(
+        "erp",
+        "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
+    );
+    let project = Project::between(&source, &target);
+    let point = "journal step-done globals synced:1";
+    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
+    assert_eq!(killed.wait().signal, Some(9));
+    source.psql(
+        "postgres",
+        "ALTER ROLE app PASSWORD 'second'; CREATE ROLE late_role LOGIN; GRANT late_role TO app;
              ALTER ROLE app SET work_mem = '7MB'",
+    );
+    let ended = project.run(&["run"]);
+    let said = [ended.stdout.as_str(), &ended.stderr].concat();
+    for difference in compare::globals(&source, &target) {
+        let role = if difference.contains("late_role") {
+            "late_role"
+        } else {
+            "app"
+        };
+        assert!(
+            said.contains(&format!("\"{role}\"")),
+            "differs silently: {difference}"
         );
-        let ended = project.run(&["run"]);
-        let said = [ended.stdout.as_str(), &ended.stderr].concat();
-        for difference in compare::globals(&source, &target) {
-            let role = if difference.contains("late_role") {
-                "late_role"
-            } else {
-                "app"
-            };
-            assert!(
-                said.contains(&format!("\"{role}\"")),
-                "differs silently: {difference}"
-            );
-        }
+    }
+}
+
+/// As [`what_changed_after_the_globals_arrives_or_is_told`], and what a person did on the target stays.
+#[test]
+fn what_changed_on_both_sides_is_told_and_left() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql(
+        "postgres",
+        "CREATE ROLE app LOGIN PASSWORD 'first'; CREATE ROLE twice LOGIN PASSWORD 'first'; CREATE ROLE kept LOGIN;
+         CREATE ROLE gone; CREATE ROLE team; GRANT team TO app",
+    );
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    source.psql(
+        "erp",
+        "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
+    );
+    let project = Project::between(&source, &target);
+    let point = "journal step-done globals synced:1";
+    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
+    assert_eq!(killed.wait().signal, Some(9));
+    source.psql(
+        "postgres",
+        "ALTER ROLE twice PASSWORD 'second'; DROP ROLE gone; REVOKE team FROM app; ALTER ROLE app CREATEDB",
+    );
+    target.psql(
+        "postgres",
+        "ALTER ROLE twice PASSWORD 'of the target'; ALTER ROLE kept CONNECTION LIMIT 3",
+    );
+    let of_target = "SELECT rolpassword FROM pg_authid WHERE rolname = 'twice'";
+    let password = target.psql("postgres", of_target);
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("postgres", of_target), password);
+    let limit = "SELECT rolconnlimit FROM pg_roles WHERE rolname = 'kept'";
+    assert_eq!(target.psql("postgres", limit), "3");
+    let created = "SELECT rolcreatedb FROM pg_roles WHERE rolname = 'app'";
+    assert_eq!(target.psql("postgres", created), "t");
+    let warnings = project.report()["server"]["warnings"].to_string();
+    for word in [
+        "role \\\"twice\\\" changed on the source since",
+        "role \\\"gone\\\" is no longer on the source",
+        "role \\\"app\\\" is a member of role \\\"team\\\" on the target, and not on the source",
+    ] {
+        assert!(warnings.contains(word), "{word}: {warnings}");
+    }
+    assert!(!warnings.contains("kept"), "{warnings}");
+}
+
+/// A role that came while the run was under way is named at its end, and what that advises brings it along.
+#[test]
+fn a_role_made_during_a_run_is_told() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
+    );
+    let project = Project::between(&source, &target).source("lock_timeout", "\"60s\"");
+    let mut running = project.start(&["run"]);
+    running.until("the globals", || {
+        project.state_directory().join("journal.jsonl").exists()
+            && project
+                .journal_steps("step-started")
+                .contains(&"globals".to_owned())
     });
+    let held = Held::begin(&source, "erp", "LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
+    running.until("a lock that the dump waits for", || {
+        source.psql("erp", "SELECT count(*) FROM pg_locks WHERE NOT granted") != "0"
+    });
+    source.psql("postgres", "CREATE ROLE latecomer");
+    held.commit();
+    let ended = running.wait().expect_code(0);
+    assert!(
+        ended
+            .stdout
+            .contains("role \"latecomer\" was made on the source during the run"),
+        "{}",
+        ended.stdout
+    );
+    project.run(&["reset", "--step", "globals"]).expect_code(0);
+    target.psql("erp", "INSERT INTO t VALUES (11)");
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "11");
+    assert_eq!(
+        target.psql(
+            "postgres",
+            "SELECT count(*) FROM pg_roles WHERE rolname = 'latecomer'"
+        ),
+        "1"
+    );
+}
+
+/// A pg_dumpall whose output ends between two statements would lose roles silently.
+#[test]
+fn globals_without_their_closing_line_are_not_used() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE ROLE app");
+    let project = Project::between(&source, &target);
+    let programs = project.directory().join("bin");
+    std::fs::create_dir(&programs).unwrap();
+    let real = place::clients(18);
+    let wrapper = programs.join("pg_dumpall");
+    let script = format!(
+        "#!/bin/bash\nset -o pipefail\n\"{}\" \"$@\" | grep -v 'cluster dump complete'\n",
+        real.join("pg_dumpall").display()
+    );
+    std::fs::write(&wrapper, script).unwrap();
+    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    let project = project.variable("PATH", place::path_with(&[programs, real]));
+    let ended = project.run(&["run"]).expect_code(4);
+    assert!(
+        ended.stdout.contains("has no closing line"),
+        "{}",
+        ended.stdout
+    );
 }
 
 #[test]
 fn a_database_added_later_gets_its_new_owner() {
-    still_open("cannot run CREATE DATABASE", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql("postgres", "CREATE DATABASE erp");
-        let project = Project::between(&source, &target);
-        project.run(&["run"]).expect_code(0);
-        source.psql("postgres", "CREATE ROLE late_owner");
-        source.psql("postgres", "CREATE DATABASE crm OWNER late_owner");
-        source.psql(
-            "crm",
-            "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
-        );
-        project.run(&["run"]).expect_code(0);
-        compare::assert_same(&source, &target, "crm");
-        assert_eq!(compare::globals(&source, &target), Vec::<String>::new());
-    });
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+    source.psql("postgres", "CREATE ROLE late_owner");
+    source.psql("postgres", "CREATE DATABASE crm OWNER late_owner");
+    source.psql(
+        "crm",
+        "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
+    );
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "crm");
+    assert_eq!(compare::globals(&source, &target), Vec::<String>::new());
 }
 
 /// The target's database is there already, empty, and made in another way.

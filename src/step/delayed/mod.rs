@@ -40,9 +40,14 @@ pub async fn dump(context: &Context) -> Result<Output, StepError> {
     Ok(output(dump, counts, warning))
 }
 
-fn output(dump: Dumped, counts: Vec<TableCount>, warning: Option<String>) -> Output {
+fn output(
+    (dump, mut warnings): (Dumped, Vec<String>),
+    counts: Vec<TableCount>,
+    warning: Option<String>,
+) -> Output {
+    warnings.extend(warning);
     Output {
-        warnings: warning.into_iter().collect(),
+        warnings,
         product: Product::DelayedDump(DelayedDump { dump, counts }),
     }
 }

@@ -11,7 +11,8 @@ fn target<'a>(user: &'a str, roles: &[&'a str], tablespaces: &[&'a str]) -> Targ
 }
 
 fn planned(script: &str, target: &Target<'_>) -> Vec<Action> {
-    plan(&statements(script).unwrap(), target)
+    let planned = plan(&statements(script).unwrap(), target);
+    planned.into_iter().map(|planned| planned.action).collect()
 }
 
 /// Actions as a person would want to see them.

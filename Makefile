@@ -49,7 +49,7 @@ fuzz: cargo-fuzz ## Try made-up input on every parser, FUZZ_SECONDS (600) on eac
 		$(CARGO) fuzz run --sanitizer none --fuzz-dir tests/fuzz --target-dir $(TARGET_DIR)/fuzz $$target \
 			$(TARGET_DIR)/fuzz/corpus/$$target tests/fuzz/corpus/$$target \
 			-- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 || { \
-				echo "keep the input that failed in tests/fuzz/corpus/$$target, then mend the cause" >&2; \
+				echo "keep the input that failed in tests/fuzz/corpus/$$target, then fix the cause" >&2; \
 				exit 1; \
 			}; \
 	done
@@ -63,7 +63,7 @@ lint: ## Check formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
-schema: ## Write schemas/plan.schema.json anew from the types
+schema: ## Write schemas/plan.schema.json from the types
 	$(CARGO) build --locked
 	@mkdir -p schemas
 	$(TARGET_DIR)/debug/pg-migrate schema > schemas/plan.schema.json.new

@@ -150,7 +150,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_misleads_nobody(text in any::<String>()) {
+        fn what_is_shown_does_not_mislead(text in any::<String>()) {
             prop_assert!(!escape_control(&text).chars().any(misleads));
         }
 

@@ -82,7 +82,7 @@ mod armed {
         }
     }
 
-    /// As `kill -9` of somebody else: nothing is cleaned up, no destructor runs.
+    /// Like `kill -9` from outside: nothing is cleaned up, no destructor runs.
     fn die() -> ! {
         kill(getpid(), Signal::SIGKILL).expect("a process may kill itself");
         loop {

@@ -1,4 +1,4 @@
-//! What somebody who misspelt a word most likely meant.
+//! What a misspelt word most likely stands for.
 
 /// The nearest of the candidates, or none of them where no one is near. Case, and the difference of `-` and `_`, do not
 /// count. Of a word with a slash what follows it may be enough: `with-oids` means `source/with-oids`.

@@ -55,7 +55,7 @@ impl From<run::Error> for Failure {
             | run::Error::Leftovers { .. }
             | run::Error::LeftoverPrograms(_)
             | run::Error::Archives { .. } => Exit::NotStarted,
-            run::Error::NotPutBack(_) => Exit::StepFailed,
+            run::Error::RestoreFailed(_) => Exit::StepFailed,
             run::Error::Journal(_) | run::Error::DoesNotFit(_) => Exit::Unexpected,
         };
         Failure::new(exit, error)

@@ -41,7 +41,7 @@ pub async fn restore_settings(plan: &Plan, journal: &mut Journal) -> Result<bool
         .map_err(Failure::with(Exit::WrongInput))?
         .endpoint;
     eprintln!("{}: restoring the settings of the {target}", plan.name);
-    let Some(outcome) = run::put_back(plan, &target, journal).await? else {
+    let Some(outcome) = run::restore_settings(plan, &target, journal).await? else {
         return Ok(false);
     };
     for line in &outcome.done {

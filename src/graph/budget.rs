@@ -142,7 +142,7 @@ pub const BUILDS_BY_DEFAULT: u32 = 4;
 
 impl IndexMemory {
     /// By `delay.index_memory` and the `maintenance_work_mem` that a build will have, in bytes.
-    pub fn of(plan: &Plan, maintenance_work_mem: u64) -> Self {
+    pub fn for_plan(plan: &Plan, maintenance_work_mem: u64) -> Self {
         let mb = |bytes: u64| u32::try_from(bytes >> 20).unwrap_or(u32::MAX).max(1);
         let per_build_mb = mb(maintenance_work_mem);
         let total_mb = match plan.delay.index_memory {

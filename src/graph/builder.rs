@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::budget::{self, Share};
 use super::command::{self, Content, DumpCommand};
-use super::compile::Input;
 use super::delay::{DelayedTable, Delays};
+use super::input::Input;
 use super::{
     Amounts, PerSnapshot, PerStep, Resource, SharedSnapshot, SnapshotIndex, Step, StepIndex,
     compression,
@@ -163,7 +163,7 @@ impl Builder<'_> {
         let contents = contents(database);
         let options = plan.options(name);
         let archive = command::archive(plan, name);
-        let delayed = self.delays.of(database, contents);
+        let delayed = self.delays.for_database(database, contents);
 
         let with_data = with_data(contents);
         // A job more than there are items would cost a connection and do nothing.

@@ -1,12 +1,11 @@
 //! The compilation: a plan and two servers become a graph.
 
-use std::collections::BTreeSet;
-
 use sha2::{Digest, Sha256};
 
 use super::budget;
 use super::builder::{Builder, contents, restore_jobs_at_a_time};
 use super::delay::Delays;
+use super::input::Input;
 use super::{
     Amounts, DatabaseSummary, Graph, PerSnapshot, PerStep, Resource, ServerSummary, SharedSnapshot,
     Step, StepIndex, selection, tuning,
@@ -15,22 +14,8 @@ use crate::catalog::Inspection;
 use crate::escape::hexadecimal;
 use crate::finding::{Finding, Severity};
 use crate::names::StepId;
-use crate::plan::{Endpoint, Plan, Side};
+use crate::plan::Side;
 use crate::preflight;
-
-/// Everything a graph is made of.
-pub struct Input<'a> {
-    pub plan: &'a Plan,
-    pub source: &'a Endpoint,
-    pub target: &'a Endpoint,
-    pub inspection: &'a Inspection,
-    /// Databases of the target that this plan created, by its journal.
-    pub created: &'a BTreeSet<String>,
-    /// Decides which waivers still hold.
-    pub today: jiff::civil::Date,
-    /// What was found on this machine, beside the servers.
-    pub findings: Vec<Finding>,
-}
 
 /// Compiles a plan against two servers. The same input yields the same graph, to the byte.
 pub fn compile(input: Input<'_>) -> Graph {
@@ -52,9 +37,10 @@ pub fn compile(input: Input<'_>) -> Graph {
     let share = budget::share(&plan.parallelism, count, source_budget, target_budget);
     let fitted = budget::fitted(plan, input.inspection, &share, count);
     findings.extend(preflight::for_budgets(&fitted));
-    let delayed_builds = match plan.delay.patterns.is_empty() {
-        true => 1,
-        false => budget::BUILDS_BY_DEFAULT,
+    let delayed_builds = if plan.delay.patterns.is_empty() {
+        1
+    } else {
+        budget::BUILDS_BY_DEFAULT
     };
     let load = tuning::Load {
         jobs: restore_jobs_at_a_time(plan, &databases, &share).max(delayed_builds),
@@ -66,7 +52,7 @@ pub fn compile(input: Input<'_>) -> Graph {
         .as_ref()
         .and_then(|tuning| tuning.maintenance_work_mem)
         .unwrap_or(target.maintenance_work_mem);
-    let index_memory = budget::IndexMemory::of(plan, maintenance_work_mem);
+    let index_memory = budget::IndexMemory::for_plan(plan, maintenance_work_mem);
 
     let mut builder = Builder {
         input: &input,

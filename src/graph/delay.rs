@@ -35,7 +35,7 @@ impl<'a> Delays<'a> {
 
     /// The delayed tables of one database, largest first. A pattern that matches a partitioned table means
     /// its partitions, down to the leaves.
-    pub fn of(&mut self, database: &Database, contents: &Contents) -> Vec<DelayedTable> {
+    pub fn for_database(&mut self, database: &Database, contents: &Contents) -> Vec<DelayedTable> {
         let candidates: Vec<(usize, &DelayPattern)> = self
             .patterns
             .iter()
@@ -176,7 +176,7 @@ mod tests {
             ..Contents::default()
         };
         let mut delays = Delays::new(&plan);
-        let tables = delays.of(&database, &contents);
+        let tables = delays.for_database(&database, &contents);
         (
             tables.into_iter().map(|table| table.name.name).collect(),
             delays.finish(),

@@ -6,6 +6,7 @@ mod command;
 mod compile;
 mod compression;
 pub mod delay;
+mod input;
 mod selection;
 mod step;
 #[cfg(test)]
@@ -13,7 +14,8 @@ pub(crate) mod tests;
 mod tuning;
 
 pub use command::{SNAPSHOT, archive, archives, delayed_archive, file_name, globals};
-pub use compile::{Input, compile};
+pub use compile::compile;
+pub use input::Input;
 pub use step::*;
 pub use tuning::{Reach, Tuning, TuningSetting};
 
@@ -43,7 +45,7 @@ pub struct Graph {
     pub findings: Vec<Finding>,
     /// The target's settings for the load; `None`: it stays as it is.
     pub tuning: Option<Tuning>,
-    /// Bytes that an index build of ours on the target may take.
+    /// Bytes that one of our index builds on the target may take.
     pub maintenance_work_mem: u64,
 }
 

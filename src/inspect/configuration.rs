@@ -11,9 +11,12 @@ use crate::postgres::{Connection, Error};
 pub(super) async fn read(connection: &Connection) -> Result<Configuration, Error> {
     let parameters = parameters(connection).await?;
     // Predefined roles came with 11, pg_checkpoint with 15. A superuser is a member of every role.
-    let member = |role: &str, since: u32| match connection.version().major() >= since {
-        true => format!("pg_has_role('{role}', 'USAGE')"),
-        false => "r.rolsuper".to_owned(),
+    let member = |role: &str, since: u32| {
+        if connection.version().major() >= since {
+            format!("pg_has_role('{role}', 'USAGE')")
+        } else {
+            "r.rolsuper".to_owned()
+        }
     };
     let rights = query::row(
         connection,
@@ -79,9 +82,12 @@ pub(super) async fn read(connection: &Connection) -> Result<Configuration, Error
 
 async fn parameters(connection: &Connection) -> Result<BTreeMap<String, Parameter>, Error> {
     // Privileges on parameters came with 15.
-    let privilege = |privilege: &str| match connection.version().major() >= 1500 {
-        true => format!("has_parameter_privilege(s.name, '{privilege}')"),
-        false => "r.rolsuper".to_owned(),
+    let privilege = |privilege: &str| {
+        if connection.version().major() >= 1500 {
+            format!("has_parameter_privilege(s.name, '{privilege}')")
+        } else {
+            "r.rolsuper".to_owned()
+        }
     };
     let rows = query::rows(
         connection,
@@ -126,7 +132,7 @@ async fn parameters(connection: &Connection) -> Result<BTreeMap<String, Paramete
 }
 
 /// `postgresql.auto.conf`, the host's memory, and a container's limit of it by either version of control
-/// groups. That a file is not there, or that this is no Linux, is no error.
+/// groups. That a file is not there, or that this is not Linux, is not an error.
 async fn read_files(connection: &Connection) -> Option<[Option<String>; 4]> {
     let file = |name: &str| format!("pg_catalog.pg_read_file('{name}', 0, 1048576, true)");
     let sql = format!(

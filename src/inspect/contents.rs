@@ -82,9 +82,10 @@ pub async fn read(connection: &Connection) -> Result<Contents, Error> {
         ),
     )
     .await?;
-    let attached_indexes = match version.major() >= 1100 {
-        true => attached_indexes(connection).await?,
-        false => Vec::new(),
+    let attached_indexes = if version.major() >= 1100 {
+        attached_indexes(connection).await?
+    } else {
+        Vec::new()
     };
     let load_order_constraints = load_order_constraints(connection).await?;
     let extensions = query::texts(

@@ -46,7 +46,7 @@ pub async fn count_tables(
 ) -> Result<Vec<TableCount>, Error> {
     let tables = {
         let connection = pool.get().await?;
-        let estimates = Estimates::of(side, connection.version());
+        let estimates = Estimates::for_side(side, connection.version());
         countable(&connection, estimates).await?
     };
     let tables: Vec<(Countable, Rows)> = tables

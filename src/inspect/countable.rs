@@ -19,7 +19,7 @@ pub enum Estimates {
 impl Estimates {
     /// A dump for 18 brings the source's `reltuples` along, so on such a target they prove nothing. What the
     /// load did there is in the counters.
-    pub fn of(side: Side, version: Version) -> Estimates {
+    pub fn for_side(side: Side, version: Version) -> Estimates {
         match side {
             Side::Target if version.major() >= 1800 => Estimates::Loaded,
             _ => Estimates::Analyzed,

@@ -16,11 +16,10 @@ pub use server::system_identifier;
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::time::sleep;
 
 use crate::catalog::{Contents, Database, ServerFacts};
 use crate::plan::{Endpoint, Plan, TuningMode};
-use crate::postgres::{Application, Class, Connection, Error, Session, connect};
+use crate::postgres::{Application, Connection, Error, Session, connect, with_retries};
 
 /// Databases that are looked into at a time.
 const LOOKS_AT_A_TIME: usize = 8;
@@ -48,7 +47,7 @@ pub async fn servers(
     let of_source: Vec<String> = names(&source_facts, wanted);
     let of_target = names(&target_facts, |database| {
         database.allows_connections
-            // DROP DATABASE did not end, and nobody can connect: one of ours is dropped again.
+            // DROP DATABASE did not end, and no session can connect: one of ours is dropped again.
             && database.connection_limit != -2
             && database.name != "postgres"
             && of_source.contains(&database.name)
@@ -64,7 +63,7 @@ pub async fn servers(
     let (in_source, mut in_target, in_others) = tokio::try_join!(
         look_into(plan, source, of_source),
         look_into(plan, target, of_target),
-        async { Ok(look_into_others(plan, target, others).await) }
+        async { Ok(look_into_other_databases(plan, target, others).await) }
     )?;
     fill(&mut source_facts, in_source);
     in_target.extend(in_others);
@@ -128,7 +127,7 @@ fn may_alter_system(facts: &ServerFacts) -> bool {
 }
 
 /// What those of the databases hold that can be looked into.
-async fn look_into_others(
+async fn look_into_other_databases(
     plan: &Plan,
     endpoint: &Endpoint,
     names: Vec<String>,
@@ -162,20 +161,11 @@ async fn look_into(
 ) -> Result<BTreeMap<String, Contents>, Error> {
     stream::iter(names)
         .map(|name| async move {
-            let mut attempt = 1;
-            loop {
-                match look_into_one(plan, endpoint, &name).await {
-                    // Somebody alters a table, or the connection broke.
-                    Err(error)
-                        if error.class() == Class::Retry && attempt < plan.retry.attempts =>
-                    {
-                        tracing::warn!(database = name, attempt, %error, "looking again");
-                        sleep(plan.retry.pause_after(attempt)).await;
-                        attempt += 1;
-                    }
-                    result => return result.map(|contents| (name, contents)),
-                }
-            }
+            // Another session may be altering a table, or the connection broke.
+            let contents = with_retries(&plan.retry, Error::class, |_| {
+                look_into_one(plan, endpoint, &name)
+            });
+            contents.await.map(|contents| (name, contents))
         })
         .buffer_unordered(LOOKS_AT_A_TIME)
         .try_collect()

@@ -119,9 +119,9 @@ impl std::fmt::Display for Entry {
                     write!(f, "commit-load {database} {}", load.table)
                 }
                 Change::AlterSystem { .. } => f.write_str("alter-system"),
-                Change::PutBack { .. } => f.write_str("put-back"),
                 Change::MigrateRoles { .. } => f.write_str("migrate-roles"),
                 Change::MigratedRoles { .. } => f.write_str("migrated-roles"),
+                Change::SettingsRestored { .. } => f.write_str("put-back"),
                 Change::HoldSnapshot { database, .. } => write!(f, "hold-snapshot {database}"),
                 Change::EndSnapshot { database } => write!(f, "end-snapshot {database}"),
             },
@@ -166,7 +166,8 @@ pub enum Change {
     },
     /// Written after the change: the settings are as they were, and what was written without fsync is on
     /// disk as far as we could see to it.
-    PutBack { settings: Vec<String> },
+    #[serde(rename = "put-back")]
+    SettingsRestored { settings: Vec<String> },
 }
 
 /// What became of a role or a tablespace on the target.

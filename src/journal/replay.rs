@@ -14,7 +14,7 @@ use crate::names::{Output, OutputV1, StepId};
 /// A record that cannot follow those before it, or that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Illegal {
-    #[error("it is no record: {0}")]
+    #[error("it is not a record: {0}")]
     Unreadable(String),
     #[error("it was written by a newer pg-migrate (format {0}, this program knows {VERSION})")]
     Newer(u32),
@@ -46,7 +46,7 @@ pub struct DamagedLine {
 ///
 /// # Errors
 ///
-/// The first line that is no record, was written by a newer program or cannot follow those before it.
+/// The first line that is not a record, was written by a newer program or cannot follow those before it.
 pub fn replay(text: &[u8]) -> Result<Replay, DamagedLine> {
     let mut replay = Replay::default();
     let mut ends: Vec<End<'_>> = Vec::new();
@@ -331,7 +331,7 @@ impl State {
                     }
                 }
             }
-            Change::PutBack { settings } => {
+            Change::SettingsRestored { settings } => {
                 for name in settings {
                     self.tuned.remove(&name);
                 }
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_value_before_wins_until_it_is_put_back() {
+    fn the_first_value_before_wins_until_it_is_restored() {
         let alter = |value: &str, before: Option<&str>| {
             let setting = crate::journal::AlteredSetting {
                 name: "work_mem".into(),
@@ -480,8 +480,8 @@ mod tests {
                 },
             })
         };
-        let put_back = line(Entry::Change {
-            change: Change::PutBack {
+        let restored = line(Entry::Change {
+            change: Change::SettingsRestored {
                 settings: vec!["work_mem".into()],
             },
         });
@@ -490,8 +490,8 @@ mod tests {
         let work_mem = &tuned(&killed)["work_mem"];
         assert_eq!(work_mem.before.as_deref(), Some("64MB"));
         assert_eq!(work_mem.values.len(), 2);
-        assert!(tuned(&(killed.clone() + &put_back)).is_empty());
-        let again = tuned(&(killed + &put_back + &alter("2GB", None)));
+        assert!(tuned(&(killed.clone() + &restored)).is_empty());
+        let again = tuned(&(killed + &restored + &alter("2GB", None)));
         assert_eq!(again["work_mem"].before, None);
     }
 

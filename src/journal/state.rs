@@ -60,7 +60,7 @@ pub struct State {
     /// Snapshots of the last run that are open on the source, by database. A run that was killed has none, whatever
     /// stands here.
     pub snapshots: BTreeMap<String, HeldSnapshot>,
-    /// Settings of the target that this plan changed, or was about to, and did not put back yet.
+    /// Settings of the target that this plan changed, or was about to, and did not restore yet.
     pub tuned: BTreeMap<String, TunedSetting>,
     /// Roles and tablespaces that this plan migrated, or was about to, by what messages call them.
     pub roles: BTreeMap<String, RoleState>,
@@ -104,7 +104,7 @@ impl State {
     }
 }
 
-/// A setting that has to be put back.
+/// A setting that has to be restored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TunedSetting {
     /// What `postgresql.auto.conf` held before this plan changed it first; `None`: nothing.

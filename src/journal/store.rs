@@ -29,7 +29,7 @@ pub enum Error {
     },
     #[error("cannot write {}, and what is not on record is not done", path.display())]
     #[diagnostic(help(
-        "make room on its file system, or mend what else the cause is; then `pg-migrate run` goes on from the last \
+        "make room on its file system, or fix the cause; then `pg-migrate run` goes on from the last \
          record that is there"
     ))]
     Write { path: PathBuf, source: io::Error },
@@ -41,7 +41,7 @@ pub enum Error {
     #[error("{} is damaged in line {line}: {why}", path.display())]
     #[diagnostic(help(
         "the journal is the only record of what is done, and of the target's settings before the load, so nothing goes \
-         on from it; restore the file from a backup, or start anew, in this order:\n\
+         on from it; restore the file from a backup, or start again from nothing, in this order:\n\
          1. on the target, SELECT name, setting FROM pg_file_settings WHERE sourcefile LIKE '%postgresql.auto.conf': a \
          killed run may have left its settings for the load there (fsync, full_page_writes, synchronous_commit, \
          autovacuum = off, and others), and a new run would take them for yours and leave them so. ALTER SYSTEM RESET \
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_others_could_enter_is_closed_to_them() {
+    fn a_directory_that_other_users_could_enter_is_closed_to_them() {
         let root = tempfile::tempdir().unwrap();
         let directory = root.path().join("state");
         std::fs::create_dir(&directory).unwrap();
@@ -412,8 +412,8 @@ mod tests {
             format!("{error}\n  {help}").replace(&root.path().display().to_string(), "STATE")
         };
         insta::assert_snapshot!(said(r#"{"v":2,"at""#), @r#"
-        STATE/journal.jsonl is damaged in line 2: it is no record: EOF while parsing an object, at column 11
-          the journal is the only record of what is done, and of the target's settings before the load, so nothing goes on from it; restore the file from a backup, or start anew, in this order:
+        STATE/journal.jsonl is damaged in line 2: it is not a record: EOF while parsing an object, at column 11
+          the journal is the only record of what is done, and of the target's settings before the load, so nothing goes on from it; restore the file from a backup, or start again from nothing, in this order:
         1. on the target, SELECT name, setting FROM pg_file_settings WHERE sourcefile LIKE '%postgresql.auto.conf': a killed run may have left its settings for the load there (fsync, full_page_writes, synchronous_commit, autovacuum = off, and others), and a new run would take them for yours and leave them so. ALTER SYSTEM RESET each that is not yours (the journal's alter-system records say what was set before), SELECT pg_reload_conf(), look at pg_settings, then CHECKPOINT and sync
         2. drop what this plan created on the target
         3. move the state directory away, but do not remove it

@@ -23,7 +23,7 @@ pub struct Stored {
     pub sealed: bool,
     pub basis: Basis,
     pub databases: Vec<DatabaseSummary>,
-    /// Ids and needs; claims and commands are worked out anew.
+    /// Ids and needs; claims and commands are computed again.
     pub steps: PerStep<Step>,
     /// The settings of the target for the load, by name, with their reach.
     pub tuning: BTreeMap<String, Reach>,

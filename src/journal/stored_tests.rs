@@ -70,7 +70,7 @@ fn a_damaged_file_is_named() {
 }
 
 #[test]
-fn nobody_else_can_read_it_and_the_old_one_stays_where_it_cannot_be_written() {
+fn no_other_user_can_read_it_and_the_old_one_stays_where_it_cannot_be_written() {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let json = plan_json::render(&case().compile());

@@ -14,7 +14,8 @@ pub struct OutputV1 {
     counts: Vec<TableCount>,
     estimated: bool,
     tables: Vec<TableResult>,
-    ledger: Vec<RestoreError>,
+    #[serde(rename = "ledger")]
+    restore_errors: Vec<RestoreError>,
     warnings: Vec<String>,
     archive: Option<ArchiveSeal>,
     /// Schema and name, joined by a dot.
@@ -25,13 +26,13 @@ pub struct OutputV1 {
 
 impl OutputV1 {
     /// The same for this program. What the old form does not tell for sure (an archive without a seal, or delayed tables
-    /// with a dot in a part of their names, which could be others') is left out: it counts as not done.
+    /// with a dot in a part of their names, which could be other tables') is left out: it counts as not done.
     pub fn into_output(self, kind: Kind) -> Output {
         let OutputV1 {
             counts,
             estimated,
             tables,
-            ledger,
+            restore_errors,
             warnings,
             archive,
             delayed,
@@ -60,7 +61,9 @@ impl OutputV1 {
                 estimated,
                 snapshot,
             })),
-            Kind::Restore => Some(Product::Restore(Restored { errors: ledger })),
+            Kind::Restore => Some(Product::Restore(Restored {
+                errors: restore_errors,
+            })),
             Kind::Verify | Kind::DelayedVerify => Some(Product::Comparison(Compared { tables })),
             Kind::DelayedRestore => Some(Product::DelayedLoad(Loaded { counts })),
             Kind::TuneTarget

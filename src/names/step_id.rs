@@ -21,7 +21,7 @@ pub enum Subject {
 
 /// `KIND`, `DATABASE/KIND` or `DATABASE/KIND/N`.
 ///
-/// A kind holds no slash and is no number, so the end of an id tells which of the three it is, whatever characters the
+/// A kind holds no slash and is not a number, so the end of an id tells which of the three it is, whatever characters the
 /// database's name holds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StepId {

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ambiguous_text_is_no_name() {
+    fn an_ambiguous_text_is_not_a_name() {
         for text in [
             "a.b.c",
             "a",

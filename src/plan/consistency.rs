@@ -295,7 +295,7 @@ fn check_entries<'t>(
 }
 
 /// Two overrides that set the same key by the same pattern. (Different patterns that match the
-/// same database are no mistake: the later entry wins.)
+/// same database are not a mistake: the later entry wins.)
 fn check_overrides<'t>(file: &'t DeTable<'t>, problems: &mut Vec<Problem>) {
     let entries = entries(file, "override");
     for (index, (_, entry)) in entries.iter().enumerate() {

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 pub type Keys = BTreeMap<String, String>;
 
 /// The keys of a file that is valid TOML.
-pub(super) fn of(text: &str) -> Keys {
+pub(super) fn from_text(text: &str) -> Keys {
     let mut keys = Keys::new();
     let table: Table = toml::from_str(text).unwrap_or_default();
     for (name, value) in &table {
@@ -58,11 +58,11 @@ mod tests {
 
     #[test]
     fn what_changed_is_said_in_the_words_of_the_file() {
-        let before = of(
+        let before = from_text(
             "# a\n[source]\npassword = { env = \"A\" }\n[parallelism]\nmax_parallel = 6\n\
                          [[override]]\ndatabases = [\"a\"]\ndump_jobs = 2\n",
         );
-        let now = of(
+        let now = from_text(
             "[source]\npassword = { env = \"B\" }\n\n[delay]\ntable_data = [\"a.b\"]\n\
                       [[override]]\ndatabases = [\"a\"]\ndump_jobs = 4\n",
         );
@@ -72,9 +72,9 @@ mod tests {
         parallelism.max_parallel was 6, now it is not set
         source.password.env was "A", now it is "B"
         "#);
-        let comment = of("# b\n[parallelism]\nmax_parallel = 0x6 # six\n");
+        let comment = from_text("# b\n[parallelism]\nmax_parallel = 0x6 # six\n");
         assert_eq!(
-            differences(&of("parallelism.max_parallel = 6"), &comment),
+            differences(&from_text("parallelism.max_parallel = 6"), &comment),
             Vec::<String>::new()
         );
     }

@@ -41,9 +41,9 @@ pub struct Plan {
     pub keys: Keys,
     pub source: Server,
     pub target: Server,
-    /// Nobody writes to the source, so a new snapshot is as good as an older one.
+    /// No client writes to the source, so a new snapshot is as good as an older one.
     pub source_read_only: bool,
-    /// How long a session of ours may wait for a lock on the source (`lock_timeout`).
+    /// How long one of our sessions may wait for a lock on the source (`lock_timeout`).
     pub source_lock_timeout: Duration,
     pub tuning: Tuning,
     pub databases: DatabaseFilter,
@@ -310,7 +310,7 @@ impl Retry {
 #[derive(Debug, Clone)]
 pub struct Accept {
     pub database: String,
-    /// Glob over the ledger's object.
+    /// Glob over the object of a restore error.
     pub object: GlobMatcher,
     pub reason: String,
 }

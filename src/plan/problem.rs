@@ -48,7 +48,7 @@ impl PlanError {
         }
     }
 
-    /// The file's content is no text that could be parsed, so there are no lines to show.
+    /// The file's content is not a text that could be parsed, so there are no lines to show.
     pub(super) fn not_a_plan(path: &Path, message: String, help: &str) -> Self {
         PlanError {
             message: format!("the plan file {} {message}", shown(path)),
@@ -121,7 +121,7 @@ impl Problem {
     }
 
     /// Marks a problem that is about something the file does not say. After a syntax error
-    /// nobody can tell whether it is really absent.
+    /// it is unknown whether it is really absent.
     pub(super) fn of_absence(mut self) -> Self {
         self.absence = true;
         self

@@ -122,7 +122,7 @@ mod tests {
         });
     }
 
-    /// A keyword that nobody looks at would be a rule for editors alone.
+    /// A keyword that no check looks at would be a rule for editors alone.
     #[test]
     fn every_keyword_is_known_to_the_checker() {
         let by_structure = [

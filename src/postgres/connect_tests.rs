@@ -80,7 +80,7 @@ fn endpoint(port: u16, sslmode: SslMode) -> Endpoint {
 async fn error_of(endpoint: &Endpoint) -> Error {
     connect(endpoint, "erp", &Session::new("test"))
         .await
-        .expect_err("nobody logs in here")
+        .expect_err("login is refused here")
 }
 
 /// The error as it is shown, without the port.

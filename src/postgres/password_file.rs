@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_can_read_is_ignored_with_a_warning() {
+    fn a_file_that_other_users_can_read_is_ignored_with_a_warning() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("pgpass");
         fs::write(&file, "*:*:*:*:hunter2\n").unwrap();

@@ -10,7 +10,7 @@ use crate::plan::Retry;
 /// Runs `attempt`, with its number from 1 on, until it succeeds, until it fails in a way that another attempt would not
 /// change (`class`), or as often as the plan allows. Between two attempts it pauses as the plan says.
 ///
-/// Steps are tried again by the schedule, which does other work meanwhile: this is for what is no step, or what the
+/// Steps are tried again by the schedule, which does other work meanwhile: this is for what is not a step, or what the
 /// schedule would not try again. Who drops the future gives up, also during a pause.
 ///
 /// # Errors

@@ -95,7 +95,7 @@ async fn standard_error_is_kept_whole() {
 }
 
 #[tokio::test]
-async fn a_log_that_cannot_be_written_stops_nobody() {
+async fn a_log_that_cannot_be_written_stops_no_child() {
     let mut count = 0;
     let finished = sh("for i in 1 2 3; do echo $i >&2; done")
         .log("/dev/full")
@@ -194,7 +194,7 @@ async fn cancellation_does_not_ask_twice() {
 }
 
 #[tokio::test]
-async fn a_dropped_future_leaves_nobody_alive() {
+async fn a_dropped_future_leaves_no_process_alive() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pids");
     let script = format!(

@@ -27,7 +27,7 @@ pub fn kill_leftovers(application: &Application) -> Vec<u32> {
         .collect()
 }
 
-/// By its name as well: a shell may have the variable too, and be an ancestor of ours. A zombie no longer has an
+/// By its name as well: a shell may have the variable too, and be one of our ancestors. A zombie no longer has an
 /// environment.
 fn is_left(process: &Path, application: &Application) -> bool {
     let is_own = || fs::metadata(process).is_ok_and(|data| data.uid() == geteuid().as_raw());

@@ -267,8 +267,7 @@ mod tests {
         let mut graph = samples::graph();
         graph
             .steps
-            .iter_mut()
-            .nth(3)
+            .get_mut(3)
             .unwrap()
             .command
             .push("a````b".to_owned());

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
 
-use super::archive_of;
-use crate::graph::Graph;
+use crate::graph::{Graph, archive, delayed_archive};
 use crate::journal::State;
 use crate::names::{Kind, StepId};
 use crate::plan::Plan;
@@ -61,4 +61,13 @@ pub(super) async fn whole(
         }
     }
     whole
+}
+
+/// Where a step that dumps puts its archive.
+fn archive_of(plan: &Plan, dump: &StepId) -> PathBuf {
+    let database = dump.database_name().map_or("", |name| name);
+    match dump.kind {
+        Kind::DelayedDump => delayed_archive(plan, database),
+        _ => archive(plan, database),
+    }
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, leftovers};
+use super::error::Error;
+use super::leftovers;
 use crate::plan::{Endpoint, Retry};
-use crate::postgres::{self, Application, Connection, Session, connect};
+use crate::postgres::{self, Application, Class, Connection, Session, connect, with_retries};
 
 /// The advisory lock's key, one for all plans: "pg-m" and "igra" as numbers.
 const KEY: (i32, i32) = (0x7067_2d6d, 0x6967_7261);
@@ -137,18 +138,32 @@ impl Keeper {
     }
 
     async fn take_again(&self) -> Option<Connection> {
-        for attempt in 1..=self.retry.attempts {
-            sleep(self.retry.pause_after(attempt)).await;
+        // The first attempt is the connection that was just lost.
+        let retry = Retry {
+            attempts: self.retry.attempts.saturating_add(1),
+            ..self.retry
+        };
+        let whatever_it_was = |_: &String| Class::Retry;
+        let taken = with_retries(&retry, whatever_it_was, |attempt| async move {
+            if attempt == 1 {
+                return Err("the connection was lost".to_owned());
+            }
             match self.take().await {
-                Ok(Some(connection)) => {
-                    tracing::info!(server = %self.target, attempt, "the target is held again");
-                    return Some(connection);
-                }
-                Ok(None) => tracing::warn!(attempt, "another session holds the target"),
-                Err(error) => tracing::warn!(attempt, %error, "the target cannot be held again"),
+                Ok(Some(connection)) => Ok(connection),
+                Ok(None) => Err("another session holds the target".to_owned()),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+        match taken.await {
+            Ok(connection) => {
+                tracing::info!(server = %self.target, "the target is held again");
+                Some(connection)
+            }
+            Err(error) => {
+                tracing::warn!(server = %self.target, error, "the target cannot be held again");
+                None
             }
         }
-        None
     }
 }
 

@@ -270,14 +270,11 @@ impl<'a> Dispatcher<'a> {
         let id = &shared.graph.steps[index].id;
         let result = match result {
             // Those that share it go by a new one.
-            Ok(_) if self.schedule.is_stale(index) => Err(StepError {
-                class: Class::Retry,
-                snapshot_lost: true,
-                ..StepError::new(format!(
-                    "{}: the snapshot under which it began was lost before the other steps that share it were done",
-                    shown(id)
-                ))
-            }),
+            Ok(_) if self.schedule.is_stale(index) => Err(StepError::new(format!(
+                "{}: the snapshot under which it began was lost before the other steps that share it were done",
+                shown(id)
+            ))
+            .snapshot_lost()),
             result => result,
         };
         let (entry, ended, error) = match result {
@@ -289,7 +286,7 @@ impl<'a> Dispatcher<'a> {
                     });
                 }
                 if id.kind == Kind::RestoreSettings {
-                    // The next run puts settings back again, and what was found out now still holds.
+                    // The next run restores settings again, and what was found out now still holds.
                     for message in std::mem::take(&mut output.warnings) {
                         self.journal.append(Entry::Warning {
                             database: None,
@@ -313,18 +310,19 @@ impl<'a> Dispatcher<'a> {
                 (entry, Ended::Interrupted, None)
             }
             Err(error) => {
+                let message = error.to_string();
                 let entry = Entry::StepFailed {
                     step: id.clone(),
                     attempt: number,
                     seconds,
-                    error: error.message.clone(),
+                    error: message.clone(),
                     output: error.output,
                 };
                 let ended = Ended::Failed {
                     retry: error.class == Class::Retry,
                     snapshot_lost: error.snapshot_lost,
                 };
-                (entry, ended, Some(error.message))
+                (entry, ended, Some(message))
             }
         };
         self.journal.append(entry)?;
@@ -403,7 +401,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     fn tell(&self, event: Event) {
-        // Nobody listening is no reason to stop a migration.
+        // Without a receiver the migration goes on.
         let _ = self.shared.events.send(event);
     }
 }
@@ -449,15 +447,14 @@ async fn attempt(
         tuned: given.tuned,
         roles: given.roles,
     };
-    let mut result = step::run(&context).await;
-    if let (Err(error), Some(snapshot)) = (&mut result, &snapshot) {
+    match (step::run(&context).await, &snapshot) {
         // What ended the step's connections may have ended the snapshot's, and word of that may take a moment.
-        let lost = error.class != Class::Interrupted
-            && timeout(WORD_OF_LOSS, snapshot.lost()).await.is_ok();
-        if lost {
-            error.snapshot_lost = true;
-            error.class = Class::Retry;
+        (Err(error), Some(snapshot))
+            if error.class != Class::Interrupted
+                && timeout(WORD_OF_LOSS, snapshot.lost()).await.is_ok() =>
+        {
+            Err(error.snapshot_lost())
         }
+        (result, _) => result,
     }
-    result
 }

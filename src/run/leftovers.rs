@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::Error;
+use super::error::Error;
 use crate::plan::Endpoint;
 use crate::postgres::{Application, Session, connect, terminate_leftovers};
 use crate::process::kill_leftovers;

@@ -3,6 +3,7 @@
 mod archives;
 mod control;
 mod dispatcher;
+mod error;
 mod leftovers;
 mod resume;
 mod roles;
@@ -11,16 +12,15 @@ mod signal;
 mod snapshots;
 mod unlogged;
 
+pub use error::Error;
 pub use resume::{Resume, ResumePolicy, resume};
-pub use settings::put_back;
+pub use settings::restore_settings;
 pub use signal::{Signal, Signals};
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use miette::Diagnostic;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -29,15 +29,15 @@ use crate::event::{DatabaseWork, Event};
 use crate::exit::Exit;
 use crate::failpoint::reach;
 use crate::finding::Severity;
-use crate::graph::{self, Graph, StepIndex, archive, delayed_archive};
+use crate::graph::{self, Graph, StepIndex};
 use crate::journal::{self, Entry, Journal, Outcome};
-use crate::names::{Kind, StepId};
+use crate::names::StepId;
 use crate::plan::{Endpoint, Plan};
 use crate::postgres::{Application, escape_control};
 use crate::schedule::Schedule;
 use crate::step::Shared;
-use crate::step::archive::refuse_others;
-use crate::step::tuning::put_back as put_back_now;
+use crate::step::archive::ensure_owned;
+use crate::step::tuning;
 use control::Control;
 use dispatcher::{Dispatcher, Endings};
 use unlogged::UnloggedCheck;
@@ -59,82 +59,23 @@ pub struct Finished {
     pub exit: Exit,
 }
 
-/// Why a run did not start, or could not go on.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum Error {
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Journal(#[from] journal::Error),
-    #[error("another run holds the {target}")]
-    #[diagnostic(help(
-        "wait until it has ended; its sessions are those in pg_stat_activity whose application_name starts with \
-         pg-migrate/"
-    ))]
-    TargetHeld { target: String },
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Postgres(#[from] crate::postgres::Error),
-    #[error(
-        "the target is another server than the one whose settings this plan changed: its system identifier was {was}, now it is {is}"
-    )]
-    #[diagnostic(help(
-        "the settings for the load are still set on that other server; let [target] of the plan lead there, and \
-         `pg-migrate revert` puts them back"
-    ))]
-    OtherTarget { was: String, is: String },
-    #[error("the target's settings could not be put back, and are still those for the load:\n{0}")]
-    #[diagnostic(help(
-        "mend the cause, then `pg-migrate revert` puts them back, or the next `pg-migrate run` before anything else"
-    ))]
-    NotPutBack(String),
-    #[error("{sessions} sessions that a killed run of this plan left on the {server} do not end")]
-    #[diagnostic(help(
-        "look at them in pg_stat_activity (application_name starts with pg-migrate/): what they wait for keeps them; \
-         then run again"
-    ))]
-    Leftovers { server: String, sessions: u32 },
-    #[error(
-        "client programs that a killed run of this plan left on this machine do not end: process {0}"
-    )]
-    #[diagnostic(help(
-        "look at them with ps: SIGKILL does not end what waits for a disk or a file system (state D); mend that, then \
-         run again"
-    ))]
-    LeftoverPrograms(String),
-    #[error("{what}")]
-    #[diagnostic(help("{help}"))]
-    Archives { what: String, help: String },
-    #[error("what was done cannot be combined with the plan as it is now:\n{0}")]
-    #[diagnostic(help(
-        "clients may write to the database since it was verified, so it is not made again by itself; put the plan \
-         back as it was, or, if nobody uses the database on the target, `pg-migrate reset PLAN --database NAME`: \
-         the next run drops it and makes it anew"
-    ))]
-    Conflict(String),
-    #[error("the graph cannot be run: {0}")]
-    DoesNotFit(#[from] crate::schedule::DoesNotFit),
-}
-
 impl Job {
     /// Runs what is not done yet, to its end or to an orderly stop.
     ///
     /// # Errors
     ///
-    /// Where nothing was started, or the journal could not be written. A step that fails is no error here:
+    /// Where nothing was started, or the journal could not be written. A step that fails is not an error here:
     /// see [`Finished`].
     pub async fn run(
         mut self,
         signals: &mut Signals,
         events: mpsc::UnboundedSender<Event>,
     ) -> Result<Finished, Error> {
-        refuse_others(&graph::archives(&self.plan), self.journal.id()).map_err(|error| {
-            let (what, help) = error.message.split_once('\n').unwrap_or_default();
-            Error::Archives {
-                what: what.to_owned(),
-                help: help.to_owned(),
-            }
+        ensure_owned(&graph::archives(&self.plan), self.journal.id()).map_err(|error| {
+            let (what, help) = error.into_parts();
+            Error::Archives { what, help }
         })?;
-        let application = application(&self.plan, &self.journal);
+        let application = Application::for_state(&self.plan.name, self.journal.id());
         let control = Control::take(&application, &self.target, self.plan.retry).await?;
         leftovers::end(&self.source, &application).await?;
         let stop = CancellationToken::new();
@@ -200,7 +141,7 @@ impl Job {
         let mut endings = match dispatcher.run(signals, control.lost.clone()).await {
             Ok(endings) => endings,
             Err(error) => {
-                untune(&shared, &self.journal).await;
+                emergency_restore(&shared, &self.journal).await;
                 return Err(error.into());
             }
         };
@@ -215,7 +156,7 @@ impl Job {
         )
         .await?;
         control.release().await;
-        let finished = judge(&endings);
+        let finished = outcome(&endings);
         self.journal.append(Entry::RunEnded {
             outcome: finished.outcome,
             exit_code: finished.exit.code(),
@@ -243,7 +184,7 @@ impl Job {
                 .iter()
                 .filter(|finding| matches!(finding.severity, Severity::Fix | Severity::Warn))
                 .map(ToString::to_string)
-                .chain(settings::doubts(self.journal.state()))
+                .chain(settings::open_warnings(self.journal.state()))
                 .collect(),
         })?;
         // One record for each reason: a record waits for the disk.
@@ -282,7 +223,7 @@ impl Job {
                 }
             })
             .collect();
-        // Nobody listening is no reason not to run.
+        // Without a receiver the run goes on.
         let _ = events.send(Event::RunStarted {
             name: self.plan.name.clone(),
             resumed: is_resumed,
@@ -307,38 +248,23 @@ impl Job {
     }
 }
 
-/// What sessions of a run of this plan are called.
-fn application(plan: &Plan, journal: &Journal) -> Application {
-    Application::for_state(&plan.name, journal.id())
-}
-
-/// Where a step that dumps puts its archive.
-fn archive_of(plan: &Plan, dump: &StepId) -> PathBuf {
-    let database = dump.database_name().map_or("", |name| name);
-    match dump.kind {
-        Kind::DelayedDump => delayed_archive(plan, database),
-        _ => archive(plan, database),
-    }
-}
-
-/// Puts the target's settings back although the journal takes no more records. It still says that they were
-/// changed, so the next run or `revert` looks after them again and finds them as they were.
-async fn untune(shared: &Shared, journal: &Journal) {
+/// Restores the target's settings although the journal takes no more records. It still says that they were
+/// changed, so the next run or `revert` checks them again and finds them as they were.
+async fn emergency_restore(shared: &Shared, journal: &Journal) {
     let tuned = &journal.state().tuned;
     if tuned.is_empty() {
         return;
     }
     let application = shared.application.application_name_for("restore-settings");
-    let warnings = match put_back_now(&shared.target, &application, tuned).await {
+    let warnings = match tuning::restore_settings(&shared.target, &application, tuned).await {
         Ok(outcome) => outcome.warnings,
         Err(error) => vec![format!(
-            "the target still has its settings for the load, `pg-migrate revert` puts them back: {}",
-            error.message
+            "the target still has its settings for the load, `pg-migrate revert` restores them: {error}"
         )],
     };
     for message in warnings {
         tracing::warn!("{message}");
-        // Nobody listening is no reason to stop.
+        // Without a receiver the run goes on.
         let _ = shared.events.send(Event::Warning {
             database: None,
             message,
@@ -347,7 +273,7 @@ async fn untune(shared: &Shared, journal: &Journal) {
 }
 
 /// A signal counts for more than a failed step, and that for more than a difference.
-fn judge(endings: &Endings) -> Finished {
+fn outcome(endings: &Endings) -> Finished {
     let (outcome, exit) = match endings {
         Endings {
             signal: Some(signal),

@@ -206,7 +206,7 @@ impl<'a> Record<'a> {
     }
 
     /// Steps that share a snapshot are done again together unless all are done under the same, because the snapshot ended
-    /// with its run. Where the plan says that nobody writes to the source, a new one shows the same.
+    /// with its run. Where the plan says that no client writes to the source, a new one shows the same.
     ///
     /// Where delayed tables share it and are not dumped yet, that is the whole database. Not once it was verified: clients
     /// may write to it, and the delayed dump finds out whether a new snapshot will do.
@@ -276,7 +276,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Nobody was told yet that the database may be used.
+    /// The database was not reported as verified yet.
     fn is_unverified(&self, name: &Arc<str>) -> bool {
         !self.all_done(name, Kind::Verify)
     }

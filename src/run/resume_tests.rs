@@ -168,7 +168,7 @@ fn a_dump_without_its_counts_is_redone_because_their_snapshot_is_gone() {
         let (done, again) = resumed(&state(steps.clone()), false);
         assert_eq!(done, ["a/create"]);
         assert_eq!(again, ["a/dump", "a/source-counts"]);
-        // Nobody writes there, so a new snapshot shows the same.
+        // The source is read-only, so a new snapshot shows the same.
         let (done, again) = resumed(&state(steps), true);
         assert_eq!(done, ["a/create", "a/dump"]);
         assert_eq!(again, Vec::<String>::new());
@@ -206,7 +206,7 @@ fn counts_without_their_dump_are_redone_too() {
 #[test]
 fn a_dump_whose_archive_is_gone_is_redone_and_its_counts_with_it() {
     let steps = state(done(&["a/create", "a/dump", "a/source-counts"]));
-    let of = |read_only| {
+    let resumed = |read_only| {
         named(&resume(
             &graph(),
             &steps,
@@ -215,16 +215,16 @@ fn a_dump_whose_archive_is_gone_is_redone_and_its_counts_with_it() {
             |dump| *dump != id("a/dump"),
         ))
     };
-    let (done, again) = of(false);
+    let (done, again) = resumed(false);
     assert_eq!(done, ["a/create"]);
     assert_eq!(again, ["a/dump", "a/source-counts"]);
-    let (done, again) = of(true);
+    let (done, again) = resumed(true);
     assert_eq!(done, ["a/create", "a/source-counts"]);
     assert_eq!(again, ["a/dump"]);
 }
 
 #[test]
-fn the_target_is_counted_anew_after_a_difference() {
+fn the_target_is_counted_again_after_a_difference() {
     let whole = [
         "a/create",
         "a/dump",
@@ -348,7 +348,7 @@ fn a_snapshot_that_delayed_tables_share_takes_the_database_with_it_until_that_is
     };
     assert_eq!(resumed(&RESTORED, false).0, Vec::<String>::new());
     assert_eq!(resumed(&RESTORED, true).0, RESTORED);
-    // Clients may write to it, so it is not made anew: the delayed dump says what to do.
+    // Clients may write to it, so it is not created again: the delayed dump says what to do.
     assert_eq!(resumed(&VERIFIED, false), resumed(&VERIFIED, true));
     assert_eq!(resumed(&VERIFIED, false).0, VERIFIED);
 }
@@ -473,9 +473,10 @@ proptest! {
         is_emptied in any::<bool>(),
     ) {
         let graph = delayed_graph(snapshot);
-        let step = |kind| match Kind::is_server_level(kind) {
-            true => StepId::server(kind),
-            false => StepId::database(&"a".into(), kind),
+        let step = |kind| if Kind::is_server_level(kind) {
+            StepId::server(kind)
+        } else {
+            StepId::database(&"a".into(), kind)
         };
         let texts: Vec<(String, Status)> = record
             .iter()

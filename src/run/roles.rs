@@ -34,7 +34,7 @@ pub(super) async fn tell_changes(
         Ok(changes) => changes,
         Err(error) => vec![format!(
             "it could not be seen whether roles of the source changed during the run: {}",
-            error.message
+            error
         )],
     };
     for message in warnings {

@@ -1,31 +1,32 @@
-//! Putting the target's settings back outside of a run: after one that was killed.
+//! Restoring the target's settings outside of a run: after one that was killed.
 
 use crate::journal::{Change, Entry, Journal, Outcome, State};
 use crate::plan::{Endpoint, Plan};
-use crate::step::tuning::{PutBack, identity, put_back as put_settings_back};
+use crate::postgres::Application;
+use crate::step::tuning::{self, SettingsRestored};
 
-use super::Error;
 use super::control::Control;
+use super::error::Error;
 
-/// Puts back what the journal says was changed and not put back yet, and puts that on record. `None`:
-/// there is nothing to put back.
+/// Restores what the journal says was changed and not restored yet, and records that. `None`:
+/// there is nothing to restore.
 ///
 /// # Errors
 ///
-/// A target that cannot be reached, is held by another plan's run, or is another one than was changed.
-pub async fn put_back(
+/// A target that cannot be reached, is held by another plan's run, or is not the one that was changed.
+pub async fn restore_settings(
     plan: &Plan,
     target: &Endpoint,
     journal: &mut Journal,
-) -> Result<Option<PutBack>, Error> {
+) -> Result<Option<SettingsRestored>, Error> {
     let tuned = journal.state().tuned.clone();
     if tuned.is_empty() {
         return Ok(None);
     }
-    let application = super::application(plan, journal);
+    let application = Application::for_state(&plan.name, journal.id());
     let control = Control::take(&application, target, plan.retry).await?;
     let application = application.application_name_for("restore-settings");
-    let is = identity(target, &application).await?;
+    let is = tuning::identity(target, &application).await?;
     let last = journal.state().runs.last();
     let was = last.and_then(|run| run.target.clone());
     if let (Some(was), Some(is)) = (was, is)
@@ -33,9 +34,9 @@ pub async fn put_back(
     {
         return Err(Error::OtherTarget { was, is });
     }
-    let outcome = put_settings_back(target, &application, &tuned)
+    let outcome = tuning::restore_settings(target, &application, &tuned)
         .await
-        .map_err(|error| Error::NotPutBack(error.message))?;
+        .map_err(|error| Error::RestoreFailed(error.to_string()))?;
     for message in &outcome.warnings {
         journal.append(Entry::Warning {
             database: None,
@@ -43,7 +44,7 @@ pub async fn put_back(
         })?;
     }
     journal.append(Entry::Change {
-        change: Change::PutBack {
+        change: Change::SettingsRestored {
             settings: tuned.into_keys().collect(),
         },
     })?;
@@ -51,18 +52,18 @@ pub async fn put_back(
     Ok(Some(outcome))
 }
 
-/// What was found when settings were put back, by [`put_back`] or at the end of a run, since a run of the plan completed.
-/// The next run's report tells it too: whoever reads that may know no other, and a cluster that is not to be trusted
-/// stays so. No other warning is about no database.
-pub(super) fn doubts(state: &State) -> Vec<String> {
+/// What was found when settings were restored, by [`restore_settings`] or at the end of a run, since a run of the plan completed.
+/// The next run's report has it too: its reader may know no other, and a damaged cluster stays
+/// damaged. All other warnings are about a database.
+pub(super) fn open_warnings(state: &State) -> Vec<String> {
     let is_completed = |outcome: Option<Outcome>| outcome == Some(Outcome::Completed);
     let runs = state.runs.iter().rev();
     let since = runs.take_while(|run| !is_completed(run.ended.map(|(_, outcome, _)| outcome)));
-    let mut doubts: Vec<String> = Vec::new();
+    let mut open: Vec<String> = Vec::new();
     for (database, message) in since.flat_map(|run| &run.warnings) {
-        if database.is_none() && !doubts.contains(message) {
-            doubts.push(message.clone());
+        if database.is_none() && !open.contains(message) {
+            open.push(message.clone());
         }
     }
-    doubts
+    open
 }

@@ -12,7 +12,7 @@ use crate::failpoint::reach;
 use crate::graph::{Graph, PerSnapshot, SnapshotIndex, Step};
 use crate::journal::Change;
 use crate::plan::Side;
-use crate::postgres::{Class, Session, Snapshot};
+use crate::postgres::{Session, Snapshot};
 use crate::step::{Shared, StepError};
 
 /// How often the snapshots are looked at.
@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_secs(10);
 /// How long such a look may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// From this age on somebody should know: a queue table that is emptied and filled all the time bloats many times over in an
+/// From this age on the user should know: a queue table that is emptied and filled all the time bloats many times over in an
 /// hour without vacuum.
 const OLD: SignedDuration = SignedDuration::from_hours(1);
 
@@ -35,7 +35,7 @@ pub(super) struct Snapshots {
 struct Held {
     database: String,
     snapshot: Arc<Snapshot>,
-    /// Somebody was told that it is old.
+    /// The user was told that it is old.
     is_known: bool,
 }
 
@@ -100,14 +100,11 @@ impl Snapshots {
             Some(held) if held.snapshot.is_alive() => return Ok(Arc::clone(&held.snapshot)),
             Some(_) => {
                 *slot = None;
-                return Err(StepError {
-                    class: Class::Retry,
-                    snapshot_lost: true,
-                    ..StepError::new(format!(
-                        "the snapshot {} was lost: its connection to the source ended",
-                        shared.graph.snapshots[index].id
-                    ))
-                });
+                return Err(StepError::new(format!(
+                    "the snapshot {} was lost: its connection to the source ended",
+                    shared.graph.snapshots[index].id
+                ))
+                .snapshot_lost());
             }
             None => {}
         }
@@ -165,7 +162,7 @@ impl Snapshots {
     }
 }
 
-/// What somebody should know of a snapshot of this age, if anything.
+/// The warning about a snapshot of this age, if any.
 fn warning(id: &str, age: SignedDuration, transactions: u64) -> Option<String> {
     if age < OLD && transactions < MANY_TRANSACTIONS {
         return None;

@@ -7,15 +7,15 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use tokio::time::sleep;
-
 use crate::catalog::{Inspection, Relation};
 use crate::event::Event;
 use crate::graph::{DatabaseSummary, Graph, StepIndex};
 use crate::journal::{self, Entry, Journal, Outcome, State, Status};
 use crate::names::{Kind, Product, RelationKind, StepId, TableName};
 use crate::plan::{Endpoint, Plan};
-use crate::postgres::{self, Application, Class, Connection, Session, connect, escape_control};
+use crate::postgres::{
+    self, Application, Connection, Session, connect, escape_control, with_retries,
+};
 use crate::step::{Shared, StepError};
 
 use super::dispatcher::Endings;
@@ -36,14 +36,14 @@ pub(super) struct Unlogged {
     pub(super) tables: Vec<Table>,
 }
 
-/// What a look needs.
+/// What the check needs.
 pub(super) struct UnloggedCheck<'a> {
     pub(super) plan: &'a Plan,
     pub(super) target: &'a Endpoint,
     pub(super) application: &'a Application,
 }
 
-/// What to look at before a run goes on: databases that were restored and that nobody was told to use yet.
+/// What to look at before a run goes on: databases that were restored and are not verified yet.
 pub(super) fn not_yet_verified(
     graph: &Graph,
     state: &State,
@@ -58,7 +58,7 @@ pub(super) fn not_yet_verified(
     databases.collect()
 }
 
-/// Whether nobody can have been told to use the database: its verification opens it as soon as it finds no difference.
+/// Whether clients cannot have been let into the database: its verification opens it as soon as it finds no difference.
 fn is_unverified(state: &State, database: &str) -> bool {
     match state
         .steps
@@ -153,26 +153,17 @@ fn of_database(
 
 impl UnloggedCheck<'_> {
     /// Those of the tables that a crash of the target emptied, and the databases that cannot be looked at. A connection
-    /// that breaks and a lock that somebody holds are tried again, as often as the plan retries a step.
+    /// that breaks and a lock that another session holds are tried again, as often as the plan retries a step.
     pub(super) async fn emptied(
         &self,
         suspects: Vec<Unlogged>,
     ) -> (Vec<Unlogged>, Vec<(String, postgres::Error)>) {
         let (mut emptied, mut failed) = (Vec::new(), Vec::new());
         for suspect in suspects {
-            let mut attempt = 1;
-            let tables = loop {
-                match self.emptied_in(&suspect).await {
-                    Err(error)
-                        if error.class() == Class::Retry && attempt < self.plan.retry.attempts =>
-                    {
-                        tracing::warn!(database = suspect.database, attempt, %error, "looking again");
-                        sleep(self.plan.retry.pause_after(attempt)).await;
-                        attempt += 1;
-                    }
-                    result => break result,
-                }
-            };
+            let tables = with_retries(&self.plan.retry, postgres::Error::class, |_| {
+                self.emptied_in(&suspect)
+            });
+            let tables = tables.await;
             let database = suspect.database;
             match tables {
                 Ok(tables) if tables.is_empty() => {}
@@ -230,7 +221,7 @@ async fn is_emptied(target: &Connection, table: &Table) -> Result<bool, postgres
 }
 
 /// Looks at what was verified, after the last step of a run that no signal stopped. Clients may use these databases, so
-/// nothing is done again: what was lost is put on record as a difference, and where nobody could look, that as a failure.
+/// nothing is done again: what was lost is recorded as a difference, and a check that failed as a failure.
 ///
 /// # Errors
 ///
@@ -282,7 +273,7 @@ pub(super) async fn recheck_after_run(
             database: Some(database.clone()),
             message: message.clone(),
         })?;
-        // Nobody listening is no reason to stop.
+        // Without a receiver the run goes on.
         let _ = shared.events.send(Event::Warning {
             database: Some(database),
             message,
@@ -306,18 +297,24 @@ pub(super) fn warning(emptied: &Unlogged) -> String {
         .collect();
     format!(
         "a crash of the target emptied unlogged tables after they were restored: {}; fill them again from the source \
-         (pg_dump --data-only --table=TABLE, for instance) and run again, or, where nobody uses the database on the \
-         target yet, `pg-migrate reset PLAN --database NAME`: the next run makes it anew",
+         (pg_dump --data-only --table=TABLE, for instance) and run again, or, where the database is not in use on the \
+         target yet, `pg-migrate reset PLAN --database NAME`: the next run creates it again",
         tables.join(", ")
     )
 }
 
-/// What to know where the look could not be taken.
+/// The warning where the check failed.
 pub(super) fn check_failed(error: postgres::Error) -> String {
+    let (reason, help) = StepError::from(error).into_parts();
+    // On one line, also where the server said DETAIL and HINT.
+    let told: Vec<&str> = reason
+        .lines()
+        .chain(help.iter().flat_map(|help| help.lines()))
+        .collect();
     format!(
-        "nobody could look whether a crash of the target emptied unlogged tables since they were restored: {}; run \
+        "cannot check whether a crash of the target emptied unlogged tables since they were restored: {}; run \
          again once the cause is gone",
-        StepError::from(error).message.replace('\n', "; ")
+        told.join("; ")
     )
 }
 

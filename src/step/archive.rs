@@ -5,7 +5,7 @@
 
 mod owner;
 
-pub use owner::refuse_others;
+pub use owner::ensure_owned;
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -36,15 +36,7 @@ pub(super) fn make_room(archive: &Path, owner: &str) -> Result<(), StepError> {
         // pg_dump takes an empty directory.
         fs::DirBuilder::new().mode(0o700).create(archive)
     };
-    make().map_err(|error| cannot_prepare(archive, &error))
-}
-
-fn cannot_prepare(path: &Path, error: &io::Error) -> StepError {
-    StepError::new(format!(
-        "cannot prepare the archive's directory {}: {error}\nlook at the permissions and the free space of \
-         dump.root",
-        path.display()
-    ))
+    make().map_err(|error| owner::cannot_prepare(archive, &error))
 }
 
 /// Removes an archive that nothing needs any more. One that is not `owner`'s stays.

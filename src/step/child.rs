@@ -1,6 +1,6 @@
 //! Client programs of PostgreSQL, as the steps run them.
 
-use super::error::{describe, printable};
+use super::error::printable;
 use super::{Context, StepError};
 use crate::plan::Side;
 use crate::postgres::{application_name, escape_control};
@@ -137,14 +137,12 @@ pub(super) fn failure(context: &Context, error: ChildError) -> StepError {
         Some(database) => format!("database \"{}\": ", escape_control(database)),
         None => String::new(),
     };
-    StepError {
-        class: error.class(),
-        ..StepError::new(format!(
-            "{database}{}\nthe whole of its messages is in {}",
-            describe(&error),
+    StepError::caused_by(&error, error.class())
+        .place(&database)
+        .help(format!(
+            "the whole of its messages is in {}",
             context.log_file().display()
         ))
-    }
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ pub struct Context {
     pub loads: Vec<Load>,
     /// By the journal, this plan made or was about to make the target's database of this name.
     pub created: Option<Created>,
-    /// In a step about the whole server: settings of the target that this plan changed and has to put back,
+    /// In a step about the whole server: settings of the target that this plan changed and has to restore,
     /// by its journal.
     pub tuned: BTreeMap<String, TunedSetting>,
     /// In `globals`: what this plan migrated before, by its journal.
@@ -230,7 +230,7 @@ impl Context {
             step: self.step().id.clone(),
             progress,
         };
-        // Nobody listening is no reason to stop a migration.
+        // Without a receiver the migration goes on.
         let _ = self.shared.events.send(event);
     }
 

@@ -71,12 +71,15 @@ pub(super) async fn into(
         .map_err(|error| failure(context, error))?;
     // Before anything can happen to it: a run that goes on compares.
     let seal = archive::seal(path, context.step().jobs, &context.shared.stop).await;
-    let seal = seal.map_err(|error| match context.shared.stop.is_cancelled() {
-        true => StepError::interrupted(),
-        false => StepError::new(format!(
-            "cannot read the archive {} that pg_dump has just written: {error}\nlook at the file system of dump.root",
+    let seal = seal.map_err(|error| {
+        if context.shared.stop.is_cancelled() {
+            return StepError::interrupted();
+        }
+        StepError::new(format!(
+            "cannot read the archive {} that pg_dump has just written: {error}",
             path.display()
-        )),
+        ))
+        .help("look at the file system of dump.root")
     })?;
     context.report(Progress {
         done: seal.bytes,

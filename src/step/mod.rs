@@ -43,7 +43,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     };
     if result.is_ok() && writes_to_target(id.kind) {
         reach!("{id} to be kept");
-        tuning::keep(context).await?;
+        tuning::flush_commits(context).await?;
     }
     reach!("{id} end");
     result

@@ -58,15 +58,17 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         return Ok(output(&report, errors));
     }
     if report.fatal.is_empty() && unaccepted > 0 {
-        return Err(StepError::new(refusal(context, &errors)).with_output(output(&report, errors)));
+        return Err(refusal(context, &errors).with_output(output(&report, errors)));
     }
-    let mut error = match finished.success() {
+    let error = match finished.success() {
         Err(error) => failure(context, error),
         Ok(_) => StepError::new(report.fatal.join("\n")),
     };
-    if report.is_transient {
-        error.class = Class::Retry;
-    }
+    let error = if report.is_transient {
+        error.class(Class::Retry)
+    } else {
+        error
+    };
     Err(error.with_output(output(&report, errors)))
 }
 
@@ -102,7 +104,7 @@ fn restore_errors(context: &Context, report: &RestoreReport) -> Vec<RestoreError
     entries.collect()
 }
 
-fn refusal(context: &Context, errors: &[RestoreError]) -> String {
+fn refusal(context: &Context, errors: &[RestoreError]) -> StepError {
     let database = context.shown_database();
     let refused: Vec<&RestoreError> = errors.iter().filter(|entry| !entry.accepted).collect();
     let shown: Vec<String> = refused
@@ -119,11 +121,13 @@ fn refusal(context: &Context, errors: &[RestoreError]) -> String {
     } else {
         String::new()
     };
-    format!(
-        "database \"{database}\": errors of pg_restore that the plan does not accept: {}\n{}{more}\n\
-         mend the cause on the source, or accept them in the plan ([[accept]] with database, object and reason), \
-         and run again: the database is made and restored anew",
+    StepError::new(format!(
+        "database \"{database}\": errors of pg_restore that the plan does not accept: {}\n{}{more}",
         refused.len(),
         shown.join("\n")
+    ))
+    .help(
+        "fix the cause on the source, or accept them in the plan ([[accept]] with database, object and reason), \
+         and run again: the database is created and restored again",
     )
 }

@@ -37,7 +37,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         }),
     };
     if differing.is_empty() {
-        create::finish(context).await?;
+        create::apply_post_load_settings(context).await?;
         reach!("{} opened", context.step().id);
         let archive = graph::archive(context.plan(), context.database_name());
         output
@@ -59,17 +59,19 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         String::new()
     };
     Err(StepError::new(format!(
-        "database \"{database}\": {} of {} tables differ between source and target: {shown}{more}\n\
-         do not use this database on the target yet; look for writes to it since the restore and for tables that \
-         could not be restored, mend the cause, and run again: the target is counted anew",
+        "database \"{database}\": {} of {} tables differ between source and target: {shown}{more}",
         differing.len(),
         tables
     ))
+    .help(
+        "do not use this database on the target yet; look for writes to it since the restore and for tables that \
+         could not be restored, fix the cause, and run again: the target is counted again",
+    )
     .with_output(output))
 }
 
 /// Removes an archive that nothing needs any more, unless the plan keeps archives. Where that fails, the data has arrived
-/// all the same: what somebody should know.
+/// all the same: what the user should know.
 pub(super) async fn remove_archive(context: &Context, path: PathBuf) -> Option<String> {
     if context.plan().dump.keep {
         return None;
@@ -80,5 +82,5 @@ pub(super) async fn remove_archive(context: &Context, path: PathBuf) -> Option<S
             .await
             .map_err(StepError::fault)?
     };
-    removed.await.err().map(|error| error.message)
+    removed.await.err().map(|error| error.to_string())
 }

@@ -10,7 +10,7 @@ use crate::plan::VerifyMode;
 pub struct Comparison {
     /// By name.
     pub tables: Vec<TableResult>,
-    /// Differences that are no failure, for a person to know.
+    /// Differences that are not a failure, for the user to know.
     pub warnings: Vec<String>,
 }
 
@@ -32,7 +32,7 @@ pub fn compare(source: &[TableCount], target: &[TableCount], mode: VerifyMode) -
     }
     let mut comparison = Comparison::default();
     for (table, (source, target)) in pairs {
-        let (matches, note) = judge(source, target, mode);
+        let (matches, note) = outcome(source, target, mode);
         let result = TableResult {
             table: table.clone(),
             source_rows: source.and_then(|count| count.rows),
@@ -61,7 +61,7 @@ pub fn compare(source: &[TableCount], target: &[TableCount], mode: VerifyMode) -
 const UNKNOWN: &str = "no estimate: never analyzed";
 
 /// Whether the two agree, and what to say about it.
-fn judge(
+fn outcome(
     source: Option<&TableCount>,
     target: Option<&TableCount>,
     mode: VerifyMode,
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exact_count_that_is_missing_is_no_match() {
+    fn an_exact_count_that_is_missing_is_not_a_match() {
         let unknown = count("a", RelationKind::Table, None);
         let both = [unknown];
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Archives that a run before wrote: restored as they are, or written anew.
+//! Archives that a run before wrote: restored as they are, or written again.
 
 use std::fs;
 use std::path::PathBuf;
@@ -65,7 +65,7 @@ fn a_damaged_archive_is_never_restored() {
 }
 
 #[test]
-fn an_archive_that_is_gone_is_written_anew() {
+fn an_archive_that_is_gone_is_written_again() {
     let failed = failed();
     fs::remove_dir_all(failed.archive()).unwrap();
     assert_eq!(failed.dumps(), 2);
@@ -123,7 +123,7 @@ fn archives_that_this_plan_did_not_write_are_not_touched() {
     assert!(!dumps.path().join("test").exists());
 }
 
-/// Whatever it is, and before there is any archive of ours.
+/// Whatever it is, and before there is any of our archives.
 #[test]
 fn a_directory_in_the_way_is_not_removed() {
     let (source, target) = (Server::start(16), Server::start(18));

@@ -109,11 +109,11 @@ fn unreachable_hosts() {
     let both = (&source, &target);
     let plan = || Project::between(&source, &target);
 
-    let nobody = free_port().to_string();
-    let port = plan().source("port", &nobody);
-    refused(both, &port, 3, &["source", &nobody]);
-    let port = plan().target("port", &nobody);
-    refused(both, &port, 3, &["target", &nobody]);
+    let unused = free_port().to_string();
+    let port = plan().source("port", &unused);
+    refused(both, &port, 3, &["source", &unused]);
+    let port = plan().target("port", &unused);
+    refused(both, &port, 3, &["target", &unused]);
     let name = plan().target("host", &string("no-such-host.invalid"));
     refused(both, &name, 3, &["target", "no-such-host.invalid"]);
     let socket = plan().source("host", &string("/nonexistent/directory"));
@@ -238,11 +238,11 @@ fn a_journal_that_cannot_be_read() {
     let whole = fs::read_to_string(&path).unwrap();
     let third = whole.lines().nth(2).unwrap();
     let damaged = whole.replacen(third, &third[..third.len() / 2], 1);
-    let newer = whole.replacen("{\"v\":1,", "{\"v\":2,", 1);
+    let newer = whole.replacen("{\"v\":2,", "{\"v\":3,", 1);
     for (text, words) in [
         (
             &damaged,
-            ["line 3: it is no record", "postgresql.auto.conf"],
+            ["line 3: it is not a record", "postgresql.auto.conf"],
         ),
         (&newer, ["newer", "use the version"]),
     ] {

@@ -284,7 +284,7 @@ fn indexes_of_partitions_that_are_kept_are_in_every_format_of_the_plan() {
             let plain = plan.replace('\\', "");
             assert!(plain.contains(words), "{format}: {words}\n{plan}");
         }
-        // What is dropped, and what is not delayed, is no news.
+        // What is dropped, and what is not delayed, is not reported.
         assert!(!plan.contains("public.alone"), "{plan}");
         assert!(!plan.contains("parts_2_at_idx"), "{plan}");
     }

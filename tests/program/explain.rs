@@ -87,7 +87,7 @@ fn colours_are_for_terminals_and_for_who_asks() {
 fn shells_complete_what_can_be_explained() {
     let script = printed(&["completions", "bash"]);
     assert!(script.contains("source/with-oids") && script.contains("parallelism"));
-    // But a list of all codes is no help.
+    // But a list of all codes does not help.
     assert!(!printed(&["explain", "--help"]).contains("source/standby"));
 }
 

@@ -6,7 +6,7 @@ use crate::support::compare;
 use crate::support::project::Project;
 use crate::support::server::Server;
 
-/// A table whose estimate is right, one whose estimate is out of date, one that nobody analyzed, an empty one, and
+/// A table whose estimate is right, one whose estimate is out of date, one that was not analyzed, an empty one, and
 /// one to delay, whose estimate is wrong too.
 const SCHEMA: &str = "
     CREATE TABLE known AS SELECT generate_series(1, 500) AS id;
@@ -20,7 +20,7 @@ const SCHEMA: &str = "
 ";
 
 fn servers(from: u32) -> (Server, Server) {
-    // So that nobody analyzes anything in between.
+    // So that nothing is analyzed in between.
     let source = Server::of(from).set("autovacuum", "off").start();
     let target = Server::of(18).set("log_statement", "all").start();
     source.psql("postgres", "CREATE DATABASE erp");

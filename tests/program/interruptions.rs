@@ -133,10 +133,10 @@ fn two_runs_never_share_a_state() {
     running.wait().expect_code(0);
 }
 
-/// A client program that is stopped gets the signal of its parent's death when somebody lets it go on.
+/// A client program that is stopped gets the signal of its parent's death when it is continued.
 #[test]
 fn client_programs_that_were_stopped_when_their_run_was_killed_are_ended_by_the_next() {
-    // Where nobody of its session could let a process group go on any more, the kernel does it, and it ends (setpgid(2)):
+    // Where no process of its session could let a process group go on any more, the kernel does it, and it ends (setpgid(2)):
     // not so below a shell of a container, or here.
     nix::sys::prctl::set_child_subreaper(true).unwrap();
     let slow = slow();

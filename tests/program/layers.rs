@@ -207,7 +207,7 @@ fn uses() -> Uses {
     uses
 }
 
-/// The top-level modules that the file names, in code that is no test and no comment.
+/// The top-level modules that the file names, in code that is neither a test nor a comment.
 fn used_in(file: &str, text: &str) -> BTreeSet<String> {
     let source = Source::read(text);
     let imports = source.imports.iter().map(|import| &import.path);

@@ -1,4 +1,4 @@
-//! A target whose role is no superuser: the same plan is completed, delayed tables and all, and the plan says
+//! A target whose role is not a superuser: the same plan is completed, delayed tables and all, and the plan says
 //! what is out of reach.
 
 use std::fs;
@@ -222,7 +222,7 @@ fn triggers_that_were_off_for_the_load_are_on_again_after_every_ending() {
                          AND mode = 'ShareRowExclusiveLock' AND granted";
             limited.target.psql("erp", locks) != "0"
         });
-        // Nobody else ever sees them off.
+        // No other session ever sees them off.
         limited.assert_triggers();
         match ending {
             "interrupted" => {

@@ -78,7 +78,7 @@ fn everything_arrives(from: u32, to: u32, clients: u32) {
     assert_eq!(reported(&report), expected);
     assert_complete(&report);
     assert_eq!(databases_of(&target), expected);
-    // A database that refuses connections cannot be dumped; somebody should know.
+    // A database that refuses connections cannot be dumped; the user should know.
     assert!(finished.stderr.contains("closed"), "{}", finished.stderr);
 
     for database in &filled.databases {

@@ -122,7 +122,7 @@ fn a_sealed_plan_refuses_drift() {
 }
 
 #[test]
-fn the_state_directory_is_closed_to_others() {
+fn the_state_directory_is_closed_to_other_users() {
     use std::os::unix::fs::PermissionsExt;
     let (source, target) = (Server::start(16), Server::start(18));
     fill::plain(&source, 1, 10);

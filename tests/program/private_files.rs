@@ -32,10 +32,8 @@ fn assert_private(project: &Project) -> usize {
             let Ok(metadata) = path.symlink_metadata() else {
                 continue;
             };
-            let (mode, expected) = match metadata.is_dir() {
-                true => (metadata.permissions().mode() & 0o777, 0o700),
-                false => (metadata.permissions().mode() & 0o777, 0o600),
-            };
+            let mode = metadata.permissions().mode() & 0o777;
+            let expected = if metadata.is_dir() { 0o700 } else { 0o600 };
             assert_eq!(mode, expected, "{} has mode {mode:o}", path.display());
             files += usize::from(metadata.is_file());
         }
@@ -61,7 +59,7 @@ fn files_with(project: &Project, texts: &[&str]) -> Vec<PathBuf> {
 }
 
 #[test]
-fn nobody_else_can_read_what_a_run_writes_and_no_password_is_written() {
+fn no_other_user_can_read_what_a_run_writes_and_no_password_is_written() {
     let (source, target) = (Server::start(14), Server::start(18));
     fill::plain(&source, 3, 500);
     let proxy = Proxy::to(source.port());

@@ -1,4 +1,4 @@
-//! What is done is not done again, unless somebody says so.
+//! What is done is not done again, unless the user says so.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ fn times(project: &Project, step: &str) -> usize {
     steps.iter().filter(|done| *done == step).count()
 }
 
-/// A source whose `db2` cannot be restored until it is mended.
+/// A source whose `db2` cannot be restored until it is fixed.
 fn broken() -> (Server, Server) {
     let (source, target) = (Server::start(16), Server::start(18));
     fill::plain(&source, 2, 100);
@@ -53,7 +53,7 @@ fn counts_of_one_mode_are_never_compared_with_those_of_another() {
     let text = fast.text().replace("\"fast\"", "\"exact\"");
     let exact = fast.plan_text(&text);
     exact.run(&["run"]).expect_code(0);
-    // db2 was not restored, so it was counted anew; db1 was complete.
+    // db2 was not restored, so it was counted again; db1 was complete.
     assert_eq!(times(&exact, "db1/source-counts"), 1);
     assert_eq!(times(&exact, "db2/source-counts"), 2);
     let report = exact.report();
@@ -73,7 +73,7 @@ fn counts_of_one_mode_are_never_compared_with_those_of_another() {
 
 /// As a full disk leaves one of ours: DROP DATABASE began and did not end.
 #[test]
-fn an_invalid_database_of_ours_is_dropped_again() {
+fn our_invalid_database_is_dropped_again() {
     let (source, target) = broken();
     let project = Project::between(&source, &target).with(WITHOUT_ROLES);
     project.run(&["run"]).expect_code(4);
@@ -85,9 +85,9 @@ fn an_invalid_database_of_ours_is_dropped_again() {
     compare::assert_same(&source, &target, "db2");
 }
 
-/// The run failed, and then somebody else made the database by hand.
+/// The run failed, and then a user created the database by hand.
 #[test]
-fn a_database_that_somebody_made_in_place_of_ours_is_left_alone() {
+fn a_database_that_was_made_in_place_of_ours_is_left_alone() {
     let (source, target) = broken();
     let project = Project::between(&source, &target).with(WITHOUT_ROLES);
     project.run(&["run"]).expect_code(4);
@@ -105,7 +105,7 @@ fn a_database_that_somebody_made_in_place_of_ours_is_left_alone() {
 }
 
 #[test]
-fn a_database_that_somebody_made_before_us_is_left_alone() {
+fn a_database_that_was_there_before_us_is_left_alone() {
     let (source, target) = (Server::start(14), Server::start(18));
     fill::plain(&source, 1, 100);
     let project = Project::between(&source, &target);
@@ -121,7 +121,7 @@ fn a_database_that_somebody_made_before_us_is_left_alone() {
     compare::assert_same(&source, &target, "db1");
 }
 
-/// Neither a plan that was sealed anew nor one whose `plan.json` is gone makes another server ours.
+/// Neither a plan that was sealed again nor one whose `plan.json` is gone makes another server ours.
 #[test]
 fn another_target_is_refused_whatever_was_sealed() {
     let (source, target) = broken();
@@ -173,7 +173,7 @@ fn reset_has_steps_done_again() {
 }
 
 #[test]
-fn a_database_that_is_reset_is_moved_anew_and_the_others_stay() {
+fn a_database_that_is_reset_is_moved_again_and_the_others_stay() {
     let (source, target) = (Server::start(14), Server::start(18));
     fill::plain(&source, 2, 100);
     let project = Project::between(&source, &target);
@@ -229,7 +229,7 @@ fn archives_stay_where_the_plan_keeps_them_and_the_log_is_in_the_state_directory
 
 /// Tables that were left out of the dump would never arrive, or those of the archive would arrive twice.
 #[test]
-fn other_delayed_tables_begin_a_database_anew_and_never_one_that_may_be_used() {
+fn other_delayed_tables_begin_a_database_again_and_never_one_that_may_be_used() {
     let (source, target) = broken();
     let project = Project::between(&source, &target).with(WITHOUT_ROLES);
     project.run(&["run"]).expect_code(4);
@@ -244,14 +244,14 @@ fn other_delayed_tables_begin_a_database_anew_and_never_one_that_may_be_used() {
     }
     compare::assert_same(&source, &target, "db2");
 
-    // It was verified and is in use before somebody thinks of delaying a table.
+    // It was verified and is in use before the user delays a table.
     target.psql("db1", "INSERT INTO table1 VALUES (777, 'by a client')");
     let text = project.text().replace("db2.table1", "db?.table1");
     let project = project.plan_text(&text);
     project.run(&["run"]).expect_code(3).expect_words(&[
         "db1",
         "[public.table1]",
-        "reset PLAN --database",
+        "--database NAME",
     ]);
     let kept = "SELECT word FROM table1 WHERE id = 777";
     assert_eq!(target.psql("db1", kept), "by a client");

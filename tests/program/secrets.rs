@@ -27,7 +27,7 @@ fn no_password_is_seen_anywhere() {
     let watch = ProcessWatch::start();
     let finished = project.run(&["run"]).expect_code(0);
     let seen = watch.stop();
-    // Otherwise nobody looked.
+    // Otherwise nothing was searched.
     let clients = place::clients(18).display().to_string();
     for program in ["pg_dump", "pg_restore", "pg_dumpall"] {
         assert!(

@@ -1,4 +1,4 @@
-//! The snapshots under which the source is read: what somebody learns of them.
+//! The snapshots under which the source is read: what the user learns of them.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn the_report_names_the_snapshots_of_regular_and_delayed_data() {
     }
 }
 
-/// Somebody ends the sessions that are idle in a transaction: those that hold the snapshots.
+/// Another session ends the sessions that are idle in a transaction: those that hold the snapshots.
 #[test]
 fn dump_and_counts_see_one_snapshot_whatever_becomes_of_the_first() {
     let (source, target) = (Server::start(14), Server::start(18));
@@ -53,7 +53,7 @@ fn dump_and_counts_see_one_snapshot_whatever_becomes_of_the_first() {
                    WHERE application_name LIKE 'pg-migrate/%/snapshot#%'
                      AND state = 'idle in transaction' AND xact_start < now() - interval '0.3 s'";
         ended += source.psql("postgres", sql).parse::<u32>().unwrap();
-        // Somebody writes all the time.
+        // Clients write all the time.
         for database in &databases {
             source.psql(
                 database,
@@ -116,13 +116,13 @@ fn assert_same_rows(source: &Server, target: &Server) {
 #[test]
 fn a_lost_snapshot_is_replaced_where_no_delayed_row_changed() {
     let (source, target, _proxy, project) = verified_and_killed();
-    // What is no change: other tables' rows, new statistics, frozen rows.
+    // What is not a change: other tables' rows, new statistics, frozen rows.
     source.psql("db1", "UPDATE regular SET word = 'other'");
     source.psql("db1", "ANALYZE");
     source.psql("db1", "VACUUM FREEZE table3");
     project.run(&["run"]).expect_code(0);
     let warnings = project.report()["databases"][0]["warnings"].to_string();
-    let said = "no row and no column of theirs was added, changed or dropped in between";
+    let said = "none of their rows and columns was added, changed or dropped in between";
     assert!(warnings.contains(said), "{warnings}");
     assert_same_rows(&source, &target);
 }
@@ -191,7 +191,7 @@ fn status_tells_a_snapshots_age_and_an_old_one_is_warned_of() {
              FOR i IN 1..1000100 LOOP PERFORM txid_current(); COMMIT; END LOOP;
          END $$",
     );
-    // Somebody is at work, so that the number of transactions shows.
+    // Clients are at work, so that the number of transactions shows.
     let at_work = source.client("psql", "db1");
     let mut at_work = {
         let mut at_work = at_work;

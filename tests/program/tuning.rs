@@ -290,7 +290,7 @@ fn after_a_kill_revert_puts_the_settings_back_and_touches_nothing_else() {
 fn a_kill_between_the_record_and_the_change_is_harmless() {
     let load = load();
     load.killed();
-    // Somebody put some of them back by hand, without a reload.
+    // A user restored some of them by hand, without a reload.
     load.target.psql("postgres", "ALTER SYSTEM RESET fsync");
     load.target.psql(
         "postgres",
@@ -303,7 +303,7 @@ fn a_kill_between_the_record_and_the_change_is_harmless() {
 }
 
 #[test]
-fn what_others_set_meanwhile_is_theirs() {
+fn what_other_sessions_set_meanwhile_stays() {
     let load = load();
     let running = load.half_way();
     load.target
@@ -338,7 +338,7 @@ fn a_run_that_refuses_to_start_puts_back_what_a_killed_one_left() {
 }
 
 #[test]
-fn a_target_that_is_down_is_put_back_later() {
+fn a_target_that_is_down_gets_its_settings_back_later() {
     let mut load = load();
     load.killed();
     load.target.kill9();
@@ -369,18 +369,18 @@ fn a_machine_that_went_down_without_fsync_is_not_trusted() {
         .expect_words(&["machine was started again", "initdb"]);
     load.assert_back();
     // Every report says so, up to that of the run that completes the plan.
-    let doubts = || -> usize {
+    let warned = || -> usize {
         let warnings = server_warnings(&load.project.report());
-        let doubts = warnings.iter().filter(|text| text.contains("initdb"));
-        doubts.count()
+        let damage = warnings.iter().filter(|text| text.contains("initdb"));
+        damage.count()
     };
     let mut running = load.project.start(&["run"]);
     running.until("the tuning", || show(&load.target, &["fsync"]) == "off");
     running.interrupt();
     running.wait().expect_code(130);
-    assert_eq!(doubts(), 1);
+    assert_eq!(warned(), 1);
     load.project.run(&["run"]).expect_code(0);
-    assert_eq!(doubts(), 1);
+    assert_eq!(warned(), 1);
 }
 
 #[test]
@@ -389,7 +389,7 @@ fn a_run_that_puts_the_settings_back_reports_what_it_found() {
     load.killed();
     load.target
         .psql("postgres", "ALTER SYSTEM SET checkpoint_timeout = '7min'");
-    // It puts them back, and comes no further.
+    // It restores them, and comes no further.
     let absent = load
         .project
         .text()
@@ -442,7 +442,7 @@ fn another_server_is_never_reverted() {
 }
 
 #[test]
-fn a_server_that_crashes_under_the_load_is_put_back_when_it_is_there_again() {
+fn a_server_that_crashes_under_the_load_gets_its_settings_back_when_it_is_there_again() {
     let mut load = load();
     let running = load.half_way();
     load.target.kill9();
@@ -483,7 +483,7 @@ fn off_changes_nothing() {
         .expect_words(&["nothing to restore"]);
 }
 
-/// A target whose role is no superuser, and a source whose databases belong to a role that migrates.
+/// A target whose role is not a superuser, and a source whose databases belong to a role that migrates.
 fn limited(grants: &str) -> (Server, Server, Project) {
     let source = Server::start(16);
     let target = Server::of(18).durable().start();

@@ -1,4 +1,4 @@
-//! Unlogged tables: a crash of the target empties them, and nobody may believe that they arrived.
+//! Unlogged tables: a crash of the target empties them, and the run must not report them as arrived.
 
 use crate::support::compare;
 use crate::support::project::Project;
@@ -100,7 +100,7 @@ fn a_crash_after_the_verification_is_a_difference_until_the_tables_are_filled_ag
 }
 
 #[test]
-fn what_clients_remove_is_no_crash() {
+fn what_clients_remove_is_not_a_crash() {
     let (_source, target, project) = killed_at("run over:1", "");
     target.psql("db1", "DELETE FROM \"Sessions\"; TRUNCATE late");
     project.run(&["run"]).expect_code(0);
@@ -108,14 +108,14 @@ fn what_clients_remove_is_no_crash() {
 }
 
 #[test]
-fn a_table_that_cannot_be_looked_at_is_a_failure_that_the_next_run_mends() {
+fn a_table_that_cannot_be_checked_is_a_failure_that_the_next_run_clears() {
     let (_source, target, project) = crashed_at("run over:1", "");
     let file = target.psql("db1", "SELECT pg_relation_filepath('late')");
     let file = target.data_directory().join(file);
     let away = file.with_extension("away");
     std::fs::rename(&file, &away).unwrap();
     let finished = project.run(&["run"]).expect_code(4);
-    let said = "nobody could look whether a crash of the target emptied unlogged tables";
+    let said = "cannot check whether a crash of the target emptied unlogged tables";
     assert!(finished.stderr.contains(said), "{}", finished.stderr);
     let report = project.report();
     assert_eq!(report["outcome"], "failed");

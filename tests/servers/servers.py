@@ -44,7 +44,7 @@ NAMES = ["10", "12", "14", "15", "16", "17", "18", "clients-17", "clients-18", "
 
 
 class Failure(Exception):
-    """Something a person has to mend; the message says how."""
+    """Something a person has to fix; the message says how."""
 
 
 def say(text):
@@ -74,7 +74,7 @@ def cache_directory(wanted):
         wanted.mkdir(mode=0o755, parents=True, exist_ok=True)
         return wanted
     fallback = Path("/var/tmp/pg-migrate-servers")
-    # /var/tmp is open to everybody: a directory that somebody else prepared is not used.
+    # /var/tmp is open to everybody: a directory that another user prepared is not used.
     try:
         fallback.mkdir(mode=0o755)
     except FileExistsError:
@@ -215,7 +215,7 @@ def debian_15():
         return False
     say("installing PostgreSQL 15 (Debian package postgresql-15)")
     apt_install("postgresql-common")
-    # The package would create a cluster of its own and start it; nobody asked for one.
+    # The package would create a cluster of its own and start it, which is not wanted.
     settings = Path("/etc/postgresql-common/createcluster.conf")
     before = settings.read_text() if settings.exists() else None
     settings.write_text((before or "") + "\ncreate_main_cluster = false\n")

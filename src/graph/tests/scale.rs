@@ -33,7 +33,7 @@ fn peak_memory() -> u64 {
 }
 
 /// How long this thread had a processor so far (kernel, Documentation/scheduler/sched-stats.rst). Other
-/// tests keep the machine busy, which is no fault of the compilation.
+/// tests keep the machine busy, which is not the compilation's fault.
 fn processor_time() -> Duration {
     let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     let nanoseconds = statistics.split(' ').next().unwrap().parse().unwrap();

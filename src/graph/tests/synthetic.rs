@@ -164,5 +164,5 @@ pub(crate) fn table(oid: u32, name: &str) -> Relation {
 
 /// The contents of a database that [`database`] made, to change them.
 pub(crate) fn contents(database: &mut Database) -> &mut Contents {
-    database.contents.as_mut().expect("somebody looked into it")
+    database.contents.as_mut().expect("it was inspected")
 }

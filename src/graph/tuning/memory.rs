@@ -22,18 +22,18 @@ pub(super) struct Memory {
 
 impl Memory {
     /// `None` for a server whose parameters are unknown.
-    pub(super) fn of(configuration: &Configuration) -> Option<Memory> {
-        let of = |name: &str| {
+    pub(super) fn from_configuration(configuration: &Configuration) -> Option<Memory> {
+        let bytes_of = |name: &str| {
             let parameter = configuration.parameters.get(name)?;
             bytes(parameter, &parameter.setting)
         };
-        let shared = of("shared_buffers")?;
-        let assumed = of("effective_cache_size")?.max(4 * shared);
+        let shared = bytes_of("shared_buffers")?;
+        let assumed = bytes_of("effective_cache_size")?.max(4 * shared);
         Some(Memory {
             bytes: configuration.memory.unwrap_or(assumed),
             is_read: configuration.memory.is_some(),
             shared,
-            now: of(NAME)?,
+            now: bytes_of(NAME)?,
         })
     }
 
@@ -74,7 +74,9 @@ mod tests {
     fn fit(memory: Option<u64>, jobs: u32) -> String {
         let mut configuration = configuration();
         configuration.memory = memory;
-        Memory::of(&configuration).unwrap().fit(jobs)
+        Memory::from_configuration(&configuration)
+            .unwrap()
+            .fit(jobs)
     }
 
     #[test]
@@ -84,7 +86,7 @@ mod tests {
         assert_eq!(fit(Some(4 << 30), 12), "165MB");
         // Not even the server's own 64MB fit, but they are the server's.
         assert_eq!(fit(Some(1 << 30), 72), "64MB");
-        // effective_cache_size is 4GB unless somebody changed it.
+        // effective_cache_size is 4GB unless it was changed.
         assert_eq!(fit(None, 12), "165MB");
     }
 
@@ -93,7 +95,7 @@ mod tests {
         let finding = |memory, value: &str, jobs| {
             let mut configuration = configuration();
             configuration.memory = memory;
-            let memory = Memory::of(&configuration).unwrap();
+            let memory = Memory::from_configuration(&configuration).unwrap();
             let worst = memory.worst_case(&configuration, value, jobs).unwrap();
             let finding = crate::preflight::for_memory(&worst);
             format!("{:?}: {}", finding.severity, finding.message)
@@ -118,7 +120,7 @@ mod tests {
         fn what_is_chosen_leaves_half_of_the_memory(memory in 1_u64 << 28..1 << 44, jobs in 1..200_u32) {
             let mut configuration = configuration();
             configuration.memory = Some(memory);
-            let found = Memory::of(&configuration).unwrap();
+            let found = Memory::from_configuration(&configuration).unwrap();
             let value = found.fit(jobs);
             let each = bytes(&configuration.parameters[NAME], &value).unwrap();
             prop_assert!(each <= MOST.max(found.now));

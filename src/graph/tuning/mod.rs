@@ -31,7 +31,7 @@ const SAFE: [(&str, &str); 5] = [
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tuning {
     pub settings: Vec<TuningSetting>,
-    /// Bytes that an index build of ours may take (`maintenance_work_mem`); `None`: as the server has it.
+    /// Bytes that one of our index builds may take (`maintenance_work_mem`); `None`: as the server has it.
     pub maintenance_work_mem: Option<u64>,
 }
 
@@ -114,7 +114,7 @@ pub fn tune(plan: &Plan, target: &ServerFacts, load: &Load<'_>) -> (Option<Tunin
         return (None, Vec::new());
     }
     let configuration = &target.configuration;
-    let memory = Memory::of(configuration);
+    let memory = Memory::from_configuration(configuration);
     let mut wanted = of_mode(mode, configuration, memory.as_ref(), load);
     wanted.extend(plan.tuning.settings.iter().cloned());
 
@@ -193,7 +193,7 @@ fn of_mode(
 }
 
 /// How far a setting of the parameter reaches; `None`: it cannot be set. In mode `safe`, what sessions can
-/// set for themselves is nobody else's business.
+/// set for themselves does not concern other sessions.
 fn reach(mode: TuningMode, parameter: &Parameter, may_alter: bool) -> Option<Reach> {
     let in_sessions = match parameter.changeable {
         Changeable::Session => true,

@@ -355,7 +355,7 @@ fn a_server_with_other_databases_is_not_risked_unasked() {
     let accepted = plan("[target.tuning]\nshared_target = true");
     assert_eq!(severity(&accepted, &target()), Some(Severity::Warn));
     assert_eq!(severity(&mode("safe"), &target()), None);
-    // Where the whole server cannot be risked, nobody has to accept it.
+    // Where the whole server cannot be risked, it need not be accepted.
     assert_eq!(severity(&mode("fast"), &limited_target()), None);
     let harmless = plan("[target.tuning.settings]\nfsync = \"on\"\nfull_page_writes = \"on\"");
     assert_eq!(severity(&harmless, &target()), None);

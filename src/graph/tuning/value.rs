@@ -37,21 +37,21 @@ pub(super) fn check(parameter: &Parameter, value: &str) -> Result<(), String> {
             // The view leaves out other spellings of on and off.
             let is_known =
                 has(&word) || boolean(&word).is_some_and(|on| has(if on { "on" } else { "off" }));
-            match is_known {
-                true => Ok(()),
-                false => Err(format!("is not one of {}", parameter.choices.join(", "))),
+            if is_known {
+                Ok(())
+            } else {
+                Err(format!("is not one of {}", parameter.choices.join(", ")))
             }
         }
         "integer" | "real" => {
             let amount = amount(parameter, value)?;
             let low = parameter.min.unwrap_or(f64::MIN);
             let high = parameter.max.unwrap_or(f64::MAX);
-            match (low..=high).contains(&amount) {
-                true => Ok(()),
-                false => {
-                    let unit = parameter.unit.as_deref().unwrap_or_default();
-                    Err(format!("is out of range ({low} to {high} {unit})").replace(" )", ")"))
-                }
+            if (low..=high).contains(&amount) {
+                Ok(())
+            } else {
+                let unit = parameter.unit.as_deref().unwrap_or_default();
+                Err(format!("is out of range ({low} to {high} {unit})").replace(" )", ")"))
             }
         }
         _ => Ok(()),

@@ -14,10 +14,7 @@ pub(super) use server::{OrEnvironment, Password, ServerKeys, SettingValue, Sourc
 use super::model::{Compression, DelayPattern, DelaySnapshot, Transfer, VerifyMode};
 use super::scalar::{Glob, Pause, PlanName, Scalar, Size, Text};
 use crate::finding::Code;
-
-/// The reference for a key that counts connections or jobs: PostgreSQL's largest
-/// `max_connections` (`MAX_BACKENDS`).
-const MOST: u32 = 262_143;
+use server::MOST;
 
 /// A migration of every user database and the roles of one PostgreSQL server to another.
 ///
@@ -240,7 +237,7 @@ impl Default for State {
 pub(super) struct Accept {
     /// The database's name.
     pub database: Text,
-    /// Glob over the object as the report's ledger names it, like `FUNCTION legacy.*`.
+    /// Glob over the object as the report names it, like `FUNCTION legacy.*`.
     pub object: Glob,
     /// Why the object may stay behind, for whoever reads the plan and the report.
     pub reason: Text,

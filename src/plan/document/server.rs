@@ -6,9 +6,12 @@ use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::MOST;
 use crate::plan::model::{SslMode, TuningMode};
 use crate::plan::scalar::{Host, SettingName, Text, Timeout, Variable};
+
+/// The reference for a key that counts connections or jobs: PostgreSQL's largest
+/// `max_connections` (`MAX_BACKENDS`).
+pub(super) const MOST: u32 = 262_143;
 
 /// The server that is left. pg-migrate only reads it.
 // `deny_unknown_fields` is for the schema alone: serde cannot combine it with `flatten`, and the
@@ -18,7 +21,7 @@ use crate::plan::scalar::{Host, SettingName, Text, Timeout, Variable};
 pub(in crate::plan) struct Source {
     #[serde(flatten)]
     pub server: ServerKeys,
-    /// Declares that nobody writes to the source while the plan is carried out, so that a new
+    /// Declares that no client writes to the source while the plan is carried out, so that a new
     /// snapshot after a crash is as good as the old one. Default: false.
     #[serde(default)]
     pub read_only: bool,

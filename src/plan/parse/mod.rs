@@ -19,7 +19,7 @@ use super::{consistency, keys, secret, structure};
 /// No plan is that long; something else was named by mistake, a dump perhaps.
 const LONGEST: u64 = 4 << 20;
 
-/// The smallest plan, shown to somebody who has none.
+/// The smallest plan, shown to a user who has none.
 const SMALLEST: &str = "the smallest plan says where the two servers are:\n\
                         [source]\nhost = \"old-server\"\n\
                         [target]\nhost = \"new-server\"\n\
@@ -114,14 +114,14 @@ pub fn parse(text: &str, path: &Path) -> Result<Plan, PlanError> {
             path: &absolute,
             directory: absolute.parent().unwrap_or(&absolute),
             stem: &stem,
-            keys: keys::of(text),
+            keys: keys::from_text(text),
         },
     ))
 }
 
 /// Syntax errors, and those of the other problems that they cannot have caused: what stands
-/// before the first syntax error is what it will be when that is mended, but nobody knows what
-/// is absent.
+/// before the first syntax error is what it will be when that is fixed, but what is absent
+/// is unknown.
 fn with_syntax_errors(
     problems: Vec<Problem>,
     text: &str,

@@ -1,4 +1,4 @@
-//! Whole files: what a plan means, what is no plan at all, and that nothing makes the parser fail
+//! Whole files: what a plan means, what is not a plan at all, and that nothing makes the parser fail
 //! in a way of its own. (Plans with problems, one by one, are under `tests/cases`.)
 
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! What `pg_dump --compress` takes.
 
-use super::{Invalid, Scalar, invalid};
+use super::parse::{Invalid, Scalar, invalid};
 use crate::plan::model::Compression;
 use crate::spelling::did_you_mean;
 

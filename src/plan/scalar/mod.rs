@@ -5,6 +5,7 @@
 //! editor.
 
 mod compression;
+mod parse;
 mod patterns;
 mod quantities;
 mod words;
@@ -15,36 +16,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::model::{Compression, DelayPattern};
+pub(super) use parse::{Invalid, Scalar};
 pub(super) use patterns::Glob;
 pub(super) use quantities::{Pause, Size, Timeout};
 pub(super) use words::{Host, PlanName, SettingName, Text, Variable};
 
-/// Why a text is not what its key wants.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Invalid {
-    /// Goes on after the key's name: "is not a duration".
-    pub message: String,
-    pub help: String,
-}
-
-fn invalid<T>(message: &str, help: impl Into<String>) -> Result<T, Invalid> {
-    Err(Invalid {
-        message: message.to_owned(),
-        help: help.into(),
-    })
-}
-
-/// A kind of text.
-pub(super) trait Scalar: Sized {
-    /// The schema's `format`.
-    const FORMAT: &'static str;
-    /// The schema's `pattern` (ECMA 262): what every accepted text matches.
-    const PATTERN: &'static str;
-
-    fn parse(text: &str) -> Result<Self, Invalid>;
-}
-
-/// Parses a text by the `format` of its schema; `None`: no format of ours.
+/// Parses a text by the `format` of its schema; `None`: not one of our formats.
 pub(super) fn check(format: &str, text: &str) -> Option<Result<(), Invalid>> {
     SCALARS
         .iter()

@@ -4,7 +4,7 @@ use std::fmt;
 
 use globset::GlobMatcher;
 
-use super::{Invalid, Scalar, invalid};
+use super::parse::{Invalid, Scalar, invalid};
 use crate::plan::model::DelayPattern;
 
 /// A glob over names: `*`, `?`, `[a-z]`, `{one,other}`; a backslash takes the meaning away.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Invalid, Scalar, invalid};
+use super::parse::{Invalid, Scalar, invalid};
 
 /// PostgreSQL keeps its timeouts as milliseconds in an `int`.
 const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Invalid, Scalar, invalid};
+use super::parse::{Invalid, Scalar, invalid};
 use crate::escape::misleads;
 
 /// Texts that mean themselves, once they are found valid.

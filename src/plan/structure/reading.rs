@@ -69,7 +69,7 @@ pub(super) fn branches(schema: &Value) -> &[Value] {
     choice.and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// The words of an enumeration; `None`: the schema is no enumeration.
+/// The words of an enumeration; `None`: the schema is not an enumeration.
 pub(super) fn words(schema: &Value) -> Option<Vec<&str>> {
     branches(schema)
         .iter()

@@ -47,7 +47,7 @@ pub const TARGET_PASSWORD: &str = "TARGET_PASSWORD";
 /// The plan's text.
 ///
 /// It is a valid plan if the values are valid and name two servers. Without any host or port both
-/// are `localhost:5432`: such a text is for somebody to fill in, and a comment in it says so.
+/// are `localhost:5432`: such a text is for the user to fill in, and a comment in it says so.
 pub fn render(values: &Template) -> String {
     let mut plan = Writer::default();
     plan.comment("A plan for pg-migrate. What is commented out is the default.");
@@ -93,7 +93,7 @@ fn servers(plan: &mut Writer, values: &Template) {
         "read_only",
         None,
         "false",
-        "true: nobody writes to the source any more",
+        "true: no client writes to the source any more",
     );
     plan.key("lock_timeout", None, "\"10s\"", "");
 

@@ -50,7 +50,7 @@ fn a_written_plan_is_commented() {
     # sslmode = "prefer"             # verify-full needs sslrootcert
     # connect_timeout = "10s"
     # max_connections = …            # default: what the server has free
-    # read_only = false              # true: nobody writes to the source any more
+    # read_only = false              # true: no client writes to the source any more
     # lock_timeout = "10s"
 
     # The server that everything goes to.

@@ -43,7 +43,7 @@ fn sorted(report: RestoreReport) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_setting_that_an_older_server_does_not_have_is_no_error() {
+fn a_setting_that_an_older_server_does_not_have_is_not_an_error() {
     let mut log = RestoreLog::new(Toc::default(), 1);
     for line in [
         "pg_restore: while INITIALIZING:",
@@ -156,7 +156,7 @@ fn jobs_change_nothing_but_the_order() {
 }
 
 #[test]
-fn a_lost_connection_is_no_error_of_an_object() {
+fn a_lost_connection_is_not_an_error_of_an_object() {
     let listing = include_str!("../../../tests/restore-log/killed.list");
     for (jobs, stderr) in [
         (

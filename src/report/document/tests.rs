@@ -190,7 +190,7 @@ fn the_delayed_phase_has_its_own_time_and_the_last_word() {
 }
 
 #[test]
-fn settings_are_restored_when_nothing_is_left_to_put_back() {
+fn settings_are_restored_when_nothing_is_left_to_restore() {
     let mut state = samples::state();
     assert!(!report(&state).settings_restored);
     state.tuned.clear();

@@ -9,7 +9,6 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::cannot_prepare;
 use crate::postgres::escape_control;
 use crate::step::StepError;
 
@@ -35,7 +34,7 @@ enum Owner {
 ///
 /// # Errors
 ///
-/// A directory that belongs to another, or holds something and belongs to nobody. It is left as it is.
+/// A directory that belongs to another state directory, or that is not empty and has no owner. It is left as it is.
 pub(super) fn claim(directory: &Path, owner: &str) -> Result<(), StepError> {
     let failed = |error: io::Error| cannot_prepare(directory, &error);
     fs::DirBuilder::new()
@@ -43,7 +42,7 @@ pub(super) fn claim(directory: &Path, owner: &str) -> Result<(), StepError> {
         .mode(0o700)
         .create(directory)
         .map_err(failed)?;
-    refuse_others(directory, owner)?;
+    ensure_owned(directory, owner)?;
     match read(directory).map_err(failed)? {
         Owner::Known(_) => return Ok(()),
         Owner::Torn => fs::remove_file(directory.join(FILE)).map_err(failed)?,
@@ -57,7 +56,7 @@ pub(super) fn claim(directory: &Path, owner: &str) -> Result<(), StepError> {
 /// # Errors
 ///
 /// As for [`claim`].
-pub fn refuse_others(directory: &Path, owner: &str) -> Result<(), StepError> {
+pub fn ensure_owned(directory: &Path, owner: &str) -> Result<(), StepError> {
     let failed = |error: io::Error| cannot_prepare(directory, &error);
     if !directory.try_exists().map_err(failed)? {
         return Ok(());
@@ -80,12 +79,23 @@ pub fn refuse_others(directory: &Path, owner: &str) -> Result<(), StepError> {
     }
 }
 
+pub(super) fn cannot_prepare(path: &Path, error: &io::Error) -> StepError {
+    StepError::new(format!(
+        "cannot prepare the archive's directory {}: {error}",
+        path.display()
+    ))
+    .help("look at the permissions and the free space of dump.root")
+}
+
 fn refused(directory: &Path, whose: &str) -> StepError {
     StepError::new(format!(
-        "the directory {} {whose}; nothing in it was touched\nchoose another dump.root or another name of the plan, or \
-         remove the directory if nobody needs what is in it, and run again",
+        "the directory {} {whose}; nothing in it was touched",
         directory.display()
     ))
+    .help(
+        "choose another dump.root or another name of the plan, or remove the directory if what is in it is not needed, and \
+         run again",
+    )
 }
 
 /// Whether the directory belongs to `owner`.
@@ -144,7 +154,7 @@ mod tests {
     use super::*;
 
     const OURS: &str = "0123abcd";
-    const OTHERS: &str = "89ab4567";
+    const FOREIGN: &str = "89ab4567";
 
     struct Place {
         _root: tempfile::TempDir,
@@ -167,12 +177,12 @@ mod tests {
             let error = make_room(&self.archive("erp"), OURS).unwrap_err();
             assert!(keeps.exists(), "{keeps:?} is gone");
             let directory = self.plan.display().to_string();
-            error.message.replace(&directory, "DIRECTORY")
+            error.to_string().replace(&directory, "DIRECTORY")
         }
     }
 
     #[test]
-    fn a_directory_is_of_who_made_it_until_the_last_archive_is_gone() {
+    fn a_directory_has_its_owner_until_the_last_archive_is_gone() {
         let place = place();
         make_room(&place.archive("erp"), OURS).unwrap();
         let file = place.plan.join(FILE);
@@ -196,14 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn what_others_put_there_stays() {
+    fn foreign_files_stay() {
         let place = place();
         let file = place.archive("erp").join("precious");
         fs::create_dir_all(place.archive("erp")).unwrap();
         fs::write(&file, "x").unwrap();
         insta::assert_snapshot!(place.refusal(&file), @"
         the directory DIRECTORY is not empty, and no run of this plan made what is in it; nothing in it was touched
-        choose another dump.root or another name of the plan, or remove the directory if nobody needs what is in it, and run again
+        choose another dump.root or another name of the plan, or remove the directory if what is in it is not needed, and run again
         ");
 
         remove(&place.archive("erp"), OURS).unwrap();
@@ -213,10 +223,10 @@ mod tests {
     #[test]
     fn archives_of_another_state_directory_stay() {
         let place = place();
-        make_room(&place.archive("erp"), OTHERS).unwrap();
+        make_room(&place.archive("erp"), FOREIGN).unwrap();
         insta::assert_snapshot!(place.refusal(&place.archive("erp")), @"
         the directory DIRECTORY holds archives of another state directory (id 89ab4567): of another plan of this name, or of this one before its state directory was removed; nothing in it was touched
-        choose another dump.root or another name of the plan, or remove the directory if nobody needs what is in it, and run again
+        choose another dump.root or another name of the plan, or remove the directory if what is in it is not needed, and run again
         ");
 
         remove(&place.archive("erp"), OURS).unwrap();
@@ -225,7 +235,7 @@ mod tests {
 
     /// A crash may leave the file without its contents, or with half of them.
     #[test]
-    fn a_torn_file_is_nobodys() {
+    fn a_torn_file_names_no_owner() {
         for torn in ["", "0123"] {
             let place = place();
             fs::create_dir_all(&place.plan).unwrap();

@@ -2,7 +2,8 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::{Creation, Statement, Target, creation};
+use super::sql::{Creation, Target, creation};
+use super::statement::Statement;
 use crate::failpoint::reach;
 use crate::inspect::contents_of;
 use crate::journal::{Change, Created};
@@ -11,8 +12,8 @@ use crate::plan::Side;
 use crate::postgres::{Connection, connect, escape_control, quote_identifier};
 use crate::step::{Context, StepError};
 
-/// Makes the database, empty, as it is on the source. One that this plan made before is dropped first: it
-/// holds a restore that did not end. Any other that holds something is left alone, also one that somebody made in
+/// Creates the database, empty, as it is on the source. One that this plan made before is dropped first: it
+/// holds a restore that did not end. Any other that holds something is left alone, also one that was created in
 /// place of ours.
 pub async fn run(context: &Context) -> Result<Output, StepError> {
     let creation = plan(context)?;
@@ -50,7 +51,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
 
 /// What would have disturbed the load, or kept us out: settings, the mark of a template, the connection
 /// limit. All of it may be run again.
-pub async fn finish(context: &Context) -> Result<(), StepError> {
+pub async fn apply_post_load_settings(context: &Context) -> Result<(), StepError> {
     let creation = plan(context)?;
     let connection = open(context).await?;
     apply(&connection, &creation.after_load).await?;
@@ -81,7 +82,7 @@ async fn oid(connection: &Connection, name: &str) -> Result<Option<u32>, StepErr
 }
 
 /// Whether this plan made the database that was found. Killed before its object id was on record, it may have: then
-/// nothing was restored into it, and one that holds something is somebody else's.
+/// nothing was restored into it, and one that is not empty is not ours.
 async fn is_own(context: &Context, found: u32) -> Result<bool, StepError> {
     Ok(match context.created {
         None => false,
@@ -114,7 +115,7 @@ async fn apply(connection: &Connection, statements: &[Statement]) -> Result<(), 
 }
 
 /// Drops the database that this plan made. Sessions that a killed run left were ended when this one began;
-/// sessions of anybody else keep the database, and the error says so.
+/// other sessions keep the database, and the error says so.
 async fn drop_own(context: &Context, connection: &Connection) -> Result<(), StepError> {
     let name = context.database_name();
     tracing::info!(
@@ -151,7 +152,8 @@ async fn refuse_unless_empty(context: &Context) -> Result<(), StepError> {
     let target = context.endpoint(Side::Target);
     Err(StepError::new(format!(
         "the {target} has a database \"{}\" that is not empty and that this plan did not create; it was left \
-         as it is\ndrop or rename it there, or exclude it (databases.exclude), and run again",
+         as it is",
         escape_control(name)
-    )))
+    ))
+    .help("drop or rename it there, or exclude it (databases.exclude), and run again"))
 }

@@ -4,7 +4,7 @@
 //! not have is revoked, what the source has and the default lacks is granted, in the order of the
 //! list, so that a grant option is there before it is used, and the owner's own grants first.
 
-use super::Statement;
+use super::statement::Statement;
 use crate::catalog::{Database, Privilege};
 use crate::postgres::quote_identifier;
 
@@ -96,8 +96,8 @@ fn grant(database: &Database, entry: &[&Privilege], grantable: bool) -> Option<S
         quote_identifier(&database.name),
         role(grantee),
     );
-    // Owner and superusers grant in the owner's name. Anybody else has to be the session's role:
-    // GRANTED BY accepts nobody but the current one (PostgreSQL manual, GRANT).
+    // Owner and superusers grant in the owner's name. Any other grantor has to be the session's role:
+    // GRANTED BY accepts only the current one (PostgreSQL manual, GRANT).
     if first.grantor != database.owner {
         let grantor = quote_identifier(&first.grantor);
         sql = format!("SET ROLE {grantor}; {sql}; RESET ROLE");

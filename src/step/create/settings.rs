@@ -1,6 +1,6 @@
 //! `ALTER DATABASE … SET` and `ALTER ROLE … IN DATABASE … SET`.
 
-use super::Statement;
+use super::statement::Statement;
 use crate::catalog::{Setting, parameter};
 use crate::postgres::{quote_identifier, quote_literal};
 
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_stays_whole() {
+    fn what_is_not_a_list_stays_whole() {
         for value in ["a,", ",a", "\"a", "a b", "\"a\"b"] {
             assert_eq!(elements(value), None, "{value}");
             assert_eq!(list(value), quote_literal(value));

@@ -1,5 +1,6 @@
 //! The statements that make a database on the target as it is on the source.
 
+use super::statement::Statement;
 use super::{privileges, settings};
 use crate::catalog::{Database, LocaleProvider, ServerFacts, Version, locale, parameter};
 use crate::postgres::{quote_identifier, quote_literal};
@@ -26,16 +27,6 @@ impl<'a> From<&'a ServerFacts> for Target<'a> {
     }
 }
 
-/// One part of a database's properties.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statement {
-    /// May be several statements: they go in one simple-query message, so that a role that the first
-    /// one takes on does not outlive a failure of the second.
-    pub sql: String,
-    /// What the statement is about, for messages: `setting work_mem`.
-    pub what: String,
-}
-
 /// Everything that makes one database. All of it can run in a session of another database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Creation {
@@ -46,12 +37,12 @@ pub struct Creation {
     /// operating system does not know. glibc lists one spelling and accepts both, so the source's own
     /// comes first. `None` where the target lists no other.
     pub create_respelled: Option<String>,
-    /// Comment and privileges. Privileges come first so that nobody gets into a half-loaded database
+    /// Comment and privileges. Privileges come first so that no client gets into a half-loaded database
     /// who may not get into the whole one.
     pub before_load: Vec<Statement>,
     /// What changes the sessions of the load, or keeps them out: settings
     /// (`default_transaction_read_only`, `statement_timeout`, `search_path`, …), the mark of a template,
-    /// and last the connection limit. A migrating role that is no superuser may owe its own right
+    /// and last the connection limit. A migrating role that is not a superuser may owe its own right
     /// to connect to PUBLIC, so its revokes are here too.
     pub after_load: Vec<Statement>,
     /// What the target cannot have, a sentence each.

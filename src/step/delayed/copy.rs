@@ -1,5 +1,5 @@
 //! One table's rows out of an archive: `pg_restore` writes them as a script, whose COPY is carried out in a
-//! session of ours, so that the server says how many rows it took, and one transaction holds it all.
+//! own session, so that the server says how many rows it took, and one transaction holds it all.
 
 use bytes::{Bytes, BytesMut};
 use futures_util::SinkExt;
@@ -79,7 +79,7 @@ impl<R: AsyncRead + Unpin> Script<R> {
                     sink.feed(rows.freeze()).await?;
                 }
                 sink.flush().await?;
-                // A child whose output nobody reads would wait for ever.
+                // A child whose output is not read would wait for ever.
                 tokio::io::copy(&mut self.input, &mut tokio::io::sink()).await?;
                 return Ok(sent);
             }

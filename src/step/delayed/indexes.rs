@@ -109,11 +109,11 @@ pub async fn recreate_indexes(context: &Context) -> Result<Output, StepError> {
         return Ok(Output::default());
     }
     Err(StepError::new(format!(
-        "database \"{}\": after the delayed load these indexes are not what they were: {}\n\
-         their definitions are in the journal, in the record of the change drop-indexes",
+        "database \"{}\": after the delayed load these indexes are not what they were: {}",
         context.shown_database(),
         lost.join(", ")
-    )))
+    ))
+    .help("their definitions are in the journal, in the record of the change drop-indexes"))
 }
 
 /// Materialized views that hold data, those first that others read.

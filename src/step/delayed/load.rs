@@ -1,4 +1,4 @@
-//! `delayed-restore`: the rows of the delayed tables, each table in one transaction of a session of ours.
+//! `delayed-restore`: the rows of the delayed tables, each table in one transaction of our own session.
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -16,7 +16,7 @@ use crate::graph::delayed_archive;
 use crate::journal::Change;
 use crate::names::{Load, Loaded, Output, Product, RelationKind, TableCount, TableName};
 use crate::plan::Side;
-use crate::postgres::{Connection, connect};
+use crate::postgres::{Class, Connection, connect};
 use crate::process::{Finished, Invocation};
 use crate::step::child::failure;
 use crate::step::restore::table_of_contents;
@@ -94,20 +94,20 @@ async fn committed(context: &Context) -> Result<Vec<Load>, StepError> {
             Some("committed") => loads.push(load.clone()),
             Some("aborted") => {}
             Some(_) => {
-                return Err(StepError {
-                    class: crate::postgres::Class::Retry,
-                    ..StepError::new(format!(
-                        "the load of {} by an earlier run is still under way on the target (transaction {})",
-                        load.table, load.transaction
-                    ))
-                });
+                return Err(StepError::new(format!(
+                    "the load of {} by an earlier run is still under way on the target (transaction {})",
+                    load.table, load.transaction
+                ))
+                .class(Class::Retry));
             }
             None => {
                 return Err(StepError::new(format!(
-                    "the target cannot tell any more whether the load of {} (transaction {}) was committed\n\
-                     look whether its rows are there; then make the database again: pg-migrate reset --database",
+                    "the target cannot tell any more whether the load of {} (transaction {}) was committed",
                     load.table, load.transaction
-                )));
+                ))
+                .help(
+                    "look whether its rows are there; then make the database again: pg-migrate reset --database",
+                ));
             }
         }
     }
@@ -192,10 +192,8 @@ async fn load_table(
 fn entry_list(archive: &Path, id: u32) -> Result<PathBuf, StepError> {
     let path = archive.join(format!("{id}.{LIST}"));
     std::fs::write(&path, format!("{id};\n")).map_err(|error| {
-        StepError::new(format!(
-            "cannot write {}: {error}\nlook at the free space of dump.root",
-            path.display()
-        ))
+        StepError::new(format!("cannot write {}: {error}", path.display()))
+            .help("look at the free space of dump.root")
     })?;
     Ok(path)
 }
@@ -279,7 +277,7 @@ const TRIGGERS: &str = "\
 
 /// Begins the transaction of a load in which no trigger fires: for this session alone where the role may set
 /// `session_replication_role`, and the triggers that fire all the same switched off within the transaction,
-/// so that nobody else ever sees them off and no crash leaves them so. Returns those, and how they were enabled.
+/// so that no other session ever sees them off and no crash leaves them off. Returns those, and how they were enabled.
 async fn begin(
     context: &Context,
     connection: &Connection,
@@ -312,9 +310,10 @@ async fn firing(
     name: &str,
 ) -> Result<Vec<(String, String)>, StepError> {
     // Enabled always, and for replicas; or always, and for others.
-    let modes: Vec<&str> = match context.shared.inspection.target.sets_replication_role {
-        true => vec!["A", "R"],
-        false => vec!["A", "O"],
+    let modes: Vec<&str> = if context.shared.inspection.target.sets_replication_role {
+        vec!["A", "R"]
+    } else {
+        vec!["A", "O"]
     };
     let rows = connection
         .query(TRIGGERS, &[&name, &modes])
@@ -336,11 +335,11 @@ async fn explain(connection: &Connection, name: &str, action: &str, error: CopyE
             Err(_) => None,
         };
         if let Some(range) = range {
-            failure.message = format!(
-                "{}\nbefore the load {name} holds {range}; nothing of the load was kept\n\
-                 remove or renumber the rows that have keys of the source, and run again",
-                failure.message
-            );
+            failure = failure
+                .help(format!(
+                    "before the load {name} holds {range}; nothing of the load was kept"
+                ))
+                .help("remove or renumber the rows that have keys of the source, and run again");
         }
     }
     failure

@@ -56,7 +56,7 @@ fn output(
 /// be what that showed. Returns what the report should say about it.
 async fn same_rows(context: &Context, now: &Snapshot) -> Result<Option<String>, StepError> {
     let dump = &context.regular_dump()?.dump;
-    // A server that was started anew may give the same id again, but not before a transaction that wrote.
+    // A server that was restarted may give the same id again, but not before a transaction that wrote.
     let is_the_same =
         dump.snapshot == now.id() && dump.oldest_transaction == Some(now.oldest_transaction());
     if is_the_same || context.plan().source_read_only {
@@ -65,18 +65,20 @@ async fn same_rows(context: &Context, now: &Snapshot) -> Result<Option<String>, 
     let database = context.shown_database();
     match unchanged::look(context, now).await? {
         Ok(()) => Ok(Some(format!(
-            "the delayed tables were dumped under snapshot {}, because snapshot {} was lost: no row and no column \
-             of theirs was added, changed or dropped in between",
+            "the delayed tables were dumped under snapshot {}, because snapshot {} was lost: none of their rows and columns \
+             was added, changed or dropped in between",
             now.id(),
             dump.snapshot
         ))),
         Err(why) => Err(StepError::new(format!(
             "database \"{database}\": the snapshot that its delayed tables share with the regular dump is lost, \
-             and they are not what it showed:\n{why}\n\
-             clients may write to the database on the target already, so it is not made anew; set delay.snapshot = \
+             and they are not what it showed:\n{why}"
+        ))
+        .help(
+            "clients may write to the database on the target already, so it is not created again; set delay.snapshot = \
              \"later\" to take the delayed tables as they are now, or give the database up: pg-migrate reset \
-             --database"
-        ))),
+             --database",
+        )),
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) async fn look(
     })
 }
 
-/// What somebody should know of delayed tables that are dumped under a snapshot of their own.
+/// The warning about delayed tables that are dumped under a snapshot of their own.
 ///
 /// # Errors
 ///

@@ -43,11 +43,11 @@ pub async fn verify(context: &Context) -> Result<Output, StepError> {
         return Ok(output);
     }
     Err(StepError::new(format!(
-        "database \"{}\": delayed tables differ between source and target: {}\n\
-         look at them in the report; to load them again, make the database again: pg-migrate reset --database",
+        "database \"{}\": delayed tables differ between source and target: {}",
         context.shown_database(),
         differing.join(", ")
     ))
+    .help("look at them in the report; to load them again, make the database again: pg-migrate reset --database")
     .with_output(output))
 }
 

@@ -141,7 +141,7 @@ async fn afterwards(
     let script = match dump(context, Side::Target).await {
         Ok(script) => script.text,
         Err(error) => {
-            tracing::warn!(error = error.message, "cannot read the target's roles");
+            tracing::warn!(%error, "cannot read the target's roles");
             String::new()
         }
     };
@@ -210,9 +210,8 @@ fn told(
     told
 }
 
-/// Before 16, who makes a role is no member of it, and so may not give it a database or a table. A role with
-/// CREATEROLE may join any role but superusers (PostgreSQL manual 15, 22.2 "Role Attributes"). Returns what somebody should
-/// know.
+/// Before 16, the creator of a role is not a member of it, and so may not give it a database or a table. A role with
+/// CREATEROLE may join any role but superusers (PostgreSQL manual 15, 22.2 "Role Attributes"). Returns warnings.
 async fn join_roles(context: &Context, connection: &Connection) -> Vec<String> {
     let inspection = &context.shared.inspection;
     let user = &inspection.target.user;
@@ -229,7 +228,7 @@ async fn join_roles(context: &Context, connection: &Connection) -> Vec<String> {
         );
         if let Err(error) = connection.batch_execute(&sql).await {
             warnings.push(format!(
-                "role {user} is no member of role {}, and cannot give it what it owns on the source ({})",
+                "role {user} is not a member of role {}, and cannot give it what it owns on the source ({})",
                 role.name,
                 reason(&error)
             ));
@@ -238,7 +237,7 @@ async fn join_roles(context: &Context, connection: &Connection) -> Vec<String> {
     warnings
 }
 
-/// Runs one statement, or what stands in for it. Returns what somebody should know.
+/// Runs one statement, or what stands in for it. Returns a warning, if any.
 async fn execute(connection: &Connection, run: &Run) -> Result<Option<String>, StepError> {
     let Err(error) = connection.batch_execute(run.sql.expose()).await else {
         return Ok(None);

@@ -43,8 +43,11 @@ pub(super) async fn dump(context: &Context, side: Side) -> Result<Script, StepEr
     if !has_closing_line(&text) {
         return Err(StepError::new(format!(
             "the output of pg_dumpall on the {} has no closing line: it was cut off, and roles may be missing from it, so none \
-             of it is used\nlook at its messages in {}, and run again",
+             of it is used",
             context.endpoint(side),
+        ))
+        .help(format!(
+            "look at its messages in {}, and run again",
             context.log_file().display()
         )));
     }

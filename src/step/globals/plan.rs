@@ -166,7 +166,7 @@ pub fn plan(statements: &[&str], target: &Target<'_>) -> Vec<Planned> {
 struct Planner<'a> {
     target: &'a Target<'a>,
     /// Roles that the dump creates and no server from 9.6 on accepts. Where the target has a
-    /// predefined role of that name it is another one, and nobody shall become a member of it.
+    /// predefined role of that name it is another one, and no role may become a member of it.
     reserved: HashSet<&'a str>,
     /// Of `SET SESSION AUTHORIZATION`.
     session_role: Option<&'a str>,
@@ -275,10 +275,10 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Databases need their owners, so roles must be there. Whatever else fails can be mended
-    /// afterwards, and is no reason to hold up the databases.
+    /// Databases need their owners, so roles must be there. Whatever else fails can be fixed
+    /// afterwards, and does not hold up the databases.
     fn on_error(&self, statement: &Statement) -> OnError {
-        let again = "mend the cause and run the statement on the target";
+        let again = "fix the cause and run the statement on the target";
         OnError::Warn(match statement {
             Statement::AlterRole { role, .. } if self.target.roles.contains(role.as_str()) => {
                 return OnError::WarnIfDenied(format!(
@@ -293,7 +293,7 @@ impl<'a> Planner<'a> {
                 format!("role {role} has no security label: {again}")
             }
             Statement::GrantRole { role, member, .. } => {
-                format!("role {member} is no member of role {role}: {again}")
+                format!("role {member} is not a member of role {role}: {again}")
             }
             Statement::CreateTablespace { name, location } => format!(
                 "tablespace {name} is missing, so what was in it goes to the default tablespace: make \

@@ -1,8 +1,13 @@
 //! `postgresql.auto.conf`, as the server reads it.
 
-use super::{Entries, RELOAD, Target};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use crate::postgres::{Connection, escape_control};
 use crate::step::StepError;
+
+/// What `postgresql.auto.conf` holds, by name.
+pub(super) type Entries = BTreeMap<String, String>;
 
 /// The entries of the file now, as they are spelled there. Of doubled ones the last counts.
 pub(super) async fn entries(connection: &Connection) -> Result<Entries, StepError> {
@@ -39,16 +44,17 @@ pub(super) async fn refuse_syntax_errors(connection: &Connection) -> Result<(), 
     let line: Option<i32> = row.get(1);
     let error: String = row.get(2);
     Err(StepError::new(format!(
-        "the {} cannot read its configuration: {} line {}: {}\nmend the file there, and run again",
+        "the {} cannot read its configuration: {} line {}: {}",
         connection.place().endpoint(),
         escape_control(&file.unwrap_or_default()),
         line.unwrap_or(0),
         escape_control(&error),
-    )))
+    ))
+    .help("fix the file there, and run again"))
 }
 
 /// The error that the configuration files were not loaded, with what the server says about them.
-pub(super) async fn not_loaded(connection: &Connection, target: &Target<'_>) -> StepError {
+pub(super) async fn not_loaded(connection: &Connection, patience: Duration) -> StepError {
     let rows = connection
         .query(
             "SELECT concat_ws(' ', sourcefile, 'line', sourceline, name || ':', error) \
@@ -56,14 +62,13 @@ pub(super) async fn not_loaded(connection: &Connection, target: &Target<'_>) -> 
             &[],
         )
         .await;
-    let mut message = format!(
+    let mut what = format!(
         "the {} did not load its configuration within {} s",
-        target.endpoint,
-        RELOAD.as_secs()
+        connection.place().endpoint(),
+        patience.as_secs()
     );
     for row in rows.iter().flatten() {
-        message.push_str(&format!("\n  {}", escape_control(row.get(0))));
+        what.push_str(&format!("\n  {}", escape_control(row.get(0))));
     }
-    message.push_str("\nits log says why; SELECT pg_reload_conf() once that is mended");
-    StepError::new(message)
+    StepError::new(what).help("its log says why; SELECT pg_reload_conf() once that is fixed")
 }

@@ -1,4 +1,4 @@
-//! Getting onto the disk what was written while nobody waited for it.
+//! Flushing to disk what was written while no commit waited for it.
 //!
 //! With fsync on again, only what is written from then on is waited for: the requests of before were
 //! dropped (sync.c, `ProcessSyncRequests`). So the whole operating system is asked to write what it holds.
@@ -17,8 +17,8 @@ use crate::step::StepError;
 pub(super) const FSYNC: &str = "fsync";
 const FULL_PAGE_WRITES: &str = "full_page_writes";
 
-/// How long statements of others that began without fsync are waited for.
-const OTHERS: Duration = Duration::from_secs(10);
+/// How long to wait for other sessions' statements that began without fsync.
+const OTHER_SESSIONS: Duration = Duration::from_secs(10);
 
 /// Whether the settings were such that something may not be on disk.
 pub(super) fn is_needed(tuned: &BTreeMap<String, TunedSetting>) -> bool {
@@ -30,8 +30,8 @@ pub(super) fn unsafe_setting(tuned: &BTreeMap<String, TunedSetting>) -> Option<&
     tuned.get(FSYNC).or_else(|| tuned.get(FULL_PAGE_WRITES))
 }
 
-/// Brings everything to the disk, as far as the role may. The settings from before are in effect. Returns
-/// what somebody has to do still.
+/// Flushes everything to disk, as far as the role may. The settings from before are in effect. Returns
+/// what the user has to do still.
 pub(super) async fn flush(connection: &Connection) -> Result<Vec<String>, StepError> {
     let row = connection
         .query_one("SELECT pg_catalog.current_setting('fsync')", &[])
@@ -42,24 +42,25 @@ pub(super) async fn flush(connection: &Connection) -> Result<Vec<String>, StepEr
         return Ok(Vec::new());
     }
     let mut warnings = Vec::new();
-    warnings.extend(await_others(connection).await?);
+    warnings.extend(await_other_sessions(connection).await?);
     warnings.extend(checkpoint_and_sync(connection).await);
     Ok(warnings)
 }
 
 /// A statement that is under way goes on by the old settings: a session reads the new ones between two
 /// statements (postgres.c, `PostgresMain`).
-async fn await_others(connection: &Connection) -> Result<Option<String>, StepError> {
-    let clients = match connection.version().major() >= 1000 {
-        true => "AND backend_type = 'client backend'",
-        false => "",
+async fn await_other_sessions(connection: &Connection) -> Result<Option<String>, StepError> {
+    let clients = if connection.version().major() >= 1000 {
+        "AND backend_type = 'client backend'"
+    } else {
+        ""
     };
     let sql = format!(
         "SELECT count(*) FROM pg_catalog.pg_stat_activity \
          WHERE state = 'active' AND pid <> pg_backend_pid() {clients} \
            AND query_start < pg_catalog.pg_conf_load_time()"
     );
-    let deadline = Instant::now() + OTHERS;
+    let deadline = Instant::now() + OTHER_SESSIONS;
     loop {
         let row = connection
             .query_one(&sql, &[])
@@ -69,7 +70,7 @@ async fn await_others(connection: &Connection) -> Result<Option<String>, StepErr
             0 => return Ok(None),
             left if Instant::now() > deadline => {
                 return Ok(Some(format!(
-                    "{left} statements of others were under way on the target since before fsync was on again, and \
+                    "{left} statements of other sessions have been under way on the target since before fsync was on again, and \
                      do not wait for the disk until they end; run CHECKPOINT when they have ended"
                 )));
             }
@@ -100,9 +101,9 @@ async fn checkpoint_and_sync(connection: &Connection) -> Option<String> {
     None
 }
 
-/// Waits until what this run committed without waiting is on disk (`synchronous_commit = off`). Commits of
-/// others are not waited for, nor standbys.
-pub(super) async fn flush_commits(connection: &Connection) -> Result<(), StepError> {
+/// Waits until what this run committed without waiting is on disk (`synchronous_commit = off`). It waits
+/// neither for other sessions' commits nor for standbys.
+pub(super) async fn flush_wal(connection: &Connection) -> Result<(), StepError> {
     if connection.version().major() < 906 {
         return Ok(());
     }

@@ -2,16 +2,15 @@
 
 mod auto_conf;
 mod durable;
-mod put_back;
 mod restore;
+mod restore_settings;
 mod started;
 mod tune;
 
-pub use put_back::{PutBack, identity, put_back};
-pub(super) use restore::{keep, run as restore};
+pub(super) use restore::{flush_commits, run as restore};
+pub use restore_settings::{SettingsRestored, identity, restore_settings};
 pub(super) use tune::run as tune;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::plan::Endpoint;
@@ -88,12 +87,9 @@ async fn reload(connection: Connection, target: &Target<'_>) -> Result<Connectio
             return Ok(fresh);
         }
         if tokio::time::Instant::now() > deadline {
-            return Err(auto_conf::not_loaded(&fresh, target).await);
+            return Err(auto_conf::not_loaded(&fresh, RELOAD).await);
         }
         fresh.close().await;
         pause = (pause * 2).min(Duration::from_secs(1));
     }
 }
-
-/// What `postgresql.auto.conf` holds, by name.
-type Entries = BTreeMap<String, String>;

@@ -1,26 +1,28 @@
 //! `restore-settings`: the last step of every run, whatever happened before it.
 
-use super::{PutBack, Target, durable, put_back};
+use super::{SettingsRestored, Target, durable, restore_settings};
 use crate::graph::Tuning;
 use crate::journal::Change;
 use crate::names::Output;
 use crate::plan::Side;
-use crate::postgres::{Class, Session};
+use crate::postgres::{Class, Session, with_retries};
 use crate::step::{Context, StepError};
 
-/// Puts the target's settings back. A run that is stopping does not interrupt it.
+/// Restores the target's settings. A run that is stopping does not interrupt it.
 pub async fn run(context: &Context) -> Result<Output, StepError> {
     let target = Target {
         endpoint: context.endpoint(Side::Target),
         session: Session::new(&context.application()),
     };
-    let PutBack { done, warnings } = patiently(context, &target).await?;
+    let SettingsRestored { done, warnings } = patiently(context, &target).await?;
     for line in done {
-        tracing::info!("put back: {line}");
+        tracing::info!("restored: {line}");
     }
     if !context.tuned.is_empty() {
         let settings = context.tuned.keys().cloned().collect();
-        context.record(Change::PutBack { settings }).await?;
+        context
+            .record(Change::SettingsRestored { settings })
+            .await?;
     }
     Ok(Output {
         warnings,
@@ -28,29 +30,21 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
     })
 }
 
-/// While the run is stopping nobody tries a step again, and a target that restarts may be why it stops.
-async fn patiently(context: &Context, target: &Target<'_>) -> Result<PutBack, StepError> {
-    let retry = context.plan().retry;
-    let mut attempt = 1;
-    loop {
-        match once(context, target).await {
-            Err(error)
-                if error.class == Class::Retry
-                    && context.shared.stop.is_cancelled()
-                    && attempt < retry.attempts =>
-            {
-                tracing::warn!(attempt, error = %error.message, "the settings could not be put back yet");
-                tokio::time::sleep(retry.pause_after(attempt)).await;
-                attempt += 1;
-            }
-            result => return result,
+/// While the run is stopping no step is tried again, and a target that restarts may be why it stops.
+async fn patiently(context: &Context, target: &Target<'_>) -> Result<SettingsRestored, StepError> {
+    let class = |error: &StepError| {
+        if context.shared.stop.is_cancelled() {
+            error.class
+        } else {
+            Class::Fail
         }
-    }
+    };
+    with_retries(&context.plan().retry, class, |_| once(context, target)).await
 }
 
 /// Waits until what the step committed outlives a crash of the server, where commits do not wait themselves:
-/// before the step is called done, since then nobody does it again.
-pub async fn keep(context: &Context) -> Result<(), StepError> {
+/// before the step is called done, because a step that is done is not run again.
+pub async fn flush_commits(context: &Context) -> Result<(), StepError> {
     let mut settings = context.shared.graph.tuning.iter().flat_map(Tuning::session);
     if settings.any(|setting| setting.name == "synchronous_commit") {
         let target = Target {
@@ -58,18 +52,18 @@ pub async fn keep(context: &Context) -> Result<(), StepError> {
             session: Session::new(&context.application()),
         };
         let connection = target.connect().await?;
-        durable::flush_commits(&connection).await?;
+        durable::flush_wal(&connection).await?;
         connection.close().await;
     }
     Ok(())
 }
 
-async fn once(context: &Context, target: &Target<'_>) -> Result<PutBack, StepError> {
-    keep(context).await?;
+async fn once(context: &Context, target: &Target<'_>) -> Result<SettingsRestored, StepError> {
+    flush_commits(context).await?;
     if context.tuned.is_empty() {
-        return Ok(PutBack::default());
+        return Ok(SettingsRestored::default());
     }
-    put_back(
+    restore_settings(
         target.endpoint,
         target.session.application(),
         &context.tuned,

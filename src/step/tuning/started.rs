@@ -29,20 +29,20 @@ pub(super) async fn read(connection: &Connection) -> Result<Started, StepError> 
     })
 }
 
-/// What somebody has to know who relies on the cluster, where it may be damaged without a sign.
-pub(super) async fn doubt(
+/// What a user of the cluster has to know where it may be damaged without a sign.
+pub(super) async fn crash_warning(
     connection: &Connection,
     tuned: &BTreeMap<String, TunedSetting>,
 ) -> Result<Option<String>, StepError> {
     let Some(setting) = durable::unsafe_setting(tuned) else {
         return Ok(None);
     };
-    Ok(judge(&setting.since, &read(connection).await?))
+    Ok(damage_warning(&setting.since, &read(connection).await?))
 }
 
 /// A restart of the server alone loses nothing that a step was called done for: the operating system still has
 /// all that was written, and steps end when their commits are.
-fn judge(then: &Started, now: &Started) -> Option<String> {
+fn damage_warning(then: &Started, now: &Started) -> Option<String> {
     let what = match (&then.machine, &now.machine) {
         (Some(then), Some(now)) if then == now => return None,
         (Some(_), Some(_)) => "the target's machine was started again",
@@ -51,7 +51,7 @@ fn judge(then: &Started, now: &Started) -> Option<String> {
     };
     Some(format!(
         "{what} while fsync or full_page_writes was off for the load: unless it was shut down in order, the whole \
-         cluster may be damaged without a sign, and counts that match do not show it. Make the cluster anew \
+         cluster may be damaged without a sign, and counts that match do not show it. Create the cluster again \
          (initdb), and begin again under another name in the plan"
     ))
 }
@@ -67,15 +67,15 @@ mod tests {
             machine: machine.map(str::to_owned),
         };
         let first = at("1", Some("a"));
-        assert_eq!(judge(&first, &first), None);
-        assert_eq!(judge(&first, &at("2", Some("a"))), None);
-        assert_eq!(judge(&at("1", None), &at("1", None)), None);
-        let sure = judge(&first, &at("2", Some("b"))).unwrap();
+        assert_eq!(damage_warning(&first, &first), None);
+        assert_eq!(damage_warning(&first, &at("2", Some("a"))), None);
+        assert_eq!(damage_warning(&at("1", None), &at("1", None)), None);
+        let sure = damage_warning(&first, &at("2", Some("b"))).unwrap();
         assert!(
             sure.starts_with("the target's machine was started again while"),
             "{sure}"
         );
-        let perhaps = judge(&at("1", None), &at("2", None)).unwrap();
+        let perhaps = damage_warning(&at("1", None), &at("2", None)).unwrap();
         assert!(perhaps.contains("perhaps as well"), "{perhaps}");
     }
 }

@@ -11,7 +11,7 @@ use crate::step::{Context, StepError};
 /// Sets what the whole server gets. This run's sessions set the rest for themselves.
 ///
 /// A run that is stopping does not interrupt it: `restore-settings` would come at once, and half a change
-/// is as much to put back as a whole one.
+/// has to be restored as much as a whole one.
 pub async fn run(context: &Context) -> Result<Output, StepError> {
     let Some(tuning) = &context.shared.graph.tuning else {
         return Err(StepError::fault("the graph has no settings for the target"));
@@ -31,7 +31,7 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         .map(|setting| AlteredSetting {
             name: setting.name.clone(),
             value: setting.value.clone(),
-            // After an attempt that did not end, the file holds values of ours.
+            // After an attempt that did not end, the file holds our values.
             before: match context.tuned.get(&setting.name) {
                 Some(tuned) => tuned.before.clone(),
                 None => entries.get(&setting.name).cloned(),

@@ -22,17 +22,17 @@ pub fn check(data: &[u8]) {
     assert!(texts.iter().all(|text| !text.is_empty()));
 
     match statements(script) {
-        Ok(statements) => mean_the_same_written_anew(&statements),
+        Ok(statements) => mean_the_same_written_again(&statements),
         Err(truncated) => assert!((1..=script.lines().count().max(1)).contains(&truncated.line)),
     }
 }
 
-fn mean_the_same_written_anew(written: &[&str]) {
-    let anew: String = written
+fn mean_the_same_written_again(written: &[&str]) {
+    let again: String = written
         .iter()
         .map(|statement| format!("{statement}\n;\n"))
         .collect();
-    assert_eq!(statements(&anew).as_deref(), Ok(written));
+    assert_eq!(statements(&again).as_deref(), Ok(written));
     for statement in written {
         let redacted = redact(statement);
         assert_eq!(redact(&redacted), redacted);

@@ -1,7 +1,7 @@
 //! What must hold for any input, a function for each fuzz target.
 //!
 //! libFuzzer calls them with inputs that it makes up (`make fuzz`); `make test` calls them with every file of
-//! the corpora, so that what once failed stays mended.
+//! the corpora, so that what once failed stays fixed.
 
 pub mod globals;
 pub mod journal;

@@ -13,7 +13,7 @@ pub fn check(data: &[u8]) {
         return;
     };
     match parse(text) {
-        Ok(plan) => means_the_same_written_anew(text, &plan),
+        Ok(plan) => means_the_same_written_again(text, &plan),
         Err(error) => says_what_is_wrong(text, &error),
     }
 }
@@ -23,11 +23,11 @@ fn parse(text: &str) -> Result<Plan, PlanError> {
 }
 
 /// The layout of the file, its comments and its ways to write a string mean nothing.
-fn means_the_same_written_anew(text: &str, plan: &Plan) {
+fn means_the_same_written_again(text: &str, plan: &Plan) {
     let table: toml::Table = toml::from_str(text).expect("a plan is TOML");
-    let anew = toml::to_string(&table).expect("TOML can be written");
-    let parsed = parse(&anew).unwrap_or_else(|error| panic!("{error:?}\n{anew}"));
-    assert_eq!(format!("{parsed:#?}"), format!("{plan:#?}"), "{anew}");
+    let again = toml::to_string(&table).expect("TOML can be written");
+    let parsed = parse(&again).unwrap_or_else(|error| panic!("{error:?}\n{again}"));
+    assert_eq!(format!("{parsed:#?}"), format!("{plan:#?}"), "{again}");
 }
 
 fn says_what_is_wrong(text: &str, error: &PlanError) {

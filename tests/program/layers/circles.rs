@@ -5,27 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::source::{Source, Words};
 use super::{module, sources};
 
-/// Uses of one file by another that close a circle and are still to be opened. An entry that closes none any
-/// more must go.
-const KNOWN: &[(&str, &str)] = &[
-    ("catalog/mod.rs", "catalog/parameter.rs"),
-    ("graph/builder.rs", "graph/compile.rs"),
-    ("graph/mod.rs", "graph/tuning/mod.rs"),
-    ("graph/tuning/findings.rs", "graph/tuning/mod.rs"),
-    ("plan/document/server.rs", "plan/document/mod.rs"),
-    ("plan/scalar/mod.rs", "plan/scalar/patterns.rs"),
-    ("plan/scalar/mod.rs", "plan/scalar/quantities.rs"),
-    ("plan/scalar/mod.rs", "plan/scalar/words.rs"),
-    ("run/archives.rs", "run/mod.rs"),
-    ("run/control.rs", "run/mod.rs"),
-    ("run/leftovers.rs", "run/mod.rs"),
-    ("run/settings.rs", "run/mod.rs"),
-    ("step/archive/owner.rs", "step/archive.rs"),
-    ("step/create/privileges.rs", "step/create/sql.rs"),
-    ("step/create/settings.rs", "step/create/sql.rs"),
-    ("step/tuning/auto_conf.rs", "step/tuning/mod.rs"),
-];
-
 /// Every source file by the path of its module: `["postgres", "connect"]`.
 struct Tree {
     files: BTreeMap<Words, File>,
@@ -39,7 +18,7 @@ struct File {
 
 /// What a path leads to.
 enum Found {
-    /// To name it is no use of anything that is in it.
+    /// To name it does not use anything that is in it.
     Module,
     Item {
         file: String,
@@ -52,32 +31,12 @@ type Uses = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
 #[test]
 fn no_file_uses_one_that_uses_it() {
-    let mut uses = Tree::of_sources().uses();
-    for (from, to) in KNOWN {
-        forget(&mut uses, from, to);
-    }
+    let uses = Tree::of_sources().uses();
     let circles: Vec<String> = circles(&uses)
         .iter()
         .map(|circle| describe(circle, &uses))
         .collect();
     assert!(circles.is_empty(), "{}", circles.join("\n\n"));
-}
-
-#[test]
-fn what_is_known_is_still_a_circle() {
-    let all = Tree::of_sources().uses();
-    for known in KNOWN {
-        let mut uses = all.clone();
-        for (from, to) in KNOWN.iter().filter(|other| *other != known) {
-            forget(&mut uses, from, to);
-        }
-        let (from, to) = *known;
-        let is_used = uses.get(from).is_some_and(|used| used.contains_key(to));
-        assert!(
-            is_used && way(to, from, &uses).is_some(),
-            "{from} using {to} closes no circle any more: take it out of KNOWN"
-        );
-    }
 }
 
 impl Tree {
@@ -194,12 +153,6 @@ impl Tree {
     }
 }
 
-fn forget(uses: &mut Uses, from: &str, to: &str) {
-    if let Some(used) = uses.get_mut(from) {
-        used.remove(to);
-    }
-}
-
 /// The shortest circle through each file that is in one, each circle once.
 fn circles(uses: &Uses) -> Vec<Vec<String>> {
     let mut known = BTreeSet::new();
@@ -288,7 +241,7 @@ fn a_circle_is_found_however_long_and_however_written() {
 }
 
 #[test]
-fn what_is_no_use_closes_no_circle() {
+fn what_is_not_a_use_closes_no_circle() {
     let a = ("m/a.rs", "use super::b::B; pub struct A(B);");
     for b in [
         "pub struct B; // super::A",

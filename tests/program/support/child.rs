@@ -25,7 +25,7 @@ pub fn spawn(mut command: Command, at_parents_death: Signal) -> io::Result<Child
         let (requests, inbox) = mpsc::channel::<Request>();
         std::thread::spawn(move || {
             for mut request in inbox {
-                // Nobody waits for the reply only when the asking test panicked.
+                // The reply has no receiver only when the asking test panicked.
                 request.reply.send(request.command.spawn()).ok();
             }
         });

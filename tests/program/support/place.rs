@@ -171,7 +171,7 @@ fn remove_abandoned(parent: &Path) {
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
             continue;
         }
-        // No lock file yet: somebody is creating the directory at this moment.
+        // No lock file yet: another process is creating the directory at this moment.
         let Ok(lock) = File::options().write(true).open(entry.path().join("lock")) else {
             continue;
         };

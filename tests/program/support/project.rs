@@ -71,7 +71,7 @@ impl Project {
         .clients(18)
     }
 
-    /// The plan's name; "test" unless somebody says otherwise.
+    /// The plan's name; "test" unless it is set.
     pub fn named(mut self, name: &str) -> Project {
         name.clone_into(&mut self.name);
         self

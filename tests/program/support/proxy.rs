@@ -52,7 +52,7 @@ impl Proxy {
 
     /// What travels from now on arrives this much later, in each direction.
     pub fn set_delay(&self, delay: Duration) {
-        let micros = u64::try_from(delay.as_micros()).expect("a delay that somebody waits for");
+        let micros = u64::try_from(delay.as_micros()).expect("a delay that a test can wait for");
         self.shared.delay_micros.store(micros, Ordering::Relaxed);
     }
 

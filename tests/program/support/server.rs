@@ -128,10 +128,7 @@ impl Server {
 
     /// As [`Server::twin`]; `prepare` gets the twin's data directory, which is empty.
     pub fn twin_after(&self, prepare: impl FnOnce(&Path)) -> Server {
-        assert!(
-            self.process.is_none(),
-            "a running server is no copy's original"
-        );
+        assert!(self.process.is_none(), "a running server is not copied");
         let mut twin = Server::empty(self.major, self.password.clone());
         let data = twin.data_directory();
         fs::create_dir(&data).unwrap();
@@ -507,7 +504,7 @@ pub fn run_with_input(mut command: Command, input: &str) -> Result<String, Strin
         .map_err(|error| format!("{:?}: {error}", command.get_program()))?;
     let mut stdin = running.stdin.take().expect("it is piped");
     let input = input.to_owned();
-    // The program may stop reading after an error, which is no news here.
+    // The program may stop reading after an error, which is expected here.
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()).ok());
     let done = running.wait_with_output().unwrap();
     writer.join().unwrap();
@@ -518,7 +515,7 @@ pub fn run_with_input(mut command: Command, input: &str) -> Result<String, Strin
     Ok(output.trim_end_matches('\n').to_owned())
 }
 
-/// Nobody answers on a port that this returned a moment ago.
+/// No server answers on a port that this returned a moment ago.
 pub fn free_port() -> u16 {
     let port = TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())

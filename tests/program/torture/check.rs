@@ -19,7 +19,7 @@ const NOTICE: Duration = Duration::from_secs(5);
 /// Why a run may do again what is done, by the words in its journal.
 const REASONS: [&str; 7] = [
     "its restore did not end",
-    "the target is counted anew after a difference",
+    "the target is counted again after a difference",
     "its archive is gone or damaged",
     "the snapshot that it shared is gone",
     "the snapshot of its delayed tables is gone",
@@ -109,7 +109,7 @@ pub fn processes(project: &Project) -> BTreeMap<u32, String> {
         .collect()
 }
 
-/// Of a run that is no more: its processes and sessions go by themselves.
+/// Of a run that has ended: its processes and sessions go by themselves.
 pub fn nothing_lives_on(project: &Project, servers: &[&Server], name: &str) -> Vec<String> {
     let deadline = Instant::now() + NOTICE;
     loop {

@@ -90,7 +90,7 @@ pub struct Scene<'a> {
 }
 
 impl Fault {
-    /// Whether the runner was killed: then nobody looks after what it started.
+    /// Whether the runner was killed: then nothing ends what it started.
     pub fn kills(&self) -> bool {
         matches!(
             self,

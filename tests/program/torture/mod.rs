@@ -36,7 +36,7 @@ use results::Results;
 use stage::{DATABASES, Stage, Variant};
 use trials::Trial;
 
-/// About what a run takes, where nobody measured it.
+/// About what a run takes, where it was not measured.
 const RUN: Duration = Duration::from_millis(2500);
 
 /// What an undisturbed run took on this machine, in milliseconds; 0: nobody measured it.
@@ -69,7 +69,7 @@ fn killed_at_failpoints_and_at_random_a_run_goes_on() {
     );
     let crashes = trials::of_crashes(&points);
     let mut trials: Vec<Trial> = (0..5).map(|_| chance.pick(&all).clone()).collect();
-    // What a sample is not left to miss: the report's last moments, and commits that nobody waited for.
+    // What a sample is not left to miss: the report's last moments, and commits that were not waited for.
     let always = [
         "point Same report written:1",
         "crash journal step-done shop/create synced:1",

@@ -100,7 +100,7 @@ fn a_dump_of_every_kind_of_statement() {
       or ALTER ROLE "Old; One" WITH INHERIT LOGIN PASSWORD '***'
       denied: role Old; One was there before and keeps its attributes and password
     run  COMMENT ON ROLE "Old; One" IS 'it''s old'
-      failed: role Old; One has no comment: mend the cause and run the statement on the target
+      failed: role Old; One has no comment: fix the cause and run the statement on the target
     run  CREATE ROLE superuser -- tolerant
     run  ALTER ROLE superuser WITH SUPERUSER LOGIN REPLICATION CONNECTION LIMIT 3
       or ALTER ROLE superuser WITH LOGIN CONNECTION LIMIT 3
@@ -112,13 +112,13 @@ fn a_dump_of_every_kind_of_statement() {
     skip COMMENT ON ROLE admin IS 'me'
          role admin runs the migration and stays as it is
     run  SECURITY LABEL FOR selinux ON ROLE "Old; One" IS 'x'
-      failed: role Old; One has no security label: mend the cause and run the statement on the target
+      failed: role Old; One has no security label: fix the cause and run the statement on the target
     skip ALTER ROLE admin SET work_mem TO '1MB'
          role admin runs the migration and stays as it is
     LOSE ALTER ROLE "Old; One" SET sql_inheritance TO 'off'
          PostgreSQL 10 and later have no parameter sql_inheritance
     run  ALTER ROLE "Old; One" SET search_path TO 'a', 'b'
-      failed: search_path is not set for role Old; One: mend the cause and run the statement on the target
+      failed: search_path is not set for role Old; One: fix the cause and run the statement on the target
     skip ALTER ROLE "Old; One" IN DATABASE db SET work_mem TO '1MB'
          settings of database db come with the database
     skip ALTER DATABASE db SET work_mem TO '1MB'
@@ -128,17 +128,17 @@ fn a_dump_of_every_kind_of_statement() {
     run  GRANT admin TO superuser WITH ADMIN OPTION GRANTED BY "Old; One"
       or GRANT admin TO superuser WITH ADMIN OPTION
          membership of superuser in admin was granted by Old; One on the source and has another grantor on the target
-      failed: role superuser is no member of role admin: mend the cause and run the statement on the target
+      failed: role superuser is not a member of role admin: fix the cause and run the statement on the target
     LOSE GRANT pg_monitor TO superuser
          role pg_monitor cannot exist on the target: names that start with pg_ are reserved since 9.6; rename the role on the source
     LOSE GRANT superuser TO pg_monitor
          role pg_monitor cannot exist on the target: names that start with pg_ are reserved since 9.6; rename the role on the source
     run  GRANT pg_read_all_data TO "Old; One"
-      failed: role Old; One is no member of role pg_read_all_data: mend the cause and run the statement on the target
+      failed: role Old; One is not a member of role pg_read_all_data: fix the cause and run the statement on the target
     run  SET ROLE "superuser"; GRANT SET ON PARAMETER work_mem TO "Old; One"; RESET ROLE
       or GRANT SET ON PARAMETER work_mem TO "Old; One"
          a privilege on parameter work_mem was granted by superuser on the source and has another grantor on the target
-      failed: role Old; One has no privilege on parameter work_mem: mend the cause and run the statement on the target
+      failed: role Old; One has no privilege on parameter work_mem: fix the cause and run the statement on the target
     skip GRANT SET ON PARAMETER work_mem TO admin
          role admin runs the migration and stays as it is
     skip CREATE TABLESPACE old_space OWNER admin LOCATION '/srv/old'
@@ -146,9 +146,9 @@ fn a_dump_of_every_kind_of_statement() {
     run  CREATE TABLESPACE space OWNER admin LOCATION '/srv/it''s' -- tolerant
       failed: tablespace space is missing, so what was in it goes to the default tablespace: make the directory /srv/it's on the target's host, empty and owned by the operating-system user of the server, then `pg-migrate reset PLAN --step globals` and run again; or make a tablespace of this name elsewhere
     run  ALTER TABLESPACE space SET (random_page_cost=1.1)
-      failed: tablespace space is not as it was on the source: mend the cause and run the statement on the target
+      failed: tablespace space is not as it was on the source: fix the cause and run the statement on the target
     run  GRANT ALL ON TABLESPACE space TO "Old; One"
-      failed: tablespace space is not as it was on the source: mend the cause and run the statement on the target
+      failed: tablespace space is not as it was on the source: fix the cause and run the statement on the target
     LOSE DROP ROLE "Old; One"
          pg-migrate does not know this statement; run it by hand if the target needs it
     "#);

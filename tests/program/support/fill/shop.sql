@@ -126,7 +126,7 @@ CREATE MATERIALIZED VIEW sales.best AS SELECT * FROM sales.turnover WHERE total 
 CREATE MATERIALIZED VIEW sales.never_refreshed AS SELECT count(*) FROM sales.orders WITH NO DATA;
 RESET ROLE;
 
--- Both servers read the same file. The remote server cannot be reached: nobody may count its rows.
+-- Both servers read the same file. The remote server cannot be reached: its rows must not be counted.
 CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
 CREATE FOREIGN TABLE sales.accounts (name text, pw text, uid int, gid int, gecos text, home text, shell text)
     SERVER files OPTIONS (filename '/etc/passwd', format 'text', delimiter ':');

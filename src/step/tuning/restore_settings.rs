@@ -1,8 +1,9 @@
-//! Putting the target's settings back.
+//! Restoring the target's settings.
 
 use std::collections::BTreeMap;
 
-use super::{Entries, Target, alter_system, auto_conf, durable, reload, started};
+use super::auto_conf::Entries;
+use super::{Target, alter_system, auto_conf, durable, reload, started};
 use crate::failpoint::reach;
 use crate::inspect::system_identifier;
 use crate::journal::TunedSetting;
@@ -12,41 +13,41 @@ use crate::step::StepError;
 
 /// What was done about the settings that this plan had changed.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct PutBack {
-    /// What was put back, a line each.
+pub struct SettingsRestored {
+    /// What was restored, a line each.
     pub done: Vec<String>,
-    /// What somebody should know: settings that others changed since, data that may not be on disk.
+    /// What the user should know: settings that were changed by another session, data that may not be on disk.
     pub warnings: Vec<String>,
 }
 
 /// What to do about one setting.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    /// It is as it was: it was never changed, or put back before.
+    /// It is as it was: it was never changed, or is restored already.
     Unchanged,
     Restore,
-    /// Somebody else changed it since.
+    /// It was changed by another session since.
     Foreign,
 }
 
-/// Puts back what this plan changed in `postgresql.auto.conf`, waits until it is in effect, and sees to it
-/// that what was written without fsync reaches the disk. What somebody else changed since stays. May be
+/// Restores what this plan changed in `postgresql.auto.conf`, waits until it is in effect, and sees to it
+/// that what was written without fsync reaches the disk. What another session changed since stays. May be
 /// done again.
 ///
 /// # Errors
 ///
 /// A server that cannot be reached, refuses us, or does not load its configuration. Then some settings may
-/// be back and others not.
-pub async fn put_back(
+/// be restored and others not.
+pub async fn restore_settings(
     endpoint: &Endpoint,
     application: &str,
     tuned: &BTreeMap<String, TunedSetting>,
-) -> Result<PutBack, StepError> {
+) -> Result<SettingsRestored, StepError> {
     let target = Target {
         endpoint,
         session: Session::new(application),
     };
-    let mut outcome = PutBack::default();
+    let mut outcome = SettingsRestored::default();
     let mut connection = target.connect().await?;
     let mut entries = auto_conf::entries(&connection).await?;
 
@@ -71,12 +72,12 @@ pub async fn put_back(
             Verdict::Foreign => outcome.warnings.push(foreign(name, setting, &entries)),
         }
     }
-    // Also where nothing was changed: whoever changed it may have died before this.
+    // Also where nothing was changed: an earlier attempt may have died before this.
     connection = reload(connection, &target).await?;
     reach!("put back and reloaded");
     outcome
         .warnings
-        .extend(started::doubt(&connection, tuned).await?);
+        .extend(started::crash_warning(&connection, tuned).await?);
     if durable::is_needed(tuned) {
         outcome.warnings.extend(durable::flush(&connection).await?);
     }
@@ -142,24 +143,24 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_ours_is_put_back() {
-        let judge = |before, now: Option<&str>| {
+    fn only_our_values_are_replaced() {
+        let decided = |before, now: Option<&str>| {
             verdict(
                 &setting(before, &["2GB", "1GB"]),
                 now.map(str::to_owned).as_ref(),
             )
         };
-        assert_eq!(judge(Some("64MB"), Some("2GB")), Verdict::Restore);
-        assert_eq!(judge(None, Some("1GB")), Verdict::Restore);
-        assert_eq!(judge(None, None), Verdict::Unchanged);
-        assert_eq!(judge(Some("64MB"), Some("64MB")), Verdict::Unchanged);
-        assert_eq!(judge(Some("2GB"), Some("2GB")), Verdict::Unchanged);
-        assert_eq!(judge(Some("64MB"), None), Verdict::Foreign);
-        assert_eq!(judge(None, Some("2048MB")), Verdict::Foreign);
+        assert_eq!(decided(Some("64MB"), Some("2GB")), Verdict::Restore);
+        assert_eq!(decided(None, Some("1GB")), Verdict::Restore);
+        assert_eq!(decided(None, None), Verdict::Unchanged);
+        assert_eq!(decided(Some("64MB"), Some("64MB")), Verdict::Unchanged);
+        assert_eq!(decided(Some("2GB"), Some("2GB")), Verdict::Unchanged);
+        assert_eq!(decided(Some("64MB"), None), Verdict::Foreign);
+        assert_eq!(decided(None, Some("2048MB")), Verdict::Foreign);
     }
 
     #[test]
-    fn a_change_by_others_is_told_with_all_that_is_known() {
+    fn a_change_by_another_session_is_told_with_all_that_is_known() {
         let entries = Entries::from([("work_mem".to_owned(), "5MB".to_owned())]);
         insta::assert_snapshot!(
             foreign("work_mem", &setting(None, &["1GB"]), &entries),

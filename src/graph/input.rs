@@ -1,0 +1,21 @@
+//! What a graph is compiled from.
+
+use std::collections::BTreeSet;
+
+use crate::catalog::Inspection;
+use crate::finding::Finding;
+use crate::plan::{Endpoint, Plan};
+
+/// Everything a graph is made of.
+pub struct Input<'a> {
+    pub plan: &'a Plan,
+    pub source: &'a Endpoint,
+    pub target: &'a Endpoint,
+    pub inspection: &'a Inspection,
+    /// Databases of the target that this plan created, by its journal.
+    pub created: &'a BTreeSet<String>,
+    /// Decides which waivers still hold.
+    pub today: jiff::civil::Date,
+    /// What was found on this machine, beside the servers.
+    pub findings: Vec<Finding>,
+}

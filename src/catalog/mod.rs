@@ -2,6 +2,7 @@
 
 mod facts;
 pub mod locale;
+mod not_moved;
 pub mod parameter;
 mod version;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{RelationKind, TableName};
 pub use facts::{LeftOut, NoAlterSystem};
+pub use not_moved::{NotMoved, NotMovedKind};
 use parameter::Parameter;
 pub use version::Version;
 
@@ -46,6 +48,8 @@ pub struct ServerFacts {
     pub tablespaces: Vec<String>,
     /// `collcollate` of the collations of provider libc: what the operating system offers.
     pub locales: Vec<String>,
+    /// Of the source: what of the server as a whole no client program brings along.
+    pub not_moved: Vec<NotMoved>,
     /// Of the target; of the source, nothing.
     pub configuration: Configuration,
 }
@@ -162,6 +166,8 @@ pub struct Contents {
     /// Decides whether a target database is empty.
     pub user_objects: u64,
     pub extensions: Vec<String>,
+    /// Of the source: what no client program brings along.
+    pub not_moved: Vec<NotMoved>,
     /// `pg_relation_size` of all relations. Unlike `pg_database_size` it does not count files that come and
     /// go with connections (`pg_internal.init`), so that two looks at an idle server agree.
     pub bytes: u64,

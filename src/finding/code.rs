@@ -173,6 +173,11 @@ codes! {
         why "A waiver that matches nothing is either misspelt or no longer needed; if it stays, it may hide a finding later that has not been looked at."
         fix "Correct the object of the [[waive]] entry, or remove the entry."
 
+    SourceAclWithoutRole "source/acl-without-role" Warn Object "0.2.0"
+        what "a privilege of a role that is gone"
+        why "A privilege list that names a role which does not exist cannot be written as GRANT, so pg_dump warns and may leave privileges of others out."
+        fix "Set the privileges of the object again on the source, or on the target after the run."
+
     SourceConnectionsBeyondFree "source/connections-beyond-free" Warn Migration "0.1.0"
         what "the plan takes more than is free"
         why "Connections that the plan allows but the server does not have free are taken from its clients, or are refused in the middle of the run."
@@ -193,6 +198,11 @@ codes! {
         why "A database that is marked as a template is taken for a part of the installation, and does not migrate."
         fix "ALTER DATABASE … IS_TEMPLATE false on the source, or exclude it (databases.exclude)."
 
+    SourceDroppedObject "source/dropped-object" Warn Object "0.2.0"
+        what "public or plpgsql was dropped"
+        why "A new database has the schema public and the language plpgsql, and pg_dump does not write that the source dropped them."
+        fix "DROP them on the target after the run."
+
     SourceDumpJobsLowered "source/dump-jobs-lowered" Info Migration "0.1.0"
         what "fewer dump jobs than the plan asks for"
         why "The jobs of all databases that are dumped at a time have to fit into the connections that the run may use."
@@ -202,6 +212,31 @@ codes! {
         what "fewer databases are dumped at a time"
         why "The databases that are dumped at a time have to fit into the connections that the run may use."
         fix "Raise max_connections on the server, or lower parallelism.dump_parallel."
+
+    SourceExtensionOwner "source/extension-owner" Warn Object "0.2.0"
+        what "an extension belongs to another role"
+        why "pg_restore creates extensions as the role that runs it, and no command changes the owner of one."
+        fix "Create the extension as its owner on the target after the run, where that role has to alter or drop it."
+
+    SourceExtensionRows "source/extension-rows" Warn Object "0.2.0"
+        what "rows that belong to an extension"
+        why "pg_dump leaves the rows of an extension's tables to the extension, except those that it marks as configuration, so rows that were added by hand are lost."
+        fix "Compare the table on both sides after the run, and copy what is missing."
+
+    SourceInstallationDatabase "source/installation-database" Warn Database "0.2.0"
+        what "properties of postgres or template1"
+        why "Each server has databases postgres and template1 of its own, so settings and privileges of those of the source do not migrate."
+        fix "Set them on the target by hand."
+
+    SourceMembershipWithoutRole "source/membership-without-role" Warn Role "0.2.0"
+        what "a membership of a role that is gone"
+        why "A membership whose group, member or grantor does not exist any more is left out by pg_dumpall, or gets another grantor."
+        fix "REVOKE and GRANT it again on the source, or on the target after the run."
+
+    SourceMigratingRole "source/migrating-role" Warn Role "0.2.0"
+        what "the migrating role differs"
+        why "The role that runs the migration on the target is not changed there, whatever the source has set for its role of the same name."
+        fix "Set it on the target after the run, or use another role for [target]."
 
     SourceNoConnections "source/no-connections" Block Migration "0.1.0"
         what "too few connections are free"
@@ -223,6 +258,11 @@ codes! {
         why "Each server has a database \"postgres\" of its own, so that of the source does not migrate, whatever users have put into it."
         fix "Move the objects to another database before the run, or migrate them by hand."
 
+    SourceRangeFunction "source/range-function" Warn Object "0.2.0"
+        what "privileges of a range's functions"
+        why "CREATE TYPE makes the functions of a range type by itself, and pg_dump does not write their privileges."
+        fix "GRANT and REVOKE on the target after the run."
+
     SourceRoleNameReserved "source/role-name-reserved" Fix Role "0.1.0"
         what "a role's name is reserved on the target"
         why "Names that start with pg_ are reserved since 9.6, so the role cannot be created on the target."
@@ -233,10 +273,35 @@ codes! {
         why "Where row security applies to the source's role, the table cannot be read in full, neither to dump it nor to count it."
         fix "Use a role with BYPASSRLS, or the table's owner, for [source]."
 
+    SourceSecurityLabel "source/security-label" Warn Database "0.2.0"
+        what "a security label of a database"
+        why "A security label of a database is in no archive, and is not brought along."
+        fix "SECURITY LABEL ON DATABASE on the target after the run."
+
+    SourceSettingOfAllRoles "source/setting-of-all-roles" Warn Setting "0.2.0"
+        what "a setting of all roles"
+        why "ALTER ROLE ALL SET holds for every role in every database, also those of the target that have nothing to do with the plan, so it is not brought along."
+        fix "ALTER ROLE ALL SET on the target when everything has arrived."
+
     SourceStandby "source/standby" Warn Migration "0.1.0"
         what "the source is a standby"
         why "A standby cancels long queries, such as those of a dump, when they conflict with changes that it has to apply; before 10 it cannot export a snapshot at all, which blocks the run."
         fix "Raise max_standby_streaming_delay on the standby or set hot_standby_feedback = on, or use the primary as the source."
+
+    SourceSystemSchema "source/system-schema" Warn Object "0.2.0"
+        what "an object in a schema of the system"
+        why "pg_dump leaves out whatever is in pg_catalog and information_schema, also what users created there."
+        fix "Move it to a schema of your own before the run, or create it on the target by hand."
+
+    SourceUnreadableDefinition "source/unreadable-definition" Warn Object "0.2.0"
+        what "a definition that cannot be read"
+        why "Connections of subscriptions and options of user mappings are for superusers alone, so pg_dump leaves them out for any other role."
+        fix "Use a superuser for [source], or create them on the target by hand."
+
+    SourceUnreadableTables "source/unreadable-tables" Block Database "0.2.0"
+        what "tables that cannot be read"
+        why "pg_dump fails on the first table that it may not read, in the middle of the run."
+        fix "GRANT pg_read_all_data to the role of [source] (14 and later), or SELECT and USAGE, or use a superuser."
 
     SourceWithOids "source/with-oids" Block Object "0.1.0"
         what "a table WITH OIDS loses its oids"

@@ -27,6 +27,7 @@ pub(super) fn contents(database: &Database) -> &Contents {
         large_objects: 0,
         user_objects: 0,
         extensions: Vec::new(),
+        not_moved: Vec::new(),
         bytes: 0,
     };
     database.contents.as_ref().unwrap_or(&NOTHING)

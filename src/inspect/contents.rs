@@ -103,6 +103,7 @@ pub async fn read(connection: &Connection) -> Result<Contents, Error> {
         large_objects: number(1),
         user_objects: number(2),
         extensions,
+        not_moved: Vec::new(),
         bytes: number(3),
     })
 }

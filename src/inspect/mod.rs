@@ -6,6 +6,7 @@ mod contents;
 mod count;
 mod countable;
 mod databases;
+mod not_moved;
 mod query;
 mod server;
 
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::catalog::{Contents, Database, ServerFacts};
-use crate::plan::{Endpoint, Plan, TuningMode};
+use crate::plan::{Endpoint, Plan, Side, TuningMode};
 use crate::postgres::{Application, Connection, Error, Session, connect, with_retries};
 
 /// Databases that are looked into at a time.
@@ -66,6 +67,10 @@ pub async fn servers(
         async { Ok(look_into_other_databases(plan, target, others).await) }
     )?;
     fill(&mut source_facts, in_source);
+    source_facts.not_moved = {
+        let connection = open(plan, source, &source.database).await?;
+        not_moved::of_server(&connection, &target_facts.user).await?
+    };
     in_target.extend(in_others);
     fill(&mut target_facts, in_target);
     Ok((source_facts, target_facts))
@@ -174,7 +179,12 @@ async fn look_into(
 
 async fn look_into_one(plan: &Plan, endpoint: &Endpoint, name: &str) -> Result<Contents, Error> {
     let connection = open(plan, endpoint, name).await?;
-    contents::read(&connection).await
+    let mut contents = contents::read(&connection).await?;
+    if endpoint.side == Side::Source {
+        let migrates = name != "postgres";
+        contents.not_moved = not_moved::of_database(&connection, migrates).await?;
+    }
+    Ok(contents)
 }
 
 /// Asking for the size of a table takes a lock on it.

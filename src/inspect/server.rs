@@ -126,6 +126,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
         databases: Vec::new(),
         tablespaces,
         locales,
+        not_moved: Vec::new(),
         configuration: Configuration::default(),
     })
 }

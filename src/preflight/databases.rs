@@ -38,14 +38,52 @@ fn exists(database: &Database, existing: &Database) -> Finding {
         );
         Finding::new(Code::TargetDatabaseEncoding, message).fix("drop it on the target")
     } else {
-        Finding::new(
-            Code::TargetDatabaseExists,
-            "the target has an empty database of this name, which will be used; if the restore is interrupted, it has to \
-             be emptied by hand, because this plan did not create it",
-        )
-        .fix("drop it on the target, and the run creates it as it is on the source")
+        let message = format!(
+            "the target has an empty database of this name, which will be used as it is{}; if the restore is interrupted, it \
+             has to be emptied by hand, because this plan did not create it",
+            differences(database, existing)
+        );
+        Finding::new(Code::TargetDatabaseExists, message)
+            .fix("drop it on the target, and the run creates it as it is on the source")
     };
     finding.database(&database.name)
+}
+
+/// What stays as it is on the target, in words.
+fn differences(database: &Database, existing: &Database) -> String {
+    let none = String::from("none");
+    let provider = |of: &Database| format!("{:?}", of.provider).to_lowercase();
+    let locale = |of: &Database| of.locale.clone().unwrap_or_else(|| none.clone());
+    let parts = [
+        ("owner", database.owner.clone(), existing.owner.clone()),
+        ("locale provider", provider(database), provider(existing)),
+        ("locale", locale(database), locale(existing)),
+        (
+            "locale (LC_COLLATE)",
+            database.collate.clone(),
+            existing.collate.clone(),
+        ),
+        (
+            "locale (LC_CTYPE)",
+            database.ctype.clone(),
+            existing.ctype.clone(),
+        ),
+        (
+            "tablespace",
+            database.tablespace.clone(),
+            existing.tablespace.clone(),
+        ),
+    ];
+    let differ = parts
+        .into_iter()
+        .filter(|(_, source, target)| source != target);
+    let told: Vec<String> = differ
+        .map(|(what, source, target)| format!("{what} {target} instead of {source}"))
+        .collect();
+    match told.is_empty() {
+        true => String::new(),
+        false => format!(", with {}", told.join(", ")),
+    }
 }
 
 fn locale_missing(database: &Database, target: &ServerFacts) -> Option<Finding> {

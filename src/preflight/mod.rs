@@ -8,6 +8,7 @@ mod budgets;
 mod clients;
 mod databases;
 mod delay;
+mod not_moved;
 mod objects;
 mod plan_keys;
 mod roles;
@@ -50,6 +51,7 @@ pub(crate) fn for_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> 
         servers::for_target(&inspection.target),
         roles::for_source(plan, &inspection.source),
         roles::for_target(plan, inspection),
+        not_moved::for_server(plan.globals, inspection),
         plan_keys::for_plan(plan),
     ]
     .concat()
@@ -64,6 +66,7 @@ pub(crate) fn for_database(
     [
         databases::for_database(database, target, created),
         objects::for_database(database),
+        not_moved::for_database(database, target),
     ]
     .concat()
 }

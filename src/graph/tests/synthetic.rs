@@ -106,6 +106,7 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
         databases,
         tablespaces: Vec::new(),
         locales: vec!["en_US.utf8".into()],
+        not_moved: Vec::new(),
         configuration: Configuration::default(),
     }
 }
@@ -140,6 +141,7 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
             large_objects: 0,
             user_objects: 0,
             extensions: Vec::new(),
+            not_moved: Vec::new(),
         }),
     }
 }

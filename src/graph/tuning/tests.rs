@@ -102,6 +102,7 @@ fn target() -> ServerFacts {
         locales: Vec::new(),
         sets_replication_role: true,
         maintenance_work_mem: 64 << 20,
+        not_moved: Vec::new(),
         configuration: configuration(),
     }
 }

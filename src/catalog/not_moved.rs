@@ -1,0 +1,41 @@
+//! What no client program brings along, and no count shows.
+
+/// Something of the source that will be missing or different on the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotMoved {
+    pub what: NotMovedKind,
+    /// The name of what it is about.
+    pub object: String,
+    /// What of it: a role, a value. May be empty.
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotMovedKind {
+    /// A privilege of a role that is gone (detail: its number).
+    AclWithoutRole,
+    /// An extension of another owner than our role (detail: the owner).
+    ExtensionOwner,
+    /// A table of an extension that is not marked as configuration (detail: the extension).
+    ExtensionRows,
+    /// A membership one side of which is gone (detail: the member).
+    MembershipWithoutRole,
+    /// A setting, the comment or a membership of the role that runs the migration on the target.
+    MigratingRole,
+    /// The schema public or the language plpgsql, which a new database has and this one does not.
+    Dropped,
+    /// Privileges on a function that CREATE TYPE … AS RANGE made.
+    RangeFunction,
+    /// A security label of a database (detail: its provider).
+    SecurityLabel,
+    /// ALTER ROLE ALL SET (detail: the value).
+    SettingOfAllRoles,
+    /// A privilege on a function of the system, in a database that does not migrate.
+    SystemPrivilege,
+    /// A table, view or function in a schema of the system.
+    SystemSchema,
+    /// A definition that only a superuser may read.
+    UnreadableDefinition,
+    /// A table that our role may not read.
+    UnreadableTable,
+}

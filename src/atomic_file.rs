@@ -17,7 +17,7 @@ use crate::failpoint::reach;
 /// # Errors
 ///
 /// Where the directory or the disk refuses; the old file stays as it is.
-pub fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
+pub(crate) fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
     let temporary = temporary(path);
     replace(&temporary, path, contents).inspect_err(|_| {
         // What the failed attempt left is of no use, and it may well be that it left nothing.

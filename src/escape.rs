@@ -9,11 +9,7 @@ use std::fmt::Write as _;
 ///
 /// A name can hold anything but NUL. Control characters would move the cursor or tear a table;
 /// bidirectional controls and line separators would show a text other than the one that is there.
-///
-/// ```
-/// assert_eq!(pg_migrate::escape::escape_control("a\u{1b}[2Jb"), r"a\u{1b}[2Jb");
-/// ```
-pub fn escape_control(text: &str) -> Cow<'_, str> {
+pub(crate) fn escape_control(text: &str) -> Cow<'_, str> {
     if !text.chars().any(misleads) {
         return Cow::Borrowed(text);
     }
@@ -39,11 +35,7 @@ pub fn escape_control_lines(text: &str) -> String {
 
 /// JSON with such characters written as `\uXXXX`, which means the same: they stand inside of its strings.
 /// Line feeds stay, those between its values; in strings there are none.
-///
-/// ```
-/// assert_eq!(pg_migrate::escape::escape_json("{\"a\u{202e}\": 1}\n"), "{\"a\\u202e\": 1}\n");
-/// ```
-pub fn escape_json(json: &str) -> String {
+pub(crate) fn escape_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for c in json.chars() {
         if c != '\n' && misleads(c) {
@@ -59,7 +51,7 @@ pub fn escape_json(json: &str) -> String {
 /// A message in colours, with what does not belong to them escaped; line feeds stay.
 ///
 /// The sequences that select colours are the only ones that a terminal gets to see.
-pub fn escape_between_colors(text: &str) -> String {
+pub(crate) fn escape_between_colors(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("\u{1b}[") {
@@ -92,11 +84,7 @@ fn push_lines(shown: &mut String, text: &str) {
 
 /// The text with a stand-in of the same length in UTF-8 for each such character, so that places in it keep
 /// their offsets. Line breaks and tabs stay.
-///
-/// ```
-/// assert_eq!(pg_migrate::escape::cover_control("a\u{1b}[2J\r\nb\r"), "a?[2J\r\nb?");
-/// ```
-pub fn cover_control(text: &str) -> String {
+pub(crate) fn cover_control(text: &str) -> String {
     let mut characters = text.chars().peekable();
     let mut shown = String::with_capacity(text.len());
     while let Some(c) = characters.next() {
@@ -112,7 +100,7 @@ pub fn cover_control(text: &str) -> String {
 }
 
 /// Whether the character does something to a text rather than stand in it.
-pub fn misleads(c: char) -> bool {
+pub(crate) fn misleads(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}'
@@ -120,7 +108,7 @@ pub fn misleads(c: char) -> bool {
 }
 
 /// Two digits a byte.
-pub fn hexadecimal(bytes: &[u8]) -> String {
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -136,6 +124,9 @@ mod tests {
             escape_control("bell\u{7} nel\u{85} bidi\u{202e} line\nend"),
             @r"bell\u{7} nel\u{85} bidi\u{202e} line\nend"
         );
+        assert_eq!(escape_control("a\u{1b}[2Jb"), r"a\u{1b}[2Jb");
+        assert_eq!(cover_control("a\u{1b}[2J\r\nb\r"), "a?[2J\r\nb?");
+        assert_eq!(escape_json("{\"a\u{202e}\": 1}\n"), "{\"a\\u202e\": 1}\n");
         assert!(matches!(escape_control("größe 表"), Cow::Borrowed(_)));
         assert_eq!(escape_control_lines("a\n\tb\u{1b}"), "a\n    b\\u{1b}");
     }

@@ -3,7 +3,7 @@
 use crate::names::StepId;
 
 #[derive(Debug, Clone)]
-pub enum Event {
+pub(crate) enum Event {
     RunStarted {
         name: String,
         resumed: bool,
@@ -15,8 +15,6 @@ pub enum Event {
     },
     StepStarted {
         step: StepId,
-        /// 1 for the first.
-        attempt: u32,
     },
     StepProgress {
         step: StepId,
@@ -49,7 +47,7 @@ pub enum Event {
 
 /// What a run has to do for one database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DatabaseWork {
+pub(crate) struct DatabaseWork {
     pub name: String,
     /// Its size on the source.
     pub bytes: u64,
@@ -60,23 +58,22 @@ pub struct DatabaseWork {
 
 /// How far a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
+pub(crate) struct Progress {
     pub done: u64,
     pub total: Option<u64>,
     pub unit: Unit,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
+pub(crate) enum Unit {
     Bytes,
     Tables,
-    Rows,
     /// Entries of an archive's table of contents.
     Items,
 }
 
 #[derive(Debug, Clone)]
-pub enum Ending {
+pub(crate) enum Ending {
     Done,
     Failed {
         error: String,

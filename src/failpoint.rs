@@ -27,7 +27,7 @@ macro_rules! reach {
 pub(crate) use reach;
 
 #[cfg(debug_assertions)]
-pub use armed::reached;
+pub(crate) use armed::reached;
 
 #[cfg(debug_assertions)]
 mod armed {
@@ -53,7 +53,7 @@ mod armed {
     /// # Panics
     ///
     /// Where the variables say something that makes no sense.
-    pub fn reached(point: fmt::Arguments<'_>) {
+    pub(crate) fn reached(point: fmt::Arguments<'_>) {
         let seen = std::env::var_os("PG_MIGRATE_FAILPOINTS_SEEN");
         if seen.is_none() && KILL_AT.is_none() {
             return;

@@ -6,25 +6,47 @@
 //! with `step`, `journal` keeps what is done, and `report` tells about it.
 
 mod atomic_file;
-pub mod catalog;
+mod catalog;
 pub mod cli;
-pub mod escape;
-pub mod event;
-pub mod exit;
+mod escape;
+mod event;
+mod exit;
 mod explain;
 mod failpoint;
-pub mod finding;
-pub mod graph;
-pub mod inspect;
-pub mod journal;
+mod finding;
+mod graph;
+mod inspect;
+mod journal;
 mod names;
-pub mod plan;
-pub mod postgres;
+mod plan;
+mod postgres;
 mod preflight;
-pub mod process;
-pub mod report;
-pub mod run;
-pub mod schedule;
+mod process;
+mod report;
+mod run;
+mod schedule;
 mod spelling;
-pub mod step;
-pub mod verify;
+mod step;
+mod verify;
+
+/// What the tests outside of this crate may use: those in `tests/fuzz` and `tests/program`.
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::catalog::Version;
+    pub use crate::escape::escape_control_lines;
+    pub use crate::finding::Code;
+    pub use crate::process::restore_log::{RestoreLog, Toc};
+    pub use crate::report::{Color, diagnostic};
+
+    pub mod globals {
+        pub use crate::step::globals::{Action, Piece, Target, pieces, plan, redact, statements};
+    }
+
+    pub mod journal {
+        pub use crate::journal::{DamagedLine, Record, Replay, VERSION, is_record, replay};
+    }
+
+    pub mod plan {
+        pub use crate::plan::{Plan, PlanError, load, parse, schema, schema_text};
+    }
+}

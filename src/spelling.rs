@@ -2,7 +2,7 @@
 
 /// The nearest of the candidates, or none of them where no one is near. Case, and the difference of `-` and `_`, do not
 /// count. Of a word with a slash what follows it may be enough: `with-oids` means `source/with-oids`.
-pub fn did_you_mean<'a>(
+pub(crate) fn did_you_mean<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

@@ -6,7 +6,7 @@
 /// two. The name stays as it is unless `available` (`collcollate` of the target's libc collations)
 /// has it in another spelling only. A locale that the target does not have at all stays too: the
 /// server then names it in its error.
-pub fn spelling<'a>(name: &'a str, available: &'a [String]) -> &'a str {
+pub(crate) fn spelling<'a>(name: &'a str, available: &'a [String]) -> &'a str {
     if available.iter().any(|other| other == name) {
         return name;
     }
@@ -15,7 +15,7 @@ pub fn spelling<'a>(name: &'a str, available: &'a [String]) -> &'a str {
 
 /// Whether an operating system that offers these locales has the named one, in whatever spelling.
 /// Every server has C and POSIX (PostgreSQL manual, 23.2.2.1 "Standard Collations").
-pub fn is_available(name: &str, available: &[String]) -> bool {
+pub(crate) fn is_available(name: &str, available: &[String]) -> bool {
     matches!(name, "C" | "POSIX") || find(name, available).is_some()
 }
 

@@ -1,9 +1,9 @@
 //! What a server holds, as plain data. No SQL here: `inspect` fills it, `graph` reads it.
 
 mod facts;
-pub mod locale;
+pub(crate) mod locale;
 mod not_moved;
-pub mod parameter;
+pub(crate) mod parameter;
 mod version;
 
 use std::collections::BTreeMap;
@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{RelationKind, TableName};
-pub use facts::{LeftOut, NoAlterSystem};
-pub use not_moved::{NotMoved, NotMovedKind};
+pub(crate) use facts::{LeftOut, NoAlterSystem};
+pub(crate) use not_moved::{NotMoved, NotMovedKind};
 use parameter::Parameter;
 pub use version::Version;
 
@@ -29,6 +29,8 @@ pub struct ServerFacts {
     pub reserved_connections: u32,
     /// Client backends at the time of the look, ours not among them.
     pub used_connections: u32,
+    /// Our role sees the sessions of others; without that, `used_connections` is a guess.
+    pub sees_sessions: bool,
     /// The session's role.
     pub user: String,
     pub is_superuser: bool,
@@ -39,6 +41,12 @@ pub struct ServerFacts {
     pub in_recovery: bool,
     /// May set `session_replication_role`: a superuser, or from 15 on a role with SET on the parameter.
     pub sets_replication_role: bool,
+    /// May set `event_triggers` (17 and later), so that none fires in its sessions.
+    pub sets_event_triggers: bool,
+    /// May set `lc_messages`, so that messages come in English.
+    pub sets_language: bool,
+    /// How many locks all sessions together can hold, about: `max_locks_per_transaction` for each of them.
+    pub lock_slots: u64,
     /// `maintenance_work_mem`, in bytes.
     pub maintenance_work_mem: u64,
     pub roles: Vec<Role>,
@@ -49,7 +57,7 @@ pub struct ServerFacts {
     /// `collcollate` of the collations of provider libc: what the operating system offers.
     pub locales: Vec<String>,
     /// Of the source: what of the server as a whole no client program brings along.
-    pub not_moved: Vec<NotMoved>,
+    pub(crate) not_moved: Vec<NotMoved>,
     /// Of the target; of the source, nothing.
     pub configuration: Configuration,
 }
@@ -161,13 +169,15 @@ pub struct Contents {
     pub attached_indexes: Vec<AttachedIndex>,
     /// What could keep rows of a delayed table, or those that refer to them, from being loaded.
     pub load_order_constraints: Vec<LoadOrderConstraint>,
+    /// Event triggers that fire in ordinary sessions, with the event of each.
+    pub event_triggers: Vec<EventTrigger>,
     pub large_objects: u64,
     /// Objects of any kind that a user made: functions, types, schemas, extensions other than plpgsql.
     /// Decides whether a target database is empty.
     pub user_objects: u64,
     pub extensions: Vec<String>,
     /// Of the source: what no client program brings along.
-    pub not_moved: Vec<NotMoved>,
+    pub(crate) not_moved: Vec<NotMoved>,
     /// `pg_relation_size` of all relations. Unlike `pg_database_size` it does not count files that come and
     /// go with connections (`pg_internal.init`), so that two looks at an idle server agree.
     pub bytes: u64,
@@ -182,6 +192,14 @@ pub struct LoadOrderConstraint {
     /// Another table whose foreign key refers to it. `None`: the constraint is a check that is NOT VALID, which old
     /// rows may violate and rows that are loaded may not.
     pub referring: Option<TableName>,
+}
+
+/// One row of `pg_event_trigger`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventTrigger {
+    pub name: String,
+    /// `login`, `ddl_command_start` and the like.
+    pub event: String,
 }
 
 /// An index of a partition that enforces nothing, and is part of an index of the partitioned table.
@@ -243,7 +261,7 @@ impl ServerFacts {
 
 /// What the client programs on this machine can do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClientFacts {
+pub(crate) struct ClientFacts {
     /// The lowest version among pg_dump, pg_dumpall and pg_restore.
     pub version: Version,
     pub gzip: bool,
@@ -255,7 +273,7 @@ pub struct ClientFacts {
 
 /// Both servers and the client programs, as they were found.
 #[derive(Debug, Clone)]
-pub struct Inspection {
+pub(crate) struct Inspection {
     pub source: ServerFacts,
     pub target: ServerFacts,
     pub client: ClientFacts,

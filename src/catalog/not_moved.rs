@@ -2,7 +2,7 @@
 
 /// Something of the source that will be missing or different on the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotMoved {
+pub(crate) struct NotMoved {
     pub what: NotMovedKind,
     /// The name of what it is about.
     pub object: String,
@@ -11,7 +11,7 @@ pub struct NotMoved {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotMovedKind {
+pub(crate) enum NotMovedKind {
     /// A privilege of a role that is gone (detail: its number).
     AclWithoutRole,
     /// An extension of another owner than our role (detail: the owner).

@@ -79,7 +79,7 @@ const QUOTED_LISTS: [&str; 7] = [
 /// Why a server of this version cannot take a setting of the parameter; `None` where it can.
 ///
 /// Only parameters that can be set for a role or a database are known here.
-pub fn removed(parameter: &str, version: Version) -> Option<String> {
+pub(crate) fn removed(parameter: &str, version: Version) -> Option<String> {
     let (name, since, successor) = REMOVED
         .into_iter()
         .find(|(name, since, _)| parameter.eq_ignore_ascii_case(name) && version >= *since)?;
@@ -91,7 +91,7 @@ pub fn removed(parameter: &str, version: Version) -> Option<String> {
 }
 
 /// Whether the parameter's value is a list of quoted elements, each of which is one value in `SET`.
-pub fn is_quoted_list(parameter: &str) -> bool {
+pub(crate) fn is_quoted_list(parameter: &str) -> bool {
     QUOTED_LISTS
         .iter()
         .any(|name| parameter.eq_ignore_ascii_case(name))

@@ -14,7 +14,7 @@ use crate::names::Kind;
 /// everything arrived.
 #[derive(Debug, Parser)]
 #[command(name = "pg-migrate", version, max_term_width = 100, after_help = after_help())]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// When to use colours; NO_COLOR turns `auto` off
     #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto)]
     pub color: ColorChoice,
@@ -38,14 +38,14 @@ There is no --from-pass and no --to-pass: a plan never holds a password. The pla
 takes them from the environment variables SOURCE_PASSWORD and TARGET_PASSWORD.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ColorChoice {
+pub(super) enum ColorChoice {
     Auto,
     Always,
     Never,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     /// Run the plan, or resume it where an earlier run stopped
     Run(RunArguments),
     /// Compile the plan against both servers, print what a run will do, and seal it
@@ -73,13 +73,13 @@ pub enum Verb {
 }
 
 #[derive(Debug, Args)]
-pub struct RunArguments {
+pub(super) struct RunArguments {
     /// The plan file
     pub plan: PathBuf,
 }
 
 #[derive(Debug, Args)]
-pub struct PlanArguments {
+pub(super) struct PlanArguments {
     /// The plan file
     pub plan: PathBuf,
     /// Print only: write nothing anywhere
@@ -91,7 +91,7 @@ pub struct PlanArguments {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PlanFormat {
+pub(super) enum PlanFormat {
     Text,
     Json,
     Markdown,
@@ -100,7 +100,7 @@ pub enum PlanFormat {
 }
 
 #[derive(Debug, Args)]
-pub struct CheckArguments {
+pub(super) struct CheckArguments {
     /// The plan file
     pub plan: PathBuf,
     /// Check only the file, not the servers
@@ -109,7 +109,7 @@ pub struct CheckArguments {
 }
 
 #[derive(Debug, Args)]
-pub struct StatusArguments {
+pub(super) struct StatusArguments {
     /// The plan file
     pub plan: PathBuf,
     /// What to print
@@ -118,19 +118,19 @@ pub struct StatusArguments {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum StatusFormat {
+pub(super) enum StatusFormat {
     Text,
     Json,
 }
 
 #[derive(Debug, Args)]
-pub struct VerifyArguments {
+pub(super) struct VerifyArguments {
     /// The plan file
     pub plan: PathBuf,
 }
 
 #[derive(Debug, Args)]
-pub struct ReportArguments {
+pub(super) struct ReportArguments {
     /// The plan file
     pub plan: PathBuf,
     /// What to print
@@ -142,20 +142,20 @@ pub struct ReportArguments {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ReportFormat {
+pub(super) enum ReportFormat {
     Text,
     Json,
     Html,
 }
 
 #[derive(Debug, Args)]
-pub struct RevertArguments {
+pub(super) struct RevertArguments {
     /// The plan file
     pub plan: PathBuf,
 }
 
 #[derive(Debug, Args)]
-pub struct ResetArguments {
+pub(super) struct ResetArguments {
     /// The plan file
     pub plan: PathBuf,
     /// Forget only the steps of this database
@@ -164,10 +164,13 @@ pub struct ResetArguments {
     /// Forget steps of this kind, and what needs them
     #[arg(long)]
     pub step: Option<Kind>,
+    /// Let the next run drop this database, which was verified; once for each that it has to
+    #[arg(long, value_name = "DB")]
+    pub drop: Vec<String>,
 }
 
 #[derive(Debug, Args)]
-pub struct ExplainArguments {
+pub(super) struct ExplainArguments {
     /// The code of a finding, like `source/with-oids`, or a topic; without it, all of them are listed
     #[arg(value_name = "CODE|TOPIC", value_parser = Explained, hide_possible_values = true)]
     pub subject: Option<String>,
@@ -196,7 +199,7 @@ impl TypedValueParser for Explained {
 
 #[derive(Debug, Args)]
 #[command(after_help = REFERENCE_PASSWORDS)]
-pub struct InitArguments {
+pub(super) struct InitArguments {
     /// Write to this file instead of stdout; an existing file is not overwritten
     #[arg(long)]
     pub out: Option<PathBuf>,

@@ -9,7 +9,7 @@ use crate::finding::Severity;
 use crate::journal;
 use crate::report::counted;
 
-pub async fn run(arguments: CheckArguments, _: &Terminal) -> Result<Exit, Failure> {
+pub(super) async fn run(arguments: CheckArguments, _: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     if arguments.offline {
         print(&format!("{}: the plan file is valid\n", plan.name))?;

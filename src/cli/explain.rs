@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::explain::{Subject, find};
 use crate::report::explain;
 
-pub fn run(arguments: ExplainArguments, terminal: &Terminal) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: ExplainArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let (columns, color) = (terminal.columns(), terminal.stdout_color());
     let text = match arguments.subject {
         None => explain::list(columns, color),

@@ -9,13 +9,13 @@ use crate::run;
 
 /// What to show, and how the program ends.
 #[derive(Debug)]
-pub struct Failure {
+pub(super) struct Failure {
     pub exit: Exit,
     pub report: Report,
 }
 
 impl Failure {
-    pub fn new(exit: Exit, error: impl Diagnostic + Send + Sync + 'static) -> Self {
+    pub(super) fn new(exit: Exit, error: impl Diagnostic + Send + Sync + 'static) -> Self {
         Failure {
             exit,
             report: Report::new(error),
@@ -23,11 +23,13 @@ impl Failure {
     }
 
     /// For `map_err`.
-    pub fn with<E: Diagnostic + Send + Sync + 'static>(exit: Exit) -> impl FnOnce(E) -> Failure {
+    pub(super) fn with<E: Diagnostic + Send + Sync + 'static>(
+        exit: Exit,
+    ) -> impl FnOnce(E) -> Failure {
         move |error| Failure::new(exit, error)
     }
 
-    pub fn message(exit: Exit, message: impl std::fmt::Display, help: &str) -> Self {
+    pub(super) fn message(exit: Exit, message: impl std::fmt::Display, help: &str) -> Self {
         Failure {
             exit,
             report: miette::miette!(help = help.to_owned(), "{message}"),
@@ -52,6 +54,7 @@ impl From<run::Error> for Failure {
             run::Error::Postgres(_)
             | run::Error::OtherTarget { .. }
             | run::Error::Conflict(_)
+            | run::Error::InUse(_)
             | run::Error::Leftovers { .. }
             | run::Error::LeftoverPrograms(_)
             | run::Error::Archives { .. } => Exit::NotStarted,

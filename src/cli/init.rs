@@ -12,7 +12,7 @@ use crate::inspect;
 use crate::plan::template::{Template, render};
 use crate::plan::{self};
 
-pub async fn run(arguments: InitArguments) -> Result<Exit, Failure> {
+pub(super) async fn run(arguments: InitArguments) -> Result<Exit, Failure> {
     let mut template = Template {
         from_host: arguments.from_host,
         from_port: arguments.from_port,

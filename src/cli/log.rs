@@ -59,7 +59,7 @@ fn shown(event: &str) -> String {
 }
 
 /// Starts logging. What is still in memory is written when the guard is dropped.
-pub fn start(state_dir: &Path, screen: Option<LogWriter>) -> Result<WorkerGuard, Failure> {
+pub(super) fn start(state_dir: &Path, screen: Option<LogWriter>) -> Result<WorkerGuard, Failure> {
     let directory = state_dir.join("log");
     std::fs::create_dir_all(&directory)?;
     let appender = RollingFileAppender::builder()

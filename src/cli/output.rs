@@ -8,12 +8,12 @@ use crate::escape::{escape_between_colors, escape_control_lines};
 use crate::report::{Color, diagnostic};
 
 /// What stdout and stderr are.
-pub struct Terminal {
+pub(super) struct Terminal {
     choice: ColorChoice,
 }
 
 impl Terminal {
-    pub fn new(choice: ColorChoice) -> Self {
+    pub(super) fn new(choice: ColorChoice) -> Self {
         Terminal { choice }
     }
 
@@ -27,22 +27,22 @@ impl Terminal {
         }
     }
 
-    pub fn stdout_color(&self) -> Color {
+    pub(super) fn stdout_color(&self) -> Color {
         self.color(io::stdout().is_terminal())
     }
 
-    pub fn stderr_color(&self) -> Color {
+    pub(super) fn stderr_color(&self) -> Color {
         self.color(io::stderr().is_terminal())
     }
 
     /// Columns of the terminal, 80 where there is none.
-    pub fn columns(&self) -> usize {
+    pub(super) fn columns(&self) -> usize {
         let size = console::Term::stderr().size_checked();
         size.map_or(80, |(_, columns)| usize::from(columns).clamp(40, 240))
     }
 
     /// Shows a failure on stderr.
-    pub fn show(&self, failure: &Failure) {
+    pub(super) fn show(&self, failure: &Failure) {
         let handler = diagnostic::handler(self.columns(), self.stderr_color());
         let mut text = String::new();
         if handler
@@ -62,7 +62,7 @@ impl Terminal {
 }
 
 /// Prints to stdout. A pipe that its reader closed is not an error.
-pub fn print(text: &str) -> Result<(), Failure> {
+pub(super) fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),

@@ -11,7 +11,7 @@ use crate::report::{plan_diagram, plan_json, plan_markdown, plan_text};
 /// Fixed, so that a ticket shows the same text whatever terminal it was made on.
 const COLUMNS: usize = 100;
 
-pub async fn run(arguments: PlanArguments, _: &Terminal) -> Result<Exit, Failure> {
+pub(super) async fn run(arguments: PlanArguments, _: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     // Sealing while a run is under way would replace the plan that its journal is about.
     let lock = if arguments.dry_run {

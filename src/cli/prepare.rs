@@ -8,16 +8,17 @@ use super::failure::Failure;
 use crate::catalog::Inspection;
 use crate::exit::Exit;
 use crate::finding::Finding;
-use crate::graph::{Graph, Input, compile};
+use crate::graph::{Graph, Input, compile, select};
 use crate::journal::State;
 use crate::journal::stored::Basis;
+use crate::names::{Kind, StepId};
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::resolve;
 use crate::process::LocalEnvironment;
 use crate::{inspect, plan, preflight, process};
 
 /// A plan, compiled against both servers.
-pub struct Prepared {
+pub(super) struct Prepared {
     pub plan: Plan,
     pub source: Endpoint,
     pub target: Endpoint,
@@ -26,12 +27,12 @@ pub struct Prepared {
 }
 
 /// Reads and checks the plan file.
-pub fn load(path: &Path) -> Result<Plan, Failure> {
+pub(super) fn load(path: &Path) -> Result<Plan, Failure> {
     plan::load(path).map_err(Failure::with(Exit::WrongInput))
 }
 
 /// How both servers are reached, with every reference resolved.
-pub async fn endpoints(plan: &Plan) -> Result<(Endpoint, Endpoint), Failure> {
+pub(super) async fn endpoints(plan: &Plan) -> Result<(Endpoint, Endpoint), Failure> {
     let mut resolved = Vec::with_capacity(2);
     for server in [&plan.source, &plan.target] {
         let found = resolve(server, &LocalEnvironment)
@@ -51,7 +52,7 @@ pub async fn endpoints(plan: &Plan) -> Result<(Endpoint, Endpoint), Failure> {
 /// Looks at both servers and at this machine, and compiles.
 ///
 /// `state`: what this plan did so far, by its journal.
-pub async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failure> {
+pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failure> {
     let (source, target) = endpoints(&plan).await?;
     let client = process::client_facts()
         .await
@@ -65,6 +66,7 @@ pub async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failure> {
         client,
     };
     let created = state.created.keys().cloned().collect();
+    let dropped = dropped_next(&plan, state, &inspection);
     let graph = compile(Input {
         plan: &plan,
         source: &source,
@@ -75,6 +77,7 @@ pub async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failure> {
         findings: [dump_root(&plan), still_tuned(state)]
             .into_iter()
             .flatten()
+            .chain(dropped)
             .collect(),
     });
     Ok(Prepared {
@@ -88,7 +91,7 @@ pub async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failure> {
 
 impl Prepared {
     /// What the graph was compiled from.
-    pub fn basis(&self) -> Basis {
+    pub(super) fn basis(&self) -> Basis {
         let identity = |facts: &crate::catalog::ServerFacts| {
             (facts.system_identifier.clone(), facts.version.major_text())
         };
@@ -101,7 +104,7 @@ impl Prepared {
 
     /// Refuses a plan that was started with another server on either side, by the journal: what is done was done there, and
     /// databases of the same names here are not this plan's.
-    pub fn refuse_other_servers(&self, state: &State) -> Result<(), Failure> {
+    pub(super) fn refuse_other_servers(&self, state: &State) -> Result<(), Failure> {
         let Some(last) = state.runs.last() else {
             return Ok(());
         };
@@ -134,7 +137,7 @@ impl Prepared {
     }
 
     /// Refuses a run that a finding blocks.
-    pub fn refuse_blockers(&self) -> Result<(), Failure> {
+    pub(super) fn refuse_blockers(&self) -> Result<(), Failure> {
         let blockers: Vec<String> = self.graph.blockers().map(describe).collect();
         if blockers.is_empty() {
             return Ok(());
@@ -151,7 +154,7 @@ impl Prepared {
 }
 
 /// A finding and what fixes it, for a message.
-pub fn describe(finding: &Finding) -> String {
+pub(super) fn describe(finding: &Finding) -> String {
     let fix = finding
         .fix
         .as_ref()
@@ -164,6 +167,24 @@ pub fn describe(finding: &Finding) -> String {
 fn still_tuned(state: &State) -> Option<Finding> {
     let names: Vec<&str> = state.tuned.keys().map(String::as_str).collect();
     preflight::for_settings_left(&names)
+}
+
+/// Findings about databases that this plan created and that the next run drops.
+fn dropped_next(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Finding> {
+    let databases = select(plan, &inspection.source);
+    let databases = databases.iter().map(|database| &database.name);
+    let found = databases.filter(|name| {
+        let id = |kind| StepId::database(&name.as_str().into(), kind);
+        let (create, restore) = (id(Kind::Create), id(Kind::Restore));
+        // A restore that did not end has its database created again.
+        let is_begun = state.steps.contains_key(&restore) && !state.is_done(&restore);
+        state.created.contains_key(*name)
+            && inspection.target.database(name).is_some()
+            && (!state.is_done(&create) || is_begun)
+    });
+    found
+        .map(|name| preflight::for_dropped(name, state.verified.contains_key(name)))
+        .collect()
 }
 
 /// A finding where archives could not be written. Nothing is written to find out.

@@ -9,7 +9,7 @@ use crate::journal::stored;
 use crate::report::{document, html, summary};
 
 /// Made from the journal, so it is there also when the run was killed before it could write one.
-pub fn run(arguments: ReportArguments, terminal: &Terminal) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: ReportArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     let state = crate::journal::read(&plan.state_dir)?.unwrap_or_default();
     let report = stored::read(&plan.state_dir)?

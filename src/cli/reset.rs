@@ -8,10 +8,10 @@ use super::prepare::load;
 use crate::escape::escape_control;
 use crate::exit::Exit;
 use crate::graph::{PerStep, Step, StepIndex};
-use crate::journal::{Entry, Journal, Lock, stored};
+use crate::journal::{Entry, Journal, Lock, State, stored};
 use crate::names::{Kind, StepId};
 
-pub fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     let mut journal = Journal::open(&plan.state_dir, Lock::take(&plan.state_dir)?)?;
     let stored = stored::read(&plan.state_dir)?;
@@ -32,9 +32,10 @@ pub fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
             .is_none_or(|database| id.is_about(database))
             && arguments.step.is_none_or(|kind| id.kind == kind)
     };
+    let state = journal.state();
     let steps: Vec<StepId> = with_followers(&stored.steps, chosen)
         .into_iter()
-        .filter(|id| journal.state().steps.contains_key(id))
+        .filter(|id| state.steps.contains_key(id))
         .collect();
     if steps.is_empty() {
         return Err(Failure::message(
@@ -43,8 +44,20 @@ pub fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
             "`pg-migrate status` lists the steps on record",
         ));
     }
+    let dropped = dropped(&steps, state);
+    refuse_unnamed(&dropped, state, &arguments.drop)?;
     for step in &steps {
         eprintln!("to be done again: {}", escape_control(&step.to_string()));
+    }
+    for database in &dropped {
+        eprintln!(
+            "the next run drops and recreates the database \"{}\"{}",
+            escape_control(database),
+            match state.verified.contains_key(database) {
+                true => ", unless it was written to since it was verified",
+                false => "",
+            }
+        );
     }
     journal.append(Entry::RunStarted {
         program: env!("CARGO_PKG_VERSION").to_owned(),
@@ -56,23 +69,80 @@ pub fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
     journal.append(Entry::Forgotten {
         steps,
         reason: "pg-migrate reset".to_owned(),
+        drop: arguments.drop,
     })?;
     Ok(Exit::Completed)
 }
 
+/// The databases that this plan created and that the next run drops once these steps are forgotten.
+fn dropped(steps: &[StepId], state: &State) -> BTreeSet<String> {
+    steps
+        .iter()
+        .filter(|id| id.kind == Kind::Create)
+        .filter_map(|id| id.database_name())
+        .map(|name| name.to_string())
+        .filter(|name| state.created.contains_key(name))
+        .collect()
+}
+
+/// What was verified may be in use, so it is dropped only where it was named; what is named and would stay is a mistake.
+fn refuse_unnamed(
+    dropped: &BTreeSet<String>,
+    state: &State,
+    named: &[String],
+) -> Result<(), Failure> {
+    let list = |names: &[&String]| -> String {
+        let lines = names
+            .iter()
+            .map(|name| format!("\n- {}", escape_control(name)));
+        lines.collect()
+    };
+    let verified = dropped
+        .iter()
+        .filter(|name| state.verified.contains_key(*name));
+    let unnamed: Vec<&String> = verified.filter(|name| !named.contains(name)).collect();
+    if !unnamed.is_empty() {
+        return Err(Failure::message(
+            Exit::WrongInput,
+            format!(
+                "nothing was forgotten: the next run would drop and recreate these databases, which were verified, so that \
+                 clients may use them:{}",
+                list(&unnamed)
+            ),
+            "name each by --drop DB if nobody needs what is in it; or choose by --database and --step what is done again",
+        ));
+    }
+    let kept: Vec<&String> = named
+        .iter()
+        .filter(|name| !dropped.contains(*name))
+        .collect();
+    if !kept.is_empty() {
+        return Err(Failure::message(
+            Exit::WrongInput,
+            format!(
+                "nothing was forgotten: --drop names databases that the next run would not drop:{}",
+                list(&kept)
+            ),
+            "--database and --step choose what is forgotten; without --step, a database is created again",
+        ));
+    }
+    Ok(())
+}
+
 /// The chosen steps and all that need them. A restore that is done again needs its database made again, a
-/// dump its counts under the same snapshot, and the other way round.
+/// dump its counts under the same snapshot, and the other way round. A database stays whatever becomes of the roles: it has its
+/// owners.
 fn with_followers(steps: &PerStep<Step>, chosen: impl Fn(&StepId) -> bool) -> Vec<StepId> {
     let mut followers: PerStep<Vec<StepIndex>> = steps.iter().map(|_| Vec::new()).collect();
     let mut by_subject: HashMap<(Option<&str>, Kind), Vec<StepIndex>> = HashMap::new();
     for (index, step) in steps.iter_with_positions() {
+        let database = step.id.database_name().map(|name| &**name);
         for need in &step.needs {
             // What was loaded stays loaded, whatever the target's settings and roles are.
             if !steps[*need].id.kind.is_server_level() {
                 followers[*need].push(index);
             }
         }
-        let database = step.id.database_name().map(|name| &**name);
         let of_kind = by_subject.entry((database, step.id.kind)).or_default();
         of_kind.push(index);
     }

@@ -12,7 +12,7 @@ use crate::report::document;
 use crate::run::{self, Signals};
 
 /// Changes only settings: what was migrated stays, and the next `run` resumes.
-pub async fn run(arguments: RevertArguments) -> Result<Exit, Failure> {
+pub(super) async fn run(arguments: RevertArguments) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     // A signal must not leave half of the settings changed.
     let _signals = Signals::catch()?;
@@ -32,7 +32,7 @@ pub async fn run(arguments: RevertArguments) -> Result<Exit, Failure> {
 }
 
 /// Restores the settings that a killed run left changed, and says so. `false`: there were none.
-pub async fn restore_settings(plan: &Plan, journal: &mut Journal) -> Result<bool, Failure> {
+pub(super) async fn restore_settings(plan: &Plan, journal: &mut Journal) -> Result<bool, Failure> {
     if journal.state().tuned.is_empty() {
         return Ok(false);
     }

@@ -24,7 +24,7 @@ use crate::run::{Finished, Job, Signals};
 /// How often the bars are drawn.
 const TICK: Duration = Duration::from_millis(200);
 
-pub async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<Exit, Failure> {
+pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     let mut signals = Signals::catch()?;
     let lock = Lock::take(&plan.state_dir)?;

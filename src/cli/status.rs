@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::journal::{self, Lock, stored};
 use crate::report::status;
 
-pub fn run(arguments: StatusArguments, terminal: &Terminal) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: StatusArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     let state = journal::read(&plan.state_dir)?;
     let stored = stored::read(&plan.state_dir)?;

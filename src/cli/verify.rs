@@ -19,7 +19,7 @@ use crate::verify::{Comparison, compare};
 
 /// Counts both sides now, each under a snapshot of its own, and compares. What clients wrote since the
 /// migration shows as a difference.
-pub async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Result<Exit, Failure> {
+pub(super) async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     let state = journal::read(&plan.state_dir)?.unwrap_or_default();
     let prepared = prepare(plan, &state).await?;
@@ -111,6 +111,6 @@ async fn count(
         let is_delayed = is_delayed(database, table);
         Some(Rows::by(prepared.plan.verify, is_delayed))
     };
-    let counts = count_tables(&pool, side, queries, &stop, how, |_, _| {}).await;
+    let counts = count_tables(&pool, None, side, queries, &stop, how, |_, _| {}).await;
     counts.map_err(Failure::with(Exit::NotStarted))
 }

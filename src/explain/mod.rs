@@ -8,7 +8,7 @@ use crate::spelling::did_you_mean;
 
 /// One of the texts in `topics/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Topic {
+pub(crate) enum Topic {
     Steps,
     Delay,
     Tuning,
@@ -18,7 +18,7 @@ pub enum Topic {
 }
 
 impl Topic {
-    pub const ALL: [Topic; 6] = [
+    pub(crate) const ALL: [Topic; 6] = [
         Topic::Steps,
         Topic::Delay,
         Topic::Tuning,
@@ -28,7 +28,7 @@ impl Topic {
     ];
 
     /// The word that asks for it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Topic::Steps => "steps",
             Topic::Delay => "delay",
@@ -50,25 +50,25 @@ impl Topic {
         }
     }
 
-    pub fn title(self) -> &'static str {
+    pub(crate) fn title(self) -> &'static str {
         self.file().lines().next().unwrap_or_default()
     }
 
     /// What follows the title.
-    pub fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         self.file().split_once("\n\n").map_or("", |(_, text)| text)
     }
 }
 
 /// What a word asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subject {
+pub(crate) enum Subject {
     Code(Code),
     Topic(Topic),
 }
 
 /// Every word that asks for something, topics first.
-pub fn words() -> impl Iterator<Item = &'static str> {
+pub(crate) fn words() -> impl Iterator<Item = &'static str> {
     let topics = Topic::ALL.into_iter().map(Topic::as_str);
     topics.chain(Code::ALL.iter().map(|code| code.as_str()))
 }
@@ -76,7 +76,7 @@ pub fn words() -> impl Iterator<Item = &'static str> {
 /// # Errors
 ///
 /// Nothing is called so; the word that was probably meant, if any is near.
-pub fn find(word: &str) -> Result<Subject, Option<&'static str>> {
+pub(crate) fn find(word: &str) -> Result<Subject, Option<&'static str>> {
     if let Ok(code) = word.parse() {
         return Ok(Subject::Code(code));
     }

@@ -206,17 +206,17 @@ codes! {
     SourceDumpJobsLowered "source/dump-jobs-lowered" Info Migration "0.1.0"
         what "fewer dump jobs than the plan asks for"
         why "The jobs of all databases that are dumped at a time have to fit into the connections that the run may use."
-        fix "Raise max_connections on the server, or lower parallelism.dump_jobs or parallelism.dump_parallel."
+        fix "Raise source.max_connections in the plan, or max_connections on the server, or lower parallelism.dump_jobs or parallelism.dump_parallel."
 
     SourceDumpParallelLowered "source/dump-parallel-lowered" Info Migration "0.1.0"
         what "fewer databases are dumped at a time"
         why "The databases that are dumped at a time have to fit into the connections that the run may use."
-        fix "Raise max_connections on the server, or lower parallelism.dump_parallel."
+        fix "Raise source.max_connections in the plan, or max_connections on the server, or lower parallelism.dump_parallel."
 
     SourceExtensionOwner "source/extension-owner" Warn Object "0.2.0"
         what "an extension belongs to another role"
         why "pg_restore creates extensions as the role that runs it, and no command changes the owner of one."
-        fix "Create the extension as its owner on the target after the run, where that role has to alter or drop it."
+        fix "Nothing where the role only uses the extension; ALTER and DROP EXTENSION are then for a superuser on the target."
 
     SourceExtensionRows "source/extension-rows" Warn Object "0.2.0"
         what "rows that belong to an extension"
@@ -227,6 +227,16 @@ codes! {
         what "properties of postgres or template1"
         why "Each server has databases postgres and template1 of its own, so settings and privileges of those of the source do not migrate."
         fix "Set them on the target by hand."
+
+    SourceLockTable "source/lock-table" Fix Migration "0.2.0"
+        what "the lock table may be too small"
+        why "A dump locks every table of its database in one transaction, and the locks of all sessions share a table in memory that is as large as max_locks_per_transaction says."
+        fix "Raise max_locks_per_transaction on the source (a restart), or lower parallelism.dump_parallel."
+
+    SourceLoginTriggers "source/login-triggers" Warn Database "0.2.0"
+        what "login triggers fire for our sessions"
+        why "A login trigger runs for each session of the run, and may write to the source or refuse the session; a superuser of 17 and later switches event triggers off for its sessions."
+        fix "GRANT SET ON PARAMETER event_triggers to the source's role, or use a superuser for [source]."
 
     SourceMembershipWithoutRole "source/membership-without-role" Warn Role "0.2.0"
         what "a membership of a role that is gone"
@@ -278,6 +288,11 @@ codes! {
         why "A security label of a database is in no archive, and is not brought along."
         fix "SECURITY LABEL ON DATABASE on the target after the run."
 
+    SourceSessionsHidden "source/sessions-hidden" Warn Migration "0.2.0"
+        what "the role does not see other sessions"
+        why "How many connections the server has free is counted from its sessions; a role that does not see those of others guesses, and takes less."
+        fix "GRANT pg_read_all_stats to the source's role, or set source.max_connections in the plan."
+
     SourceSettingOfAllRoles "source/setting-of-all-roles" Warn Setting "0.2.0"
         what "a setting of all roles"
         why "ALTER ROLE ALL SET holds for every role in every database, also those of the target that have nothing to do with the plan, so it is not brought along."
@@ -292,6 +307,11 @@ codes! {
         what "an object in a schema of the system"
         why "pg_dump leaves out whatever is in pg_catalog and information_schema, also what users created there."
         fix "Move it to a schema of your own before the run, or create it on the target by hand."
+
+    SourceUnloggedOnStandby "source/unlogged-on-standby" Warn Object "0.2.0"
+        what "the standby lacks an unlogged table"
+        why "The rows of unlogged tables are not replicated, so a standby has none and cannot read such a table; it arrives empty."
+        fix "Use the primary as the source, or fill the table on the target after the run."
 
     SourceUnreadableDefinition "source/unreadable-definition" Warn Object "0.2.0"
         what "a definition that cannot be read"
@@ -338,6 +358,15 @@ codes! {
         why "Nothing is overwritten on the target that this plan did not create."
         fix "Drop or rename the database on the target, or exclude it (databases.exclude)."
 
+    TargetDatabaseRecreated "target/database-recreated" Warn Database "0.2.0"
+        what "the next run drops a database"
+        why "An earlier run of this plan created the database, and the next run drops it and creates it again, because its restore did not end or because reset asked for it."
+        fix "Nothing has to be fixed; a database that was verified is only dropped where reset names it (--drop), and where nothing was written to it since. Exclude it (databases.exclude) to keep it as it is."
+    TargetEventTriggers "target/event-triggers" Warn Database "0.2.0"
+        what "event triggers fire for our work"
+        why "Event triggers arrive with the database, and may log or forbid what the run does afterwards: building indexes, refreshing materialized views, connecting; a superuser of 17 and later switches them off for its sessions."
+        fix "GRANT SET ON PARAMETER event_triggers to the target's role, or use a superuser for [target]; before 17, ALTER EVENT TRIGGER … DISABLE on the source before the run."
+
     TargetIdleSlots "target/idle-slots" Warn Migration "0.1.0"
         what "replication slots are not in use"
         why "The server keeps all WAL that the reader of a replication slot has not seen, so the whole load's WAL stays in pg_wal, whatever max_wal_size says."
@@ -363,6 +392,16 @@ codes! {
         why "Neither pg_dump nor pg_restore can go back to an earlier major version."
         fix "Exchange [source] and [target], or use a newer target."
 
+    TargetOpensEarly "target/opens-early" Warn Migration "0.2.0"
+        what "clients are let in with fsync off"
+        why "With fsync or full_page_writes off, a crash of the target's operating system loses the whole cluster, and with it every row that clients committed to a verified database meanwhile: the source does not have them."
+        fix "Remove target.tuning.open_early, or set target.tuning.mode = \"safe\"."
+
+    TargetOpensLate "target/opens-late" Info Migration "0.2.0"
+        what "databases open when the target is safe"
+        why "With fsync or full_page_writes off, a crash of the target's operating system loses the whole cluster, so a verified database stays closed to other roles until restore-settings has restored the settings."
+        fix "Set target.tuning.mode = \"safe\" to open each database as soon as it is verified; target.tuning.open_early = true does it in spite of the danger."
+
     TargetOwnerMissing "target/owner-missing" Block Role "0.1.0"
         what "a database's owner is not on the target"
         why "A database cannot be given to a role that does not exist, and with globals.migrate = false the run does not create it."
@@ -387,6 +426,11 @@ codes! {
         what "source and target are the same server"
         why "A migration from a server to itself would find each of its databases there already."
         fix "Correct the host or the port of [source] or [target]."
+
+    TargetSessionsHidden "target/sessions-hidden" Warn Migration "0.2.0"
+        what "the role does not see other sessions"
+        why "How many connections the server has free is counted from its sessions; a role that does not see those of others guesses, and takes less."
+        fix "GRANT pg_read_all_stats to the target's role, or set target.max_connections in the plan."
 
     TargetShared "target/shared" Block Migration "0.1.0"
         what "the target serves other databases"

@@ -6,14 +6,15 @@
 mod code;
 mod severity;
 
-pub use code::{Code, Place};
-pub use severity::Severity;
+pub use code::Code;
+pub(crate) use code::Place;
+pub(crate) use severity::Severity;
 
 use serde::Serialize;
 
 /// Something that a reader should know before the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     pub severity: Severity,
     pub code: Code,
     pub database: Option<String>,
@@ -25,7 +26,7 @@ pub struct Finding {
 
 impl Finding {
     /// A finding of the code's usual severity, about the migration as a whole.
-    pub fn new(code: Code, message: impl Into<String>) -> Finding {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Finding {
         Finding {
             severity: code.severity(),
             code,
@@ -37,28 +38,28 @@ impl Finding {
     }
 
     /// Where it matters more or less than usual.
-    pub fn severity(mut self, severity: Severity) -> Finding {
+    pub(crate) fn severity(mut self, severity: Severity) -> Finding {
         self.severity = severity;
         self
     }
 
-    pub fn database(mut self, name: impl Into<String>) -> Finding {
+    pub(crate) fn database(mut self, name: impl Into<String>) -> Finding {
         self.database = Some(name.into());
         self
     }
 
-    pub fn object(mut self, name: impl Into<String>) -> Finding {
+    pub(crate) fn object(mut self, name: impl Into<String>) -> Finding {
         self.object = Some(name.into());
         self
     }
 
-    pub fn fix(mut self, fix: impl Into<String>) -> Finding {
+    pub(crate) fn fix(mut self, fix: impl Into<String>) -> Finding {
         self.fix = Some(fix.into());
         self
     }
 
     /// What the glob of a waiver is compared with: `DATABASE.OBJECT`, or the one that there is.
-    pub fn subject(&self) -> String {
+    pub(crate) fn subject(&self) -> String {
         match (&self.database, &self.object) {
             (Some(database), Some(object)) => format!("{database}.{object}"),
             (Some(one), None) | (None, Some(one)) => one.clone(),
@@ -67,7 +68,8 @@ impl Finding {
     }
 
     /// Whether it is about what its code says that such findings are about.
-    pub fn is_in_place(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_in_place(&self) -> bool {
         let is_about = (self.database.is_some(), self.object.is_some());
         is_about
             == match self.code.place() {

@@ -7,16 +7,16 @@ use crate::preflight::{Budget, Fitted};
 
 /// Connections that the run keeps on the target from its first step to its last: the advisory lock, and
 /// the look at how far a restore is.
-pub const CONTROL_CONNECTIONS: u32 = 1;
+pub(crate) const CONTROL_CONNECTIONS: u32 = 1;
 
 /// A database cannot be dumped with less: the snapshot's connection, pg_dump's, and one for counting.
-pub const LEAST_PER_SOURCE_DATABASE: u32 = 3;
+pub(crate) const LEAST_PER_SOURCE_DATABASE: u32 = 3;
 
 /// A database cannot be restored with less than one connection beside the run's own.
-pub const LEAST_ON_TARGET: u32 = CONTROL_CONNECTIONS + 1;
+pub(crate) const LEAST_ON_TARGET: u32 = CONTROL_CONNECTIONS + 1;
 
 /// Connections of a parallel pg_dump or pg_restore: one for the leader and one a job.
-pub fn connections_of(jobs: u32) -> u32 {
+pub(crate) fn connections_of(jobs: u32) -> u32 {
     if jobs <= 1 { 1 } else { 1 + jobs }
 }
 
@@ -31,7 +31,7 @@ fn jobs_within(connections: u32, wanted: u32) -> u32 {
 
 /// Connections that the server has free for the run: `max_connections` less the reserved ones, those in
 /// use, and a twentieth (three at least) for clients that come meanwhile.
-pub fn free_connections(server: &ServerFacts) -> u32 {
+pub(crate) fn free_connections(server: &ServerFacts) -> u32 {
     let reserve = (server.max_connections / 20).max(3);
     server
         .max_connections
@@ -40,9 +40,26 @@ pub fn free_connections(server: &ServerFacts) -> u32 {
         .saturating_sub(reserve)
 }
 
+/// What a run may use of a server where the plan does not say. The source serves its clients while it is read, and keeps
+/// three quarters of its connections for them. Where their sessions cannot be seen, what is free is a guess, and half
+/// of that is left.
+pub(crate) fn default_budget(side: Side, server: &ServerFacts) -> u32 {
+    let free = free_connections(server);
+    let most = match side {
+        Side::Source => (server.max_connections / 4).max(LEAST_PER_SOURCE_DATABASE),
+        Side::Target => free,
+    };
+    let budget = most.min(free);
+    if server.sees_sessions {
+        budget
+    } else {
+        (budget / 2).max(least(side)).min(budget)
+    }
+}
+
 /// How many databases, jobs and queries run at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Share {
+pub(crate) struct Share {
     pub dump_parallel: u32,
     pub restore_parallel: u32,
     /// The most jobs that a dump can have while every slot is in use.
@@ -53,7 +70,7 @@ pub struct Share {
 }
 
 /// Fits what the plan wants into the budgets of both servers.
-pub fn share(wanted: &Parallelism, databases: u32, source: u32, target: u32) -> Share {
+pub(crate) fn share(wanted: &Parallelism, databases: u32, source: u32, target: u32) -> Share {
     let most = databases.max(1);
     let dump_parallel = wanted
         .dump_parallel
@@ -89,6 +106,7 @@ pub(super) fn fitted<'a>(
         side,
         server,
         free: free_connections(server),
+        by_default: default_budget(side, server),
         given: plan.server(side).max_connections,
         least: least(side),
         databases: Fitted {
@@ -117,7 +135,7 @@ pub(super) fn fitted<'a>(
 }
 
 /// Everything there is to claim. The run's own connections are set aside beforehand.
-pub fn budgets(share: &Share, wanted: &Parallelism, source: u32, target: u32) -> Amounts {
+pub(crate) fn budgets(share: &Share, wanted: &Parallelism, source: u32, target: u32) -> Amounts {
     Amounts::new(&[
         (Resource::SourceConnections, source),
         (Resource::SourceDatabases, share.dump_parallel),
@@ -132,17 +150,17 @@ pub fn budgets(share: &Share, wanted: &Parallelism, source: u32, target: u32) ->
 
 /// Memory for index builds on the target (`maintenance_work_mem` counts per build, shared among its workers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IndexMemory {
+pub(crate) struct IndexMemory {
     pub total_mb: u32,
     pub per_build_mb: u32,
 }
 
 /// Without a value in the plan, so many builds run at a time.
-pub const BUILDS_BY_DEFAULT: u32 = 4;
+pub(crate) const BUILDS_BY_DEFAULT: u32 = 4;
 
 impl IndexMemory {
     /// By `delay.index_memory` and the `maintenance_work_mem` that a build will have, in bytes.
-    pub fn for_plan(plan: &Plan, maintenance_work_mem: u64) -> Self {
+    pub(crate) fn for_plan(plan: &Plan, maintenance_work_mem: u64) -> Self {
         let mb = |bytes: u64| u32::try_from(bytes >> 20).unwrap_or(u32::MAX).max(1);
         let per_build_mb = mb(maintenance_work_mem);
         let total_mb = match plan.delay.index_memory {
@@ -157,13 +175,13 @@ impl IndexMemory {
     }
 
     /// How many builds fit at a time.
-    pub fn builds(&self) -> u32 {
+    pub(crate) fn builds(&self) -> u32 {
         (self.total_mb / self.per_build_mb).max(1)
     }
 }
 
 /// The fewest connections with which a run can work.
-pub fn least(side: Side) -> u32 {
+pub(crate) fn least(side: Side) -> u32 {
     match side {
         Side::Source => LEAST_PER_SOURCE_DATABASE,
         Side::Target => LEAST_ON_TARGET,
@@ -175,6 +193,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::catalog::Version;
+    use crate::graph::tests::synthetic::server;
 
     const DEFAULTS: Parallelism = Parallelism {
         dump_parallel: 6,
@@ -183,6 +203,20 @@ mod tests {
         restore_jobs: 12,
         verify_concurrency: 16,
     };
+
+    #[test]
+    fn a_live_source_keeps_most_of_its_connections() {
+        let mut facts = server(Version(160_004), Vec::new());
+        assert_eq!(default_budget(Side::Source, &facts), 25);
+        assert_eq!(default_budget(Side::Target, &facts), 92);
+        facts.used_connections = 80;
+        assert_eq!(default_budget(Side::Source, &facts), 12);
+        facts.sees_sessions = false;
+        assert_eq!(default_budget(Side::Source, &facts), 6);
+        assert_eq!(default_budget(Side::Target, &facts), 6);
+        facts.used_connections = 91;
+        assert_eq!(default_budget(Side::Source, &facts), 1);
+    }
 
     #[test]
     fn the_reference_tools_defaults_fit_a_default_server() {

@@ -24,6 +24,7 @@ pub(super) fn contents(database: &Database) -> &Contents {
         indexes: 0,
         attached_indexes: Vec::new(),
         load_order_constraints: Vec::new(),
+        event_triggers: Vec::new(),
         large_objects: 0,
         user_objects: 0,
         extensions: Vec::new(),
@@ -103,7 +104,7 @@ impl Builder<'_> {
         for ((database, name), create) in databases.iter().zip(&names).zip(creates) {
             self.findings.extend(preflight::for_database(
                 database,
-                &self.input.inspection.target,
+                self.input.inspection,
                 self.input.created,
             ));
             self.database(database, name, create);
@@ -130,9 +131,12 @@ impl Builder<'_> {
             (Resource::TargetConnections, 1),
         ]);
         let index = self.push(StepId::server(Kind::Globals), Vec::new(), claims);
-        let conninfo = conninfo(self.input.source, &self.input.source.database);
-        self.steps[index].command =
-            command::globals(&conninfo, self.input.inspection.source.reads_passwords);
+        let source = self.input.source;
+        self.steps[index].command = command::globals(
+            &conninfo(source, &source.database),
+            &source.database,
+            self.input.inspection.source.reads_passwords,
+        );
         index
     }
 
@@ -212,6 +216,7 @@ impl Builder<'_> {
             client: client.version,
             target: self.input.inspection.target.version,
             lock_timeout: plan.source_lock_timeout,
+            is_standby: self.input.inspection.source.in_recovery,
             content: Content::Regular(&delayed),
         }
         .render();
@@ -318,6 +323,7 @@ impl Builder<'_> {
             client: client.version,
             target: self.input.inspection.target.version,
             lock_timeout: plan.source_lock_timeout,
+            is_standby: self.input.inspection.source.in_recovery,
             content: Content::Delayed(tables),
         }
         .render();

@@ -7,10 +7,10 @@ use crate::catalog::Version;
 use crate::plan::{Compression, Plan};
 
 /// Stands for the snapshot's identifier until the run has exported it.
-pub const SNAPSHOT: &str = "--snapshot=<exported by the run>";
+pub(crate) const SNAPSHOT: &str = "--snapshot=<exported by the run>";
 
 /// `pg_dump` of one database into a directory archive (PostgreSQL manual, pg_dump).
-pub struct DumpCommand<'a> {
+pub(super) struct DumpCommand<'a> {
     pub conninfo: &'a str,
     pub archive: &'a Path,
     pub jobs: u32,
@@ -19,11 +19,13 @@ pub struct DumpCommand<'a> {
     pub target: Version,
     /// How long to wait for a table's lock before giving up.
     pub lock_timeout: std::time::Duration,
+    /// The source is one: it has no rows of unlogged tables and refuses to read them.
+    pub is_standby: bool,
     pub content: Content<'a>,
 }
 
 /// What of a database an archive holds.
-pub enum Content<'a> {
+pub(super) enum Content<'a> {
     /// Everything but the data of these tables.
     Regular(&'a [DelayedTable]),
     /// The data of these tables alone.
@@ -32,7 +34,7 @@ pub enum Content<'a> {
 
 impl DumpCommand<'_> {
     /// The program and its arguments.
-    pub fn render(&self) -> Vec<String> {
+    pub(super) fn render(&self) -> Vec<String> {
         let mut command = vec![
             "pg_dump".to_owned(),
             "--format=directory".to_owned(),
@@ -42,6 +44,9 @@ impl DumpCommand<'_> {
             // A word may have become reserved between the two versions.
             "--quote-all-identifiers".to_owned(),
         ];
+        if self.is_standby {
+            command.push("--no-unlogged-table-data".to_owned());
+        }
         match self.content {
             Content::Regular(delayed) => {
                 if self.client.major() >= 1800 && self.target.major() >= 1800 {
@@ -70,20 +75,25 @@ impl DumpCommand<'_> {
     }
 }
 
+/// Stands for the parts of an archive that are restored one after the other, each by a pg_restore of its own.
+pub(crate) const PARTS: &str = "--use-list=<pre-data, then data, then post-data>";
+
 /// `pg_restore` of a directory archive (PostgreSQL manual, pg_restore).
-pub fn restore(conninfo: &str, archive: &Path, jobs: u32) -> Vec<String> {
+pub(super) fn restore(conninfo: &str, archive: &Path, jobs: u32) -> Vec<String> {
     vec![
         "pg_restore".to_owned(),
         "--format=directory".to_owned(),
         format!("--jobs={jobs}"),
         "--verbose".to_owned(),
+        PARTS.to_owned(),
         format!("--dbname={conninfo}"),
         archive.display().to_string(),
     ]
 }
 
-/// `pg_dumpall` of roles and tablespaces (PostgreSQL manual, pg_dumpall).
-pub fn globals(conninfo: &str, with_passwords: bool) -> Vec<String> {
+/// `pg_dumpall` of roles and tablespaces (PostgreSQL manual, pg_dumpall), which goes by way of this database. It does not
+/// care for the one in `conninfo`.
+pub(crate) fn globals(conninfo: &str, database: &str, with_passwords: bool) -> Vec<String> {
     let mut command = vec![
         "pg_dumpall".to_owned(),
         "--globals-only".to_owned(),
@@ -92,6 +102,7 @@ pub fn globals(conninfo: &str, with_passwords: bool) -> Vec<String> {
     if !with_passwords {
         command.push("--no-role-passwords".to_owned());
     }
+    command.push(format!("--database={database}"));
     command.push(format!("--dbname={conninfo}"));
     command
 }
@@ -109,25 +120,25 @@ fn compression(compression: &Compression, client: Version) -> String {
 }
 
 /// The directory of a plan's archives: `<dump.root>/<plan>`.
-pub fn archives(plan: &Plan) -> PathBuf {
+pub(crate) fn archives(plan: &Plan) -> PathBuf {
     plan.dump.root.join(&plan.name)
 }
 
 /// The directory of a database's archive: `<dump.root>/<plan>/<database>`.
-pub fn archive(plan: &Plan, database: &str) -> PathBuf {
+pub(crate) fn archive(plan: &Plan, database: &str) -> PathBuf {
     archives(plan).join(file_name(database))
 }
 
 /// The directory of the archive of a database's delayed tables. No database's own archive has this name,
 /// because a plus sign in a name is encoded.
-pub fn delayed_archive(plan: &Plan, database: &str) -> PathBuf {
+pub(crate) fn delayed_archive(plan: &Plan, database: &str) -> PathBuf {
     let name = format!("{}+delayed", file_name(database));
     archives(plan).join(name)
 }
 
 /// A name on one server as the name of a file: percent-encoded but for what every file system takes.
 /// Two different names never yield the same file name.
-pub fn file_name(name: &str) -> String {
+pub(crate) fn file_name(name: &str) -> String {
     let mut encoded = String::with_capacity(name.len());
     for (index, byte) in name.bytes().enumerate() {
         let plain = byte.is_ascii_alphanumeric()

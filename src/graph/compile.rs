@@ -8,23 +8,22 @@ use super::delay::Delays;
 use super::input::Input;
 use super::{
     Amounts, DatabaseSummary, Graph, PerSnapshot, PerStep, Resource, ServerSummary, SharedSnapshot,
-    Step, StepIndex, selection, tuning,
+    Step, selection, tuning,
 };
 use crate::catalog::Inspection;
 use crate::escape::hexadecimal;
 use crate::finding::{Finding, Severity};
-use crate::names::StepId;
 use crate::plan::Side;
 use crate::preflight;
 
 /// Compiles a plan against two servers. The same input yields the same graph, to the byte.
-pub fn compile(input: Input<'_>) -> Graph {
+pub(crate) fn compile(input: Input<'_>) -> Graph {
     let Inspection { source, target, .. } = input.inspection;
     let plan = input.plan;
     let budget_of = |side, facts| {
         plan.server(side)
             .max_connections
-            .unwrap_or_else(|| budget::free_connections(facts))
+            .unwrap_or_else(|| budget::default_budget(side, facts))
     };
     let source_budget = budget_of(Side::Source, source);
     let target_budget = budget_of(Side::Target, target);
@@ -37,6 +36,11 @@ pub fn compile(input: Input<'_>) -> Graph {
     let share = budget::share(&plan.parallelism, count, source_budget, target_budget);
     let fitted = budget::fitted(plan, input.inspection, &share, count);
     findings.extend(preflight::for_budgets(&fitted));
+    findings.extend(preflight::for_lock_table(
+        source,
+        &databases,
+        share.dump_parallel.min(count),
+    ));
     let delayed_builds = if plan.delay.patterns.is_empty() {
         1
     } else {
@@ -215,17 +219,18 @@ fn fingerprint(graph: &Graph, input: &Input<'_>) -> String {
 
 impl Graph {
     /// The findings that keep the run from starting.
-    pub fn blockers(&self) -> impl Iterator<Item = &Finding> {
+    pub(crate) fn blockers(&self) -> impl Iterator<Item = &Finding> {
         self.findings
             .iter()
             .filter(|finding| finding.severity == Severity::Block)
     }
 
     /// The position of a step.
-    pub fn find(&self, id: &StepId) -> Option<StepIndex> {
+    #[cfg(test)]
+    pub(crate) fn find(&self, id: &crate::names::StepId) -> Option<super::StepIndex> {
         self.steps
             .iter()
             .position(|step| step.id == *id)
-            .map(StepIndex::new)
+            .map(super::StepIndex::new)
     }
 }

@@ -10,14 +10,14 @@ use crate::preflight;
 
 /// A table whose data comes after the regular phase.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DelayedTable {
+pub(crate) struct DelayedTable {
     pub name: TableName,
     pub bytes: u64,
 }
 
 /// What the plan's patterns mean, over all databases.
 #[derive(Debug)]
-pub struct Delays<'a> {
+pub(crate) struct Delays<'a> {
     patterns: &'a [DelayPattern],
     /// Positions of patterns that matched something.
     used: BTreeSet<usize>,
@@ -25,7 +25,7 @@ pub struct Delays<'a> {
 }
 
 impl<'a> Delays<'a> {
-    pub fn new(plan: &'a Plan) -> Self {
+    pub(crate) fn new(plan: &'a Plan) -> Self {
         Delays {
             patterns: &plan.delay.patterns,
             used: BTreeSet::new(),
@@ -35,7 +35,11 @@ impl<'a> Delays<'a> {
 
     /// The delayed tables of one database, largest first. A pattern that matches a partitioned table means
     /// its partitions, down to the leaves.
-    pub fn for_database(&mut self, database: &Database, contents: &Contents) -> Vec<DelayedTable> {
+    pub(crate) fn for_database(
+        &mut self,
+        database: &Database,
+        contents: &Contents,
+    ) -> Vec<DelayedTable> {
         let candidates: Vec<(usize, &DelayPattern)> = self
             .patterns
             .iter()
@@ -84,7 +88,7 @@ impl<'a> Delays<'a> {
     }
 
     /// Findings about patterns that matched nothing, once every database was looked at.
-    pub fn finish(mut self) -> Vec<Finding> {
+    pub(crate) fn finish(mut self) -> Vec<Finding> {
         for (position, pattern) in self.patterns.iter().enumerate() {
             if !self.used.contains(&position) {
                 self.findings

@@ -7,7 +7,7 @@ use crate::finding::Finding;
 use crate::plan::{Endpoint, Plan};
 
 /// Everything a graph is made of.
-pub struct Input<'a> {
+pub(crate) struct Input<'a> {
     pub plan: &'a Plan,
     pub source: &'a Endpoint,
     pub target: &'a Endpoint,

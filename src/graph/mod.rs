@@ -1,11 +1,11 @@
 //! Plan + servers -> graph. Pure: no async, no clock, no environment.
 
-pub mod budget;
+pub(crate) mod budget;
 mod builder;
 mod command;
 mod compile;
 mod compression;
-pub mod delay;
+pub(crate) mod delay;
 mod input;
 mod selection;
 mod step;
@@ -13,11 +13,12 @@ mod step;
 pub(crate) mod tests;
 mod tuning;
 
-pub use command::{SNAPSHOT, archive, archives, delayed_archive, file_name, globals};
-pub use compile::compile;
-pub use input::Input;
-pub use step::*;
-pub use tuning::{Reach, Tuning, TuningSetting};
+pub(crate) use command::{PARTS, SNAPSHOT, archive, archives, delayed_archive, file_name, globals};
+pub(crate) use compile::compile;
+pub(crate) use input::Input;
+pub(crate) use selection::select;
+pub(crate) use step::*;
+pub(crate) use tuning::{Reach, Tuning, TuningSetting};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +28,7 @@ use crate::names::TableName;
 
 /// Everything a run will do, and what was found while working it out.
 #[derive(Debug, Clone)]
-pub struct Graph {
+pub(crate) struct Graph {
     pub name: String,
     /// `sha256:…` over what must not change between `plan` and `run`.
     pub fingerprint: String,
@@ -50,14 +51,14 @@ pub struct Graph {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerSummary {
+pub(crate) struct ServerSummary {
     pub version: Version,
     /// Connections that this run may use.
     pub budget: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DatabaseSummary {
+pub(crate) struct DatabaseSummary {
     pub name: String,
     pub bytes: u64,
     pub tables: usize,

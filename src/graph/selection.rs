@@ -6,7 +6,7 @@ use crate::catalog::{Database, ServerFacts};
 use crate::plan::Plan;
 
 /// The databases that migrate, smallest first.
-pub fn select<'a>(plan: &Plan, source: &'a ServerFacts) -> Vec<&'a Database> {
+pub(crate) fn select<'a>(plan: &Plan, source: &'a ServerFacts) -> Vec<&'a Database> {
     let mut selected: Vec<&Database> = source
         .databases
         .iter()
@@ -20,7 +20,7 @@ pub fn select<'a>(plan: &Plan, source: &'a ServerFacts) -> Vec<&'a Database> {
 
 /// Databases of the target that have nothing to do with this plan and hold something, or that could not be
 /// looked into. The `postgres` of a new server is not one of them.
-pub fn others<'a>(
+pub(super) fn others<'a>(
     target: &'a ServerFacts,
     migrating: &[&Database],
     created: &BTreeSet<String>,

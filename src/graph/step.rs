@@ -125,7 +125,7 @@ position! {
 
 /// What a step can claim a part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Resource {
+pub(crate) enum Resource {
     /// Connections to the source.
     SourceConnections,
     /// Databases at a time on the source.
@@ -141,8 +141,8 @@ pub enum Resource {
 }
 
 impl Resource {
-    pub const COUNT: usize = 6;
-    pub const ALL: [Resource; Resource::COUNT] = [
+    pub(crate) const COUNT: usize = 6;
+    pub(crate) const ALL: [Resource; Resource::COUNT] = [
         Resource::SourceConnections,
         Resource::SourceDatabases,
         Resource::TargetConnections,
@@ -151,7 +151,7 @@ impl Resource {
         Resource::IndexMemory,
     ];
 
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Resource::SourceConnections => "source.connections",
             Resource::SourceDatabases => "source.databases",
@@ -165,10 +165,10 @@ impl Resource {
 
 /// An amount of each resource: what a step claims, what a server has, what is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Amounts([u32; Resource::COUNT]);
+pub(crate) struct Amounts([u32; Resource::COUNT]);
 
 impl Amounts {
-    pub fn new(amounts: &[(Resource, u32)]) -> Self {
+    pub(crate) fn new(amounts: &[(Resource, u32)]) -> Self {
         let mut all = Amounts::default();
         for &(resource, amount) in amounts {
             all.0[resource as usize] += amount;
@@ -176,23 +176,23 @@ impl Amounts {
         all
     }
 
-    pub fn get(&self, resource: Resource) -> u32 {
+    pub(crate) fn get(&self, resource: Resource) -> u32 {
         self.0[resource as usize]
     }
 
-    pub fn set(&mut self, resource: Resource, amount: u32) {
+    pub(crate) fn set(&mut self, resource: Resource, amount: u32) {
         self.0[resource as usize] = amount;
     }
 
     /// The resources of which there is some, in a fixed order.
-    pub fn iter(&self) -> impl Iterator<Item = (Resource, u32)> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Resource, u32)> + '_ {
         Resource::ALL
             .into_iter()
             .map(|resource| (resource, self.get(resource)))
             .filter(|(_, amount)| *amount > 0)
     }
 
-    pub fn plus(mut self, other: &Amounts) -> Amounts {
+    pub(crate) fn plus(mut self, other: &Amounts) -> Amounts {
         for (mine, theirs) in self.0.iter_mut().zip(other.0) {
             *mine += theirs;
         }
@@ -202,7 +202,7 @@ impl Amounts {
     /// # Panics
     ///
     /// Where `other` is larger than `self`: more was given back than was taken.
-    pub fn minus(mut self, other: &Amounts) -> Amounts {
+    pub(crate) fn minus(mut self, other: &Amounts) -> Amounts {
         for (mine, theirs) in self.0.iter_mut().zip(other.0) {
             *mine = mine
                 .checked_sub(theirs)
@@ -212,7 +212,7 @@ impl Amounts {
     }
 
     /// What is left after `other`, nothing where it is larger.
-    pub fn less(mut self, other: &Amounts) -> Amounts {
+    pub(crate) fn less(mut self, other: &Amounts) -> Amounts {
         for (mine, theirs) in self.0.iter_mut().zip(other.0) {
             *mine = mine.saturating_sub(theirs);
         }
@@ -220,14 +220,14 @@ impl Amounts {
     }
 
     /// The larger amount of each resource.
-    pub fn max(mut self, other: &Amounts) -> Amounts {
+    pub(crate) fn max(mut self, other: &Amounts) -> Amounts {
         for (mine, theirs) in self.0.iter_mut().zip(other.0) {
             *mine = (*mine).max(theirs);
         }
         self
     }
 
-    pub fn fits_in(&self, other: &Amounts) -> bool {
+    pub(crate) fn fits_in(&self, other: &Amounts) -> bool {
         self.0
             .iter()
             .zip(other.0)
@@ -246,7 +246,7 @@ impl Serialize for Amounts {
 
 /// One node of the graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub(crate) struct Step {
     pub id: StepId,
     /// The steps that must be done before.
     pub needs: Vec<StepIndex>,
@@ -268,7 +268,7 @@ pub struct Step {
 /// A snapshot that several steps share: exported when the first of them starts, ended after the last. It costs the
 /// connection that keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SharedSnapshot {
+pub(crate) struct SharedSnapshot {
     /// `DATABASE/snapshot`.
     pub id: String,
     pub claims: Amounts,

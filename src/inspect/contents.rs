@@ -1,7 +1,7 @@
 //! What one database holds.
 
 use super::query;
-use crate::catalog::{AttachedIndex, Contents, LoadOrderConstraint, Relation};
+use crate::catalog::{AttachedIndex, Contents, EventTrigger, LoadOrderConstraint, Relation};
 use crate::names::{RelationKind, TableName};
 use crate::postgres::{Connection, Error};
 
@@ -10,7 +10,7 @@ pub(crate) const USER_SCHEMA: &str =
     "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_(catalog$|toast|temp_)'";
 
 /// Reads what the connection's database holds.
-pub async fn read(connection: &Connection) -> Result<Contents, Error> {
+pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
     let version = connection.version();
     let oids = if version.major() < 1200 {
         "c.relhasoids"
@@ -88,6 +88,7 @@ pub async fn read(connection: &Connection) -> Result<Contents, Error> {
         Vec::new()
     };
     let load_order_constraints = load_order_constraints(connection).await?;
+    let event_triggers = event_triggers(connection).await?;
     let extensions = query::texts(
         connection,
         "list the extensions",
@@ -100,12 +101,31 @@ pub async fn read(connection: &Connection) -> Result<Contents, Error> {
         indexes: u32::try_from(number(0)).unwrap_or(u32::MAX),
         attached_indexes,
         load_order_constraints,
+        event_triggers,
         large_objects: number(1),
         user_objects: number(2),
         extensions,
         not_moved: Vec::new(),
         bytes: number(3),
     })
+}
+
+/// Event triggers that fire in ordinary sessions.
+async fn event_triggers(connection: &Connection) -> Result<Vec<EventTrigger>, Error> {
+    let rows = query::rows(
+        connection,
+        "list the event triggers",
+        "SELECT evtname::text, evtevent::text FROM pg_catalog.pg_event_trigger \
+         WHERE evtenabled IN ('O', 'A') ORDER BY evtname::text COLLATE \"C\"",
+    )
+    .await?;
+    Ok(rows
+        .iter()
+        .map(|row| EventTrigger {
+            name: row.get(0),
+            event: row.get(1),
+        })
+        .collect())
 }
 
 /// Foreign keys between two tables, and checks that are NOT VALID.

@@ -8,20 +8,22 @@ use tokio_util::sync::CancellationToken;
 use super::countable::{Countable, Estimates, countable};
 use crate::names::{RelationKind, TableCount, TableName};
 use crate::plan::{Side, VerifyMode};
-use crate::postgres::{Error, Pool};
+use crate::postgres::{Error, Pool, Snapshot};
 
 /// Where a table's number of rows comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rows {
+pub(crate) enum Rows {
     /// `count(*)`, a query a table.
     Counted,
     /// What the server has on record, one query for all tables.
     Estimated,
+    /// None: the server is a standby and the table unlogged, so that no row of it is there.
+    Absent,
 }
 
 impl Rows {
     /// By the plan's mode, but for tables whose rows are wanted exactly.
-    pub fn by(mode: VerifyMode, exactly: bool) -> Rows {
+    pub(crate) fn by(mode: VerifyMode, exactly: bool) -> Rows {
         match mode {
             VerifyMode::Fast if !exactly => Rows::Estimated,
             _ => Rows::Counted,
@@ -30,14 +32,16 @@ impl Rows {
 }
 
 /// Finds the rows of tables of one side, in the way that `how` says for each (`None`: the table is left out), with so many
-/// count queries at a time, at most the pool's connections. `on_count` is told how many tables are done, and of how many.
-/// Sorted by name.
+/// count queries at a time, at most the pool's connections. `snapshot` is the one that they read under: its own session
+/// counts a table that another session waits for. `on_count` is told how many tables are done, and of how many. Sorted by
+/// name.
 ///
 /// # Errors
 ///
 /// The first table that cannot be counted; [`crate::postgres::Class::Interrupted`] after `stop`.
-pub async fn count_tables(
+pub(crate) async fn count_tables(
     pool: &Pool,
+    snapshot: Option<&Snapshot>,
     side: Side,
     queries: usize,
     stop: &CancellationToken,
@@ -59,8 +63,9 @@ pub async fn count_tables(
         .map(|(table, how)| async move {
             let rows = match how {
                 _ if !has_rows(&table) => None,
+                Rows::Absent => Some(0),
                 Rows::Estimated => table.estimated_rows,
-                Rows::Counted => count(pool, &table, stop).await?,
+                Rows::Counted => count(pool, snapshot, &table, stop).await?,
             };
             on_count(done.fetch_add(1, Ordering::Relaxed) + 1, total);
             Ok::<_, Error>(TableCount {
@@ -89,6 +94,7 @@ fn has_rows(table: &Countable) -> bool {
 /// The table's own rows.
 async fn count(
     pool: &Pool,
+    snapshot: Option<&Snapshot>,
     table: &Countable,
     stop: &CancellationToken,
 ) -> Result<Option<u64>, Error> {
@@ -96,13 +102,17 @@ async fn count(
     let condition = table.condition.as_deref().unwrap_or_default();
     // ONLY: the rows of child tables are counted with those tables.
     let sql = format!("SELECT count(*) FROM ONLY {name} {condition}");
+    let action = format!("count the rows of {name}");
     let connection = pool.get().await?;
-    let row = connection
-        .attempt(
-            format!("count the rows of {name}"),
-            stop,
-            connection.query_one(&sql, &[]),
-        )
-        .await?;
+    let counted = connection
+        .attempt(&action, stop, connection.query_one(&sql, &[]))
+        .await;
+    let row = match (counted, snapshot) {
+        // Who waits for the table waits for the snapshot's session, which has it locked and need not wait in turn.
+        (Err(error), Some(snapshot)) if error.sqlstate() == Some("55P03") => {
+            snapshot.query_one(&action, stop, &sql).await?
+        }
+        (counted, _) => counted?,
+    };
     Ok(u64::try_from(row.get::<_, i64>(0)).ok())
 }

@@ -9,7 +9,7 @@ use crate::postgres::{Connection, Error};
 
 /// What the server has on record about the number of a table's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Estimates {
+pub(super) enum Estimates {
     /// `pg_class.reltuples`, by the last ANALYZE, VACUUM or CREATE INDEX.
     Analyzed,
     /// The live rows that the cumulative statistics counted (PostgreSQL manual, 27.2).
@@ -19,7 +19,7 @@ pub enum Estimates {
 impl Estimates {
     /// A dump for 18 brings the source's `reltuples` along, so on such a target they prove nothing. What the
     /// load did there is in the counters.
-    pub fn for_side(side: Side, version: Version) -> Estimates {
+    pub(super) fn for_side(side: Side, version: Version) -> Estimates {
         match side {
             Side::Target if version.major() >= 1800 => Estimates::Loaded,
             _ => Estimates::Analyzed,
@@ -44,7 +44,7 @@ impl Estimates {
 
 /// A table, as far as counting goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Countable {
+pub(super) struct Countable {
     pub name: TableName,
     pub kind: RelationKind,
     /// A materialized view that was never refreshed cannot be read.
@@ -58,7 +58,7 @@ pub struct Countable {
 
 /// The tables of the connection's database whose data a dump takes: those of users, and those that an
 /// extension marked as its configuration. What else belongs to an extension comes with it.
-pub async fn countable(
+pub(super) async fn countable(
     connection: &Connection,
     estimates: Estimates,
 ) -> Result<Vec<Countable>, Error> {

@@ -6,13 +6,21 @@ mod contents;
 mod count;
 mod countable;
 mod databases;
+mod delayed;
+mod locks;
 mod not_moved;
 mod query;
+mod sequences;
 mod server;
+mod written;
 
-pub use contents::read as contents_of;
-pub use count::{Rows, count_tables};
-pub use server::system_identifier;
+pub(crate) use contents::read as contents_of;
+pub(crate) use count::{Rows, count_tables};
+pub(crate) use delayed::{droppable_indexes, filled_materialized_views};
+pub(crate) use locks::{DumpedTable, dumped_tables, tables_in_use, unlocked_tables};
+pub(crate) use sequences::sequences;
+pub(crate) use server::system_identifier;
+pub(crate) use written::written;
 
 use std::collections::BTreeMap;
 
@@ -32,7 +40,7 @@ const LOOKS_AT_A_TIME: usize = 8;
 /// # Errors
 ///
 /// A server that cannot be reached, refuses us, or has a catalog that may not be read.
-pub async fn servers(
+pub(crate) async fn servers(
     plan: &Plan,
     source: &Endpoint,
     target: &Endpoint,
@@ -81,7 +89,10 @@ pub async fn servers(
 /// # Errors
 ///
 /// A server that cannot be reached or refuses us.
-pub async fn database_sizes(plan: &Plan, endpoint: &Endpoint) -> Result<Vec<(String, u64)>, Error> {
+pub(crate) async fn database_sizes(
+    plan: &Plan,
+    endpoint: &Endpoint,
+) -> Result<Vec<(String, u64)>, Error> {
     let connection = open(plan, endpoint, &endpoint.database).await?;
     let databases = databases::read(&connection).await?;
     Ok(databases

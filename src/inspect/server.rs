@@ -15,7 +15,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
             "read the server's settings",
             "SELECT name, setting FROM pg_catalog.pg_settings \
              WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections', \
-             'maintenance_work_mem')",
+             'maintenance_work_mem', 'max_locks_per_transaction', 'max_prepared_transactions')",
         )
         .await?;
     let settings: HashMap<String, String> =
@@ -27,30 +27,20 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
             .unwrap_or(0)
     };
 
-    // Sessions of pg-migrate that are just ending would make two looks differ. Background processes show
-    // in the view from 10 on and take no connection.
-    let clients = if version.major() >= 1000 {
-        "AND backend_type = 'client backend'"
-    } else {
-        ""
-    };
-    let used = query::row(
-            connection,
-            "count the connections in use",
-            &format!(
-                "SELECT count(*) FROM pg_catalog.pg_stat_activity \
-                 WHERE pid <> pg_backend_pid() AND application_name NOT LIKE 'pg-migrate/%' {clients}"
-            ),
-        )
-        .await?
-        .get::<_, i64>(0);
+    let (used, sees_sessions) = sessions(connection).await?;
 
     // The privilege on a parameter is new in 15.
-    let replication_role = if version.major() >= 1500 {
-        "has_parameter_privilege('session_replication_role', 'SET')"
-    } else {
-        "r.rolsuper"
+    let may_set = |parameter: &str| match version.major() {
+        1500.. => format!("has_parameter_privilege('{parameter}', 'SET')"),
+        _ => "r.rolsuper".to_owned(),
     };
+    let event_triggers = if version.major() >= 1700 {
+        may_set("event_triggers")
+    } else {
+        "false".to_owned()
+    };
+    let language = may_set("lc_messages");
+    let replication_role = may_set("session_replication_role");
     let identity = query::row(
         connection,
         "read who and where we are",
@@ -58,7 +48,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
             "SELECT current_user::text, r.rolsuper, r.rolcreatedb, r.rolcreaterole, \
                     has_table_privilege('pg_catalog.pg_authid', 'SELECT'), \
                     pg_is_in_recovery(), pg_postmaster_start_time()::text, \
-                    {replication_role} \
+                    {replication_role}, {event_triggers}, {language} \
              FROM pg_catalog.pg_roles r WHERE r.rolname = current_user"
         ),
     )
@@ -112,7 +102,8 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
         max_connections: number("max_connections"),
         reserved_connections: number("superuser_reserved_connections")
             + number("reserved_connections"),
-        used_connections: u32::try_from(used).unwrap_or(u32::MAX),
+        used_connections: used,
+        sees_sessions,
         user: identity.get(0),
         is_superuser: identity.get(1),
         can_create_database: identity.get(2),
@@ -120,6 +111,10 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
         reads_passwords: identity.get(4),
         in_recovery: identity.get(5),
         sets_replication_role: identity.get(7),
+        sets_event_triggers: identity.get(8),
+        sets_language: identity.get(9),
+        lock_slots: u64::from(number("max_locks_per_transaction"))
+            * u64::from(number("max_connections") + number("max_prepared_transactions")),
         // pg_settings shows it in kB.
         maintenance_work_mem: u64::from(number("maintenance_work_mem")) << 10,
         roles,
@@ -131,12 +126,43 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
     })
 }
 
+/// How many connections are in use, and whether our role sees what others do: of a session that it does not see it learns
+/// no more than whose it is.
+async fn sessions(connection: &Connection) -> Result<(u32, bool), Error> {
+    let major = connection.version().major();
+    // Sessions of pg-migrate that are just ending would make two looks differ. Background processes show
+    // in the view from 10 on and take no connection; where their type is hidden, they have no user.
+    let clients = if major >= 1000 {
+        "AND (backend_type = 'client backend' OR backend_type IS NULL AND usesysid IS NOT NULL)"
+    } else {
+        ""
+    };
+    let sees_sessions = if major >= 1000 {
+        "pg_has_role('pg_read_all_stats', 'USAGE')"
+    } else {
+        "(SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)"
+    };
+    let row = query::row(
+        connection,
+        "count the connections in use",
+        &format!(
+            "SELECT (SELECT count(*) FROM pg_catalog.pg_stat_activity \
+                     WHERE pid <> pg_backend_pid() \
+                       AND coalesce(application_name, '') NOT LIKE 'pg-migrate/%' {clients}), \
+                    {sees_sessions}"
+        ),
+    )
+    .await?;
+    let used = u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX);
+    Ok((used, row.get(1)))
+}
+
 /// Tells one cluster from another (9.6 and later); `None` where it may not be read.
 ///
 /// # Errors
 ///
 /// A connection that breaks.
-pub async fn system_identifier(connection: &Connection) -> Result<Option<String>, Error> {
+pub(crate) async fn system_identifier(connection: &Connection) -> Result<Option<String>, Error> {
     if connection.version().major() < 906 {
         return Ok(None);
     }

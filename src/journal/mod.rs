@@ -4,12 +4,12 @@ mod record;
 mod replay;
 mod state;
 mod store;
-pub mod stored;
+pub(crate) mod stored;
 
 pub use record::*;
-pub use replay::{DamagedLine, Illegal, Replay, is_record, replay};
-pub use state::*;
-pub use store::*;
+pub use replay::{DamagedLine, Replay, is_record, replay};
+pub(crate) use state::*;
+pub(crate) use store::*;
 
 #[cfg(test)]
 mod scale_tests;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::names::{IndexDefinition, Load, Output, StepId};
+use crate::names::{IndexDefinition, Load, Output, StepId, WriteMark};
 
 /// The format that this program writes. A journal of a newer one is refused, never overwritten. Format 1, of version
 /// 0.1.0, has outputs of another form: [`crate::names::OutputV1`].
@@ -75,6 +75,9 @@ pub enum Entry<O = Arc<Output>> {
     Forgotten {
         steps: Vec<StepId>,
         reason: String,
+        /// Verified databases of the target that somebody named to be dropped for that.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        drop: Vec<String>,
     },
     RunEnded {
         outcome: Outcome,
@@ -114,6 +117,10 @@ impl std::fmt::Display for Entry {
                 Change::CreatedDatabase { database, .. } => {
                     write!(f, "created-database {database}")
                 }
+                Change::CloseDatabase { database } => write!(f, "close-database {database}"),
+                Change::MarkWritten { database, .. } => write!(f, "mark-written {database}"),
+                Change::OpenDatabase { database } => write!(f, "open-database {database}"),
+                Change::FillDatabase { database, .. } => write!(f, "fill-database {database}"),
                 Change::DropIndexes { database, .. } => write!(f, "drop-indexes {database}"),
                 Change::CommitLoad { database, load } => {
                     write!(f, "commit-load {database} {}", load.table)
@@ -140,6 +147,18 @@ pub enum Change {
     CreateDatabase { database: String },
     /// Written after the change: the object id that tells this database from others of its name.
     CreatedDatabase { database: String, oid: u32 },
+    /// The database on the target belongs to our role, and nobody else may connect, until it is opened.
+    CloseDatabase { database: String },
+    /// A database of the target was verified: what is written from here on is its clients'.
+    MarkWritten {
+        database: String,
+        /// How much was written to it until then; `None`: the server does not tell.
+        written: Option<WriteMark>,
+    },
+    /// Written after the change: owner, privileges and settings are as on the source.
+    OpenDatabase { database: String },
+    /// The target has an empty database of this name and object id, which is about to be filled.
+    FillDatabase { database: String, oid: u32 },
     /// DROP INDEX on the target, to be made again after the delayed load.
     DropIndexes {
         database: String,

@@ -9,7 +9,7 @@ use super::record::{Change, Entry, Record, Unread, VERSION};
 use super::state::{
     Created, HeldSnapshot, RoleState, RunState, State, Status, StepState, TunedSetting,
 };
-use crate::names::{Output, OutputV1, StepId};
+use crate::names::{Kind, Output, OutputV1, StepId};
 
 /// A record that cannot follow those before it, or that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -228,6 +228,10 @@ impl State {
                 state.status = Status::Done;
                 state.seconds = Some(seconds);
                 state.output = output.into();
+                if let (Kind::Verify, Some(database)) = (step.kind, step.database_name()) {
+                    // A version that did not write down how much had been written opened it all the same.
+                    self.verified.entry(database.to_string()).or_insert(None);
+                }
             }
             Entry::StepFailed {
                 step,
@@ -251,7 +255,7 @@ impl State {
                     run.warnings.push((database, message));
                 }
             }
-            Entry::Forgotten { steps, .. } => {
+            Entry::Forgotten { steps, drop, .. } => {
                 for step in &steps {
                     if self.steps.get(step).map(|state| state.status) == Some(Status::Started) {
                         return Err(illegal(step, "is forgotten while it is under way"));
@@ -260,6 +264,7 @@ impl State {
                 for step in &steps {
                     self.steps.remove(step);
                 }
+                self.may_drop.extend(drop);
             }
             Entry::RunEnded { outcome, exit_code } => {
                 if let Some(run) = self.runs.last_mut() {
@@ -277,12 +282,30 @@ impl State {
                 // What was in one of this name before is gone.
                 self.dropped_indexes.remove(&database);
                 self.loads.remove(&database);
+                self.verified.remove(&database);
+                self.may_drop.remove(&database);
                 self.created.insert(database, Created::Begun);
             }
             Change::CreatedDatabase { database, oid } => {
                 self.created.insert(database, Created::WithOid(oid));
             }
+            Change::CloseDatabase { database } => {
+                self.closed.insert(database);
+            }
+            Change::MarkWritten { database, written } => {
+                // What clients wrote since it was verified first counts.
+                self.verified.entry(database).or_insert(written);
+            }
+            Change::OpenDatabase { database } => {
+                self.closed.remove(&database);
+            }
+            Change::FillDatabase { database, oid } => {
+                self.dropped_indexes.remove(&database);
+                self.loads.remove(&database);
+                self.created.insert(database, Created::Found(oid));
+            }
             Change::DropIndexes { database, indexes } => {
+                self.written_by_us(&database);
                 let known = self.dropped_indexes.entry(database).or_default();
                 for index in indexes {
                     if !known
@@ -294,6 +317,7 @@ impl State {
                 }
             }
             Change::CommitLoad { database, load } => {
+                self.written_by_us(&database);
                 self.loads.entry(database).or_default().push(load);
             }
             Change::HoldSnapshot { database, snapshot } => {
@@ -336,6 +360,13 @@ impl State {
                     self.tuned.remove(&name);
                 }
             }
+        }
+    }
+
+    /// What clients write from now on cannot be told from what this plan writes.
+    fn written_by_us(&mut self, database: &str) {
+        if let Some(written) = self.verified.get_mut(database) {
+            *written = None;
         }
     }
 
@@ -536,6 +567,7 @@ mod tests {
         let again = line(Entry::Forgotten {
             steps: vec![dump()],
             reason: "reset".into(),
+            drop: Vec::new(),
         }) + &started();
         let first = run() + &started() + &done(r#"{"warnings":["first"]}"#);
         let output = |text: &str| {
@@ -618,6 +650,7 @@ mod tests {
         let forgotten = line(Entry::Forgotten {
             steps: vec![dump()],
             reason: "reset".into(),
+            drop: Vec::new(),
         });
         let text = run() + &started() + &done() + &forgotten + &started();
         let replay = replay(text.as_bytes()).unwrap();

@@ -35,6 +35,7 @@ fn night() -> Vec<Entry> {
                 .map(|kind| StepId::database(&database, kind))
                 .collect(),
             reason: "pg-migrate reset".into(),
+            drop: Vec::new(),
         });
         for kind in Kind::of_phase(Phase::Regular) {
             let step = StepId::database(&database, kind);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::record::{MigratedSubject, Outcome, Started};
-use crate::names::{IndexDefinition, Load, Output, StepId};
+use crate::names::{IndexDefinition, Kind, Load, Output, StepId, WriteMark};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -53,6 +53,13 @@ pub struct State {
     pub steps: HashMap<StepId, StepState>,
     /// Databases of the target that this plan created, or was about to.
     pub created: BTreeMap<String, Created>,
+    /// Databases of the target that nobody else may connect to yet.
+    pub closed: BTreeSet<String>,
+    /// Those that were verified, with how much had been written to each then; `None`: that is not known, or was changed
+    /// by this plan since.
+    pub verified: BTreeMap<String, Option<WriteMark>>,
+    /// Of those, the ones that were named to be dropped all the same.
+    pub may_drop: BTreeSet<String>,
     /// Indexes that were dropped, or were about to be, by database.
     pub dropped_indexes: HashMap<String, Vec<IndexDefinition>>,
     /// Loads that were committed, or were about to be, by database.
@@ -82,6 +89,8 @@ pub enum Created {
     Begun,
     /// It was, and this is the database's object id.
     WithOid(u32),
+    /// It was there, empty, and this plan fills it.
+    Found(u32),
 }
 
 /// A snapshot that several steps share.
@@ -97,6 +106,21 @@ impl State {
     pub fn output_of(&self, step: &StepId) -> Option<&Arc<Output>> {
         let state = self.steps.get(step)?;
         (state.status == Status::Done).then_some(&state.output)
+    }
+
+    /// Whether the target's database was verified by this plan, so that it may be in use, and is not named to be dropped.
+    pub(crate) fn is_to_be_kept(&self, database: &str) -> bool {
+        self.verified.contains_key(database) && !self.may_drop.contains(database)
+    }
+
+    /// Databases whose verification is done, and that nobody else may connect to yet.
+    pub fn verified_and_closed(&self) -> Vec<String> {
+        let closed = self.closed.iter();
+        let is_verified = |name: &&String| {
+            let name = name.as_str().into();
+            self.is_done(&StepId::database(&name, Kind::Verify))
+        };
+        closed.filter(is_verified).cloned().collect()
     }
 
     pub fn is_done(&self, step: &StepId) -> bool {

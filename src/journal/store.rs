@@ -17,7 +17,7 @@ use crate::failpoint::reach;
 
 /// What can go wrong with the state directory.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum Error {
+pub(crate) enum Error {
     #[error("cannot {action} {}", path.display())]
     #[diagnostic(help(
         "look at the directory's permissions and at the free space of its file system"
@@ -74,7 +74,7 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Erro
 
 /// The state directory, held by this process and no other until it is dropped or the process dies.
 #[derive(Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     id: String,
     _file: File,
 }
@@ -85,7 +85,7 @@ impl Lock {
     /// # Errors
     ///
     /// [`Error::Held`] where another process has it.
-    pub fn take(directory: &Path) -> Result<Lock, Error> {
+    pub(crate) fn take(directory: &Path) -> Result<Lock, Error> {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -117,12 +117,12 @@ impl Lock {
     }
 
     /// What tells this state directory from all others, as long as it exists: eight hexadecimal digits.
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
     /// Whether a process holds the state directory now.
-    pub fn is_held(directory: &Path) -> bool {
+    pub(crate) fn is_held(directory: &Path) -> bool {
         let Ok(file) = File::open(directory.join("lock")) else {
             return false;
         };
@@ -150,7 +150,7 @@ fn identify(file: &mut File) -> io::Result<String> {
 
 /// The journal, open for appending. Every record is on disk when `append` returns.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     path: PathBuf,
     file: File,
     /// Bytes of the file up to the end of its last whole record.
@@ -168,7 +168,7 @@ impl Journal {
     /// # Errors
     ///
     /// A journal that cannot be read or is damaged. It is left as it is.
-    pub fn open(directory: &Path, lock: Lock) -> Result<Journal, Error> {
+    pub(crate) fn open(directory: &Path, lock: Lock) -> Result<Journal, Error> {
         let path = directory.join(FILE);
         let mut file = OpenOptions::new()
             .create(true)
@@ -208,7 +208,7 @@ impl Journal {
     ///
     /// Where it cannot be written: then it must be taken for not written, the file ends with the record
     /// before it, and no more are taken.
-    pub fn append(&mut self, entry: Entry) -> Result<(), Error> {
+    pub(crate) fn append(&mut self, entry: Entry) -> Result<(), Error> {
         if self.failed {
             let earlier = io::Error::other("a record before this one could not be written");
             return Err(self.write_error(earlier));
@@ -248,12 +248,12 @@ impl Journal {
     }
 
     /// See [`Lock::id`].
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         self.lock.id()
     }
 
     /// What the journal says, with every record that was appended, and one that could not be written.
-    pub fn state(&self) -> &State {
+    pub(crate) fn state(&self) -> &State {
         &self.state
     }
 }
@@ -281,7 +281,7 @@ fn replay_file(path: &Path, text: &[u8]) -> Result<super::replay::Replay, Error>
 /// # Errors
 ///
 /// A journal that cannot be read or is damaged.
-pub fn read(directory: &Path) -> Result<Option<State>, Error> {
+pub(crate) fn read(directory: &Path) -> Result<Option<State>, Error> {
     let path = directory.join(FILE);
     let text = match std::fs::read(&path) {
         Ok(text) => text,

@@ -17,7 +17,7 @@ use crate::plan::keys::Keys;
 
 /// What a later run or `status` needs of the compiled plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
+pub(crate) struct Stored {
     pub fingerprint: String,
     /// `plan` sealed it: a run refuses drift.
     pub sealed: bool,
@@ -31,7 +31,7 @@ pub struct Stored {
 
 /// What the plan was compiled from, for saying what drifted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Basis {
+pub(crate) struct Basis {
     /// The keys of the plan file.
     pub plan: Keys,
     /// `system_identifier`, where it may be read, and major version.
@@ -40,7 +40,7 @@ pub struct Basis {
 }
 
 #[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum Error {
+pub(crate) enum Error {
     #[error("cannot {action} {}: {source}", path.display())]
     #[diagnostic(help(
         "look at the directory's permissions and at the free space of its file system"
@@ -90,7 +90,7 @@ struct FileSetting {
 }
 
 /// The file's place.
-pub fn path(state_dir: &Path) -> PathBuf {
+pub(crate) fn path(state_dir: &Path) -> PathBuf {
     state_dir.join("plan.json")
 }
 
@@ -99,7 +99,12 @@ pub fn path(state_dir: &Path) -> PathBuf {
 /// # Errors
 ///
 /// Where the directory or the disk refuses.
-pub fn write(state_dir: &Path, json: &str, basis: &Basis, sealed: bool) -> Result<(), Error> {
+pub(crate) fn write(
+    state_dir: &Path,
+    json: &str,
+    basis: &Basis,
+    sealed: bool,
+) -> Result<(), Error> {
     let path = path(state_dir);
     let mut value: serde_json::Value =
         serde_json::from_str(json).map_err(|source| Error::Damaged {
@@ -124,7 +129,7 @@ pub fn write(state_dir: &Path, json: &str, basis: &Basis, sealed: bool) -> Resul
 /// # Errors
 ///
 /// A file that cannot be read or is damaged.
-pub fn read(state_dir: &Path) -> Result<Option<Stored>, Error> {
+pub(crate) fn read(state_dir: &Path) -> Result<Option<Stored>, Error> {
     let path = path(state_dir);
     let text = match std::fs::read(&path) {
         Ok(text) => text,

@@ -10,7 +10,7 @@ use super::{
 /// What a step yielded, by 0.1.0.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct OutputV1 {
+pub(crate) struct OutputV1 {
     counts: Vec<TableCount>,
     estimated: bool,
     tables: Vec<TableResult>,
@@ -27,7 +27,7 @@ pub struct OutputV1 {
 impl OutputV1 {
     /// The same for this program. What the old form does not tell for sure (an archive without a seal, or delayed tables
     /// with a dot in a part of their names, which could be other tables') is left out: it counts as not done.
-    pub fn into_output(self, kind: Kind) -> Output {
+    pub(crate) fn into_output(self, kind: Kind) -> Output {
         let OutputV1 {
             counts,
             estimated,
@@ -53,9 +53,13 @@ impl OutputV1 {
                 let parts = dumped().zip(delayed.ok());
                 parts.map(|(dump, delayed)| Product::Dump(RegularDump { dump, delayed }))
             }
-            Kind::DelayedDump => {
-                dumped().map(|dump| Product::DelayedDump(DelayedDump { dump, counts }))
-            }
+            Kind::DelayedDump => dumped().map(|dump| {
+                Product::DelayedDump(DelayedDump {
+                    dump,
+                    counts,
+                    sequences: Vec::new(),
+                })
+            }),
             Kind::SourceCounts | Kind::TargetCounts => Some(Product::Counts(Counts {
                 tables: counts,
                 estimated,

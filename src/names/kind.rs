@@ -55,6 +55,8 @@ pub struct Traits {
     pub phase: Phase,
     /// Commits transactions on the target: the step is done once these outlive a crash of the target.
     pub writes_to_target: bool,
+    /// Works in the target's database of its name, which has to be the one that this plan made.
+    pub in_target_database: bool,
     /// Compares both sides: a failure may be a difference, which has an exit code of its own.
     pub compares: bool,
     /// Runs at the end whatever became of the other steps.
@@ -74,6 +76,7 @@ const PLAIN: Traits = Traits {
     scope: Scope::Database,
     phase: Phase::Regular,
     writes_to_target: false,
+    in_target_database: false,
     compares: false,
     runs_finally: false,
     reads: &[],
@@ -134,17 +137,20 @@ impl Kind {
             },
             Kind::Restore => Traits {
                 word: "restore",
+                in_target_database: true,
                 writes_to_target: true,
                 forgotten_with: &[Kind::Create],
                 ..PLAIN
             },
             Kind::TargetCounts => Traits {
                 word: "target-counts",
+                in_target_database: true,
                 reads: &[Kind::SourceCounts],
                 ..PLAIN
             },
             Kind::Verify => Traits {
                 word: "verify",
+                in_target_database: true,
                 writes_to_target: true,
                 compares: true,
                 reads: &[Kind::SourceCounts, Kind::TargetCounts],
@@ -159,24 +165,31 @@ impl Kind {
             },
             Kind::DropIndexes => Traits {
                 word: "drop-indexes",
+                in_target_database: true,
                 phase: Phase::Delayed,
                 writes_to_target: true,
                 ..PLAIN
             },
             Kind::DelayedRestore => Traits {
                 word: "delayed-restore",
+                in_target_database: true,
                 phase: Phase::Delayed,
                 writes_to_target: true,
+                // What it loaded is there, and would be there twice.
+                forgotten_with: &[Kind::Create],
+                reads: &[Kind::DelayedDump],
                 ..PLAIN
             },
             Kind::RecreateIndexes => Traits {
                 word: "recreate-indexes",
+                in_target_database: true,
                 phase: Phase::Delayed,
                 writes_to_target: true,
                 ..PLAIN
             },
             Kind::DelayedVerify => Traits {
                 word: "delayed-verify",
+                in_target_database: true,
                 phase: Phase::Delayed,
                 compares: true,
                 reads: &[

@@ -6,9 +6,11 @@ mod kind;
 mod output;
 mod step_id;
 mod table;
+mod written;
 
-pub use journal_v1::OutputV1;
-pub use kind::{Kind, Phase, Scope};
-pub use output::*;
-pub use step_id::{StepId, Subject};
-pub use table::{RelationKind, TableName, list_of_tables};
+pub(crate) use journal_v1::OutputV1;
+pub(crate) use kind::{Kind, Phase, Scope};
+pub(crate) use output::*;
+pub(crate) use step_id::{StepId, Subject};
+pub(crate) use table::{RelationKind, TableName, list_of_tables};
+pub(crate) use written::{Since, WriteMark};

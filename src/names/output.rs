@@ -60,6 +60,20 @@ pub struct DelayedDump {
     /// The rows of its tables, where its snapshot is not that of the regular counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counts: Vec<TableCount>,
+    /// Where the sequences stood then, at least: those of the regular dump are older.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sequences: Vec<SequenceValue>,
+}
+
+/// Where a sequence stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceValue {
+    pub schema: String,
+    pub sequence: String,
+    /// `last_value`
+    pub last: i64,
+    /// Otherwise `last` is the next one to be given out.
+    pub is_called: bool,
 }
 
 /// An archive, and the state of the source that it holds.

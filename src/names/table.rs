@@ -36,7 +36,7 @@ impl TableName {
 }
 
 /// The names, separated by commas, for a message.
-pub fn list_of_tables(tables: &[TableName]) -> String {
+pub(crate) fn list_of_tables(tables: &[TableName]) -> String {
     let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
     names.join(", ")
 }

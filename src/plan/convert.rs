@@ -40,6 +40,7 @@ pub(super) fn plan(document: Document, origin: Origin<'_>) -> Plan {
         tuning: Tuning {
             mode: document.target.tuning.mode,
             shared_target: document.target.tuning.shared_target,
+            open_early: document.target.tuning.open_early,
             settings: document
                 .target
                 .tuning

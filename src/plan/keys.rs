@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
 /// Dotted keys and their values as TOML. Entries of `[[…]]` are counted from 1: `override.1.dump_jobs`.
-pub type Keys = BTreeMap<String, String>;
+pub(crate) type Keys = BTreeMap<String, String>;
 
 /// The keys of a file that is valid TOML.
 pub(super) fn from_text(text: &str) -> Keys {
@@ -36,7 +36,7 @@ fn gather(key: &str, value: &Value, keys: &mut Keys) {
 }
 
 /// What is different, a line a key.
-pub fn differences(before: &Keys, now: &Keys) -> Vec<String> {
+pub(crate) fn differences(before: &Keys, now: &Keys) -> Vec<String> {
     let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     let text = |value: Option<&String>| value.map_or("not set", String::as_str).to_owned();
     names

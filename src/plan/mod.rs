@@ -8,7 +8,7 @@
 mod consistency;
 mod convert;
 mod document;
-pub mod keys;
+pub(crate) mod keys;
 mod model;
 mod parse;
 mod problem;
@@ -16,9 +16,9 @@ mod scalar;
 mod schema;
 mod secret;
 mod structure;
-pub mod template;
+pub(crate) mod template;
 
 pub use model::*;
 pub use parse::{load, parse};
-pub use problem::{PlanError, Problem};
+pub use problem::PlanError;
 pub use schema::{schema, schema_text};

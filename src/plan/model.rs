@@ -140,6 +140,8 @@ pub struct Tuning {
     pub mode: TuningMode,
     /// Accepts `fast` although the target serves other databases.
     pub shared_target: bool,
+    /// Verified databases open to clients although a crash would lose the cluster.
+    pub open_early: bool,
     /// Overrides and additions to the mode's settings, in the plan's order.
     pub settings: Vec<(String, String)>,
 }
@@ -391,7 +393,7 @@ impl Plan {
 
 /// How a server is reached, with every reference resolved: environment, service file, password file.
 #[derive(Debug, Clone)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     pub side: Side,
     /// A host name, an address, or the directory of a Unix-domain socket.
     pub host: String,

@@ -5,14 +5,14 @@ const LONGEST: usize = 63;
 
 /// Whose sessions they are: a plan's and, within a run, its state directory's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Application {
+pub(crate) struct Application {
     plan: String,
     state: Option<String>,
 }
 
 impl Application {
     /// For a command that only reads.
-    pub fn new(plan: &str) -> Self {
+    pub(crate) fn new(plan: &str) -> Self {
         Application {
             plan: plan.to_owned(),
             state: None,
@@ -21,7 +21,7 @@ impl Application {
 
     /// For a run, and those that go on from the same state directory. Plans of the same name elsewhere
     /// have another id.
-    pub fn for_state(plan: &str, id: &str) -> Self {
+    pub(crate) fn for_state(plan: &str, id: &str) -> Self {
         Application {
             plan: plan.to_owned(),
             state: Some(id.to_owned()),
@@ -29,13 +29,7 @@ impl Application {
     }
 
     /// The `application_name` of a session that does `what`.
-    ///
-    /// ```
-    /// use pg_migrate::postgres::Application;
-    /// let application = Application::for_state("größe", "1a2b3c4d");
-    /// assert_eq!(application.application_name_for("erp/dump"), "pg-migrate/gr??e/erp/dump#1a2b3c4d");
-    /// ```
-    pub fn application_name_for(&self, what: &str) -> String {
+    pub(crate) fn application_name_for(&self, what: &str) -> String {
         let mark = self.mark();
         let text = application_name(&format!("pg-migrate/{}/{what}", self.plan));
         // The mark is never cut: leftovers are found by it.
@@ -44,7 +38,7 @@ impl Application {
     }
 
     /// The id of the state directory, if it has one.
-    pub fn state(&self) -> Option<&str> {
+    pub(crate) fn state(&self) -> Option<&str> {
         self.state.as_deref()
     }
 
@@ -57,15 +51,7 @@ impl Application {
     }
 
     /// Whether a session or a client program of this name belongs to this state directory.
-    ///
-    /// ```
-    /// use pg_migrate::postgres::Application;
-    /// let application = Application::for_state("erp", "1a2b3c4d");
-    /// assert!(application.owns("pg-migrate/erp/db/dump#1a2b3c4d"));
-    /// assert!(!application.owns("pg-migrate/erp/db/dump#00000000"));
-    /// assert!(!Application::new("erp").owns("pg-migrate/erp/db/dump"));
-    /// ```
-    pub fn owns(&self, name: &str) -> bool {
+    pub(crate) fn owns(&self, name: &str) -> bool {
         let mark = self.mark();
         !mark.is_empty() && name.starts_with("pg-migrate/") && name.ends_with(&mark)
     }
@@ -74,7 +60,7 @@ impl Application {
 /// The text as an `application_name` that every server shows alike: at most 63 bytes, printable
 /// ASCII alone. Servers replace other characters, each version in its own way (PostgreSQL manual,
 /// 19.8), and then the session would not be found by its name.
-pub fn application_name(text: &str) -> String {
+pub(crate) fn application_name(text: &str) -> String {
     text.chars()
         .map(|c| if matches!(c, ' '..='~') { c } else { '?' })
         .take(LONGEST)
@@ -86,6 +72,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_name_says_whose_session_it_is() {
+        let application = Application::for_state("größe", "1a2b3c4d");
+        assert_eq!(
+            application.application_name_for("erp/dump"),
+            "pg-migrate/gr??e/erp/dump#1a2b3c4d"
+        );
+        assert!(application.owns("pg-migrate/erp/db/dump#1a2b3c4d"));
+        assert!(!application.owns("pg-migrate/erp/db/dump#00000000"));
+        assert!(!Application::new("erp").owns("pg-migrate/erp/db/dump"));
+    }
 
     proptest! {
         #[test]

@@ -7,7 +7,7 @@ use tokio_postgres::error::SqlState;
 
 /// What a failure means for the step that met it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
+pub(crate) enum Class {
     /// The same step may succeed a little later.
     Retry,
     /// It would fail again.
@@ -30,7 +30,7 @@ impl Class {
     }
 
     /// By the SQLSTATE alone (PostgreSQL manual, Appendix A).
-    pub fn from_sqlstate(code: &str) -> Class {
+    pub(crate) fn from_sqlstate(code: &str) -> Class {
         classify_sqlstate(&SqlState::from_code(code))
     }
 }

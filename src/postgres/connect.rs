@@ -22,7 +22,7 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection to one database. Derefs to [`Client`]; ends when it is dropped, or goes back to
 /// its pool.
-pub struct Connection {
+pub(crate) struct Connection {
     handle: Handle,
     dialer: Arc<Dialer>,
 }
@@ -41,21 +41,11 @@ enum Handle {
 ///
 /// Each address of the host gets the endpoint's `connect_timeout` to accept the connection; all of
 /// it, log-in included, gets twice as long.
-pub async fn connect(
+pub(crate) async fn connect(
     endpoint: &Endpoint,
     database: &str,
     session: &Session,
 ) -> Result<Connection, Error> {
-    let (connection, _) = open(endpoint, database, session).await?;
-    Ok(connection)
-}
-
-/// As [`connect`], with a token that is cancelled when the connection has ended, for whatever reason.
-pub(super) async fn open(
-    endpoint: &Endpoint,
-    database: &str,
-    session: &Session,
-) -> Result<(Connection, CancellationToken), Error> {
     let dialer = Dialer::new(endpoint, database, session)?;
     let dialed = match dialer.limit() {
         None => dialer.dial().await,
@@ -66,10 +56,10 @@ pub(super) async fn open(
     let (client, ended) = dialed.map_err(|error| dialer.explain(CONNECT, error))?;
     let handle = Handle::Own {
         client,
-        ended: ended.clone(),
+        ended,
         _stop: dialer.stop.clone().drop_guard(),
     };
-    Ok((Connection { handle, dialer }, ended))
+    Ok(Connection { handle, dialer })
 }
 
 impl Connection {
@@ -81,17 +71,20 @@ impl Connection {
     }
 
     /// The server's version.
-    pub fn version(&self) -> Version {
+    pub(crate) fn version(&self) -> Version {
         self.dialer.version()
     }
 
     /// Where the connection leads to, for messages.
-    pub fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &Place {
         &self.dialer.place
     }
 
     /// For `map_err`: what was tried, as a verb phrase (`read pg_database`).
-    pub fn failed(&self, action: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Error {
+    pub(crate) fn failed(
+        &self,
+        action: impl Into<String>,
+    ) -> impl FnOnce(tokio_postgres::Error) -> Error {
         move |error| self.dialer.explain(action, error)
     }
 
@@ -100,7 +93,7 @@ impl Connection {
     /// When `stop` is cancelled first, the server is asked to cancel the query, and its answer is
     /// awaited for a while: a query that is just dropped goes on on the server. The error is
     /// then [`super::Class::Interrupted`].
-    pub async fn attempt<T>(
+    pub(crate) async fn attempt<T>(
         &self,
         action: impl Into<String>,
         stop: &CancellationToken,
@@ -123,21 +116,26 @@ impl Connection {
     }
 
     /// Why the connection was lost, if it was.
-    pub fn loss(&self, action: impl Into<String>) -> Option<Error> {
+    pub(crate) fn loss(&self, action: impl Into<String>) -> Option<Error> {
         let reason = self.dialer.loss.get()?;
         Some(Error::lost(self.place(), action, reason))
     }
 
     /// Cancelled when the connection has ended, for whatever reason. `None`: it is a pool's.
-    pub fn ended(&self) -> Option<CancellationToken> {
+    pub(crate) fn ended(&self) -> Option<CancellationToken> {
         match &self.handle {
             Handle::Own { ended, .. } => Some(ended.clone()),
             Handle::Pooled(_) => None,
         }
     }
 
+    /// Ends the session soon, without waiting for it; with a pool's connection, all of the pool's.
+    pub(super) fn hang_up(&self) {
+        self.dialer.stop.cancel();
+    }
+
     /// Ends the session and waits until that is done; a pool's connection goes back to the pool.
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         match self.handle {
             Handle::Own {
                 client,

@@ -18,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 use super::class::{io_error, tls_error};
 use super::endpoint::is_socket;
 use super::error::Error;
+use super::event_triggers;
 use super::identifier::{KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL};
 use super::place::Place;
+use super::pooler::{self, Pooler};
 use super::session::{Session, adopt_snapshot};
 use super::tls;
 use crate::catalog::Version;
@@ -47,6 +49,8 @@ pub(super) struct Dialer {
     /// Why a connection was lost, the first time that one was. The client itself only learns
     /// that its connection is closed.
     pub(super) loss: OnceLock<tokio_postgres::Error>,
+    /// What answered instead of a server.
+    pooler: OnceLock<Pooler>,
     config: Config,
     session: Session,
     version: OnceLock<Version>,
@@ -88,6 +92,7 @@ impl Dialer {
             tls,
             stop: CancellationToken::new(),
             loss: OnceLock::new(),
+            pooler: OnceLock::new(),
             config,
             session: session.clone(),
             version: OnceLock::new(),
@@ -119,6 +124,10 @@ impl Dialer {
             .parameter("server_version")
             .and_then(Version::parse);
         let ended = self.drive(connection);
+        if let Some(pooler) = pooler::find(&client).await? {
+            let _ = self.pooler.set(pooler);
+            return Err(not_a_server());
+        }
         let version = match reported {
             Some(version) => version,
             None => ask_version(&client).await?,
@@ -170,7 +179,19 @@ impl Dialer {
     ) -> Result<(Client, Driven), tokio_postgres::Error> {
         let mut config = self.config.clone();
         config.ssl_mode(encryption);
-        config.connect(self.tls.clone()).await
+        let endpoint = self.place.endpoint();
+        if !event_triggers::can_be_off(endpoint) {
+            return config.connect(self.tls.clone()).await;
+        }
+        let mut without = config.clone();
+        without.options(event_triggers::OFF);
+        match without.connect(self.tls.clone()).await {
+            Err(error) if event_triggers::is_refusal(&error) => {}
+            result => return result,
+        }
+        let connected = config.connect(self.tls.clone()).await?;
+        event_triggers::remember_refusal(endpoint);
+        Ok(connected)
     }
 
     /// Starts the task that talks with the server. It ends with the client, when the connection
@@ -206,11 +227,22 @@ impl Dialer {
 
     /// An error of one of the connections, in our words.
     pub(super) fn explain(&self, action: impl Into<String>, error: tokio_postgres::Error) -> Error {
+        if let Some(pooler) = self.pooler.get() {
+            return Error::pooler(&self.place, action, *pooler);
+        }
         match self.loss.get() {
             Some(reason) if error.is_closed() => Error::lost(&self.place, action, reason),
             _ => Error::from_client(&self.place, action, error),
         }
     }
+}
+
+/// Stands for what [`Dialer::explain`] says of a pooler: a pool of connections takes no error but those of the client
+/// library, and this is the one that can be had.
+fn not_a_server() -> tokio_postgres::Error {
+    "pooler"
+        .parse::<Config>()
+        .expect_err("a word alone is no configuration")
 }
 
 /// Asks the server to cancel the query of one connection. A request that does not arrive is not an

@@ -15,14 +15,14 @@ use crate::plan::{Endpoint, PasswordSource, Server, Side, SslMode, Value};
 
 /// How a server is reached, and what the user should know about how that was found out.
 #[derive(Debug)]
-pub struct Resolved {
+pub(crate) struct Resolved {
     pub endpoint: Endpoint,
     pub warnings: Vec<String>,
 }
 
 /// Why it cannot be said how a server is reached.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum EndpointError {
+pub(crate) enum EndpointError {
     #[error("`{side}.{key}` of the plan is the environment variable {variable}, which is not set")]
     #[diagnostic(help("Set {variable} and start again."))]
     NotSet {
@@ -74,7 +74,7 @@ pub enum EndpointError {
 /// The password comes from the plan, the service, or the password file, by libpq's rules; else there
 /// is none. Certificates that neither names come from `~/.postgresql`, where libpq, and so pg_dump,
 /// looks for them too (PostgreSQL manual, 32.19).
-pub async fn resolve(
+pub(crate) async fn resolve(
     server: &Server,
     environment: &impl Environment,
 ) -> Result<Resolved, EndpointError> {

@@ -5,10 +5,10 @@ use std::future::Future;
 use std::path::PathBuf;
 
 /// What went wrong outside, without a secret in it.
-pub type Failure = Box<dyn StdError + Send + Sync>;
+pub(crate) type Failure = Box<dyn StdError + Send + Sync>;
 
 /// What a server's address and password can come from, beside the plan.
-pub trait Environment: Sync {
+pub(crate) trait Environment: Sync {
     /// An environment variable; `None`: it is not set, or is not UTF-8.
     fn variable(&self, name: &str) -> Option<String>;
 

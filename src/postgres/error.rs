@@ -11,13 +11,14 @@ use tokio_util::sync::CancellationToken;
 use super::class::Class;
 use super::help;
 use super::place::Place;
+use super::pooler::Pooler;
 use super::tls::TlsError;
 use crate::escape::escape_control_lines;
 
 /// A statement or a connection that failed: what was tried, where, and the server's own words.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} ({place})")]
-pub struct Error {
+pub(crate) struct Error {
     place: Place,
     /// What was tried, as a verb phrase: `count the rows of public.t`.
     action: String,
@@ -44,13 +45,18 @@ enum Cause {
     /// A file with a certificate or key cannot be used.
     #[error(transparent)]
     Tls(TlsError),
+    #[error("a connection pooler answers instead of the server ({})", match .0 {
+        Pooler::Transaction => "its sessions change from one query to the next",
+        Pooler::Session => "the session is another than the one that was promised",
+    })]
+    Pooler(Pooler),
     #[error("stopped")]
     Interrupted,
 }
 
 /// An ErrorResponse (PostgreSQL manual, 54.8 "Error and Notice Message Fields").
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerMessage {
+pub(crate) struct ServerMessage {
     pub severity: String,
     pub code: String,
     pub message: String,
@@ -135,6 +141,18 @@ impl Error {
         Error::new(place, action, Cause::Tls(error), Class::Fail, help)
     }
 
+    /// What answers is not the server.
+    pub(super) fn pooler(place: &Place, action: impl Into<String>, pooler: Pooler) -> Error {
+        let help = help::for_pooler(place);
+        Error::new(
+            place,
+            action,
+            Cause::Pooler(pooler),
+            Class::Fail,
+            Some(help),
+        )
+    }
+
     /// Something that was given up because the run is stopping.
     pub(super) fn interrupted(place: &Place, action: impl Into<String>) -> Error {
         Error::new(place, action, Cause::Interrupted, Class::Interrupted, None)
@@ -156,12 +174,12 @@ impl Error {
         }
     }
 
-    pub fn class(&self) -> Class {
+    pub(crate) fn class(&self) -> Class {
         self.class
     }
 
     /// What the server said, where it was the server.
-    pub fn server_message(&self) -> Option<&ServerMessage> {
+    pub(crate) fn server_message(&self) -> Option<&ServerMessage> {
         match &*self.source {
             Cause::Server(message) => Some(message),
             _ => None,
@@ -169,12 +187,12 @@ impl Error {
     }
 
     /// The server's SQLSTATE (PostgreSQL manual, Appendix A), where it was the server.
-    pub fn sqlstate(&self) -> Option<&str> {
+    pub(crate) fn sqlstate(&self) -> Option<&str> {
         self.server_message().map(|message| message.code.as_str())
     }
 
     /// The same error, as an interruption if the run is stopping: then we caused it.
-    pub fn during(mut self, stop: &CancellationToken) -> Self {
+    pub(crate) fn during(mut self, stop: &CancellationToken) -> Self {
         if stop.is_cancelled() {
             self.class = Class::Interrupted;
         }

@@ -39,6 +39,15 @@ pub(super) fn for_timeout(place: &Place) -> String {
     )
 }
 
+/// Advice about a pooler that answers in the server's place.
+pub(super) fn for_pooler(place: &Place) -> String {
+    let side = place.endpoint().side;
+    format!(
+        "What a run sets on its sessions would stay on sessions that applications get next, so nothing was set: let \
+         `{side}.host` and `{side}.port` lead to the server itself."
+    )
+}
+
 fn for_sqlstate(code: &SqlState, place: &Place) -> Option<String> {
     let Endpoint { side, user, .. } = place.endpoint();
     let user = escape_control(user);

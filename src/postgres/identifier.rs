@@ -16,20 +16,12 @@ pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) const KEEPALIVE_COUNT: u32 = 6;
 
 /// A name for use in SQL, in double quotes (PostgreSQL manual, 4.1.1 "Identifiers and Key Words").
-///
-/// ```
-/// assert_eq!(pg_migrate::postgres::quote_identifier(r#"Weird "Name""#), r#""Weird ""Name""""#);
-/// ```
-pub fn quote_identifier(name: &str) -> String {
+pub(crate) fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// The name of what is in a schema, for use in SQL.
-///
-/// ```
-/// assert_eq!(pg_migrate::postgres::quote_qualified("a.b", "c"), r#""a.b"."c""#);
-/// ```
-pub fn quote_qualified(schema: &str, name: &str) -> String {
+pub(crate) fn quote_qualified(schema: &str, name: &str) -> String {
     format!("{}.{}", quote_identifier(schema), quote_identifier(name))
 }
 
@@ -37,12 +29,7 @@ pub fn quote_qualified(schema: &str, name: &str) -> String {
 ///
 /// A text with a backslash becomes an escape string, which means the same under either
 /// `standard_conforming_strings` (PostgreSQL manual, 4.1.2.2).
-///
-/// ```
-/// assert_eq!(pg_migrate::postgres::quote_literal("it's"), "'it''s'");
-/// assert_eq!(pg_migrate::postgres::quote_literal(r"a\b"), r"E'a\\b'");
-/// ```
-pub fn quote_literal(value: &str) -> String {
+pub(crate) fn quote_literal(value: &str) -> String {
     let quoted = value.replace('\'', "''");
     if quoted.contains('\\') {
         format!("E'{}'", quoted.replace('\\', "\\\\"))
@@ -53,7 +40,7 @@ pub fn quote_literal(value: &str) -> String {
 
 /// A libpq connection string (PostgreSQL manual, 32.1.1.1 "Keyword/Value Connection Strings") for
 /// the client programs. It never holds the password: that goes by their environment.
-pub fn conninfo(endpoint: &Endpoint, database: &str) -> String {
+pub(crate) fn conninfo(endpoint: &Endpoint, database: &str) -> String {
     let mut pairs = vec![("host", endpoint.host.clone())];
     if let Some(address) = endpoint.hostaddr {
         pairs.push(("hostaddr", address.to_string()));
@@ -111,6 +98,14 @@ mod tests {
 
     use super::*;
     use crate::plan::{Side, SslMode};
+
+    #[test]
+    fn names_and_values_are_quoted() {
+        assert_eq!(quote_identifier(r#"Weird "Name""#), r#""Weird ""Name""""#);
+        assert_eq!(quote_qualified("a.b", "c"), r#""a.b"."c""#);
+        assert_eq!(quote_literal("it's"), "'it''s'");
+        assert_eq!(quote_literal(r"a\b"), r"E'a\\b'");
+    }
 
     fn endpoint() -> Endpoint {
         Endpoint {

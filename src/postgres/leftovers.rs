@@ -10,7 +10,7 @@ use super::error::Error;
 /// # Errors
 ///
 /// As the server reports it.
-pub async fn terminate_leftovers(
+pub(crate) async fn terminate_leftovers(
     connection: &Connection,
     application: &Application,
 ) -> Result<u32, Error> {

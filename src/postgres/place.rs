@@ -8,7 +8,7 @@ use crate::plan::Endpoint;
 
 /// A server and one of its databases, for messages.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub(crate) struct Place {
     endpoint: Arc<Endpoint>,
     database: Arc<str>,
 }
@@ -21,7 +21,7 @@ impl Place {
         }
     }
 
-    pub fn endpoint(&self) -> &Endpoint {
+    pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 

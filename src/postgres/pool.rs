@@ -21,7 +21,7 @@ use crate::plan::Endpoint;
 ///
 /// When the pool is dropped its connections end, those that are lent out too: no connection
 /// outlives the step that it was claimed for.
-pub struct Pool {
+pub(crate) struct Pool {
     inner: deadpool_postgres::Pool,
     dialer: Arc<Dialer>,
     _stop: DropGuard,
@@ -29,7 +29,7 @@ pub struct Pool {
 
 impl Pool {
     /// A pool of at most `max_size` connections; nothing is opened yet.
-    pub fn new(
+    pub(crate) fn new(
         endpoint: &Endpoint,
         database: &str,
         session: &Session,
@@ -62,7 +62,7 @@ impl Pool {
     }
 
     /// A connection, as soon as one is free. It comes back to the pool when it is dropped.
-    pub async fn get(&self) -> Result<Connection, Error> {
+    pub(crate) async fn get(&self) -> Result<Connection, Error> {
         match self.inner.get().await {
             Ok(object) => Ok(Connection::pooled(object, Arc::clone(&self.dialer))),
             Err(PoolError::Backend(error)) => Err(self.dialer.explain(CONNECT, error)),

@@ -16,7 +16,7 @@ use crate::plan::Retry;
 /// # Errors
 ///
 /// That of the last attempt.
-pub async fn with_retries<T, E, F>(
+pub(crate) async fn with_retries<T, E, F>(
     retry: &Retry,
     class: impl Fn(&E) -> Class,
     // Not `AsyncFnMut`: such a future is not known to be `Send`, as every step must be.

@@ -41,7 +41,7 @@ pub(super) struct Service {
 
 /// Why a service cannot be read.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum ServiceError {
+pub(crate) enum ServiceError {
     #[error(
         "there is no service \"{}\"{}",
         escape_control(service),

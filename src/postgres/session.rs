@@ -10,42 +10,87 @@ use super::identifier::{quote_identifier, quote_literal};
 use crate::catalog::Version;
 use crate::plan::Side;
 
+/// Settings by which text becomes a value in another way than pg_dump meant it. A database or a role may have others.
+/// pg_restore sets the rest itself: `client_encoding`, `standard_conforming_strings`, `xmloption`.
+pub(crate) const VALUES_FROM_TEXT: [(&str, &str); 4] = [
+    ("array_nulls", "on"),
+    ("DateStyle", "ISO, MDY"),
+    ("IntervalStyle", "postgres"),
+    ("lc_monetary", "C"),
+];
+
 /// What a connection presents itself as, and what it is for.
 #[derive(Debug, Clone)]
-pub struct Session {
+pub(crate) struct Session {
     application: String,
     lock_timeout: Duration,
     snapshot: Option<String>,
     settings: Vec<(String, String)>,
+    purpose: Purpose,
+}
+
+/// What a session's rows and texts are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// The same value is the same text on either server.
+    Comparison,
+    /// Text becomes the values that pg_dump wrote; checks compute by the database's settings.
+    Load,
+    /// Rows are computed by the database's settings.
+    Refresh,
+    /// Nothing is set.
+    Client,
 }
 
 impl Session {
     /// A session that calls itself `application` (see [`application_name`]) and waits for locks as
     /// long as it takes.
-    pub fn new(application: &str) -> Self {
+    pub(crate) fn new(application: &str) -> Self {
         Session {
             application: application_name(application),
             lock_timeout: Duration::ZERO,
             snapshot: None,
             settings: Vec::new(),
+            purpose: Purpose::Comparison,
         }
     }
 
+    /// A session that loads rows: checks, defaults and generated columns compute by the database's own settings.
+    pub(crate) fn for_load(mut self) -> Self {
+        self.purpose = Purpose::Load;
+        self
+    }
+
+    /// A session that computes rows, all by the database's own settings.
+    pub(crate) fn for_refresh(mut self) -> Self {
+        self.purpose = Purpose::Refresh;
+        self
+    }
+
+    /// A session that sets nothing, as a client's.
+    pub(crate) fn like_a_client(mut self) -> Self {
+        self.purpose = Purpose::Client;
+        self
+    }
+
     /// Gives up waiting for a lock after this long, in whole milliseconds; zero: never.
-    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+    pub(crate) fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
         self
     }
 
     /// Sees what the exported snapshot of this id sees: the session is in a read-only transaction
     /// from its start to its end (see [`super::Snapshot`]).
-    pub fn under_snapshot(mut self, id: &str) -> Self {
+    pub(crate) fn under_snapshot(mut self, id: &str) -> Self {
         self.snapshot = Some(id.to_owned());
         self
     }
 
     /// Sets these parameters as well; those that every session sets cannot be overridden by them.
-    pub fn settings<'a>(mut self, settings: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+    pub(crate) fn settings<'a>(
+        mut self,
+        settings: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
         self.settings = settings
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
@@ -53,7 +98,7 @@ impl Session {
     }
 
     /// The `application_name` of the session.
-    pub fn application(&self) -> &str {
+    pub(crate) fn application(&self) -> &str {
         &self.application
     }
 
@@ -64,6 +109,9 @@ impl Session {
     /// The statements that come first. They override ALTER DATABASE … SET and ALTER ROLE … SET
     /// (PostgreSQL manual, 19.1.3), which an application may have made for itself.
     pub(super) fn setup(&self, side: Side, version: Version) -> String {
+        if self.purpose == Purpose::Client {
+            return String::new();
+        }
         let lock_timeout = format!("{}ms", self.lock_timeout.as_millis());
         let mut settings = vec![
             ("statement_timeout", "0"),
@@ -82,15 +130,20 @@ impl Session {
                     Side::Target => "off",
                 },
             ),
-            // The same value is the same text on either server.
-            ("DateStyle", "ISO, MDY"),
-            ("IntervalStyle", "postgres"),
-            ("TimeZone", "UTC"),
-            ("bytea_output", "hex"),
-            ("extra_float_digits", "3"),
             ("quote_all_identifiers", "off"),
             ("standard_conforming_strings", "on"),
         ];
+        match self.purpose {
+            Purpose::Comparison => settings.extend([
+                ("DateStyle", "ISO, MDY"),
+                ("IntervalStyle", "postgres"),
+                ("TimeZone", "UTC"),
+                ("bytea_output", "hex"),
+                ("extra_float_digits", "3"),
+            ]),
+            Purpose::Load => settings.extend(VALUES_FROM_TEXT),
+            Purpose::Refresh | Purpose::Client => {}
+        }
         let since = [
             (90_600, "idle_in_transaction_session_timeout"),
             (140_000, "idle_session_timeout"),
@@ -144,13 +197,13 @@ mod tests {
         SET default_transaction_isolation = 'read committed';
         SET default_transaction_deferrable = 'off';
         SET default_transaction_read_only = 'on';
+        SET quote_all_identifiers = 'off';
+        SET standard_conforming_strings = 'on';
         SET DateStyle = 'ISO, MDY';
         SET IntervalStyle = 'postgres';
         SET TimeZone = 'UTC';
         SET bytea_output = 'hex';
         SET extra_float_digits = '3';
-        SET quote_all_identifiers = 'off';
-        SET standard_conforming_strings = 'on';
         ");
         let timeouts = |version| {
             let setup = session.setup(Side::Target, Version(version));

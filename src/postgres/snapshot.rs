@@ -2,36 +2,46 @@
 //! (PostgreSQL manual, 9.28.5 "Snapshot Synchronization Functions").
 
 use jiff::Timestamp;
+use tokio::sync::Mutex;
+use tokio_postgres::Row;
 use tokio_util::sync::CancellationToken;
 
-use super::connect::{Connection, open};
+use super::connect::Connection;
 use super::error::Error;
-use super::session::Session;
-use crate::plan::Endpoint;
 
-/// A snapshot, alive as long as this is: its transaction stays open on a connection of its own.
+/// A snapshot, alive as long as this is: its transaction stays open on a connection of its own, with every lock that it has.
 #[derive(Debug)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     id: String,
     taken: Timestamp,
     oldest_transaction: i64,
     connection: Connection,
+    /// Queries of steps on the snapshot's own connection, one at a time.
+    queries: Mutex<()>,
     ended: CancellationToken,
+    given_up: CancellationToken,
 }
 
 impl Snapshot {
-    /// Takes a snapshot of `database` and exports it.
-    pub async fn export(
-        endpoint: &Endpoint,
-        database: &str,
-        session: &Session,
-    ) -> Result<Self, Error> {
-        let (connection, ended) = open(endpoint, database, session).await?;
-        let taken = Timestamp::now();
+    /// Begins the transaction of a snapshot. None is taken yet, unlike with other isolation levels: the first query does
+    /// that, and LOCK TABLE is none (PostgreSQL manual, 13.2.2 and "LOCK").
+    pub(crate) async fn begin(connection: &Connection) -> Result<(), Error> {
         connection
             .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .await
-            .map_err(connection.failed("begin the transaction of a snapshot"))?;
+            .map_err(connection.failed("begin the transaction of a snapshot"))
+    }
+
+    /// Exports the snapshot of the transaction that was begun on the connection, which takes it if no query did before.
+    ///
+    /// # Errors
+    ///
+    /// As the server reports it; for a connection of a pool as well.
+    pub(crate) async fn export(connection: Connection) -> Result<Self, Error> {
+        let ended = connection
+            .ended()
+            .ok_or_else(|| Error::interrupted(connection.place(), "export a snapshot"))?;
+        let taken = Timestamp::now();
         let row = connection
             .query_one(
                 "SELECT pg_catalog.pg_export_snapshot(), \
@@ -48,29 +58,70 @@ impl Snapshot {
             taken,
             oldest_transaction,
             connection,
+            queries: Mutex::default(),
             ended,
+            given_up: CancellationToken::new(),
         })
     }
 
+    /// The one row of a query on the snapshot's own connection, which never waits for a lock that its transaction has. A
+    /// query that fails leaves the snapshot as it was.
+    pub(crate) async fn query_one(
+        &self,
+        action: &str,
+        stop: &CancellationToken,
+        sql: &str,
+    ) -> Result<Row, Error> {
+        let connection = &self.connection;
+        let _one_at_a_time = self.queries.lock().await;
+        connection
+            .batch_execute("SAVEPOINT before_query")
+            .await
+            .map_err(connection.failed(action))?;
+        let result = connection
+            .attempt(action, stop, connection.query_one(sql, &[]))
+            .await;
+        connection
+            .batch_execute("ROLLBACK TO SAVEPOINT before_query; RELEASE SAVEPOINT before_query")
+            .await
+            .map_err(connection.failed(action))?;
+        result
+    }
+
+    /// Ends the snapshot and its locks at once, for those who wait for them: whoever reads under it has to begin again.
+    pub(crate) fn give_up(&self) {
+        self.given_up.cancel();
+        self.connection.hang_up();
+    }
+
+    /// Resolves when [`Self::give_up`] was called.
+    pub(crate) async fn when_given_up(&self) {
+        self.given_up.cancelled().await;
+    }
+
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up.is_cancelled()
+    }
+
     /// For `SET TRANSACTION SNAPSHOT` and `pg_dump --snapshot`.
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
-    /// When it was taken, by this machine's clock, not later than its transaction began.
-    pub fn taken(&self) -> Timestamp {
+    /// When it was exported, by this machine's clock, or a moment before.
+    pub(crate) fn taken(&self) -> Timestamp {
         self.taken
     }
 
     /// The oldest transaction that had not ended when it was taken (`txid_snapshot_xmin`), with its epoch. Those
     /// before it had, and so had their subtransactions.
-    pub fn oldest_transaction(&self) -> i64 {
+    pub(crate) fn oldest_transaction(&self) -> i64 {
         self.oldest_transaction
     }
 
     /// How many transactions have begun on the server since, at least: what the other active sessions show. A transaction's own
     /// view of the next transaction id stands still (`age`), so it is compared with theirs.
-    pub async fn transactions_since(&self) -> Result<u64, Error> {
+    pub(crate) async fn transactions_since(&self) -> Result<u64, Error> {
         const ACTION: &str = "read the age of a snapshot";
         // Within a transaction, pg_stat_activity shows what it showed first until it is cleared.
         self.connection
@@ -93,12 +144,12 @@ impl Snapshot {
 
     /// Whether other sessions can still adopt it, as far as is known here: a connection that a
     /// network swallowed is noticed by the keep-alive probes, two minutes later at most.
-    pub fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         !self.ended.is_cancelled()
     }
 
     /// Resolves when the snapshot is gone, with the reason. Never resolves while it is alive.
-    pub async fn lost(&self) -> Error {
+    pub(crate) async fn lost(&self) -> Error {
         const ACTION: &str = "keep the snapshot";
         self.ended.cancelled().await;
         self.connection
@@ -107,7 +158,7 @@ impl Snapshot {
     }
 
     /// Ends the transaction and the connection, and waits until that is done.
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         self.connection.close().await;
     }
 }

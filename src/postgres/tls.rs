@@ -27,7 +27,7 @@ const SYSTEM_ROOTS: &str = "system";
 
 /// A file with a certificate or key that cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum TlsError {
+pub(super) enum TlsError {
     #[error("cannot read {key} of the {side}, {}", path.display())]
     #[diagnostic(help("It must be a readable file in PEM format."))]
     Unreadable {

@@ -11,6 +11,8 @@ pub(crate) struct Budget<'a> {
     pub server: &'a ServerFacts,
     /// What the server has free, less a reserve.
     pub free: u32,
+    /// What the run takes where the plan does not say.
+    pub by_default: u32,
     /// What the plan gives.
     pub given: Option<u32>,
     /// A run cannot work with less.
@@ -29,7 +31,7 @@ pub(crate) struct Fitted {
 
 impl Budget<'_> {
     fn connections(&self) -> u32 {
-        self.given.unwrap_or(self.free)
+        self.given.unwrap_or(self.by_default)
     }
 
     /// Why so many are free.
@@ -40,6 +42,15 @@ impl Budget<'_> {
             self.server.reserved_connections,
             self.server.used_connections
         )
+    }
+
+    /// What gives the run more of them.
+    fn remedy(&self) -> String {
+        if self.connections() < self.free {
+            format!("raise {}.max_connections in the plan", self.side)
+        } else {
+            "raise max_connections on the server".to_owned()
+        }
     }
 
     /// What the side's databases are for, as the plan's keys call it.
@@ -54,6 +65,7 @@ impl Budget<'_> {
 pub(crate) fn for_budgets(budgets: &[Budget<'_>]) -> Vec<Finding> {
     let mut found = Vec::new();
     for budget in budgets {
+        found.extend(sessions_hidden(budget));
         // Where nothing works, what was lowered does not matter.
         if let Some(finding) = no_connections(budget) {
             found.push(finding);
@@ -64,6 +76,28 @@ pub(crate) fn for_budgets(budgets: &[Budget<'_>]) -> Vec<Finding> {
         found.extend(jobs_lowered(budget));
     }
     found
+}
+
+fn sessions_hidden(budget: &Budget<'_>) -> Option<Finding> {
+    let Budget { side, server, .. } = budget;
+    let code = match side {
+        Side::Source => Code::SourceSessionsHidden,
+        Side::Target => Code::TargetSessionsHidden,
+    };
+    (!server.sees_sessions).then(|| {
+        let message = format!(
+            "the role \"{}\" may not see the sessions of others on the {side} (pg_read_all_stats), so it is a guess how many \
+             connections are free; the run may use {}",
+            server.user,
+            budget.connections()
+        );
+        let least = if server.version.major() < 1000 {
+            format!("use a superuser for [{side}]")
+        } else {
+            format!("GRANT pg_read_all_stats TO … on the {side}")
+        };
+        Finding::new(code, message).fix(format!("{least}, or set {side}.max_connections in the plan"))
+    })
 }
 
 fn no_connections(budget: &Budget<'_>) -> Option<Finding> {
@@ -118,7 +152,8 @@ fn parallel_lowered(budget: &Budget<'_>) -> Option<Finding> {
             counted(budget.connections(), "connection")
         );
         Finding::new(code, message).fix(format!(
-            "raise max_connections on the server, or lower parallelism.{}_parallel",
+            "{}, or lower parallelism.{}_parallel",
+            budget.remedy(),
             budget.work()
         ))
     })
@@ -140,7 +175,8 @@ fn jobs_lowered(budget: &Budget<'_>) -> Option<Finding> {
             counted(budget.connections(), "connection")
         );
         Finding::new(code, message).fix(format!(
-            "raise max_connections on the server, or lower parallelism.{work}_jobs or parallelism.{work}_parallel"
+            "{}, or lower parallelism.{work}_jobs or parallelism.{work}_parallel",
+            budget.remedy()
         ))
     })
 }

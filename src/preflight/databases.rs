@@ -3,20 +3,105 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::{Database, LocaleProvider, ServerFacts, locale};
-use crate::finding::{Code, Finding};
+use crate::finding::{Code, Finding, Severity};
 
 pub(super) fn for_database(
     database: &Database,
+    source: &ServerFacts,
     target: &ServerFacts,
     created: &BTreeSet<String>,
 ) -> Vec<Finding> {
+    [
+        about_target(database, target, created),
+        login_triggers(database, source),
+        event_triggers(database, target),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// What fires in each session of ours on the source.
+fn login_triggers(database: &Database, source: &ServerFacts) -> Option<Finding> {
+    let names = event_triggers_of(database, |event| event == "login")?;
+    (!source.sets_event_triggers).then(|| {
+        let message = format!(
+            "the role \"{}\" may not switch event triggers off on the source, so login triggers fire in each session of the \
+             run: {names}",
+            source.user
+        );
+        Finding::new(Code::SourceLoginTriggers, message)
+            .database(&database.name)
+            .fix("GRANT SET ON PARAMETER event_triggers TO … on the source, or use a superuser for [source]")
+    })
+}
+
+/// What fires on the target once it is restored there, and logs or forbids what the run does then.
+fn event_triggers(database: &Database, target: &ServerFacts) -> Option<Finding> {
+    let names = event_triggers_of(database, |_| true)?;
+    (!target.sets_event_triggers).then(|| {
+        let (reason, fix) = if target.version.major() < 1700 {
+            (
+                "before 17 event triggers cannot be switched off for a session".to_owned(),
+                "ALTER EVENT TRIGGER … DISABLE on the source before the run, and ENABLE on both servers after it",
+            )
+        } else {
+            (
+                format!("the role \"{}\" may not switch event triggers off on the target", target.user),
+                "GRANT SET ON PARAMETER event_triggers TO … on the target, or use a superuser for [target]",
+            )
+        };
+        let message = format!(
+            "{reason}, so these fire for what the run does after they are restored (indexes, materialized views, sessions): \
+             {names}"
+        );
+        Finding::new(Code::TargetEventTriggers, message)
+            .database(&database.name)
+            .fix(fix)
+    })
+}
+
+/// Names of the database's event triggers for such events; `None`: it has none.
+fn event_triggers_of(database: &Database, is_wanted: impl Fn(&str) -> bool) -> Option<String> {
+    let triggers = &database.contents.as_ref()?.event_triggers;
+    let names: Vec<&str> = triggers
+        .iter()
+        .filter(|trigger| is_wanted(&trigger.event))
+        .map(|trigger| trigger.name.as_str())
+        .collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+fn about_target(
+    database: &Database,
+    target: &ServerFacts,
+    created: &BTreeSet<String>,
+) -> Option<Finding> {
     let name = &database.name;
     let existing = target.database(name).filter(|_| !created.contains(name));
-    let found = match existing {
+    match existing {
         Some(existing) => Some(exists(database, existing)),
         None => locale_missing(database, target),
+    }
+}
+
+/// About a database of this plan that the next run drops. `is_verified`: clients may use it.
+pub(crate) fn for_dropped(name: &str, is_verified: bool) -> Finding {
+    let (severity, message) = if is_verified {
+        (
+            Severity::Warn,
+            "drop and recreate: the next run drops it, as `pg-migrate reset --drop` asked for, unless it was written to since \
+             it was verified",
+        )
+    } else {
+        (
+            Severity::Info,
+            "drop and recreate: an earlier run of this plan created it, and it was not verified",
+        )
     };
-    found.into_iter().collect()
+    Finding::new(Code::TargetDatabaseRecreated, message)
+        .severity(severity)
+        .database(name)
 }
 
 /// About a database of that name which this plan did not create.

@@ -8,6 +8,7 @@ mod budgets;
 mod clients;
 mod databases;
 mod delay;
+mod locks;
 mod not_moved;
 mod objects;
 mod plan_keys;
@@ -22,7 +23,9 @@ mod waivers;
 
 pub(crate) use budgets::{Budget, Fitted, for_budgets};
 pub(crate) use clients::{for_compression, for_dump_root};
+pub(crate) use databases::for_dropped;
 pub(crate) use delay::{for_delay_pattern, for_delayed_tables, for_refused_table};
+pub(crate) use locks::for_lock_table;
 pub(crate) use selection::for_selection;
 pub(crate) use settings::{for_setting, for_settings_out_of_reach, for_unknown_setting};
 pub(crate) use tuning::{MemoryUse, TuningFacts, for_memory, for_settings_left, for_tuning};
@@ -30,7 +33,7 @@ pub(crate) use waivers::waive;
 
 use std::collections::BTreeSet;
 
-use crate::catalog::{Database, Inspection, ServerFacts};
+use crate::catalog::{Database, Inspection};
 use crate::finding::Finding;
 use crate::plan::Plan;
 
@@ -60,12 +63,13 @@ pub(crate) fn for_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> 
 /// About one database that migrates. `created`: the target's databases that this plan created.
 pub(crate) fn for_database(
     database: &Database,
-    target: &ServerFacts,
+    inspection: &Inspection,
     created: &BTreeSet<String>,
 ) -> Vec<Finding> {
+    let Inspection { source, target, .. } = inspection;
     [
-        databases::for_database(database, target, created),
-        objects::for_database(database),
+        databases::for_database(database, source, target, created),
+        objects::for_database(database, source),
         not_moved::for_database(database, target),
     ]
     .concat()

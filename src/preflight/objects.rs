@@ -1,9 +1,9 @@
 //! What is in a database and would not arrive as it is.
 
-use crate::catalog::{Database, Relation};
+use crate::catalog::{Database, Relation, ServerFacts};
 use crate::finding::{Code, Finding};
 
-pub(super) fn for_database(database: &Database) -> Vec<Finding> {
+pub(super) fn for_database(database: &Database, source: &ServerFacts) -> Vec<Finding> {
     let Some(contents) = &database.contents else {
         return Vec::new();
     };
@@ -16,6 +16,7 @@ pub(super) fn for_database(database: &Database) -> Vec<Finding> {
         };
         found.extend(with_oids(relation).map(here));
         found.extend(row_security(relation).map(here));
+        found.extend(unlogged_on_standby(relation, source).map(here));
     }
     found
 }
@@ -30,6 +31,16 @@ fn with_oids(relation: &Relation) -> Option<Finding> {
             "ALTER TABLE … SET WITHOUT OIDS on the source, or accept the loss by [[waive]] with object = \
              \"DATABASE.SCHEMA.TABLE\"",
         )
+    })
+}
+
+fn unlogged_on_standby(relation: &Relation, source: &ServerFacts) -> Option<Finding> {
+    (relation.unlogged && source.in_recovery).then(|| {
+        Finding::new(
+            Code::SourceUnloggedOnStandby,
+            "the table is unlogged and the source is a standby, which has none of its rows: it arrives empty",
+        )
+        .fix("use the primary as the source, or fill the table on the target after the run")
     })
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn for_tuning(
 
 /// What `fsync` or `full_page_writes` off means.
 fn for_dangers(plan: &Plan, target: &ServerFacts, tuning: &TuningFacts<'_>) -> Vec<Finding> {
-    let mut found = vec![cluster_at_risk(tuning)];
+    let mut found = vec![cluster_at_risk(tuning), opening(plan, tuning)];
     found.extend(shared(plan, tuning));
     found.extend(replicas(target));
     found.extend(archiving(target).or_else(|| wal_level(target)));
@@ -101,6 +101,25 @@ pub(crate) fn for_memory(memory: &MemoryUse<'_>) -> Finding {
         "lower parallelism.restore_parallel or parallelism.restore_jobs, or set maintenance_work_mem in \
          [target.tuning.settings]",
     )
+}
+
+/// When clients are let into verified databases.
+fn opening(plan: &Plan, tuning: &TuningFacts<'_>) -> Finding {
+    let dangers = tuning.dangers.join(" and ");
+    if plan.tuning.open_early {
+        let message = format!(
+            "clients are let into each database as soon as it is verified, with {dangers} still off \
+             (target.tuning.open_early): a crash of the target's operating system then loses what they committed, and the \
+             source does not have it"
+        );
+        return Finding::new(Code::TargetOpensEarly, message)
+            .fix("remove target.tuning.open_early, or set target.tuning.mode = \"safe\"");
+    }
+    let message = format!(
+        "databases belong to this run's role, and no other role may connect, until they are verified and {dangers} are \
+         as before: restore-settings opens them"
+    );
+    Finding::new(Code::TargetOpensLate, message)
 }
 
 fn set_for_the_server(tuning: &TuningFacts<'_>) -> Option<Finding> {

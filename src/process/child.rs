@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::environment::PgEnvironment;
 use super::output::{Tail, open_log, read_bytes, read_lines};
 use super::spawner::{Group, spawn};
-use super::transient::is_transient;
+use super::transient::{is_lock_refused, is_transient};
 #[cfg(debug_assertions)]
 use crate::failpoint::reach;
 use crate::postgres::{Class, escape_control};
@@ -34,7 +34,7 @@ const DRAIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 ///
 /// Standard input is empty. Arguments are seen by every user of the machine: no secret belongs there.
 #[derive(Debug)]
-pub struct Invocation {
+pub(crate) struct Invocation {
     program: OsString,
     arguments: Vec<OsString>,
     environment: Option<PgEnvironment>,
@@ -45,7 +45,7 @@ pub struct Invocation {
 
 /// What becomes of a child's standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stdout {
+pub(crate) enum Stdout {
     Null,
     /// Kept in memory, up to so many bytes; a child that writes more is ended, and fails.
     Capture {
@@ -55,7 +55,7 @@ pub enum Stdout {
 
 /// How a child ended.
 #[derive(Debug)]
-pub struct Finished {
+pub(crate) struct Finished {
     pub program: String,
     pub status: ExitStatus,
     pub stdout: Vec<u8>,
@@ -67,7 +67,7 @@ pub struct Finished {
 
 /// Why a child did not run, or did not succeed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum ChildError {
+pub(crate) enum ChildError {
     #[error("cannot start {program}: there is no such program")]
     #[diagnostic(help("Install it, or put its directory on PATH."))]
     NotFound { program: String },
@@ -99,7 +99,7 @@ pub enum ChildError {
 
 impl Invocation {
     /// The program is looked up on PATH unless it is a path.
-    pub fn new(program: impl Into<OsString>) -> Self {
+    pub(crate) fn new(program: impl Into<OsString>) -> Self {
         Invocation {
             program: program.into(),
             arguments: Vec::new(),
@@ -110,24 +110,27 @@ impl Invocation {
         }
     }
 
-    pub fn arguments<A: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+    pub(crate) fn arguments<A: Into<OsString>>(
+        mut self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
 
     /// Without it the child has our environment as it is.
-    pub fn environment(mut self, environment: PgEnvironment) -> Self {
+    pub(crate) fn environment(mut self, environment: PgEnvironment) -> Self {
         self.environment = Some(environment);
         self
     }
 
-    pub fn stdout(mut self, stdout: Stdout) -> Self {
+    pub(crate) fn stdout(mut self, stdout: Stdout) -> Self {
         self.stdout = stdout;
         self
     }
 
     /// A file that standard error is appended to, made with mode 0600.
-    pub fn log(mut self, path: impl Into<PathBuf>) -> Self {
+    pub(crate) fn log(mut self, path: impl Into<PathBuf>) -> Self {
         self.log = Some(path.into());
         self
     }
@@ -145,7 +148,7 @@ impl Invocation {
     /// grace, SIGKILL. When this future is dropped they get SIGKILL.
     ///
     /// An exit status other than 0 is not an error here: see [`Finished::success`].
-    pub async fn run(
+    pub(crate) async fn run(
         self,
         stop: &CancellationToken,
         on_line: impl FnMut(&str),
@@ -181,7 +184,7 @@ impl Invocation {
 
     /// As [`Invocation::run`], with the child's standard output handed to `consume` as it comes. However long
     /// that takes, it is waited for; where it fails, the child is ended.
-    pub async fn stream<T, E>(
+    pub(crate) async fn stream<T, E>(
         mut self,
         stop: &CancellationToken,
         on_line: impl FnMut(&str),
@@ -339,7 +342,7 @@ async fn end(
 impl ChildError {
     /// Whether another attempt may succeed: the program lost its connection, waited too long for a lock,
     /// met a deadlock.
-    pub fn class(&self) -> Class {
+    pub(crate) fn class(&self) -> Class {
         match self {
             ChildError::Failed { stderr_tail, .. }
                 if stderr_tail.iter().any(|line| is_transient(line)) =>
@@ -350,11 +353,21 @@ impl ChildError {
             _ => Class::Fail,
         }
     }
+
+    /// Whether the program waited too long for a lock, or did not want to wait for it.
+    pub(crate) fn is_lock_refused(&self) -> bool {
+        match self {
+            ChildError::Failed { stderr_tail, .. } => {
+                stderr_tail.iter().any(|line| is_lock_refused(line))
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Finished {
     /// The child, if it succeeded; otherwise why not, with the end of its standard error.
-    pub fn success(self) -> Result<Self, ChildError> {
+    pub(crate) fn success(self) -> Result<Self, ChildError> {
         let Finished { program, .. } = &self;
         if self.interrupted {
             let program = program.clone();

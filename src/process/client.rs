@@ -20,7 +20,7 @@ const NO_SOCKET: &str = "/no-such-directory.pg-migrate";
 
 /// Client programs that cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum ClientError {
+pub(crate) enum ClientError {
     #[error("cannot find {program} in any directory of PATH ({path})")]
     #[diagnostic(help(
         "Install PostgreSQL's client programs (pg_dump, pg_dumpall, pg_restore), of the target's \
@@ -47,7 +47,7 @@ pub enum ClientError {
 }
 
 /// Finds pg_dump, pg_dumpall and pg_restore on PATH and asks them what they can do. Connects to nothing.
-pub async fn client_facts() -> Result<ClientFacts, ClientError> {
+pub(crate) async fn client_facts() -> Result<ClientFacts, ClientError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     facts_in(&path).await
 }

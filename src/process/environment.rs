@@ -14,7 +14,7 @@ use crate::postgres::application_name;
 /// No `PG…` variable of our own environment gets through: `PGOPTIONS`, `PGSERVICE` or `PGHOST` of the shell would
 /// change what the plan says. Messages come in English, which `restore_log` and `transient` read.
 #[derive(Default, Clone)]
-pub struct PgEnvironment {
+pub(crate) struct PgEnvironment {
     password: Option<SecretString>,
     application: Option<String>,
     options: Option<String>,
@@ -23,7 +23,7 @@ pub struct PgEnvironment {
 impl PgEnvironment {
     /// For a program that connects to the endpoint and calls itself `application` there, in the
     /// form of [`application_name`] (`PGAPPNAME`).
-    pub fn new(endpoint: &Endpoint, application: &str) -> Self {
+    pub(crate) fn new(endpoint: &Endpoint, application: &str) -> Self {
         PgEnvironment {
             password: endpoint.password.clone(),
             application: Some(application_name(application)),
@@ -32,7 +32,7 @@ impl PgEnvironment {
     }
 
     /// `PGOPTIONS`: `-c name=value …` for the program's sessions.
-    pub fn options(mut self, options: &str) -> Self {
+    pub(crate) fn options(mut self, options: &str) -> Self {
         self.options = Some(options.to_owned());
         self
     }

@@ -13,7 +13,7 @@ use crate::postgres::Application;
 /// Kills the client programs of the application's state directory that run as our user, and returns those that were
 /// still there. Only a holder of the state directory may, before it starts any: then their runner is dead. Where there
 /// is no `/proc`, none is found.
-pub fn kill_leftovers(application: &Application) -> Vec<u32> {
+pub(crate) fn kill_leftovers(application: &Application) -> Vec<u32> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     processes
         .filter_map(|entry| {

@@ -12,7 +12,7 @@ const LIMIT: usize = 64 * 1024;
 
 /// The environment of this process, and commands that are run on this machine.
 #[derive(Debug, Clone, Copy)]
-pub struct LocalEnvironment;
+pub(crate) struct LocalEnvironment;
 
 impl Environment for LocalEnvironment {
     fn variable(&self, name: &str) -> Option<String> {

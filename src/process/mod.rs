@@ -9,12 +9,12 @@ mod environment;
 mod leftovers;
 mod local;
 mod output;
-pub mod restore_log;
+pub(crate) mod restore_log;
 mod spawner;
 mod transient;
 
-pub use child::{ChildError, Finished, Invocation, Stdout};
-pub use client::client_facts;
-pub use environment::PgEnvironment;
-pub use leftovers::kill_leftovers;
-pub use local::LocalEnvironment;
+pub(crate) use child::{ChildError, Finished, Invocation, Stdout};
+pub(crate) use client::client_facts;
+pub(crate) use environment::PgEnvironment;
+pub(crate) use leftovers::kill_leftovers;
+pub(crate) use local::LocalEnvironment;

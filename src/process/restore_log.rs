@@ -7,11 +7,13 @@ mod line;
 mod progress;
 mod toc;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use line::{Line, SEVERITIES, starts_with_any, strip_any};
 use progress::ItemCount;
-pub use toc::{Entry, Toc};
+pub(crate) use toc::Entry;
+pub use toc::Toc;
 
 use super::transient::is_transient;
 use crate::plan::Accept;
@@ -39,8 +41,10 @@ pub struct RestoreReport {
     pub warnings: Vec<String>,
     /// Settings of pg_restore's own session that an older server does not have: nothing is lost without them.
     pub harmless: u64,
-    /// How many errors pg_restore says it went on after. With jobs it counts some of them twice.
+    /// How many errors pg_restore says it went on after. With jobs it counts an entry with errors once more.
     pub ignored: u64,
+    /// Fewer or other errors were read than it says: the lines of its workers were torn beyond reading.
+    pub is_torn: bool,
 }
 
 /// Reads the standard error of one pg_restore, line by line.
@@ -50,14 +54,20 @@ pub struct RestoreReport {
 /// of no entry, so that it is never taken for an accepted one.
 #[derive(Debug)]
 pub struct RestoreLog {
-    toc: Toc,
+    toc: Arc<Toc>,
     is_parallel: bool,
+    /// Entries that an error was read for.
+    failed: BTreeSet<u32>,
+    /// Entries that the leader restored itself, before its workers started.
+    by_leader: BTreeSet<u32>,
+    /// Settings that the server does not have.
+    unknown_settings: BTreeSet<&'static str>,
     items: ItemCount,
     report: RestoreReport,
     /// Entries, with their dump ids, named by `from TOC entry` that no error was read for yet.
     announced: VecDeque<(u32, Entry)>,
     /// The entry of the last error. pg_restore names an entry only before its first error.
-    current: Option<Entry>,
+    current: Option<(u32, Entry)>,
     open: Option<Open>,
     /// The beginning of a line was written into another: the rest of it comes as a line of its own.
     torn: bool,
@@ -115,10 +125,13 @@ const VERBOSE: [&str; 8] = [
 
 impl RestoreLog {
     /// `jobs` as in `pg_restore --jobs`.
-    pub fn new(toc: Toc, jobs: u32) -> Self {
+    pub fn new(toc: impl Into<Arc<Toc>>, jobs: u32) -> Self {
         RestoreLog {
-            toc,
+            toc: toc.into(),
             is_parallel: jobs > 1,
+            failed: BTreeSet::new(),
+            by_leader: BTreeSet::new(),
+            unknown_settings: BTreeSet::new(),
             items: ItemCount::new(jobs),
             report: RestoreReport::default(),
             announced: VecDeque::new(),
@@ -151,11 +164,13 @@ impl RestoreLog {
     /// Everything that was read, once pg_restore has ended.
     pub fn finish(mut self) -> RestoreReport {
         self.close();
+        let counted = self.counted();
         let RestoreReport {
             errors,
             fatal,
             harmless,
             ignored,
+            is_torn,
             ..
         } = &mut self.report;
         let has_errors = !errors.is_empty() || *harmless > 0;
@@ -167,12 +182,30 @@ impl RestoreLog {
                     .to_owned(),
             );
         }
-        if *ignored > 0 && !has_errors && fatal.is_empty() {
+        if *ignored > 0 && *ignored != counted && fatal.is_empty() {
+            *is_torn = true;
             fatal.push(format!(
-                "pg_restore ignored {ignored} errors, and none of them could be read from its output"
+                "pg_restore ignored {ignored} errors, and {} of them could be read from its output",
+                if has_errors { "not all" } else { "none" }
             ));
         }
         self.report
+    }
+
+    /// What pg_restore counts when it meets the errors that were read (pg_backup_archiver.c and parallel.c).
+    ///
+    /// With jobs the leader adds a worker's errors of an entry and one for the entry itself; it makes its own settings
+    /// before its workers start and again after they ended. What a worker meets before its first entry is not counted.
+    fn counted(&self) -> u64 {
+        let RestoreReport {
+            errors, harmless, ..
+        } = &self.report;
+        if self.is_parallel {
+            let by_workers = self.failed.difference(&self.by_leader).count();
+            (errors.len() + by_workers + 2 * self.unknown_settings.len()) as u64
+        } else {
+            errors.len() as u64 + harmless
+        }
     }
 
     /// A line that pg_restore began with its name.
@@ -201,7 +234,8 @@ impl RestoreLog {
 
     /// A line that pg_restore did not begin with its name.
     fn continuation(&mut self, line: &str) {
-        let text = strip_any(line, &SEVERITIES).unwrap_or(line);
+        // The blank before the severity may be on either side of a tear.
+        let text = strip_any(line.trim_start_matches(' '), &SEVERITIES).unwrap_or(line);
         if let Some(count) = line.strip_prefix("WARNING: ").and_then(errors_ignored) {
             // Clients before 12 begin it so.
             self.close();
@@ -235,10 +269,13 @@ impl RestoreLog {
     /// What is under way. An entry that was announced before and is over can have no more errors.
     fn verbose(&mut self, text: &str) {
         let counted = self.items.push(text);
-        if let Some(item) = text.strip_prefix("finished item ") {
-            let id = item
-                .split_once(' ')
-                .and_then(|(id, _)| id.parse::<u32>().ok());
+        let item = |start| {
+            let (id, _) = text.strip_prefix(start)?.split_once(' ')?;
+            id.parse::<u32>().ok()
+        };
+        self.by_leader.extend(item("processing item "));
+        if text.starts_with("finished item ") {
+            let id = item("finished item ");
             self.announced
                 .retain(|(announced, _)| Some(*announced) != id);
         } else if counted && (!self.is_parallel || text.starts_with("processing item ")) {
@@ -248,13 +285,19 @@ impl RestoreLog {
     }
 
     fn error(&mut self, text: &str) {
-        let is_harmless = UNKNOWN_SETTINGS.iter().any(|words| text.ends_with(words));
+        let unknown = UNKNOWN_SETTINGS
+            .into_iter()
+            .find(|words| text.ends_with(words));
+        let is_harmless = unknown.is_some();
+        self.unknown_settings.extend(unknown);
         // Every worker makes such a setting before its first entry, and must not take the entry of another's error.
         let entry = if is_harmless {
             None
         } else {
             self.entry_of(text)
         };
+        self.failed.extend(entry.as_ref().map(|(id, _)| *id));
+        let entry = entry.map(|(_, entry)| entry);
         let mut message = text.strip_prefix(RECOVERABLE[0]).unwrap_or(text);
         if let (Some(Entry { tag, .. }), Some(rest)) = (&entry, message.strip_prefix(COPY_FAILED)) {
             let named = rest.strip_prefix(tag.as_str());
@@ -276,14 +319,14 @@ impl RestoreLog {
     }
 
     /// The entry that an error belongs to: one that was announced, or else the last one.
-    fn entry_of(&mut self, text: &str) -> Option<Entry> {
+    fn entry_of(&mut self, text: &str) -> Option<(u32, Entry)> {
         let names = |entry: &Entry| {
             text.strip_prefix(COPY_FAILED)
                 .and_then(|rest| rest.strip_prefix(entry.tag.as_str()))
                 .is_some_and(|rest| rest.starts_with("\": "))
         };
         let position = self.announced.iter().position(|(_, entry)| names(entry));
-        if let Some((_, entry)) = self.announced.remove(position.unwrap_or(0)) {
+        if let Some(entry) = self.announced.remove(position.unwrap_or(0)) {
             self.current = Some(entry);
         } else if !starts_with_any(text, &RECOVERABLE) {
             return None;
@@ -345,7 +388,7 @@ impl Open {
 }
 
 /// Whether the plan expects this error of a database (`[[accept]]`).
-pub fn accepted(accepts: &[Accept], database: &str, object: &str) -> bool {
+pub(crate) fn accepted(accepts: &[Accept], database: &str, object: &str) -> bool {
     accepts
         .iter()
         .any(|accept| accept.database == database && accept.object.is_match(object))

@@ -27,6 +27,10 @@ pub(super) async fn spawn(mut command: std::process::Command) -> io::Result<Grou
     command.process_group(0);
     // SAFETY: between fork and exec only async-signal-safe functions are called: prctl, getppid
     // and umask are bare system calls, and nothing is allocated.
+    #[expect(
+        unsafe_code,
+        reason = "no safe function does something between fork and exec"
+    )]
     unsafe {
         command.pre_exec(move || {
             // SIGTERM rather than SIGKILL: the leader of a parallel pg_dump or pg_restore hands

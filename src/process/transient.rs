@@ -100,6 +100,13 @@ pub(super) fn is_transient(line: &str) -> bool {
     }
 }
 
+/// Whether a line of a client program's standard error says that another session is in the way of a lock.
+pub(super) fn is_lock_refused(line: &str) -> bool {
+    WORDS
+        .iter()
+        .any(|(words, sqlstate)| *sqlstate == "55P03" && line.contains(words))
+}
+
 fn holds_in_order(line: &str, words: &[&str]) -> bool {
     let rest = words.iter().try_fold(line, |rest, words| {
         rest.split_once(words).map(|(_, rest)| rest)

@@ -8,7 +8,7 @@ use crate::verify::Comparison;
 
 /// The database's result and every table that differs, for a terminal of this width; `None`: the target has no such
 /// database.
-pub fn render(database: &str, comparison: Option<&Comparison>, columns: usize) -> String {
+pub(crate) fn render(database: &str, comparison: Option<&Comparison>, columns: usize) -> String {
     let mut out = String::new();
     let name = escape_control(database);
     let Some(comparison) = comparison else {
@@ -35,7 +35,7 @@ pub fn render(database: &str, comparison: Option<&Comparison>, columns: usize) -
 }
 
 /// `1 differs`, `2 differ`.
-pub fn differ(number: usize) -> String {
+pub(crate) fn differ(number: usize) -> String {
     if number == 1 {
         "1 differs".to_owned()
     } else {

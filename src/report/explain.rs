@@ -9,7 +9,7 @@ use crate::finding::{Code, Place, Severity};
 const LABEL: usize = 10;
 
 /// Every code by its group, and every topic, a line each.
-pub fn list(columns: usize, color: Color) -> String {
+pub(crate) fn list(columns: usize, color: Color) -> String {
     let mut out = String::from("Findings: pg-migrate explain CODE\n");
     for group in Code::ALL.chunk_by(|one, next| one.group() == next.group()) {
         let longest = group.iter().map(|code| code.as_str().len()).max();
@@ -39,7 +39,7 @@ pub fn list(columns: usize, color: Color) -> String {
 }
 
 /// What a finding with this code means, what fixes it, and how to accept it.
-pub fn code(code: Code, columns: usize, color: Color) -> String {
+pub(crate) fn code(code: Code, columns: usize, color: Color) -> String {
     let title = color.paint(Tone::Heading, code.as_str());
     let mut out = format!("{title}\n\n");
     let severity = code.severity();
@@ -84,7 +84,7 @@ fn waiver(code: Code) -> String {
     )
 }
 
-pub fn topic(topic: Topic, columns: usize, color: Color) -> String {
+pub(crate) fn topic(topic: Topic, columns: usize, color: Color) -> String {
     let title = color.paint(Tone::Heading, topic.title());
     let mut out = format!("{title}\n\n");
     for (position, block) in topic.text().split("\n\n").enumerate() {

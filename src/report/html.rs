@@ -19,7 +19,7 @@ const TABLES: usize = 500;
 const BAR: f64 = 0.3;
 
 /// The report as a page of HTML.
-pub fn render(report: &Report) -> String {
+pub(crate) fn render(report: &Report) -> String {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment

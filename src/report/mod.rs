@@ -17,22 +17,22 @@
 //! [`crate::postgres::escape_control`] before a person reads them.
 
 mod color;
-pub mod comparison;
+pub(crate) mod comparison;
 pub mod diagnostic;
-pub mod document;
-pub mod explain;
+pub(crate) mod document;
+pub(crate) mod explain;
 mod format;
-pub mod html;
-pub mod plan_diagram;
-pub mod plan_json;
-pub mod plan_markdown;
-pub mod plan_text;
-pub mod progress;
+pub(crate) mod html;
+pub(crate) mod plan_diagram;
+pub(crate) mod plan_json;
+pub(crate) mod plan_markdown;
+pub(crate) mod plan_text;
+pub(crate) mod progress;
 #[cfg(test)]
 mod samples;
 mod shell;
-pub mod status;
-pub mod summary;
+pub(crate) mod status;
+pub(crate) mod summary;
 mod width;
 
 pub use color::Color;

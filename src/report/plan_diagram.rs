@@ -13,7 +13,7 @@ use crate::postgres::escape_control;
 const STEPS_DRAWN: usize = 300;
 
 /// The graph for Mermaid: the same text for the same graph.
-pub fn mermaid(graph: &Graph) -> String {
+pub(crate) fn mermaid(graph: &Graph) -> String {
     let picture = Picture::from_graph(graph);
     let label = |text: &str| {
         // Mermaid reads `#35;` as the character of that number. What is not plain goes that way, so that
@@ -55,7 +55,7 @@ pub fn mermaid(graph: &Graph) -> String {
 }
 
 /// The graph for Graphviz: the same text for the same graph.
-pub fn dot(graph: &Graph) -> String {
+pub(crate) fn dot(graph: &Graph) -> String {
     let picture = Picture::from_graph(graph);
     let label = |text: &str| {
         let text = text.replace('\\', "\\\\").replace('"', "\\\"");

@@ -12,7 +12,7 @@ use crate::postgres::escape_json;
 /// A step about the whole server has `null` for its database; a step that runs no program has no
 /// `command`. `tune-target` has `settings`, each with its name, value and `scope`: `system` (ALTER SYSTEM),
 /// `session` (this run's own sessions) or `both`.
-pub fn render(graph: &Graph) -> String {
+pub(crate) fn render(graph: &Graph) -> String {
     let text = serde_json::to_string_pretty(&Document::from_graph(graph))
         .expect("a plan has no keys but strings");
     escape_json(&text) + "\n"

@@ -9,7 +9,7 @@ use crate::names::list_of_tables;
 use crate::postgres::escape_control;
 
 /// The plan in GitHub's Markdown: the same text for the same graph.
-pub fn render(graph: &Graph) -> String {
+pub(crate) fn render(graph: &Graph) -> String {
     let mut out = format!("# Migration plan {}\n\n", cell(&graph.name));
     if is_blocked(graph) {
         out.push_str("**The run does not start until what blocks it is fixed.**\n\n");

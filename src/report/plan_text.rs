@@ -18,7 +18,7 @@ const NEEDS_NAMED: usize = 4;
 /// Columns that a database's name has at most in the table.
 const NAME: usize = 42;
 /// The plan, wrapped at `columns`: the same text for the same graph.
-pub fn render(graph: &Graph, columns: usize) -> String {
+pub(crate) fn render(graph: &Graph, columns: usize) -> String {
     let mut out = String::new();
     header(&mut out, graph, columns);
     findings(&mut out, &graph.findings, columns);

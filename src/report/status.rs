@@ -15,7 +15,7 @@ use crate::postgres::{escape_control, escape_json};
 /// The state of a plan at a time; serializes to what `status --format json` prints, whose keys are
 /// the names of the fields here and do not change.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Status {
+pub(crate) struct Status {
     /// The plan's name.
     pub name: String,
     /// When the status was read.
@@ -38,7 +38,7 @@ pub struct Status {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Run {
+pub(crate) struct Run {
     pub started: Timestamp,
     /// A run is at work now.
     pub under_way: bool,
@@ -49,7 +49,7 @@ pub struct Run {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct SnapshotStatus {
+pub(crate) struct SnapshotStatus {
     pub database: String,
     /// By `pg_export_snapshot()`.
     pub snapshot: String,
@@ -59,13 +59,13 @@ pub struct SnapshotStatus {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct DatabaseStatus {
+pub(crate) struct DatabaseStatus {
     pub name: String,
     pub steps: Vec<StepStatus>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct StepStatus {
+pub(crate) struct StepStatus {
     pub id: StepId,
     pub kind: Kind,
     pub state: StepPhase,
@@ -80,7 +80,7 @@ pub struct StepStatus {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum StepPhase {
+pub(crate) enum StepPhase {
     Done,
     Running,
     Failed,
@@ -105,7 +105,7 @@ impl StepPhase {
 ///
 /// `under_way`: a run holds the state's lock. The journal alone cannot tell a run at work from one
 /// that was killed.
-pub fn status(
+pub(crate) fn status(
     name: &str,
     steps: &[Step],
     state: &State,
@@ -184,13 +184,13 @@ fn step_status(id: &StepId, state: Option<&StepState>, alive: bool, now: Timesta
 }
 
 /// The status as JSON, with an end of line.
-pub fn json(status: &Status) -> String {
+pub(crate) fn json(status: &Status) -> String {
     let text = serde_json::to_string_pretty(status).expect("a status has no keys but strings");
     escape_json(&text) + "\n"
 }
 
 /// The status for a terminal of this width. Times of day are shown in UTC, durations matter more.
-pub fn text(status: &Status, columns: usize, color: Color) -> String {
+pub(crate) fn text(status: &Status, columns: usize, color: Color) -> String {
     let mut out = String::new();
     for line in [overall(status), run(status)] {
         wrap(&mut out, "", &line, columns);

@@ -17,7 +17,7 @@ const SHOWN: usize = 20;
 const NAME: usize = 12;
 
 /// The summary of a run, for a terminal of this width.
-pub fn render(report: &Report, columns: usize, color: Color) -> String {
+pub(crate) fn render(report: &Report, columns: usize, color: Color) -> String {
     let mut out = String::new();
     headline(&mut out, report, columns, color);
     if !report.databases.is_empty() {
@@ -361,9 +361,9 @@ fn what_next(page: &mut Page, report: &Report) {
     if let Some(database) = mismatched {
         advice.push(format!(
             "Find out why the tables differ: whether another session wrote to the target, or an object is missing there. \
-             `pg-migrate verify PLAN` compares again; `pg-migrate reset PLAN --database {}` and another run drop \
-             the target's database and move it again.",
-            shell::quote(&database.name)
+             `pg-migrate verify PLAN` compares again; `pg-migrate reset PLAN --database {name} --drop {name}` \
+             and another run drop the target's database and move it again.",
+            name = shell::quote(&database.name)
         ));
     }
     page.list(Tone::Plain, "What to do next", advice.into_iter());
@@ -416,8 +416,9 @@ mod tests {
             A restore error that is expected goes into the plan under [[accept]].
           - Find out why the tables differ: whether another session wrote to the target,
             or an object is missing there. `pg-migrate verify PLAN` compares again;
-            `pg-migrate reset PLAN --database $'we\033[31mird "db"'` and another run
-            drop the target's database and move it again.
+            `pg-migrate reset PLAN --database $'we\033[31mird "db"' --drop
+            $'we\033[31mird "db"'` and another run drop the target's database and move
+            it again.
         "#);
     }
 

@@ -2,7 +2,8 @@
 //! starts is the schedule's word, what is done the journal's.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -15,17 +16,17 @@ use super::snapshots::{OldSnapshot, Snapshots};
 use crate::event::{Ending, Event};
 use crate::graph::StepIndex;
 use crate::journal::{self, Change, Created, Entry, Journal, RoleState, TunedSetting};
-use crate::names::{IndexDefinition, Kind, Load, Output, StepId};
+use crate::names::{IndexDefinition, Kind, Load, Output, StepId, WriteMark};
 use crate::postgres::{Class, escape_control};
 use crate::schedule::{Ended, Schedule, Standing, Start};
-use crate::step::{self, ChangeRequest, Context, Shared, StepError};
+use crate::step::{self, ChangeRequest, Context, LockedSnapshot, Shared, StepError};
 
 /// How long to wait for word that a snapshot's connection ended with a step's.
 const WORD_OF_LOSS: Duration = Duration::from_millis(500);
 
 /// How the steps of a run ended.
 #[derive(Debug, Default)]
-pub struct Endings {
+pub(super) struct Endings {
     pub failed: u32,
     /// Of the failed, those that compared both sides and found a difference.
     pub mismatched: u32,
@@ -183,7 +184,6 @@ impl<'a> Dispatcher<'a> {
         tracing::info!(step = %shown(&step.id), attempt = number, "started");
         self.tell(Event::StepStarted {
             step: step.id.clone(),
-            attempt: number,
         });
         let snapshots = Arc::clone(&self.snapshots);
         let index = start.step;
@@ -211,6 +211,7 @@ impl<'a> Dispatcher<'a> {
         };
         if id.kind.is_tuning() {
             given.tuned = state.tuned.clone();
+            given.closed = state.verified_and_closed();
         }
         if id.kind == Kind::Globals {
             given.roles = state.roles.clone();
@@ -219,6 +220,8 @@ impl<'a> Dispatcher<'a> {
             return given;
         };
         given.created = state.created.get(&**database).copied();
+        given.verified = state.verified.get(&**database).cloned();
+        given.may_drop = state.may_drop.contains(&**database);
         if id.kind == Kind::RecreateIndexes {
             let dropped = state.dropped_indexes.get(&**database);
             given.dropped_indexes = dropped.cloned().unwrap_or_default();
@@ -336,6 +339,7 @@ impl<'a> Dispatcher<'a> {
             self.journal.append(Entry::Forgotten {
                 steps,
                 reason: "the snapshot that they shared was lost".into(),
+                drop: Vec::new(),
             })?;
         }
         if let Some(snapshot) = consequences.closed_snapshot
@@ -418,8 +422,11 @@ struct Given {
     dropped_indexes: Vec<IndexDefinition>,
     loads: Vec<Load>,
     created: Option<Created>,
+    verified: Option<Option<WriteMark>>,
+    may_drop: bool,
     tuned: BTreeMap<String, TunedSetting>,
     roles: BTreeMap<String, RoleState>,
+    closed: Vec<String>,
     is_retry: bool,
 }
 
@@ -443,18 +450,52 @@ async fn attempt(
         dropped_indexes: given.dropped_indexes,
         loads: given.loads,
         snapshot: snapshot.clone(),
-        created: given.created,
+        created: Mutex::new(given.created),
+        verified: given.verified,
+        may_drop: given.may_drop,
         tuned: given.tuned,
         roles: given.roles,
+        stop: shared.stop.child_token(),
+        closed: given.closed,
     };
-    match (step::run(&context).await, &snapshot) {
-        // What ended the step's connections may have ended the snapshot's, and word of that may take a moment.
-        (Err(error), Some(snapshot))
-            if error.class != Class::Interrupted
-                && timeout(WORD_OF_LOSS, snapshot.lost()).await.is_ok() =>
-        {
-            Err(error.snapshot_lost())
-        }
-        (result, _) => result,
+    let Some(snapshot) = snapshot else {
+        return step::run(&context).await;
+    };
+    let mut error = match under(&snapshot, &context).await {
+        Ok(output) => return Ok(output),
+        Err(error) => error,
+    };
+    let is_dump = matches!(context.step().id.kind, Kind::Dump | Kind::DelayedDump);
+    if is_dump && error.lock_refused && error.class == Class::Retry {
+        // Another session waits for us, and the dump behind it: tried again under this snapshot, it would wait again.
+        error = error.snapshot_lost();
     }
+    if let (true, Some(index)) = (error.snapshot_lost, step.snapshot) {
+        snapshots.give_up(index, &snapshot).await;
+    }
+    let is_stopped = error.class == Class::Interrupted && !shared.stop.is_cancelled();
+    if is_stopped && snapshot.is_given_up() {
+        return Err(StepError::new(
+            "the snapshot was given up, because another session waits for a table that is dumped under it",
+        )
+        .snapshot_lost());
+    }
+    // What ended the step's connections may have ended the snapshot's, and word of that may take a moment.
+    let is_lost =
+        error.class != Class::Interrupted && timeout(WORD_OF_LOSS, snapshot.lost()).await.is_ok();
+    Err(if is_lost {
+        error.snapshot_lost()
+    } else {
+        error
+    })
+}
+
+/// The attempt, stopped where the snapshot is given up meanwhile.
+async fn under(snapshot: &LockedSnapshot, context: &Context) -> Result<Output, StepError> {
+    let mut run = pin!(step::run(context));
+    tokio::select! {
+        result = &mut run => return result,
+        () = snapshot.when_given_up() => context.stop.cancel(),
+    }
+    run.await
 }

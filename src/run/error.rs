@@ -6,7 +6,7 @@ use crate::journal;
 
 /// Why a run did not start, or could not go on.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum Error {
+pub(crate) enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Journal(#[from] journal::Error),
@@ -54,11 +54,14 @@ pub enum Error {
     },
     #[error("what was done cannot be combined with the plan as it is now:\n{0}")]
     #[diagnostic(help(
-        "clients may write to the database since it was verified, so it is not created again by itself; change the plan \
-         back to what it was, or, if the database is not in use on the target, `pg-migrate reset PLAN --database NAME`: \
-         the next run drops it and creates it again"
+        "clients may write to the database since it was verified, so it is not created again by itself; put the plan \
+         back as it was, or, if the database is not in use on the target, `pg-migrate reset PLAN --database NAME --drop \
+         NAME`: the next run drops it and creates it again, unless it was written to since"
     ))]
     Conflict(String),
+    #[error("what was to be dropped is in use:\n{0}")]
+    #[diagnostic(help("{}", crate::step::used::KEEP_OR_DROP))]
+    InUse(String),
     #[error("the graph cannot be run: {0}")]
     DoesNotFit(#[from] crate::schedule::DoesNotFit),
 }

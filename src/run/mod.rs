@@ -11,11 +11,12 @@ mod settings;
 mod signal;
 mod snapshots;
 mod unlogged;
+mod used;
 
-pub use error::Error;
-pub use resume::{Resume, ResumePolicy, resume};
-pub use settings::restore_settings;
-pub use signal::{Signal, Signals};
+pub(crate) use error::Error;
+pub(crate) use resume::{Resume, ResumePolicy, resume};
+pub(crate) use settings::restore_settings;
+pub(crate) use signal::Signals;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -43,7 +44,7 @@ use dispatcher::{Dispatcher, Endings};
 use unlogged::UnloggedCheck;
 
 /// What a run needs. The graph has no blockers.
-pub struct Job {
+pub(crate) struct Job {
     pub plan: Plan,
     pub source: Endpoint,
     pub target: Endpoint,
@@ -54,7 +55,7 @@ pub struct Job {
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Finished {
+pub(crate) struct Finished {
     pub outcome: Outcome,
     pub exit: Exit,
 }
@@ -66,7 +67,7 @@ impl Job {
     ///
     /// Where nothing was started, or the journal could not be written. A step that fails is not an error here:
     /// see [`Finished`].
-    pub async fn run(
+    pub(crate) async fn run(
         mut self,
         signals: &mut Signals,
         events: mpsc::UnboundedSender<Event>,
@@ -120,6 +121,11 @@ impl Job {
         if !resumed.conflicts.is_empty() {
             control.release().await;
             return Err(Error::Conflict(resumed.conflicts.join("\n")));
+        }
+        let in_use = used::in_use(&self.graph, state, &self.target, &application, &resumed).await;
+        if !in_use.is_empty() {
+            control.release().await;
+            return Err(Error::InUse(in_use.join("\n")));
         }
         let confirmed = unlogged::confirmed(&self.graph, state, &resumed.done);
         self.begin(&resumed, &events)?;
@@ -195,7 +201,12 @@ impl Job {
         }
         for (reason, steps) in forgotten {
             let reason = reason.to_owned();
-            self.journal.append(Entry::Forgotten { steps, reason })?;
+            let drop = Vec::new();
+            self.journal.append(Entry::Forgotten {
+                steps,
+                reason,
+                drop,
+            })?;
         }
         let mut steps: HashMap<&str, (usize, usize)> = HashMap::new();
         let done: HashSet<StepIndex> = resumed.done.iter().copied().collect();

@@ -14,7 +14,7 @@ use crate::plan::VerifyMode;
 
 /// What a run takes over from the runs before it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Resume {
+pub(crate) struct Resume {
     /// Steps that are done.
     pub done: Vec<StepIndex>,
     /// Steps that are on record and have to be done again, with the reason.
@@ -26,7 +26,7 @@ pub struct Resume {
 
 /// What of the plan decides, beside its graph.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct ResumePolicy {
+pub(crate) struct ResumePolicy {
     pub source_is_read_only: bool,
     pub verify: VerifyMode,
 }
@@ -36,7 +36,7 @@ pub struct ResumePolicy {
 /// as it was written.
 ///
 /// A start without an end is not done. What else is not, the rules below say.
-pub fn resume(
+pub(crate) fn resume(
     graph: &Graph,
     state: &State,
     policy: ResumePolicy,
@@ -63,6 +63,10 @@ pub fn resume(
         record.redo_other_counts(snapshot, policy);
         record.redo_missing_archives(snapshot, &archive_is_whole);
         record.redo_lost_snapshot(snapshot, policy);
+    }
+    record.open_again();
+    for database in &graph.databases {
+        record.keep_what_is_used(&database.name.as_str().into());
     }
     record.do_every_time();
     record.finish()
@@ -240,6 +244,29 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// What clients may use is not dropped, and made again, by any of these rules.
+    fn keep_what_is_used(&mut self, name: &Arc<str>) {
+        let create = StepId::database(name, Kind::Create);
+        let is_dropped = !self.state.is_done(&create) || self.again.contains_key(&create);
+        if is_dropped && self.state.is_to_be_kept(name) {
+            self.conflicts.push(format!(
+                "database \"{name}\": it was verified, so clients may use it, and would have to be dropped"
+            ));
+        }
+    }
+
+    /// What a run left closed until the settings were restored is opened by its verification, where this plan restores
+    /// none.
+    fn open_again(&mut self) {
+        let mut steps = self.graph.steps.iter();
+        if steps.any(|step| step.id.kind == Kind::RestoreSettings) {
+            return;
+        }
+        for name in self.state.verified_and_closed() {
+            self.redo_kind(&name.into(), Kind::Verify, "it is still closed to others");
+        }
+    }
+
     /// A run that has nothing else to do changes neither the target's settings nor its roles.
     fn do_every_time(&mut self) {
         let has_work = self.graph.steps.iter().any(|step| {
@@ -251,6 +278,8 @@ impl<'a> Record<'a> {
                 &StepId::server(Kind::Globals),
                 "every run that moves something brings along what changed of roles since",
             );
+        }
+        if has_work || !self.state.verified_and_closed().is_empty() {
             for kind in Kind::of_phase(Phase::Tuning) {
                 self.redo(
                     &StepId::server(kind),
@@ -278,7 +307,7 @@ impl<'a> Record<'a> {
 
     /// The database was not reported as verified yet.
     fn is_unverified(&self, name: &Arc<str>) -> bool {
-        !self.all_done(name, Kind::Verify)
+        !self.state.verified.contains_key(&**name) && !self.all_done(name, Kind::Verify)
     }
 
     fn is_restored(&self, id: &StepId) -> bool {

@@ -14,7 +14,7 @@ use super::error::Error;
 /// # Errors
 ///
 /// A target that cannot be reached, is held by another plan's run, or is not the one that was changed.
-pub async fn restore_settings(
+pub(crate) async fn restore_settings(
     plan: &Plan,
     target: &Endpoint,
     journal: &mut Journal,

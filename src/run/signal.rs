@@ -9,7 +9,7 @@ use crate::exit::Exit;
 
 /// A signal that a run answers with an orderly stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
+pub(crate) enum Signal {
     Interrupt,
     /// SIGTERM, or SIGHUP when the terminal goes away.
     Terminate,
@@ -17,7 +17,7 @@ pub enum Signal {
 
 impl Signal {
     /// How the program ends after it: by 128 and the signal's number, as a shell reports it.
-    pub fn exit(self) -> Exit {
+    pub(crate) fn exit(self) -> Exit {
         match self {
             Signal::Interrupt => Exit::Interrupted,
             Signal::Terminate => Exit::Terminated,
@@ -34,7 +34,7 @@ impl fmt::Display for Signal {
     }
 }
 
-pub struct Signals {
+pub(crate) struct Signals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
     hangup: unix::Signal,
@@ -46,7 +46,7 @@ impl Signals {
     /// # Errors
     ///
     /// Where the operating system refuses a handler.
-    pub fn catch() -> io::Result<Self> {
+    pub(crate) fn catch() -> io::Result<Self> {
         Ok(Signals {
             interrupt: unix::signal(SignalKind::interrupt())?,
             terminate: unix::signal(SignalKind::terminate())?,
@@ -55,7 +55,7 @@ impl Signals {
     }
 
     /// Waits for the next one.
-    pub async fn next(&mut self) -> Signal {
+    pub(crate) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,

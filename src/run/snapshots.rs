@@ -12,8 +12,8 @@ use crate::failpoint::reach;
 use crate::graph::{Graph, PerSnapshot, SnapshotIndex, Step};
 use crate::journal::Change;
 use crate::plan::Side;
-use crate::postgres::{Session, Snapshot};
-use crate::step::{Shared, StepError};
+use crate::step::snapshot;
+use crate::step::{LockedSnapshot, Shared, StepError};
 
 /// How often the snapshots are looked at.
 const LOOK: Duration = Duration::from_secs(10);
@@ -34,7 +34,7 @@ pub(super) struct Snapshots {
 
 struct Held {
     database: String,
-    snapshot: Arc<Snapshot>,
+    snapshot: Arc<LockedSnapshot>,
     /// The user was told that it is old.
     is_known: bool,
 }
@@ -94,7 +94,7 @@ impl Snapshots {
         index: SnapshotIndex,
         shared: &Shared,
         step: &Step,
-    ) -> Result<Arc<Snapshot>, StepError> {
+    ) -> Result<Arc<LockedSnapshot>, StepError> {
         let mut slot = self.snapshots[index].lock().await;
         match &*slot {
             Some(held) if held.snapshot.is_alive() => return Ok(Arc::clone(&held.snapshot)),
@@ -113,14 +113,8 @@ impl Snapshots {
             .database_name()
             .map(|name| &**name)
             .ok_or_else(|| StepError::fault("a snapshot is of a database"))?;
-        let session = Session::new(
-            &shared
-                .application
-                .application_name_for(&format!("{database}/snapshot")),
-        )
-        .lock_timeout(shared.plan.source_lock_timeout);
         let source = shared.inspection.source.version;
-        let snapshot = Snapshot::export(&shared.source, database, &session).await?;
+        let snapshot = snapshot::export(shared, step).await?;
         reach!("{database} snapshot exported");
         tracing::info!(
             database,
@@ -143,6 +137,18 @@ impl Snapshots {
             is_known: false,
         });
         Ok(snapshot)
+    }
+
+    /// Ends the snapshot for all steps that share it, so that whoever waits for its locks gets them: they begin again with
+    /// a new one.
+    pub(super) async fn give_up(&self, index: SnapshotIndex, snapshot: &Arc<LockedSnapshot>) {
+        let mut slot = self.snapshots[index].lock().await;
+        if let Some(held) = &*slot
+            && Arc::ptr_eq(&held.snapshot, snapshot)
+        {
+            *slot = None;
+        }
+        snapshot.give_up();
     }
 
     /// Ends the snapshot, and waits until its connection is gone. Returns its database; `None`: there

@@ -60,6 +60,9 @@ pub(super) fn not_yet_verified(
 
 /// Whether clients cannot have been let into the database: its verification opens it as soon as it finds no difference.
 fn is_unverified(state: &State, database: &str) -> bool {
+    if state.verified.contains_key(database) {
+        return false;
+    }
     match state
         .steps
         .get(&StepId::database(&database.into(), Kind::Verify))
@@ -298,7 +301,7 @@ pub(super) fn warning(emptied: &Unlogged) -> String {
     format!(
         "a crash of the target emptied unlogged tables after they were restored: {}; fill them again from the source \
          (pg_dump --data-only --table=TABLE, for instance) and run again, or, where the database is not in use on the \
-         target yet, `pg-migrate reset PLAN --database NAME`: the next run creates it again",
+         target yet, `pg-migrate reset PLAN --database NAME --drop NAME`: the next run creates it again",
         tables.join(", ")
     )
 }

@@ -73,6 +73,7 @@ fn output_of(kind: Kind) -> Output {
         Kind::DelayedDump => Product::DelayedDump(DelayedDump {
             dump: dumped(),
             counts: vec![rows("table_0000", 20)],
+            sequences: Vec::new(),
         }),
         _ => Product::Nothing,
     };
@@ -149,5 +150,5 @@ fn the_warning_names_the_tables_and_what_to_do() {
             },
         ],
     };
-    insta::assert_snapshot!(warning(&emptied), @r"a crash of the target emptied unlogged tables after they were restored: public.sessions\n (500 rows were verified), public.cache (1 rows were verified); fill them again from the source (pg_dump --data-only --table=TABLE, for instance) and run again, or, where the database is not in use on the target yet, `pg-migrate reset PLAN --database NAME`: the next run creates it again");
+    insta::assert_snapshot!(warning(&emptied), @r"a crash of the target emptied unlogged tables after they were restored: public.sessions\n (500 rows were verified), public.cache (1 rows were verified); fill them again from the source (pg_dump --data-only --table=TABLE, for instance) and run again, or, where the database is not in use on the target yet, `pg-migrate reset PLAN --database NAME --drop NAME`: the next run creates it again");
 }

@@ -23,7 +23,7 @@ use ready::Ready;
 
 /// Where a step stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// Waits for steps that it needs; how many of them.
     Waiting(u32),
     /// Waits for its claims.
@@ -50,7 +50,7 @@ impl Standing {
 
 /// How a step that was started ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub(crate) enum Ended {
     Done,
     Failed {
         /// Another attempt may end better.
@@ -63,7 +63,7 @@ pub enum Ended {
 
 /// What follows from the end of a step.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Consequences {
+pub(crate) struct Consequences {
     /// The step will be tried again after this pause.
     pub pause: Option<Duration>,
     /// Steps that were done and have to be done again, because the snapshot that they shared is gone.
@@ -76,7 +76,7 @@ pub struct Consequences {
 
 /// A step to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Start {
+pub(crate) struct Start {
     pub step: StepIndex,
     /// 1 for the first of this run.
     pub attempt: u32,
@@ -93,7 +93,7 @@ struct SnapshotState {
 
 /// The state machine over one graph.
 #[derive(Debug)]
-pub struct Schedule<'g> {
+pub(crate) struct Schedule<'g> {
     graph: &'g Graph,
     retry: Retry,
     standing: PerStep<Standing>,
@@ -114,7 +114,7 @@ pub struct Schedule<'g> {
 /// A graph that could never be run to its end.
 #[derive(Debug, thiserror::Error)]
 #[error("step {step} claims more than there is")]
-pub struct DoesNotFit {
+pub(crate) struct DoesNotFit {
     pub step: String,
 }
 
@@ -124,7 +124,7 @@ impl<'g> Schedule<'g> {
     /// # Errors
     ///
     /// Where a step, with the snapshot that it shares, claims more than the graph's budgets: it could never start.
-    pub fn new(
+    pub(crate) fn new(
         graph: &'g Graph,
         done: impl IntoIterator<Item = StepIndex>,
         retry: Retry,
@@ -186,28 +186,28 @@ impl<'g> Schedule<'g> {
         Ok(schedule)
     }
 
-    pub fn standing(&self, step: StepIndex) -> Standing {
+    pub(crate) fn standing(&self, step: StepIndex) -> Standing {
         self.standing[step]
     }
 
     /// Whether every step has ended.
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.left == 0
     }
 
     /// What is claimed now, open snapshots included.
     #[cfg(test)]
-    pub fn taken(&self) -> &Amounts {
+    pub(crate) fn taken(&self) -> &Amounts {
         &self.taken
     }
 
     /// When the next paused step may start, as the same kind of time that `start` takes.
-    pub fn wakes_at(&self) -> Option<Duration> {
+    pub(crate) fn wakes_at(&self) -> Option<Duration> {
         self.paused.first().map(|(time, _)| *time)
     }
 
     /// The steps to start now. They count as running from here on.
-    pub fn start(&mut self, now: Duration) -> Vec<Start> {
+    pub(crate) fn start(&mut self, now: Duration) -> Vec<Start> {
         while let Some(&(time, step)) = self.paused.first() {
             if time > now {
                 break;
@@ -272,7 +272,7 @@ impl<'g> Schedule<'g> {
     /// # Panics
     ///
     /// Where the step is not running.
-    pub fn ended(&mut self, step: StepIndex, ended: Ended, now: Duration) -> Consequences {
+    pub(crate) fn ended(&mut self, step: StepIndex, ended: Ended, now: Duration) -> Consequences {
         assert_eq!(
             self.standing[step],
             Standing::Running,
@@ -322,7 +322,7 @@ impl<'g> Schedule<'g> {
 
     /// From now on only steps that run at the end whatever happened are handed out. The others end as
     /// interrupted, those that run when they end.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.stopping = true;
         let waiting: Vec<StepIndex> = self
             .ready
@@ -353,7 +353,7 @@ impl<'g> Schedule<'g> {
 
     /// Whether the snapshot that the step shared when it began was lost while it was under way, so that the others share
     /// another: its success does not count.
-    pub fn is_stale(&self, step: StepIndex) -> bool {
+    pub(crate) fn is_stale(&self, step: StepIndex) -> bool {
         self.stale.contains(&step)
     }
 

@@ -5,7 +5,7 @@
 
 mod owner;
 
-pub use owner::ensure_owned;
+pub(crate) use owner::ensure_owned;
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -73,7 +73,11 @@ pub(super) async fn bytes(archive: &Path) -> u64 {
 /// # Errors
 ///
 /// Files that cannot be read; [`io::ErrorKind::Interrupted`] when `stop` is cancelled.
-pub async fn seal(archive: &Path, jobs: u32, stop: &CancellationToken) -> io::Result<ArchiveSeal> {
+pub(crate) async fn seal(
+    archive: &Path,
+    jobs: u32,
+    stop: &CancellationToken,
+) -> io::Result<ArchiveSeal> {
     let (archive, stop) = (archive.to_owned(), stop.clone());
     tokio::task::spawn_blocking(move || read(&archive, jobs, &stop))
         .await
@@ -85,7 +89,7 @@ pub async fn seal(archive: &Path, jobs: u32, stop: &CancellationToken) -> io::Re
 /// # Errors
 ///
 /// As [`seal`].
-pub async fn is_as_sealed(
+pub(crate) async fn is_as_sealed(
     archive: &Path,
     sealed: &ArchiveSeal,
     jobs: u32,

@@ -9,7 +9,7 @@ use crate::process::{ChildError, Finished, Invocation, PgEnvironment, Stdout};
 /// Settings of a database or a role that would break the session of a client program, and which it does
 /// not set itself. What comes with the connection wins over ALTER DATABASE … SET (PostgreSQL manual,
 /// 19.1.3).
-fn options(context: &Context, side: Side) -> String {
+fn options(context: &Context, side: Side, more: &[(&str, &str)]) -> String {
     let inspection = &context.shared.inspection;
     let (server, read_only) = match side {
         Side::Source => (&inspection.source, "on"),
@@ -19,14 +19,21 @@ fn options(context: &Context, side: Side) -> String {
     if server.version.major() >= 1400 {
         options.push_str(" -c idle_session_timeout=0");
     }
-    if server.is_superuser {
+    if server.sets_language {
         options.push_str(" -c lc_messages=C");
     }
-    if side == Side::Target {
-        for (name, value) in context.session_settings() {
-            options.push_str(&format!(" -c {name}={}", option_value(value)));
-        }
+    let mut set = |name: &str, value: &str| {
+        options.push_str(&format!(" -c {name}={}", option_value(value)));
+    };
+    if server.sets_event_triggers {
+        set("event_triggers", "off");
     }
+    if side == Side::Target {
+        context
+            .session_settings()
+            .for_each(|(name, value)| set(name, value));
+    }
+    more.iter().for_each(|(name, value)| set(name, value));
     options
 }
 
@@ -42,8 +49,13 @@ fn option_value(value: &str) -> String {
     escaped
 }
 
-/// The step's command, ready to run against one of the servers.
-pub(super) fn invocation(context: &Context, side: Side, command: &[String]) -> Invocation {
+/// A command of the step, ready to run against one of the servers. Its sessions have these settings too.
+pub(super) fn invocation(
+    context: &Context,
+    side: Side,
+    command: &[String],
+    settings: &[(&str, &str)],
+) -> Invocation {
     let (program, arguments) = command
         .split_first()
         .expect("a step that runs a program has its command in the graph");
@@ -51,7 +63,7 @@ pub(super) fn invocation(context: &Context, side: Side, command: &[String]) -> I
         context.endpoint(side),
         &application_name(&context.application()),
     )
-    .options(&options(context, side));
+    .options(&options(context, side, settings));
     Invocation::new(program)
         .arguments(arguments)
         .environment(environment)
@@ -67,7 +79,7 @@ pub(super) async fn capture(
     let mut warnings = ProgramWarnings::default();
     let finished = invocation
         .stdout(Stdout::Capture { limit })
-        .run(&context.shared.stop, |line| warnings.push_line(line))
+        .run(&context.stop, |line| warnings.push_line(line))
         .await
         .and_then(Finished::success);
     let finished = finished.map_err(|error| failure(context, error))?;
@@ -110,7 +122,7 @@ impl ProgramWarnings {
         } else if self.more == 0
             && let Some(last) = self.lines.last_mut()
         {
-            last.push('\n');
+            last.push_str("; ");
             last.push_str(line);
         }
     }
@@ -137,12 +149,14 @@ pub(super) fn failure(context: &Context, error: ChildError) -> StepError {
         Some(database) => format!("database \"{}\": ", escape_control(database)),
         None => String::new(),
     };
-    StepError::caused_by(&error, error.class())
+    let mut failure = StepError::caused_by(&error, error.class())
         .place(&database)
         .help(format!(
             "the whole of its messages is in {}",
             context.log_file().display()
-        ))
+        ));
+    failure.lock_refused = error.is_lock_refused();
+    failure
 }
 
 #[cfg(test)]
@@ -167,7 +181,7 @@ mod tests {
         assert_eq!(
             warnings.lines,
             [
-                "pg_dump: warning: circular foreign keys:\npg_dump: detail: a\npg_dump: hint: b",
+                "pg_dump: warning: circular foreign keys:; pg_dump: detail: a; pg_dump: hint: b",
                 "pg_dumpall: warning: orphaned pg_auth_members entry",
             ]
         );

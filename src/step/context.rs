@@ -1,26 +1,28 @@
 //! What a step is given, and what it may say back.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::StepError;
-use crate::catalog::{Database, Inspection};
+use super::locked_snapshot::LockedSnapshot;
+use crate::catalog::{Database, Inspection, Relation};
 use crate::event::{Event, Progress};
-use crate::graph::{Graph, Step, StepIndex, file_name};
+use crate::graph::{Graph, Step, StepIndex, Tuning, file_name};
 use crate::journal::{Change, Created, RoleState, TunedSetting};
 use crate::names::{
     Counts, IndexDefinition, Kind, Load, Output, Product, RegularDump, StepId, Subject, TableName,
+    WriteMark,
 };
 use crate::plan::{Endpoint, Plan, Side};
-use crate::postgres::{Application, Session, Snapshot, escape_control};
+use crate::postgres::{Application, Session, escape_control};
 
 /// What every step of a run shares.
-pub struct Shared {
+pub(crate) struct Shared {
     pub plan: Plan,
     pub source: Endpoint,
     pub target: Endpoint,
@@ -36,13 +38,13 @@ pub struct Shared {
 }
 
 /// A change that a step is about to make, and where to say that it is on record.
-pub struct ChangeRequest {
+pub(crate) struct ChangeRequest {
     pub change: Change,
     pub recorded: oneshot::Sender<()>,
 }
 
 /// What one attempt of one step is given.
-pub struct Context {
+pub(crate) struct Context {
     pub shared: Arc<Shared>,
     /// Position in the graph's steps.
     pub index: StepIndex,
@@ -51,13 +53,21 @@ pub struct Context {
     /// What the steps yielded that its kind reads.
     pub inputs: HashMap<Kind, Arc<Output>>,
     /// The snapshot that the step shares, if it does.
-    pub snapshot: Option<Arc<Snapshot>>,
+    pub snapshot: Option<Arc<LockedSnapshot>>,
+    /// Cancelled when the run is stopping, or when the snapshot was given up.
+    pub stop: CancellationToken,
     /// Indexes of the database that the delayed phase dropped, by the journal.
     pub dropped_indexes: Vec<IndexDefinition>,
     /// Loads of delayed tables that may be committed, by the journal.
     pub loads: Vec<Load>,
     /// By the journal, this plan made or was about to make the target's database of this name.
-    pub created: Option<Created>,
+    pub created: Mutex<Option<Created>>,
+    /// By the journal, that database was verified, so that clients may use it, with how much had been written to it then.
+    pub verified: Option<Option<WriteMark>>,
+    /// That database was named to be dropped all the same.
+    pub may_drop: bool,
+    /// In a step about the whole server: databases that are verified and still closed to others.
+    pub closed: Vec<String>,
     /// In a step about the whole server: settings of the target that this plan changed and has to restore,
     /// by its journal.
     pub tuned: BTreeMap<String, TunedSetting>,
@@ -66,8 +76,15 @@ pub struct Context {
 }
 
 impl Shared {
+    /// Whether verified databases stay closed until the target's settings are restored: a crash of its operating system
+    /// would lose what clients commit.
+    pub(crate) fn opens_late(&self) -> bool {
+        let is_unsafe = self.graph.tuning.as_ref().is_some_and(Tuning::is_unsafe);
+        is_unsafe && !self.plan.tuning.open_early
+    }
+
     /// Puts a change on record. When this returns, it is on disk and may be made.
-    pub async fn record(&self, change: Change) -> Result<(), StepError> {
+    pub(crate) async fn record(&self, change: Change) -> Result<(), StepError> {
         let (recorded, on_record) = oneshot::channel();
         let request = ChangeRequest { change, recorded };
         let sent = self.changes.send(request).await.is_ok();
@@ -83,8 +100,9 @@ impl Shared {
 
 impl Context {
     /// For a step to which the journal hands nothing.
-    pub fn new(shared: Arc<Shared>, index: StepIndex) -> Context {
+    pub(crate) fn new(shared: Arc<Shared>, index: StepIndex) -> Context {
         Context {
+            stop: shared.stop.child_token(),
             shared,
             index,
             is_retry: false,
@@ -92,21 +110,24 @@ impl Context {
             snapshot: None,
             dropped_indexes: Vec::new(),
             loads: Vec::new(),
-            created: None,
+            created: Mutex::new(None),
+            verified: None,
+            may_drop: false,
+            closed: Vec::new(),
             tuned: BTreeMap::new(),
             roles: BTreeMap::new(),
         }
     }
 
-    pub fn step(&self) -> &Step {
+    pub(crate) fn step(&self) -> &Step {
         &self.shared.graph.steps[self.index]
     }
 
-    pub fn plan(&self) -> &Plan {
+    pub(crate) fn plan(&self) -> &Plan {
         &self.shared.plan
     }
 
-    pub fn endpoint(&self, side: Side) -> &Endpoint {
+    pub(crate) fn endpoint(&self, side: Side) -> &Endpoint {
         match side {
             Side::Source => &self.shared.source,
             Side::Target => &self.shared.target,
@@ -118,15 +139,33 @@ impl Context {
     /// # Panics
     ///
     /// In a step about the whole server.
-    pub fn database_name(&self) -> &str {
+    pub(crate) fn database_name(&self) -> &str {
         self.step()
             .id
             .database_name()
             .expect("the step is about a database")
     }
 
+    /// How far this plan has come with the target's database of this name.
+    pub(crate) fn created(&self) -> Option<Created> {
+        *self.created.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The step has made the database, or found it, and that is on record.
+    pub(crate) fn set_created(&self, created: Created) {
+        *self.created.lock().unwrap_or_else(PoisonError::into_inner) = Some(created);
+    }
+
+    /// The object id of the target's database that this plan made or fills.
+    pub(crate) fn made(&self) -> Option<u32> {
+        match self.created()? {
+            Created::Begun => None,
+            Created::WithOid(oid) | Created::Found(oid) => Some(oid),
+        }
+    }
+
     /// The database as it was found on the source.
-    pub fn database(&self) -> Result<&Database, StepError> {
+    pub(crate) fn database(&self) -> Result<&Database, StepError> {
         let name = self.database_name();
         self.shared
             .inspection
@@ -136,13 +175,13 @@ impl Context {
     }
 
     /// What another step of the same database yielded.
-    pub fn input(&self, kind: Kind) -> Result<&Output, StepError> {
+    pub(crate) fn input(&self, kind: Kind) -> Result<&Output, StepError> {
         let input = self.inputs.get(&kind).map(|output| &**output);
         input.ok_or_else(|| StepError::fault(format!("the journal holds no {kind}")))
     }
 
     /// What the database's regular dump yielded.
-    pub fn regular_dump(&self) -> Result<&RegularDump, StepError> {
+    pub(crate) fn regular_dump(&self) -> Result<&RegularDump, StepError> {
         match &self.input(Kind::Dump)?.product {
             Product::Dump(dump) => Ok(dump),
             _ => Err(StepError::fault(
@@ -152,7 +191,7 @@ impl Context {
     }
 
     /// What was counted on one side.
-    pub fn counts(&self, side: Side) -> Result<&Counts, StepError> {
+    pub(crate) fn counts(&self, side: Side) -> Result<&Counts, StepError> {
         let kind = match side {
             Side::Source => Kind::SourceCounts,
             Side::Target => Kind::TargetCounts,
@@ -166,7 +205,7 @@ impl Context {
     }
 
     /// The database's delayed tables.
-    pub fn delayed_tables(&self) -> BTreeSet<TableName> {
+    pub(crate) fn delayed_tables(&self) -> BTreeSet<TableName> {
         let name = self.database_name();
         let databases = &self.shared.graph.databases;
         databases
@@ -176,22 +215,37 @@ impl Context {
             .collect()
     }
 
+    /// The database's unlogged tables, as they were found on the source.
+    pub(crate) fn unlogged_tables(&self) -> Result<HashSet<TableName>, StepError> {
+        let contents = self.database()?.contents.iter();
+        let relations = contents.flat_map(|contents| &contents.relations);
+        Ok(relations
+            .filter(|relation| relation.unlogged)
+            .map(Relation::table_name)
+            .collect())
+    }
+
+    /// Whether rows of unlogged tables are not there to be read.
+    pub(crate) fn is_standby(&self, side: Side) -> bool {
+        side == Side::Source && self.shared.inspection.source.in_recovery
+    }
+
     /// The name by which sessions of this step are found on a server.
-    pub fn application(&self) -> String {
+    pub(crate) fn application(&self) -> String {
         self.shared
             .application
             .application_name_for(&self.step().id.to_string())
     }
 
     /// The id of the run's state directory.
-    pub fn state_id(&self) -> Result<&str, StepError> {
+    pub(crate) fn state_id(&self) -> Result<&str, StepError> {
         let id = self.shared.application.state();
         id.ok_or_else(|| StepError::fault("the run has no state directory"))
     }
 
     /// A session of this step. On the source it gives up waiting for a lock as the plan says, on the target
     /// it has the settings for the load.
-    pub fn session(&self, side: Side) -> Session {
+    pub(crate) fn session(&self, side: Side) -> Session {
         let session = Session::new(&self.application());
         match side {
             Side::Source => session.lock_timeout(self.plan().source_lock_timeout),
@@ -200,7 +254,7 @@ impl Context {
     }
 
     /// What this run's sessions on the target set for themselves, names and values.
-    pub fn session_settings(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn session_settings(&self) -> impl Iterator<Item = (&str, &str)> {
         let tuning = self.shared.graph.tuning.iter();
         tuning
             .flat_map(|tuning| tuning.session())
@@ -208,12 +262,12 @@ impl Context {
     }
 
     /// The database's name for a message.
-    pub fn shown_database(&self) -> Cow<'_, str> {
+    pub(crate) fn shown_database(&self) -> Cow<'_, str> {
         escape_control(self.database_name())
     }
 
     /// Where the step's child writes its stderr.
-    pub fn log_file(&self) -> PathBuf {
+    pub(crate) fn log_file(&self) -> PathBuf {
         let StepId { subject, kind } = &self.step().id;
         let name = match subject {
             Subject::Server => format!("{kind}.log"),
@@ -225,7 +279,7 @@ impl Context {
         self.plan().state_dir.join("log").join(name)
     }
 
-    pub fn report(&self, progress: Progress) {
+    pub(crate) fn report(&self, progress: Progress) {
         let event = Event::StepProgress {
             step: self.step().id.clone(),
             progress,
@@ -235,7 +289,7 @@ impl Context {
     }
 
     /// See [`Shared::record`].
-    pub async fn record(&self, change: Change) -> Result<(), StepError> {
+    pub(crate) async fn record(&self, change: Change) -> Result<(), StepError> {
         self.shared.record(change).await
     }
 }

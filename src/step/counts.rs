@@ -1,9 +1,6 @@
 //! `source-counts` and `target-counts`: the rows of every table.
 
-use std::collections::HashSet;
-
 use super::{Context, StepError};
-use crate::catalog::Relation;
 use crate::event::{Progress, Unit};
 use crate::inspect::{Rows, count_tables};
 use crate::names::{Counts, Output, Product, TableName};
@@ -13,7 +10,7 @@ use crate::postgres::Pool;
 /// Finds the rows of every table of the step's database, the source's under the shared snapshot. Where estimates will do,
 /// unlogged tables are counted all the same, and delayed ones on the source: the delayed load is compared with that. On the target they have no
 /// rows yet but those of clients.
-pub async fn run(context: &Context, side: Side) -> Result<Output, StepError> {
+pub(super) async fn run(context: &Context, side: Side) -> Result<Output, StepError> {
     let mut session = context.session(side);
     if let Some(snapshot) = &context.snapshot {
         session = session.under_snapshot(snapshot.id());
@@ -37,20 +34,27 @@ pub async fn run(context: &Context, side: Side) -> Result<Output, StepError> {
         side == Side::Source && context.plan().delay.snapshot == DelaySnapshot::Same;
     let delayed = context.delayed_tables();
     // Their rows are looked for again at the end of the run.
-    let unlogged: HashSet<TableName> = context
-        .database()?
-        .contents
-        .iter()
-        .flat_map(|contents| &contents.relations)
-        .filter(|relation| relation.unlogged)
-        .map(Relation::table_name)
-        .collect();
+    let unlogged = context.unlogged_tables()?;
+    let is_standby = context.is_standby(side);
     let how = |table: &TableName| {
+        let is_unlogged = unlogged.contains(table);
+        if is_standby && is_unlogged {
+            return Some(Rows::Absent);
+        }
         let is_delayed = is_counted_here && delayed.contains(table);
-        Some(Rows::by(mode, is_delayed || unlogged.contains(table)))
+        Some(Rows::by(mode, is_delayed || is_unlogged))
     };
-    let stop = &context.shared.stop;
-    let tables = count_tables(&pool, side, queries, stop, how, on_count).await?;
+    let stop = &context.stop;
+    let tables = count_tables(
+        &pool,
+        context.snapshot.as_deref().map(|snapshot| &**snapshot),
+        side,
+        queries,
+        stop,
+        how,
+        on_count,
+    )
+    .await?;
     let counts = Counts {
         tables,
         estimated: mode == VerifyMode::Fast,

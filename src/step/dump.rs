@@ -13,11 +13,14 @@ use crate::names::{Dumped, Output, Product, RegularDump};
 use crate::plan::Side;
 use crate::process::Finished;
 
+/// As the load reads it (`VALUES_FROM_TEXT`).
+const MONEY: (&str, &str) = ("lc_monetary", "C");
+
 /// How often the archive's size is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Dumps the database into an archive of its own. What an attempt before left there is removed.
-pub async fn run(context: &Context) -> Result<Output, StepError> {
+pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     let path = graph::archive(context.plan(), context.database_name());
     let (dump, warnings) = into(context, &path).await?;
     let delayed = context.delayed_tables().into_iter().collect();
@@ -50,8 +53,8 @@ pub(super) async fn into(
         })
         .collect();
     let mut warnings = ProgramWarnings::default();
-    let child = invocation(context, Side::Source, &command)
-        .run(&context.shared.stop, |line| warnings.push_line(line));
+    let child = invocation(context, Side::Source, &command, &[MONEY])
+        .run(&context.stop, |line| warnings.push_line(line));
     let finished = {
         let mut child = std::pin::pin!(child);
         let mut look = tokio::time::interval(LOOK);
@@ -70,9 +73,9 @@ pub(super) async fn into(
         .and_then(Finished::success)
         .map_err(|error| failure(context, error))?;
     // Before anything can happen to it: a run that goes on compares.
-    let seal = archive::seal(path, context.step().jobs, &context.shared.stop).await;
+    let seal = archive::seal(path, context.step().jobs, &context.stop).await;
     let seal = seal.map_err(|error| {
-        if context.shared.stop.is_cancelled() {
+        if context.stop.is_cancelled() {
             return StepError::interrupted();
         }
         StepError::new(format!(

@@ -11,7 +11,7 @@ use crate::postgres::{self, Class, escape_control_lines};
 /// A failed step: what a person has to know, and what the schedule has to. As text: what failed and its cause, then the
 /// help on lines of its own.
 #[derive(Debug)]
-pub struct StepError {
+pub(crate) struct StepError {
     /// What failed, and where. One or more lines.
     what: String,
     /// Why: what the error came from, the nearest first.
@@ -23,11 +23,13 @@ pub struct StepError {
     pub output: Arc<Output>,
     /// The snapshot that the step shares with others is gone.
     pub snapshot_lost: bool,
+    /// Another session has or wants a lock that is in the way.
+    pub lock_refused: bool,
 }
 
 impl StepError {
     /// A failure that another attempt would not fix.
-    pub fn new(what: impl Into<String>) -> Self {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
         StepError {
             what: printable(&what.into()),
             cause: None,
@@ -35,11 +37,12 @@ impl StepError {
             class: Class::Fail,
             output: Arc::default(),
             snapshot_lost: false,
+            lock_refused: false,
         }
     }
 
     /// An error of another part, with what caused it and its help.
-    pub fn caused_by(error: &(dyn Diagnostic + 'static), class: Class) -> Self {
+    pub(crate) fn caused_by(error: &(dyn Diagnostic + 'static), class: Class) -> Self {
         let mut failure = StepError {
             cause: causes(error),
             class,
@@ -52,16 +55,16 @@ impl StepError {
     }
 
     /// A fault of pg-migrate itself.
-    pub fn fault(message: impl fmt::Display) -> Self {
+    pub(crate) fn fault(message: impl fmt::Display) -> Self {
         StepError::new(format!("unexpected: {message}"))
     }
 
-    pub fn interrupted() -> Self {
+    pub(crate) fn interrupted() -> Self {
         StepError::new("stopped, because the run is stopping").class(Class::Interrupted)
     }
 
     /// What to do next: below the help that is there already.
-    pub fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         let help = printable(&help.into());
         self.help = Some(match self.help {
             Some(before) => format!("{before}\n{help}"),
@@ -70,31 +73,31 @@ impl StepError {
         self
     }
 
-    pub fn class(mut self, class: Class) -> Self {
+    pub(crate) fn class(mut self, class: Class) -> Self {
         self.class = class;
         self
     }
 
     /// Before everything else: `database "erp": `.
-    pub fn place(mut self, place: &str) -> Self {
+    pub(crate) fn place(mut self, place: &str) -> Self {
         self.what.insert_str(0, place);
         self
     }
 
     /// The shared snapshot is gone: the steps that share it are done again.
-    pub fn snapshot_lost(mut self) -> Self {
+    pub(crate) fn snapshot_lost(mut self) -> Self {
         self.snapshot_lost = true;
         self.class = Class::Retry;
         self
     }
 
-    pub fn with_output(mut self, output: Output) -> Self {
+    pub(crate) fn with_output(mut self, output: Output) -> Self {
         self.output = Arc::new(output);
         self
     }
 
     /// What failed and why, and the help apart from it.
-    pub fn into_parts(self) -> (String, Option<String>) {
+    pub(crate) fn into_parts(self) -> (String, Option<String>) {
         let reason = match self.cause {
             Some(cause) => format!("{}: {cause}", self.what),
             None => self.what,
@@ -133,7 +136,10 @@ fn causes(error: &(dyn Diagnostic + 'static)) -> Option<String> {
 
 impl From<postgres::Error> for StepError {
     fn from(error: postgres::Error) -> Self {
-        StepError::caused_by(&error, error.class())
+        StepError {
+            lock_refused: error.sqlstate() == Some("55P03"),
+            ..StepError::caused_by(&error, error.class())
+        }
     }
 }
 

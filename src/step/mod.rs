@@ -1,30 +1,40 @@
 //! How each kind of step works, a file each. A step knows nothing of other steps, of budgets or of the
 //! journal.
 
-pub mod archive;
+pub(crate) mod archive;
 mod child;
 mod context;
 mod counts;
-pub mod create;
+pub(crate) mod create;
 mod delayed;
 mod dump;
 mod error;
-pub mod globals;
+pub(crate) mod globals;
+mod locked_snapshot;
+mod ours;
 mod restore;
-pub mod tuning;
+pub(crate) mod snapshot;
+pub(crate) mod tuning;
+pub(crate) mod used;
 mod verify;
 
-pub use context::{ChangeRequest, Context, Shared};
-pub use error::StepError;
+pub(crate) use context::{ChangeRequest, Context, Shared};
+pub(crate) use error::StepError;
+pub(crate) use locked_snapshot::LockedSnapshot;
 
 use crate::failpoint::reach;
 use crate::names::{Kind, Output};
 use crate::plan::Side;
 
 /// Runs one attempt of a step.
-pub async fn run(context: &Context) -> Result<Output, StepError> {
+pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let id = &context.step().id;
     reach!("{id} start");
+    let in_target = id.kind.traits().in_target_database;
+    // An attempt after another begins with a new database.
+    if in_target && !(id.kind == Kind::Restore && context.is_retry) {
+        ours::check(context).await?;
+    }
     let result = match id.kind {
         Kind::Globals => globals::run(context).await,
         Kind::Create => create::run(context).await,
@@ -41,6 +51,13 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         Kind::TuneTarget => tuning::tune(context).await,
         Kind::RestoreSettings => tuning::restore(context).await,
     };
+    let result = match &context.snapshot {
+        Some(snapshot) => snapshot::ensure_same_tables(context, snapshot, result).await,
+        None => result,
+    };
+    if result.is_ok() && in_target {
+        ours::check(context).await?;
+    }
     if result.is_ok() && writes_to_target(id.kind) {
         reach!("{id} to be kept");
         tuning::flush_commits(context).await?;

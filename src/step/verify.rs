@@ -6,13 +6,15 @@ use super::counts::mode_of_source;
 use super::{Context, StepError, archive, create};
 use crate::failpoint::reach;
 use crate::graph::{self};
+use crate::inspect::written;
+use crate::journal::Change;
 use crate::names::{Compared, Output, Product, TableCount};
 use crate::plan::Side;
-use crate::postgres::escape_control;
+use crate::postgres::{connect, escape_control};
 use crate::verify::compare;
 
 /// Compares, and removes the archive of a database that is complete unless the plan keeps it.
-pub async fn run(context: &Context) -> Result<Output, StepError> {
+pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     // Delayed tables are empty yet, but for what clients added.
     let delayed = context.delayed_tables();
     let counts = |side| -> Result<Vec<TableCount>, StepError> {
@@ -37,8 +39,11 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
         }),
     };
     if differing.is_empty() {
-        create::apply_post_load_settings(context).await?;
-        reach!("{} opened", context.step().id);
+        mark_written(context).await?;
+        if !context.shared.opens_late() {
+            create::open(context, context.database()?).await?;
+            reach!("{} opened", context.step().id);
+        }
         let archive = graph::archive(context.plan(), context.database_name());
         output
             .warnings
@@ -68,6 +73,21 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
          could not be restored, fix the cause, and run again: the target is counted again",
     )
     .with_output(output))
+}
+
+/// Puts on record how much was written to the database so far: what comes now is its clients'.
+async fn mark_written(context: &Context) -> Result<(), StepError> {
+    let target = context.endpoint(Side::Target);
+    let session = context.session(Side::Target);
+    let connection = connect(target, context.database_name(), &session).await?;
+    let written = written(&connection, &context.shared.application).await?;
+    connection.close().await;
+    context
+        .record(Change::MarkWritten {
+            database: context.database_name().to_owned(),
+            written,
+        })
+        .await
 }
 
 /// Removes an archive that nothing needs any more, unless the plan keeps archives. Where that fails, the data has arrived

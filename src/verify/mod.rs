@@ -7,7 +7,7 @@ use crate::plan::VerifyMode;
 
 /// The tables of both sides, compared.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Comparison {
+pub(crate) struct Comparison {
     /// By name.
     pub tables: Vec<TableResult>,
     /// Differences that are not a failure, for the user to know.
@@ -15,13 +15,17 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    pub fn mismatches(&self) -> impl Iterator<Item = &TableResult> {
+    pub(crate) fn mismatches(&self) -> impl Iterator<Item = &TableResult> {
         self.tables.iter().filter(|table| !table.matches)
     }
 }
 
 /// Compares both directions: a table that one side lacks is a difference.
-pub fn compare(source: &[TableCount], target: &[TableCount], mode: VerifyMode) -> Comparison {
+pub(crate) fn compare(
+    source: &[TableCount],
+    target: &[TableCount],
+    mode: VerifyMode,
+) -> Comparison {
     type Pair<'a> = (Option<&'a TableCount>, Option<&'a TableCount>);
     let mut pairs: BTreeMap<&TableName, Pair<'_>> = BTreeMap::new();
     for count in source {

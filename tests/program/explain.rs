@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Output;
 
-use pg_migrate::finding::Code;
+use pg_migrate::fuzzing::Code;
 
 use crate::support::place::repository;
 

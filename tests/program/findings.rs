@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pg_migrate::finding::Code;
+use pg_migrate::fuzzing::Code;
 
 use crate::support::place::repository;
 

@@ -1,5 +1,7 @@
 //! The tests that run the real program, against real servers. One binary, so that it links once.
 
+#![allow(unreachable_pub)] // What tests share is theirs alone anyway.
+
 mod support;
 
 mod archives;

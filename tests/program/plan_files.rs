@@ -4,8 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use pg_migrate::plan;
-use pg_migrate::report::{Color, diagnostic};
+use pg_migrate::fuzzing::{Color, diagnostic, plan};
 use proptest::prelude::*;
 use serde_json::Value;
 

@@ -180,7 +180,9 @@ fn a_database_that_is_reset_is_moved_again_and_the_others_stay() {
     project.run(&["run"]).expect_code(0);
     source.psql("db2", "INSERT INTO table2 VALUES (777, 'new')");
     target.psql("db1", "COMMENT ON TABLE table1 IS 'still the same'");
-    project.run(&["reset", "--database", "db2"]).expect_code(0);
+    project
+        .run(&["reset", "--database", "db2", "--drop", "db2"])
+        .expect_code(0);
     project.run(&["run"]).expect_code(0);
     for step in [
         "create",

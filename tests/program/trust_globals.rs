@@ -4,7 +4,6 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::support::compare;
 use crate::support::held::Held;
-use crate::support::open::still_open;
 use crate::support::place;
 use crate::support::project::Project;
 use crate::support::server::Server;
@@ -178,112 +177,104 @@ fn a_database_added_later_gets_its_new_owner() {
 /// The target's database is there already, empty, and made in another way.
 #[test]
 fn an_empty_database_of_the_target_becomes_like_the_source_or_is_told() {
-    still_open("differs silently", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql("postgres", "CREATE ROLE app");
-        source.psql("postgres", "CREATE DATABASE erp OWNER app");
-        source.psql(
-            "erp",
-            "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
-        );
-        target.psql("postgres", "CREATE ROLE other");
-        target.psql(
-            "postgres",
-            "CREATE DATABASE erp OWNER other TEMPLATE template0 LOCALE 'C' ENCODING 'UTF8'",
-        );
-        let project = Project::between(&source, &target);
-        let ended = project.run(&["run"]);
-        let said = [ended.stdout.as_str(), &ended.stderr].concat();
-        let differences: Vec<String> = compare::globals(&source, &target)
-            .into_iter()
-            .filter(|difference| difference.contains("erp"))
-            .collect();
-        assert!(
-            differences.is_empty() || said.contains("locale"),
-            "differs silently: {differences:?}"
-        );
-    });
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE ROLE app");
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    source.psql(
+        "erp",
+        "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
+    );
+    target.psql("postgres", "CREATE ROLE other");
+    target.psql(
+        "postgres",
+        "CREATE DATABASE erp OWNER other TEMPLATE template0 LOCALE 'C' ENCODING 'UTF8'",
+    );
+    let project = Project::between(&source, &target);
+    let ended = project.run(&["run"]);
+    let said = [ended.stdout.as_str(), &ended.stderr].concat();
+    let differences: Vec<String> = compare::globals(&source, &target)
+        .into_iter()
+        .filter(|difference| difference.contains("erp"))
+        .collect();
+    assert!(
+        differences.is_empty() || said.contains("locale"),
+        "differs silently: {differences:?}"
+    );
 }
 
 /// What a maintenance database holds besides tables.
 #[test]
 fn settings_and_privileges_of_the_database_postgres_are_told() {
-    still_open("is silent about", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql("postgres", "CREATE ROLE backup");
-        source.psql("postgres", "CREATE DATABASE erp");
-        source.psql(
-            "postgres",
-            "ALTER DATABASE postgres SET work_mem = '7MB';
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE ROLE backup");
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "postgres",
+        "ALTER DATABASE postgres SET work_mem = '7MB';
              REVOKE CONNECT ON DATABASE postgres FROM PUBLIC;
              GRANT EXECUTE ON FUNCTION pg_switch_wal() TO backup;
              ALTER DATABASE template1 SET statement_timeout = '1h'",
+    );
+    let project = Project::between(&source, &target);
+    let check = project.run(&["check"]).stdout;
+    for word in ["work_mem", "CONNECT", "pg_switch_wal", "statement_timeout"] {
+        assert!(
+            check.contains(word),
+            "check is silent about {word}:\n{check}"
         );
-        let project = Project::between(&source, &target);
-        let check = project.run(&["check"]).stdout;
-        for word in ["work_mem", "CONNECT", "pg_switch_wal", "statement_timeout"] {
-            assert!(
-                check.contains(word),
-                "check is silent about {word}:\n{check}"
-            );
-        }
-    });
+    }
 }
 
 /// A role that is no superuser reads neither subscriptions nor the options of user mappings.
 #[test]
 fn what_a_limited_source_role_cannot_read_is_told() {
-    still_open("is silent about", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql(
-            "postgres",
-            "CREATE ROLE reader LOGIN PASSWORD 'reads' IN ROLE pg_read_all_data",
-        );
-        source.psql("postgres", "CREATE DATABASE erp");
-        source.psql(
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql(
+        "postgres",
+        "CREATE ROLE reader LOGIN PASSWORD 'reads' IN ROLE pg_read_all_data",
+    );
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
             "erp",
             "CREATE EXTENSION postgres_fdw;
              CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw;
              CREATE USER MAPPING FOR postgres SERVER far OPTIONS (user 'someone', password 'hidden');",
         );
-        source.psql(
-            "erp",
-            "CREATE SUBSCRIPTION orders CONNECTION 'host=localhost port=1 dbname=none' PUBLICATION p
+    source.psql(
+        "erp",
+        "CREATE SUBSCRIPTION orders CONNECTION 'host=localhost port=1 dbname=none' PUBLICATION p
              WITH (connect = false, slot_name = NONE)",
+    );
+    let project = Project::between(&source, &target)
+        .source("user", "\"reader\"")
+        .variable("SOURCE_PASSWORD", "reads")
+        .with("[globals]\nmigrate = false\n");
+    let check = project.run(&["check"]).stdout;
+    for word in ["orders", "far"] {
+        assert!(
+            check.contains(word),
+            "check is silent about {word}:\n{check}"
         );
-        let project = Project::between(&source, &target)
-            .source("user", "\"reader\"")
-            .variable("SOURCE_PASSWORD", "reads")
-            .with("[globals]\nmigrate = false\n");
-        let check = project.run(&["check"]).stdout;
-        for word in ["orders", "far"] {
-            assert!(
-                check.contains(word),
-                "check is silent about {word}:\n{check}"
-            );
-        }
-    });
+    }
 }
 
 /// pg_dump writes no privileges of what CREATE TYPE makes by itself.
 #[test]
 fn privileges_of_a_range_types_functions_arrive_or_are_told() {
-    still_open("is silent about", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql("postgres", "CREATE ROLE app");
-        source.psql("postgres", "CREATE DATABASE erp");
-        source.psql(
-            "erp",
-            "CREATE TYPE span AS RANGE (subtype = float8);
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE ROLE app");
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TYPE span AS RANGE (subtype = float8);
              REVOKE EXECUTE ON FUNCTION span(float8, float8) FROM PUBLIC",
-        );
-        let project = Project::between(&source, &target);
-        let check = project.run(&["check"]).stdout;
-        project.run(&["run"]);
-        let may = "SELECT has_function_privilege('app', 'span(float8, float8)', 'EXECUTE')";
-        assert!(
-            target.psql("erp", may) == "f" || check.contains("span("),
-            "check is silent about span(float8, float8)"
-        );
-    });
+    );
+    let project = Project::between(&source, &target);
+    let check = project.run(&["check"]).stdout;
+    project.run(&["run"]);
+    let may = "SELECT has_function_privilege('app', 'span(float8, float8)', 'EXECUTE')";
+    assert!(
+        target.psql("erp", may) == "f" || check.contains("span("),
+        "check is silent about span(float8, float8)"
+    );
 }

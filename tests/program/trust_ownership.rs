@@ -2,9 +2,8 @@
 
 use crate::support::compare;
 use crate::support::held::Held;
-use crate::support::open::still_open;
 use crate::support::project::Project;
-use crate::support::server::Server;
+use crate::support::server::{Mode, Server};
 
 fn erp() -> (Server, Server) {
     let (source, target) = (Server::start(16), Server::start(18));
@@ -34,41 +33,138 @@ fn kept_after(reset: &[&str]) {
 
 #[test]
 fn a_reset_of_the_globals_keeps_what_clients_wrote() {
-    still_open("the client's row is gone", || {
-        kept_after(&["reset", "--step", "globals"]);
-    });
+    kept_after(&["reset", "--step", "globals"]);
 }
 
 #[test]
 fn a_reset_of_everything_keeps_what_clients_wrote() {
-    still_open("the client's row is gone", || kept_after(&["reset"]));
+    kept_after(&["reset"]);
 }
 
 #[test]
 fn a_reset_of_a_database_keeps_what_clients_wrote() {
-    still_open("the client's row is gone", || {
-        kept_after(&["reset", "--database", "erp"]);
-    });
+    kept_after(&["reset", "--database", "erp"]);
 }
 
-/// Asked for by name, a verified database is made again, unless somebody wrote to it since.
 #[test]
-fn a_reset_that_names_what_to_drop_does_it() {
-    still_open("unexpected argument '--drop'", || {
-        let (source, target) = erp();
+fn a_reset_that_names_the_database_keeps_what_clients_wrote() {
+    kept_after(&["reset", "--database", "erp", "--drop", "erp"]);
+}
+
+/// A refusal forgets nothing, and says what to name.
+#[test]
+fn a_reset_that_does_not_name_what_to_drop_forgets_nothing() {
+    let (source, target) = erp();
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+    let records = project.journal().len();
+    for reset in [
+        &["reset"][..],
+        &["reset", "--database", "erp"],
+        &["reset", "--step", "create"],
+        &["reset", "--step", "dump"],
+        &["reset", "--step", "restore"],
+    ] {
+        project.run(reset).expect_code(2).expect_words(&[
+            "nothing was forgotten",
+            "- erp",
+            "--drop DB",
+        ]);
+    }
+    project
+        .run(&["reset", "--step", "globals", "--drop", "erp"])
+        .expect_code(2)
+        .expect_words(&["--drop names databases", "- erp"]);
+    assert_eq!(project.journal().len(), records);
+    project.run(&["run"]).expect_code(0);
+}
+
+/// What a client did since, and that it is not dropped for it.
+#[test]
+fn whatever_clients_write_keeps_a_database_that_is_to_be_dropped() {
+    let (source, target) = erp();
+    for write in [
+        "UPDATE t SET word = 'changed' WHERE id = 7",
+        "DELETE FROM t WHERE id = 7",
+        "TRUNCATE t",
+        "ALTER TABLE t ADD COLUMN more int",
+        "CREATE FUNCTION of_a_client() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "SELECT lo_from_bytea(0, 'of a client')",
+        "SELECT pg_stat_reset()",
+    ] {
+        target.psql("postgres", "DROP DATABASE IF EXISTS erp");
         let project = Project::between(&source, &target);
         project.run(&["run"]).expect_code(0);
         let made = "SELECT oid FROM pg_database WHERE datname = 'erp'";
         let first = target.psql("postgres", made);
+        target.psql("erp", write);
+        project
+            .run(&["reset", "--database", "erp", "--drop", "erp"])
+            .expect_code(0);
+        let refused = project.run(&["run"]).expect_code(3);
+        refused.expect_words(&["\"erp\" is not dropped", "DROP DATABASE"]);
+        assert_eq!(target.psql("postgres", made), first, "{write}");
+        // What the refusal says leads on.
+        target.psql("postgres", "DROP DATABASE erp");
+        project.run(&["run"]).expect_code(0);
+        compare::assert_same(&source, &target, "erp");
+    }
+}
+
+/// Statistics are lost in a crash: nobody knows what was written before it.
+#[test]
+fn a_database_is_kept_whose_writes_cannot_be_known() {
+    let (source, mut target) = (Server::start(16), Server::of(18).durable().start());
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
+    );
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+    target.kill9();
+    target.start_again();
+    project
+        .run(&["reset", "--database", "erp", "--drop", "erp"])
+        .expect_code(0);
+    project
+        .run(&["run"])
+        .expect_code(3)
+        .expect_words(&["cannot be known"]);
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "10");
+}
+
+/// Asked for by name, a verified database is made again, unless somebody wrote to it since: an ANALYZE, a read and an
+/// orderly restart are no writes.
+#[test]
+fn a_reset_that_names_what_to_drop_does_it() {
+    for major in [14, 18] {
+        let source = Server::start(14);
+        source.psql("postgres", "CREATE DATABASE erp");
+        source.psql(
+            "erp",
+            "CREATE TABLE t AS SELECT n AS id, 'w' AS word FROM generate_series(1, 100) n",
+        );
+        let mut target = Server::of(major).durable().start();
+        let project = Project::between(&source, &target);
+        project.run(&["run"]).expect_code(0);
+        let made = "SELECT oid FROM pg_database WHERE datname = 'erp'";
+        let first = target.psql("postgres", made);
+        target.psql("erp", "VACUUM ANALYZE");
+        target.psql("erp", "SELECT count(*) FROM t");
+        target.restart(Mode::Fast);
         project
             .run(&["reset", "--database", "erp", "--drop", "erp"])
             .expect_code(0);
         let plan = project.run(&["plan", "--dry-run"]).expect_code(0).stdout;
-        assert!(plan.contains("drop and recreate"), "{plan}");
+        assert!(
+            plan.contains("drop and recreate") && plan.contains("target/database-recreated"),
+            "{plan}"
+        );
         project.run(&["run"]).expect_code(0);
         assert_ne!(target.psql("postgres", made), first);
         compare::assert_same(&source, &target, "erp");
-    });
+    }
 }
 
 /// Between `create` and `restore`, while the dump waits for a lock, ours is dropped and another made.
@@ -107,20 +203,16 @@ fn replaced_before_the_restore(theirs: &str) -> (Server, Server) {
 
 #[test]
 fn a_restore_writes_nothing_into_a_database_that_took_the_place_of_ours() {
-    still_open("exit 0 with a database that is not ours", || {
-        let (_source, target) = replaced_before_the_restore("");
-        let tables = "SELECT count(*) FROM pg_class WHERE relname = 't'";
-        assert_eq!(target.psql("erp", tables), "0");
-    });
+    let (_source, target) = replaced_before_the_restore("");
+    let tables = "SELECT count(*) FROM pg_class WHERE relname = 't'";
+    assert_eq!(target.psql("erp", tables), "0");
 }
 
 #[test]
 fn a_restore_doubles_no_rows_of_a_database_that_took_the_place_of_ours() {
-    still_open("written into", || {
-        let (_source, target) = replaced_before_the_restore(
-            "CREATE TABLE t (id int, word text); INSERT INTO t VALUES (1, 'theirs')",
-        );
-        let rows = target.psql("erp", "SELECT count(*) FROM t");
-        assert_eq!(rows, "1", "written into");
-    });
+    let (_source, target) = replaced_before_the_restore(
+        "CREATE TABLE t (id int, word text); INSERT INTO t VALUES (1, 'theirs')",
+    );
+    let rows = target.psql("erp", "SELECT count(*) FROM t");
+    assert_eq!(rows, "1", "written into");
 }

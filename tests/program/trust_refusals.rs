@@ -70,21 +70,19 @@ fn a_setting_of_a_role_that_does_not_migrate_is_told() {
 /// A standby reads no unlogged table: there is none of its rows there.
 #[test]
 fn a_standby_with_an_unlogged_table_migrates() {
-    still_open("unlogged relations during recovery", || {
-        let (mut primary, target) = erp("CREATE TABLE t AS SELECT generate_series(1, 100) AS id;
-             CREATE UNLOGGED TABLE cache AS SELECT generate_series(1, 100) AS id");
-        primary.stop(Mode::Fast);
-        let standby = primary.twin_after(|data| {
-            let signal = data.join("standby.signal");
-            File::create(&signal).unwrap();
-            give_to_server(&signal);
-        });
-        let project = Project::between(&standby, &target);
-        project.run(&["run"]).expect_code(0);
-        let rows = |table: &str| target.psql("erp", &format!("SELECT count(*) FROM {table}"));
-        assert_eq!(rows("t"), "100");
-        assert_eq!(rows("cache"), "0");
+    let (mut primary, target) = erp("CREATE TABLE t AS SELECT generate_series(1, 100) AS id;
+         CREATE UNLOGGED TABLE cache AS SELECT generate_series(1, 100) AS id");
+    primary.stop(Mode::Fast);
+    let standby = primary.twin_after(|data| {
+        let signal = data.join("standby.signal");
+        File::create(&signal).unwrap();
+        give_to_server(&signal);
     });
+    let project = Project::between(&standby, &target);
+    project.run(&["run"]).expect_code(0);
+    let rows = |table: &str| target.psql("erp", &format!("SELECT count(*) FROM {table}"));
+    assert_eq!(rows("t"), "100");
+    assert_eq!(rows("cache"), "0");
 }
 
 /// A source with a tablespace that the target lacks, and a table in it.
@@ -132,81 +130,73 @@ fn a_missing_tablespace_is_replaced_by_the_plans_choice() {
     });
 }
 
-/// Nobody connects to `postgres` and `template1`: everything goes over the database that the plan names.
+/// No role may connect to `postgres` and `template1`: everything goes over the database that the plan names.
 #[test]
 fn a_source_whose_maintenance_databases_are_closed_migrates() {
-    still_open("is not currently accepting connections", || {
-        let (source, target) = erp("CREATE TABLE t AS SELECT generate_series(1, 10) AS id");
-        let close = |allowed: bool| {
-            for database in ["postgres", "template1"] {
-                let sql = format!("ALTER DATABASE {database} ALLOW_CONNECTIONS {allowed}");
-                source.psql("erp", &sql);
-            }
-        };
-        close(false);
-        let project = Project::between(&source, &target).source("database", &string("erp"));
-        project.run(&["run"]).expect_code(0);
-        close(true);
-        compare::assert_same(&source, &target, "erp");
-    });
+    let (source, target) = erp("CREATE TABLE t AS SELECT generate_series(1, 10) AS id");
+    let close = |allowed: bool| {
+        for database in ["postgres", "template1"] {
+            let sql = format!("ALTER DATABASE {database} ALLOW_CONNECTIONS {allowed}");
+            source.psql("erp", &sql);
+        }
+    };
+    close(false);
+    let project = Project::between(&source, &target).source("database", &string("erp"));
+    project.run(&["run"]).expect_code(0);
+    close(true);
+    compare::assert_same(&source, &target, "erp");
 }
 
 /// One transaction of pg_dump locks every table.
 #[test]
 fn a_lock_table_that_is_too_small_is_told() {
-    still_open("check is silent", || {
-        let source = Server::of(16)
-            .set("max_connections", "20")
-            .set("max_locks_per_transaction", "10")
-            .start();
-        let target = Server::start(18);
-        source.psql("postgres", "CREATE DATABASE erp");
-        for part in 0..20 {
-            source.psql(
-                "erp",
-                &format!(
-                    "SET client_min_messages = warning;
-                     DO $$ BEGIN FOR i IN 1..100 LOOP EXECUTE format('CREATE TABLE t{part}_%s (id int)', i); END LOOP; END $$"
-                ),
-            );
-        }
-        let check = Project::between(&source, &target).run(&["check"]);
-        let said = [check.stdout, check.stderr].concat();
-        assert!(
-            said.contains("max_locks_per_transaction"),
-            "check is silent: {said}"
+    let source = Server::of(16)
+        .set("max_connections", "20")
+        .set("max_locks_per_transaction", "10")
+        .start();
+    let target = Server::start(18);
+    source.psql("postgres", "CREATE DATABASE erp");
+    for part in 0..20 {
+        source.psql(
+            "erp",
+            &format!(
+                "SET client_min_messages = warning;
+                 DO $$ BEGIN FOR i IN 1..100 LOOP EXECUTE format('CREATE TABLE t{part}_%s (id int)', i); END LOOP; END $$"
+            ),
         );
-    });
+    }
+    let check = Project::between(&source, &target).run(&["check"]);
+    let said = [check.stdout, check.stderr].concat();
+    assert!(
+        said.contains("max_locks_per_transaction"),
+        "check is silent: {said}"
+    );
 }
 
 #[test]
 fn a_plan_with_a_blocker_is_printed_and_ends_with_3() {
-    still_open("left: Some(0)", || {
-        let (source, target) = erp("CREATE TABLE customers (id int PRIMARY KEY);
-             CREATE TABLE orders (id int PRIMARY KEY, customer int REFERENCES customers)");
-        let project =
-            Project::between(&source, &target).with("[delay]\ntable_data = [\"erp.customers\"]\n");
-        let plan = project.run(&["plan", "--dry-run"]).expect_code(3);
-        assert!(plan.stdout.contains("erp/create"), "{}", plan.stdout);
-    });
+    let (source, target) = erp("CREATE TABLE customers (id int PRIMARY KEY);
+         CREATE TABLE orders (id int PRIMARY KEY, customer int REFERENCES customers)");
+    let project =
+        Project::between(&source, &target).with("[delay]\ntable_data = [\"erp.customers\"]\n");
+    let plan = project.run(&["plan", "--dry-run"]).expect_code(3);
+    assert!(plan.stdout.contains("erp/create"), "{}", plan.stdout);
 }
 
 #[test]
 fn a_source_role_that_may_read_nothing_is_refused() {
-    still_open("left: Some(0)", || {
-        let (source, target) = erp("CREATE TABLE t AS SELECT generate_series(1, 10) AS id");
-        source.psql("postgres", "CREATE ROLE reader LOGIN PASSWORD 'reads'");
-        let project = Project::between(&source, &target)
-            .source("user", &string("reader"))
-            .variable("SOURCE_PASSWORD", "reads")
-            .with("[globals]\nmigrate = false\n");
-        let check = project.run(&["check"]).expect_code(3);
-        let said = [check.stdout, check.stderr].concat();
-        assert!(
-            said.contains("public.t") || said.contains("1 table"),
-            "{said}"
-        );
-    });
+    let (source, target) = erp("CREATE TABLE t AS SELECT generate_series(1, 10) AS id");
+    source.psql("postgres", "CREATE ROLE reader LOGIN PASSWORD 'reads'");
+    let project = Project::between(&source, &target)
+        .source("user", &string("reader"))
+        .variable("SOURCE_PASSWORD", "reads")
+        .with("[globals]\nmigrate = false\n");
+    let check = project.run(&["check"]).expect_code(3);
+    let said = [check.stdout, check.stderr].concat();
+    assert!(
+        said.contains("public.t") || said.contains("1 table"),
+        "{said}"
+    );
 }
 
 #[test]

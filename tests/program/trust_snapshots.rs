@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::support::compare;
 use crate::support::held::Held;
-use crate::support::open::still_open;
-use crate::support::project::Project;
+use crate::support::project::{Project, Running};
+use crate::support::proxy::Proxy;
 use crate::support::server::Server;
 
-/// Locks that somebody waits for, in any database.
+/// Locks that a session waits for, in any database.
 const WAITERS: &str = "SELECT count(*) FROM pg_locks WHERE NOT granted";
 
 /// The application has done this to `t` when the run begins, and commits while the run waits for the table.
@@ -52,26 +52,80 @@ fn changed_while_the_dump_waits(change: &str) {
 
 #[test]
 fn a_table_that_was_truncated_and_filled_again_arrives() {
-    still_open("1000 lines on the source, 0 on the target", || {
-        changed_while_the_dump_waits(
-            "TRUNCATE t; INSERT INTO t SELECT n, 'new' FROM generate_series(1, 1000) n",
-        );
-    });
+    changed_while_the_dump_waits(
+        "TRUNCATE t; INSERT INTO t SELECT n, 'new' FROM generate_series(1, 1000) n",
+    );
 }
 
 #[test]
 fn a_table_that_was_rewritten_arrives() {
-    still_open("1000 lines on the source, 0 on the target", || {
-        changed_while_the_dump_waits("ALTER TABLE t ALTER COLUMN id TYPE bigint");
-    });
+    changed_while_the_dump_waits("ALTER TABLE t ALTER COLUMN id TYPE bigint");
 }
 
 /// A table that another took the place of has the name alone in common.
 #[test]
 fn a_table_that_was_replaced_arrives() {
-    still_open("1000 lines on the source, 0 on the target", || {
-        changed_while_the_dump_waits(
-            "CREATE TABLE t2 AS SELECT id, 'new' AS word FROM t; DROP TABLE t; ALTER TABLE t2 RENAME TO t",
-        );
+    changed_while_the_dump_waits(
+        "CREATE TABLE t2 AS SELECT id, 'new' AS word FROM t; DROP TABLE t; ALTER TABLE t2 RENAME TO t",
+    );
+}
+
+/// A source with a project whose program reaches it over a network that can be made slow.
+fn far_away(schema: &str) -> (Server, Server, Proxy, Project) {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql("erp", schema);
+    let proxy = Proxy::to(source.port());
+    let project = Project::between(&source, &target)
+        .source("port", &proxy.port().to_string())
+        .source("lock_timeout", "\"1s\"")
+        .with("[retry]\nattempts = 20\nbackoff = \"500ms\"\nmax_backoff = \"500ms\"\n");
+    (source, target, proxy, project)
+}
+
+/// Runs until the snapshot is there, and nothing has read under it.
+fn until_the_snapshot(project: &Project, proxy: &Proxy) -> Running {
+    let mut running = project.start(&["run"]);
+    let journal = project.state_directory().join("journal.jsonl");
+    running.until("a snapshot", || {
+        let text = std::fs::read_to_string(&journal).unwrap_or_default();
+        text.contains("hold-snapshot")
     });
+    proxy.set_delay(Duration::from_millis(100));
+    running
+}
+
+/// It waits for the snapshot's session, and the dump would wait behind it.
+#[test]
+fn an_application_that_waits_for_the_snapshot_gets_its_table() {
+    let (source, target, proxy, project) = far_away(
+        "CREATE TABLE t AS SELECT n AS id, 'old'::text AS word FROM generate_series(1, 1000) n;
+         CREATE TABLE u AS SELECT * FROM t",
+    );
+    let mut running = until_the_snapshot(&project, &proxy);
+    let mut application = Held::begin(&source, "erp", "SET lock_timeout = '60s'");
+    application.run("TRUNCATE t; INSERT INTO t SELECT n, 'new' FROM generate_series(1, 900) n");
+    assert!(running.is_running());
+    application.commit();
+    proxy.set_delay(Duration::ZERO);
+    running.wait().expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}
+
+/// Tables are read by their names, and a lock on a table does not protect the name of its schema.
+#[test]
+fn schemas_that_change_places_arrive_as_they_are() {
+    let (source, target, proxy, project) = far_away(
+        "CREATE SCHEMA live; CREATE TABLE live.t AS SELECT n AS id FROM generate_series(1, 1000) n;
+         CREATE SCHEMA next; CREATE TABLE next.t AS SELECT n AS id FROM generate_series(1, 10) n;
+         CREATE TABLE next.only_here (id int)",
+    );
+    let running = until_the_snapshot(&project, &proxy);
+    source.psql(
+        "erp",
+        "ALTER SCHEMA live RENAME TO spare; ALTER SCHEMA next RENAME TO live; ALTER SCHEMA spare RENAME TO next",
+    );
+    proxy.set_delay(Duration::ZERO);
+    running.wait().expect_code(0);
+    compare::assert_same(&source, &target, "erp");
 }

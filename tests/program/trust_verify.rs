@@ -30,13 +30,13 @@ fn verify_after_a_failed_restore_names_its_errors() {
     });
 }
 
-/// The advice after a failed restore leads to the end when somebody follows it.
+/// The advice after a failed restore leads to the end when it is followed.
 #[test]
 fn what_a_failed_restore_advises_helps() {
     still_open("children_parent_fkey", || {
         let (source, _target, project) = failed_restore();
         let advice = project.run(&["run"]).stdout;
-        assert!(!advice.contains("mend the cause on the source and run again"));
+        assert!(!advice.contains("fix the cause on the source and run again"));
         source.psql(
             "erp",
             "SET session_replication_role = replica; DELETE FROM children",

@@ -57,13 +57,13 @@ fn a_small_plan_reads_like_this() {
     info source/dump-jobs-lowered
       - at most 2 dump jobs for each database instead of 24: with 2 databases at a time, the run may use
         12 connections of the source
-        fix: raise max_connections on the server, or lower parallelism.dump_jobs or
+        fix: raise source.max_connections in the plan, or lower parallelism.dump_jobs or
              parallelism.dump_parallel
 
     info target/restore-jobs-lowered
       - at most 3 restore jobs for each database instead of 12: with 2 databases at a time, the run may
         use 9 connections of the target
-        fix: raise max_connections on the server, or lower parallelism.restore_jobs or
+        fix: raise target.max_connections in the plan, or lower parallelism.restore_jobs or
              parallelism.restore_parallel
 
       database         size   tables  delayed
@@ -73,7 +73,7 @@ fn a_small_plan_reads_like_this() {
     Server
       tune-target      takes 1 target.connections
       globals          after tune-target; takes 1 source.connections, 1 target.connections
-        $ pg_dumpall --globals-only --encoding=UTF8 \
+        $ pg_dumpall --globals-only --encoding=UTF8 --database=postgres \
             '--dbname=host=old-db port=5432 user=postgres dbname=postgres sslmode=prefer connect_timeout=10 keepalives_idle=60 keepalives_interval=10 keepalives_count=6'
 
     Database Weird "Name"
@@ -89,6 +89,7 @@ fn a_small_plan_reads_like_this() {
       restore          after tune-target, create, dump, source-counts; takes 1 target.connections, 1
                        target.databases
         $ pg_restore --format=directory --jobs=1 --verbose \
+            '--use-list=<pre-data, then data, then post-data>' \
             '--dbname=host=new-db port=5432 user=postgres dbname='\''Weird "Name"'\'' sslmode=prefer connect_timeout=10 keepalives_idle=60 keepalives_interval=10 keepalives_count=6' \
             '/plans/pg_dumps/erp/Weird %22Name%22'
       target-counts    after restore; takes 1 target.connections, 1 verify.queries
@@ -107,6 +108,7 @@ fn a_small_plan_reads_like_this() {
       restore          after tune-target, create, dump, source-counts; takes 4 target.connections, 1
                        target.databases
         $ pg_restore --format=directory --jobs=3 --verbose \
+            '--use-list=<pre-data, then data, then post-data>' \
             '--dbname=host=new-db port=5432 user=postgres dbname=crm sslmode=prefer connect_timeout=10 keepalives_idle=60 keepalives_interval=10 keepalives_count=6' \
             /plans/pg_dumps/erp/crm
       target-counts    after restore; takes 2 target.connections, 2 verify.queries
@@ -168,6 +170,7 @@ fn a_small_plan_is_this_json() {
             "pg_dumpall",
             "--globals-only",
             "--encoding=UTF8",
+            "--database=postgres",
             "--dbname=host=old-db port=5432 user=postgres dbname=postgres sslmode=prefer connect_timeout=10 keepalives_idle=60 keepalives_interval=10 keepalives_count=6"
           ]
         },
@@ -239,6 +242,7 @@ fn a_small_plan_is_this_json() {
             "--format=directory",
             "--jobs=9",
             "--verbose",
+            "--use-list=<pre-data, then data, then post-data>",
             "--dbname=host=new-db port=5432 user=postgres dbname=crm sslmode=prefer connect_timeout=10 keepalives_idle=60 keepalives_interval=10 keepalives_count=6",
             "/plans/pg_dumps/erp/crm"
           ]
@@ -317,24 +321,25 @@ fn databases_come_smallest_first_then_by_name() {
     assert_eq!(names, ["a", "b", "large"]);
 }
 
-/// The reference tool's defaults want 6 × 25 connections of a server that has 100.
+/// The reference tool's defaults want 6 × 25 connections of servers that have 100, a quarter of which a source gives.
 #[test]
 fn the_reference_tools_defaults_are_lowered_to_what_a_new_server_has() {
     let databases = (0..12)
         .map(|number| database(&format!("db{number:02}"), 1 << 30, 40))
         .collect();
     let mut case = Case::new("", databases);
+    case.inspection.source.max_connections = 100;
     case.inspection.source.used_connections = 20;
     case.inspection.target.used_connections = 40;
     let graph = case.compile();
-    assert_eq!((graph.source.budget, graph.target.budget), (72, 52));
+    assert_eq!((graph.source.budget, graph.target.budget), (25, 52));
     assert_snapshot!(
         findings(&graph, Severity::Info)
             .iter()
             .map(|(code, message)| format!("{code}: {message}\n"))
             .collect::<String>(),
         @"
-    source/dump-jobs-lowered: at most 8 dump jobs for each database instead of 24: with 6 databases at a time, the run may use 72 connections of the source
+    source/dump-jobs-lowered: at most 1 dump job for each database instead of 24: with 6 databases at a time, the run may use 25 connections of the source
     target/restore-jobs-lowered: at most 7 restore jobs for each database instead of 12: with 6 databases at a time, the run may use 52 connections of the target
     "
     );

@@ -24,12 +24,15 @@ pub(crate) struct Case {
 
 impl Case {
     /// A plan with nothing but `rest` beside the two servers: 10.23 with these databases, and an empty
-    /// 18.6. Both have the `max_connections` of a new installation, 100.
+    /// 18.6. The run may use 92 connections of either: the target has the `max_connections` of a new
+    /// installation, 100, and the source, which keeps most of its own, four times as many.
     pub(crate) fn new(rest: &str, databases: Vec<Database>) -> Case {
+        let mut source = server(Version(100_023), databases);
+        source.max_connections = 368;
         Case {
             plan: plan(rest),
             inspection: Inspection {
-                source: server(Version(100_023), databases),
+                source,
                 target: server(Version(180_006), Vec::new()),
                 client: ClientFacts {
                     version: Version(180_006),
@@ -94,12 +97,16 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
         max_connections: 100,
         reserved_connections: 3,
         used_connections: 0,
+        sees_sessions: true,
         user: "postgres".into(),
         is_superuser: true,
         can_create_database: true,
         can_create_role: true,
         reads_passwords: true,
         sets_replication_role: true,
+        sets_event_triggers: version.major() >= 1700,
+        sets_language: true,
+        lock_slots: 6_400,
         maintenance_work_mem: 64 << 20,
         in_recovery: false,
         roles: Vec::new(),
@@ -138,6 +145,7 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
             indexes: 2 * tables,
             attached_indexes: Vec::new(),
             load_order_constraints: Vec::new(),
+            event_triggers: Vec::new(),
             large_objects: 0,
             user_objects: 0,
             extensions: Vec::new(),

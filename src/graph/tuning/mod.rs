@@ -29,14 +29,14 @@ const SAFE: [(&str, &str); 5] = [
 
 /// The settings for the load; there are none where the plan's mode is `off`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tuning {
+pub(crate) struct Tuning {
     pub settings: Vec<TuningSetting>,
     /// Bytes that one of our index builds may take (`maintenance_work_mem`); `None`: as the server has it.
     pub maintenance_work_mem: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TuningSetting {
+pub(crate) struct TuningSetting {
     pub name: String,
     pub value: String,
     #[serde(rename = "scope")]
@@ -46,7 +46,7 @@ pub struct TuningSetting {
 /// Where a setting holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Reach {
+pub(crate) enum Reach {
     /// In the whole server, by ALTER SYSTEM.
     System,
     /// In this run's own sessions alone.
@@ -58,12 +58,12 @@ pub enum Reach {
 
 impl Tuning {
     /// What ALTER SYSTEM sets.
-    pub fn system(&self) -> impl Iterator<Item = &TuningSetting> {
+    pub(crate) fn system(&self) -> impl Iterator<Item = &TuningSetting> {
         self.reaching([Reach::System, Reach::Both])
     }
 
     /// What this run's sessions on the target set for themselves.
-    pub fn session(&self) -> impl Iterator<Item = &TuningSetting> {
+    pub(crate) fn session(&self) -> impl Iterator<Item = &TuningSetting> {
         self.reaching([Reach::Session, Reach::Both])
     }
 
@@ -87,6 +87,11 @@ impl Tuning {
         }
     }
 
+    /// Whether a crash of the target's operating system loses the cluster while these are set.
+    pub(crate) fn is_unsafe(&self) -> bool {
+        !self.unsafe_settings().is_empty()
+    }
+
     /// Settings for the whole server with which a crash of its operating system loses the cluster.
     fn unsafe_settings(&self) -> Vec<&str> {
         self.system()
@@ -100,7 +105,7 @@ impl Tuning {
 }
 
 /// What of the load the settings depend on.
-pub struct Load<'a> {
+pub(super) struct Load<'a> {
     /// Index builds that may run at a time.
     pub jobs: u32,
     /// Databases of the target that this plan did not make and that hold something, or may.
@@ -108,7 +113,11 @@ pub struct Load<'a> {
 }
 
 /// Works out the settings; `None` where the plan wants the target as it is.
-pub fn tune(plan: &Plan, target: &ServerFacts, load: &Load<'_>) -> (Option<Tuning>, Vec<Finding>) {
+pub(super) fn tune(
+    plan: &Plan,
+    target: &ServerFacts,
+    load: &Load<'_>,
+) -> (Option<Tuning>, Vec<Finding>) {
     let mode = plan.tuning.mode;
     if mode == TuningMode::Off {
         return (None, Vec::new());
@@ -200,7 +209,9 @@ fn reach(mode: TuningMode, parameter: &Parameter, may_alter: bool) -> Option<Rea
         Changeable::PrivilegedSession => parameter.may_set,
         _ => false,
     };
+    // A crash of one backend must not lose what a client was told is committed.
     let by_system = may_alter
+        && parameter.name != "synchronous_commit"
         && parameter.may_alter_system
         && !parameter.is_fixed
         && (mode == TuningMode::Fast || !in_sessions);

@@ -100,7 +100,11 @@ fn target() -> ServerFacts {
         databases: Vec::new(),
         tablespaces: Vec::new(),
         locales: Vec::new(),
+        sees_sessions: true,
         sets_replication_role: true,
+        sets_event_triggers: true,
+        sets_language: true,
+        lock_slots: 6_400,
         maintenance_work_mem: 64 << 20,
         not_moved: Vec::new(),
         configuration: configuration(),
@@ -176,14 +180,17 @@ fn fast_sets_everything_for_the_whole_server() {
     fsync = off (System)
     full_page_writes = off (System)
     maintenance_work_mem = 2GB (Both)
-    synchronous_commit = off (Both)
+    synchronous_commit = off (Session)
     checkpoint_completion_target = 0.9 (System)
     max_wal_size = 8GB (System)
     checkpoint_timeout = 1h (System)
     autovacuum = off (System)
 
     Info target/tuning
-      for the load, ALTER SYSTEM sets fsync = off, full_page_writes = off, maintenance_work_mem = 2GB, synchronous_commit = off, checkpoint_completion_target = 0.9, max_wal_size = 8GB, checkpoint_timeout = 1h, autovacuum = off in the whole target; what postgresql.auto.conf holds now is restored when the run ends
+      for the load, ALTER SYSTEM sets fsync = off, full_page_writes = off, maintenance_work_mem = 2GB, checkpoint_completion_target = 0.9, max_wal_size = 8GB, checkpoint_timeout = 1h, autovacuum = off in the whole target; what postgresql.auto.conf holds now is restored when the run ends
+
+    Info target/tuning-session
+      for the load, this run's own sessions on the target set synchronous_commit = off
 
     Info target/tuning-wal
       WAL up to max_wal_size stays in the target's pg_wal, whose free space cannot be seen from here
@@ -191,6 +198,9 @@ fn fast_sets_everything_for_the_whole_server() {
     Info target/tuning-unsafe
       with fsync and full_page_writes off, the target's cluster is lost if its operating system crashes during the load: it would have to be created and loaded again
       fix: set target.tuning.mode = "safe" to rule that out
+
+    Info target/opens-late
+      databases belong to this run's role, and no other role may connect, until they are verified and fsync and full_page_writes are as before: restore-settings opens them
 
     Info target/wal-level
       wal_level is replica: the load also writes everything to the WAL, which no replica or archive reads now
@@ -223,6 +233,24 @@ fn safe_risks_nothing_and_leaves_other_sessions_alone() {
     Info target/tuning-memory
       4 index builds at a time with maintenance_work_mem = 2GB each take up to 8.0 GB of the target's 64.0 GB of memory
     ");
+}
+
+/// What lets clients in while the target is unsafe is said with its danger, and is no danger where nothing is unsafe.
+#[test]
+fn clients_that_are_let_in_early_are_told() {
+    let mut plan = mode("fast");
+    plan.tuning.open_early = true;
+    let (_, findings) = tune(&plan, &target(), &ALONE);
+    let early: Vec<String> = findings
+        .into_iter()
+        .filter(|finding| finding.code == Code::TargetOpensEarly)
+        .map(|finding| format!("{:?}: {}", finding.severity, finding.message))
+        .collect();
+    insta::assert_snapshot!(early.join("\n"), @"Warn: clients are let into each database as soon as it is verified, with fsync and full_page_writes still off (target.tuning.open_early): a crash of the target's operating system then loses what they committed, and the source does not have it");
+    assert!(!codes(&plan, &target(), &ALONE).contains(&(Severity::Info, Code::TargetOpensLate)));
+    plan = mode("safe");
+    plan.tuning.open_early = true;
+    assert!(!codes(&plan, &target(), &ALONE).contains(&(Severity::Warn, Code::TargetOpensEarly)));
 }
 
 #[test]

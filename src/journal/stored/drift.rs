@@ -9,7 +9,7 @@ use crate::plan::keys;
 
 impl Stored {
     /// What is different now, in a person's words, a line each.
-    pub fn drift(&self, graph: &Graph, basis: &Basis) -> Vec<String> {
+    pub(crate) fn drift(&self, graph: &Graph, basis: &Basis) -> Vec<String> {
         let mut drift = self.file_drift(basis);
         drift.extend(self.server_drift(basis));
         drift.extend(self.database_drift(graph));

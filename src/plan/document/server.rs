@@ -91,7 +91,8 @@ pub(in crate::plan) struct ServerKeys {
     #[serde(default = "ten_seconds")]
     pub connect_timeout: Timeout,
     /// How many connections this run may hold on the server at a time. Default: what the server
-    /// has free when the run starts, less a reserve for its clients.
+    /// has free when the run starts, less a reserve for its clients; of the source, no more than a
+    /// quarter of its max_connections.
     #[schemars(range(min = 1, max = MOST))]
     pub max_connections: Option<u32>,
 }
@@ -154,6 +155,9 @@ pub(in crate::plan) struct Tuning {
     /// Accepts `fast` although the target serves other databases, which a crash of its operating
     /// system would then lose as well. Default: false.
     pub shared_target: bool,
+    /// Lets clients into a verified database while `fsync` or `full_page_writes` is still off for the load of the
+    /// others: a crash of the target's operating system then loses what they committed. Default: false.
+    pub open_early: bool,
     /// Settings of PostgreSQL on top of the mode's, or instead of them, like
     /// `maintenance_work_mem = "1GB"`.
     #[schemars(schema_with = "settings_schema")]

@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 /// What a written plan shall say, by the names of the reference tool's flags. What is `None` is
 /// left at its default, and the plan shows the default in a comment.
 #[derive(Debug, Clone, Default)]
-pub struct Template {
+pub(crate) struct Template {
     /// The plan's name; by default its file's.
     pub name: Option<String>,
     pub from_host: Option<String>,
@@ -40,15 +40,15 @@ pub struct Template {
 }
 
 /// Where [`Template::from_pass_env`] is silent.
-pub const SOURCE_PASSWORD: &str = "SOURCE_PASSWORD";
+pub(crate) const SOURCE_PASSWORD: &str = "SOURCE_PASSWORD";
 /// Where [`Template::to_pass_env`] is silent.
-pub const TARGET_PASSWORD: &str = "TARGET_PASSWORD";
+pub(crate) const TARGET_PASSWORD: &str = "TARGET_PASSWORD";
 
 /// The plan's text.
 ///
 /// It is a valid plan if the values are valid and name two servers. Without any host or port both
 /// are `localhost:5432`: such a text is for the user to fill in, and a comment in it says so.
-pub fn render(values: &Template) -> String {
+pub(crate) fn render(values: &Template) -> String {
     let mut plan = Writer::default();
     plan.comment("A plan for pg-migrate. What is commented out is the default.");
     plan.comment(
@@ -120,6 +120,12 @@ fn servers(plan: &mut Writer, values: &Template) {
         None,
         "false",
         "true: `fast`, although it serves other databases",
+    );
+    plan.key(
+        "open_early",
+        None,
+        "false",
+        "true: clients are let in while fsync is off",
     );
 }
 
@@ -348,7 +354,7 @@ impl Writer {
             "max_connections",
             None,
             "…",
-            "default: what the server has free",
+            "default: what is free; of the source, a quarter at most",
         );
     }
 }

@@ -49,7 +49,7 @@ fn a_written_plan_is_commented() {
     # database = "postgres"          # where discovery connects
     # sslmode = "prefer"             # verify-full needs sslrootcert
     # connect_timeout = "10s"
-    # max_connections = …            # default: what the server has free
+    # max_connections = …            # default: what is free; of the source, a quarter at most
     # read_only = false              # true: no client writes to the source any more
     # lock_timeout = "10s"
 
@@ -63,7 +63,7 @@ fn a_written_plan_is_commented() {
     # database = "postgres"          # where discovery connects
     # sslmode = "prefer"             # verify-full needs sslrootcert
     # connect_timeout = "10s"
-    # max_connections = …            # default: what the server has free
+    # max_connections = …            # default: what is free; of the source, a quarter at most
 
     # The target's settings during the load; they come back at the end.
     [target.tuning]
@@ -71,6 +71,7 @@ fn a_written_plan_is_commented() {
     # safe: only what cannot lose data; off: nothing is changed.
     # mode = "fast"
     # shared_target = false          # true: `fast`, although it serves other databases
+    # open_early = false             # true: clients are let in while fsync is off
 
     # Globs over database names.
     [databases]

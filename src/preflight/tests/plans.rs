@@ -69,7 +69,7 @@ fn connections_that_a_server_does_not_have_are_not_promised() {
     let none = "source.max_connections = 2\ntarget.max_connections = 1";
     let graph = Case::new(none, vec![database("crm", 1, 1)]).compile();
     assert_snapshot!(lines(&graph), @"
-    Block source/no-connections [] the run may use 2 connections of the source and needs at least 3 (max_connections 100, reserved 3, in use 0)
+    Block source/no-connections [] the run may use 2 connections of the source and needs at least 3 (max_connections 368, reserved 3, in use 0)
       fix: raise max_connections on the server or source.max_connections in the plan
     Block target/no-connections [] the run may use 1 connection of the target and needs at least 2 (max_connections 100, reserved 3, in use 0)
       fix: raise max_connections on the server or target.max_connections in the plan
@@ -78,6 +78,7 @@ fn connections_that_a_server_does_not_have_are_not_promised() {
     // More than there are.
     let many = "source.max_connections = 100\ntarget.max_connections = 100";
     let mut case = Case::new(many, vec![database("crm", 1, 1)]);
+    case.inspection.source.max_connections = 100;
     case.inspection.source.used_connections = 60;
     case.inspection.target.used_connections = 20;
     assert_snapshot!(lines(&case.compile()), @"

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use super::{codes, lines};
-use crate::catalog::{AttachedIndex, LoadOrderConstraint, Role, Version};
+use crate::catalog::{AttachedIndex, EventTrigger, LoadOrderConstraint, Role, Version};
 use crate::finding::{Code, Finding, Severity};
 use crate::graph::tests::synthetic::{Case, contents, database, table};
 use crate::names::TableName;
@@ -226,4 +226,82 @@ fn what_this_machine_lacks_is_a_finding_like_any_other() {
     let graph = case.compile();
     assert_eq!(codes(&graph), [(Severity::Block, Code::ClientDumpRoot)]);
     assert_eq!(graph.blockers().count(), 1);
+}
+
+#[test]
+fn sessions_that_cannot_be_seen_are_a_guess() {
+    let mut case = Case::new("", vec![database("crm", 1, 1)]);
+    for server in [&mut case.inspection.source, &mut case.inspection.target] {
+        server.sees_sessions = false;
+        server.user = "mover".into();
+    }
+    assert_snapshot!(lines(&case.compile()), @r#"
+    Warn source/sessions-hidden [] the role "mover" may not see the sessions of others on the source (pg_read_all_stats), so it is a guess how many connections are free; the run may use 46
+      fix: GRANT pg_read_all_stats TO … on the source, or set source.max_connections in the plan
+    Warn target/sessions-hidden [] the role "mover" may not see the sessions of others on the target (pg_read_all_stats), so it is a guess how many connections are free; the run may use 46
+      fix: GRANT pg_read_all_stats TO … on the target, or set target.max_connections in the plan
+    "#);
+}
+
+#[test]
+fn event_triggers_that_cannot_be_switched_off_are_said() {
+    let mut crm = database("crm", 1, 1);
+    let trigger = |name: &str, event: &str| EventTrigger {
+        name: name.into(),
+        event: event.into(),
+    };
+    contents(&mut crm).event_triggers = vec![
+        trigger("audit_login", "login"),
+        trigger("log_ddl", "ddl_command_end"),
+    ];
+    let mut case = Case::new("", vec![crm]);
+    case.inspection.source.version = Version(170_004);
+    case.inspection.source.sets_event_triggers = true;
+    assert_eq!(codes(&case.compile()), []);
+    for server in [&mut case.inspection.source, &mut case.inspection.target] {
+        server.sets_event_triggers = false;
+        server.user = "mover".into();
+    }
+    assert_snapshot!(lines(&case.compile()), @r#"
+    Warn source/login-triggers [crm] the role "mover" may not switch event triggers off on the source, so login triggers fire in each session of the run: audit_login
+      fix: GRANT SET ON PARAMETER event_triggers TO … on the source, or use a superuser for [source]
+    Warn target/event-triggers [crm] the role "mover" may not switch event triggers off on the target, so these fire for what the run does after they are restored (indexes, materialized views, sessions): audit_login, log_ddl
+      fix: GRANT SET ON PARAMETER event_triggers TO … on the target, or use a superuser for [target]
+    "#);
+    case.inspection.source.version = Version(160_004);
+    case.inspection.target.version = Version(160_004);
+    contents(&mut case.inspection.source.databases[0])
+        .event_triggers
+        .remove(0);
+    assert_snapshot!(lines(&case.compile()), @"
+    Warn target/event-triggers [crm] before 17 event triggers cannot be switched off for a session, so these fire for what the run does after they are restored (indexes, materialized views, sessions): log_ddl
+      fix: ALTER EVENT TRIGGER … DISABLE on the source before the run, and ENABLE on both servers after it
+    ");
+}
+
+#[test]
+fn a_standby_has_no_rows_of_unlogged_tables() {
+    let mut crm = database("crm", 1, 1);
+    contents(&mut crm).relations[0].unlogged = true;
+    let mut case = Case::new("", vec![crm]);
+    assert_eq!(codes(&case.compile()), []);
+    case.inspection.source.in_recovery = true;
+    assert_snapshot!(lines(&case.compile()), @"
+    Warn source/standby [] the source is a standby: it cancels long queries when it has to apply changes
+      fix: raise max_standby_streaming_delay on the standby, or set hot_standby_feedback = on
+    Warn source/unlogged-on-standby [crm public.table_0000] the table is unlogged and the source is a standby, which has none of its rows: it arrives empty
+      fix: use the primary as the source, or fill the table on the target after the run
+    ");
+}
+
+#[test]
+fn a_lock_table_that_is_too_small_is_said() {
+    let databases = vec![database("crm", 1, 2_000), database("erp", 2, 100)];
+    let mut case = Case::new("", databases);
+    assert_eq!(codes(&case.compile()), []);
+    case.inspection.source.lock_slots = 6_000;
+    assert_snapshot!(lines(&case.compile()), @r#"
+    Fix source/lock-table [] the run locks up to 6300 tables and indexes of the source, 2 databases at a time, and the server has room for about 6000 locks of all sessions together (max_locks_per_transaction): "out of shared memory" is likely
+      fix: raise max_locks_per_transaction on the source (a restart), or lower parallelism.dump_parallel
+    "#);
 }

@@ -247,7 +247,7 @@ fn lines_of_workers_that_got_between_each_other() {
          pg_restore: from TOC entry 9; 1259 3 VIEW v postgres\n\
          pg_restore: error: COPY failed for table \"v\": ERROR:  v again\n\
          pg_restore: error: COPY failed for table \"t\": ERROR:  data of t\n\
-         pg_restore: warning: errors ignored on restore: 4\n",
+         pg_restore: warning: errors ignored on restore: 7\n",
     );
     insta::assert_snapshot!(shown(&report), @r#"
     TABLE My Schema.t
@@ -258,7 +258,7 @@ fn lines_of_workers_that_got_between_each_other() {
         v again
     TABLE DATA My Schema.t
         data of t
-    4 ignored
+    7 ignored
     "#);
 }
 
@@ -318,6 +318,39 @@ fn errors_that_cannot_be_read_are_not_forgotten() {
     FATAL pg_restore ignored 2 errors, and none of them could be read from its output
     2 ignored
     "#);
+}
+
+/// The header of the second error is nowhere, and the error goes under the first entry.
+#[test]
+fn an_error_under_another_entry_does_not_add_up() {
+    let two = "pg_restore: from TOC entry 8; 1259 2 TABLE t postgres\n\
+         pg_restore: error: could not execute query: ERROR:  of t\n\
+         pg_restore: error: could not execute query: ERROR:  of v\n";
+    for (count, is_torn) in [(3, false), (4, true)] {
+        let said = format!("{two}pg_restore: warning: errors ignored on restore: {count}\n");
+        let (_, report) = read(LISTING, 4, &said);
+        assert_eq!((report.errors.len(), report.is_torn), (2, is_torn));
+        assert_eq!(report.fatal.is_empty(), !is_torn);
+    }
+}
+
+/// As case C14 has it: the blank went with the rest of the line.
+#[test]
+fn a_torn_error_may_begin_with_the_blank_before_it() {
+    let (_, report) = read(
+        LISTING,
+        4,
+        "pg_restore: from TOC entry 8; 1259 2 TABLE t postgres\n\
+         pg_restore:pg_restore: finished item 9 VIEW v\n\
+         \x20error: could not execute query: ERROR:  of t\n\
+         Command was: SELECT 1;\n\
+         pg_restore: warning: errors ignored on restore: 2\n",
+    );
+    insta::assert_snapshot!(shown(&report), @"
+    TABLE My Schema.t
+        of t
+    2 ignored
+    ");
 }
 
 /// Its only errors may be accepted or harmless, and the indexes that it did not come to are missed by no count of rows.

@@ -137,6 +137,12 @@ impl Toc {
         }
     }
 
+    /// Dump ids in a listing, in its order.
+    pub fn ids(listing: &str) -> Vec<u32> {
+        let ids = listing.lines().filter_map(|line| Some(split_ids(line)?.0));
+        ids.collect()
+    }
+
     /// Dump ids of the entries that hold a table's rows.
     pub fn table_data(&self) -> Vec<u32> {
         let rows = self

@@ -18,7 +18,7 @@ const INTERRUPTED: &str = "interrupted before its end; the next run does it agai
 /// The report of the last run in the journal; `None` where there was none.
 ///
 /// `databases` and `steps` are the compiled plan's that the journal is about, in its order.
-pub fn build<'a>(
+pub(crate) fn build<'a>(
     name: &str,
     databases: &'a [DatabaseSummary],
     steps: &'a PerStep<Step>,

@@ -9,14 +9,14 @@ mod file;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use build::build;
-pub use file::{FileError, json, path, read, write};
+pub(crate) use build::build;
+pub(crate) use file::{FileError, json, path, write};
 
 use crate::journal::Outcome;
 use crate::names::{Kind, RestoreError, TableResult};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// The plan's name.
     pub name: String,
     /// `interrupted` also where the run was killed and left no end in the journal.
@@ -39,7 +39,7 @@ pub struct Report {
 
 /// Steps about the whole server: tune-target, globals, restore-settings.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ServerReport {
+pub(crate) struct ServerReport {
     pub steps: Vec<StepReport>,
     #[serde(rename = "ledger")]
     pub restore_errors: Vec<RestoreError>,
@@ -47,7 +47,7 @@ pub struct ServerReport {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DatabaseReport {
+pub(crate) struct DatabaseReport {
     pub name: String,
     pub outcome: DatabaseOutcome,
     /// Its size on the source.
@@ -64,7 +64,7 @@ pub struct DatabaseReport {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum DatabaseOutcome {
+pub(crate) enum DatabaseOutcome {
     /// Every step is done.
     Completed,
     /// A step failed otherwise than by a difference.
@@ -79,7 +79,7 @@ pub enum DatabaseOutcome {
 
 impl DatabaseOutcome {
     /// The word in `report.json`.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             DatabaseOutcome::Completed => "completed",
             DatabaseOutcome::Failed => "failed",
@@ -93,14 +93,14 @@ impl DatabaseOutcome {
 /// Wall time from the first start to the last end of a database's steps, without the time between
 /// runs; 0 where no such step was started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Seconds {
+pub(crate) struct Seconds {
     pub regular: f64,
     /// Of the steps with delayed tables.
     pub delayed: f64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StepReport {
+pub(crate) struct StepReport {
     pub kind: Kind,
     pub state: StepOutcome,
     /// How long the last attempt took; 0 where there was none, or it has no end.
@@ -117,7 +117,7 @@ pub struct StepReport {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum StepOutcome {
+pub(crate) enum StepOutcome {
     Done,
     Failed,
     /// Not started, because a step that it needs failed.
@@ -129,7 +129,7 @@ pub enum StepOutcome {
 
 impl StepOutcome {
     /// The word in `report.json`.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             StepOutcome::Done => "done",
             StepOutcome::Failed => "failed",

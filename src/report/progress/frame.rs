@@ -110,7 +110,6 @@ fn words(progress: Progress, number: fn(u64) -> String) -> String {
     let (number, unit): (fn(u64) -> String, &str) = match progress.unit {
         Unit::Bytes => (bytes, ""),
         Unit::Tables => (number, " table"),
-        Unit::Rows => (number, " row"),
         Unit::Items => (number, " item"),
     };
     let is_one = progress.total.unwrap_or(progress.done) == 1;

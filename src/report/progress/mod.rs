@@ -12,7 +12,7 @@ mod tally;
 use indicatif::TermLike;
 use jiff::{Timestamp, Zoned};
 
-pub use screen::LogWriter;
+pub(crate) use screen::LogWriter;
 use screen::Screen;
 use tally::Tally;
 
@@ -23,7 +23,7 @@ use crate::event::Event;
 const SECONDS_BETWEEN_LINES: i64 = 30;
 
 /// Shows a run on stderr.
-pub struct Progress {
+pub(crate) struct Progress {
     screen: Screen,
     color: Color,
     clock: Box<dyn Fn() -> Zoned + Send>,
@@ -36,7 +36,7 @@ impl Progress {
     /// Bars, and lines above them. For stderr the terminal is [`console::Term::stderr`].
     ///
     /// `clock` gives the time of day, in the time zone in which lines show it.
-    pub fn bars(
+    pub(crate) fn bars(
         terminal: impl TermLike + 'static,
         color: Color,
         clock: impl Fn() -> Zoned + Send + 'static,
@@ -45,7 +45,7 @@ impl Progress {
     }
 
     /// Plain lines. For stderr `out` is [`std::io::stderr`].
-    pub fn lines(
+    pub(crate) fn lines(
         out: impl std::io::Write + Send + 'static,
         color: Color,
         clock: impl Fn() -> Zoned + Send + 'static,
@@ -64,12 +64,12 @@ impl Progress {
     }
 
     /// Where log lines go, so that they and the bars stay whole.
-    pub fn log_writer(&self) -> LogWriter {
+    pub(crate) fn log_writer(&self) -> LogWriter {
         LogWriter::new(self.screen.clone())
     }
 
     /// Takes an event in: prints what is news at once, and remembers the rest for the next tick.
-    pub fn handle(&mut self, event: &Event) {
+    pub(crate) fn handle(&mut self, event: &Event) {
         let now = (self.clock)();
         let change = self.tally.apply(event, now.timestamp());
         for news in news::for_event(event, &change, &self.tally) {
@@ -83,7 +83,7 @@ impl Progress {
     }
 
     /// Redraws the bars, or prints a line now and then. A few times a second are enough.
-    pub fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         if !self.tally.is_running() {
             return;
         }

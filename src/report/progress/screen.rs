@@ -149,7 +149,7 @@ fn forgive(result: io::Result<()>) -> io::Result<()> {
 
 /// Takes log lines and prints them above the bars. For `tracing_subscriber::fmt::layer().with_writer`.
 #[derive(Clone)]
-pub struct LogWriter {
+pub(crate) struct LogWriter {
     screen: Screen,
 }
 
@@ -177,7 +177,7 @@ impl<'a> MakeWriter<'a> for LogWriter {
 }
 
 /// One log event, printed whole when it is complete.
-pub struct LogLine {
+pub(crate) struct LogLine {
     screen: Screen,
     text: Vec<u8>,
 }

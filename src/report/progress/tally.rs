@@ -74,7 +74,7 @@ impl Tally {
                 done,
                 databases,
             } => self.start(name, *steps, *done, databases, now),
-            Event::StepStarted { step, attempt: _ } => {
+            Event::StepStarted { step } => {
                 let step = step.clone();
                 if let Some(open) = self.open_mut(&step) {
                     open.started.get_or_insert(now);

@@ -75,7 +75,7 @@ fn run_started(databases: &[&str]) -> Event {
 }
 
 fn started(step: StepId) -> Event {
-    Event::StepStarted { step, attempt: 1 }
+    Event::StepStarted { step }
 }
 
 fn progress(step: StepId, done: u64, total: Option<u64>, unit: Unit) -> Event {
@@ -117,7 +117,12 @@ fn busy() -> Vec<Event> {
         started(step(EVIL, Kind::RecreateIndexes)),
         progress(step(EVIL, Kind::RecreateIndexes), 12, Some(40), Unit::Items),
         started(step(LONG, Kind::TargetCounts)),
-        progress(step(LONG, Kind::TargetCounts), 1_234_567, None, Unit::Rows),
+        progress(
+            step(LONG, Kind::TargetCounts),
+            1_234_567,
+            None,
+            Unit::Tables,
+        ),
         started(step("erp", Kind::Restore)),
         progress(step("erp", Kind::Restore), 9_999, Some(9_999), Unit::Items),
     ]
@@ -152,7 +157,7 @@ fn bars_at_80_columns() {
     (server)             globals                                             1:02:03
     crm                  dump +1          [###.......] 400 MB of 1023 MB     1:02:03
     we\u{1b}[31mird "db" recreate-indexes [###.......] 12 of 40 items        1:02:03
-    請求書管理…〇二四年  target-counts                 1.2M rows             1:02:03
+    請求書管理…〇二四年  target-counts                 1.2M tables           1:02:03
     erp                  restore          [##########] 10.0k of 10.0k items  1:02:03
     1 of 25 steps, 0 of 4 databases done, 5 under way                        1:02:03
     "#);
@@ -169,7 +174,7 @@ fn bars_at_200_columns() {
     (server)                                   globals                                                                                                0:42
     crm                                        dump +1          [######################....................................] 400 MB of 1023 MB        0:42
     we\u{1b}[31mird "db"                       recreate-indexes [#################.........................................] 12 of 40 items           0:42
-    請求書管理システム顧客別売上集計二〇二四年 target-counts                                                                 1.2M rows                0:42
+    請求書管理システム顧客別売上集計二〇二四年 target-counts                                                                 1.2M tables              0:42
     erp                                        restore          [##########################################################] 10.0k of 10.0k items     0:42
     1 of 25 steps, 0 of 4 databases done, 5 under way                                                                                                                                                   0:42
     "#);
@@ -298,7 +303,7 @@ fn plain_lines_tell_what_ended() {
     insta::assert_snapshot!(paper.text(), @r#"
     12:03:04 run of erp-10-to-18 started: 4 databases, 4.0 GB, 25 steps
     12:03:04 tune-target done in 0.2 s
-    12:03:34 1 of 25 steps, 0 of 4 databases done; under way: globals, crm/source-counts 3 of 42 tables, crm/dump 400 MB of 1023 MB, we\u{1b}[31mird "db"/recreate-indexes 12 of 40 items, 請求書管理システム顧客別売上集計二〇二四年/target-counts 1,234,567 rows and 1 more
+    12:03:34 1 of 25 steps, 0 of 4 databases done; under way: globals, crm/source-counts 3 of 42 tables, crm/dump 400 MB of 1023 MB, we\u{1b}[31mird "db"/recreate-indexes 12 of 40 items, 請求書管理システム顧客別売上集計二〇二四年/target-counts 1,234,567 tables and 1 more
     12:03:34 crm/dump done in 42.1 s, 400 MB
     12:03:34 erp/restore failed in attempt 1 and is tried again in 2.0 s: connection to the target was lost
     12:03:34 請求書管理システム顧客別売上集計二〇二四年/target-counts FAILED after 1h 02m 03s: pg_restore ended with 1:

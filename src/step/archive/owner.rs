@@ -56,7 +56,7 @@ pub(super) fn claim(directory: &Path, owner: &str) -> Result<(), StepError> {
 /// # Errors
 ///
 /// As for [`claim`].
-pub fn ensure_owned(directory: &Path, owner: &str) -> Result<(), StepError> {
+pub(crate) fn ensure_owned(directory: &Path, owner: &str) -> Result<(), StepError> {
     let failed = |error: io::Error| cannot_prepare(directory, &error);
     if !directory.try_exists().map_err(failed)? {
         return Ok(());

@@ -2,60 +2,183 @@
 
 use tokio_postgres::error::SqlState;
 
+use super::discard::{drop_own, refuse_to_drop_what_is_used};
 use super::sql::{Creation, Target, creation};
 use super::statement::Statement;
+use crate::catalog::Database;
 use crate::failpoint::reach;
 use crate::inspect::contents_of;
 use crate::journal::{Change, Created};
 use crate::names::Output;
 use crate::plan::Side;
-use crate::postgres::{Connection, connect, escape_control, quote_identifier};
+use crate::postgres::{Class, Connection, Session, connect, escape_control, quote_identifier};
 use crate::step::{Context, StepError};
 
 /// Creates the database, empty, as it is on the source. One that this plan made before is dropped first: it
 /// holds a restore that did not end. Any other that holds something is left alone, also one that was created in
 /// place of ours.
-pub async fn run(context: &Context) -> Result<Output, StepError> {
+pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let creation = plan(context)?;
     let name = context.database_name();
-    let connection = open(context).await?;
-    let found = oid(&connection, name).await?;
-    let mut is_new = true;
-    if let Some(found) = found {
-        if is_own(context, found).await? {
-            drop_own(context, &connection).await?;
-        } else {
-            refuse_unless_empty(context).await?;
-            is_new = false;
+    let connection = connect_for(context).await?;
+    match find(&connection, name).await? {
+        Some(found) if is_own(context, &found).await? => {
+            if !found.is_invalid {
+                refuse_to_drop_what_is_used(context).await?;
+            }
+            drop_own(context, &connection, &found).await?;
+            make(context, &connection, &creation).await?;
         }
-    }
-    if is_new {
-        context
-            .record(Change::CreateDatabase {
-                database: name.to_owned(),
-            })
-            .await?;
-        create(&connection, &creation).await?;
-        reach!("{name}/create made");
-        if let Some(oid) = oid(&connection, name).await? {
-            let database = name.to_owned();
+        Some(found) => {
+            refuse_unless_empty(context, &found).await?;
+            close(context).await?;
+            let (database, oid) = (name.to_owned(), found.oid);
             context
-                .record(Change::CreatedDatabase { database, oid })
+                .record(Change::FillDatabase { database, oid })
                 .await?;
+            context.set_created(Created::Found(oid));
+            take_over(&connection, name).await?;
         }
+        None => make(context, &connection, &creation).await?,
     }
     apply(&connection, &creation.before_load).await?;
     connection.close().await;
     Ok(Output::of_warnings(creation.losses))
 }
 
-/// What would have disturbed the load, or kept us out: settings, the mark of a template, the connection
-/// limit. All of it may be run again.
-pub async fn apply_post_load_settings(context: &Context) -> Result<(), StepError> {
-    let creation = plan(context)?;
-    let connection = open(context).await?;
-    apply(&connection, &creation.after_load).await?;
+/// Puts on record that nobody else may connect from here on.
+async fn close(context: &Context) -> Result<(), StepError> {
+    let database = context.database_name().to_owned();
+    context.record(Change::CloseDatabase { database }).await
+}
+
+/// Creates the database, with its object id on record.
+async fn make(
+    context: &Context,
+    connection: &Connection,
+    creation: &Creation,
+) -> Result<(), StepError> {
+    close(context).await?;
+    let database = context.database_name().to_owned();
+    context
+        .record(Change::CreateDatabase {
+            database: database.clone(),
+        })
+        .await?;
+    context.set_created(Created::Begun);
+    create(connection, creation).await?;
+    reach!("{database}/create made");
+    let found = find(connection, &database).await?.ok_or_else(|| {
+        StepError::new(format!(
+            "the database \"{}\" is gone from the target a moment after it was created",
+            context.shown_database()
+        ))
+        .help("find out who dropped it, and run again")
+    })?;
+    let oid = found.oid;
+    context
+        .record(Change::CreatedDatabase { database, oid })
+        .await?;
+    context.set_created(Created::WithOid(oid));
+    Ok(())
+}
+
+/// Opens a database that is verified: owner, privileges, settings are as on the source. All of it may be done again.
+/// Then it has answered an ordinary session.
+///
+/// # Errors
+///
+/// A statement that the target refuses: then the database stays closed. A database that lets nobody in.
+pub(crate) async fn open(context: &Context, database: &Database) -> Result<(), StepError> {
+    let target = Target::from(&context.shared.inspection.target);
+    let creation = creation(database, &target);
+    let connection = connect_for(context).await?;
+    let execute = async |sql: &str, what: &str| {
+        connection
+            .batch_execute(sql)
+            .await
+            .map_err(connection.failed(format!("set {what}")))
+    };
+    execute("BEGIN", "owner, privileges and settings").await?;
+    for statement in &creation.open {
+        execute(&statement.sql, &statement.what).await?;
+        reach!("set {}", statement.sql);
+    }
+    execute("COMMIT", "owner, privileges and settings").await?;
     connection.close().await;
+    let opened = Change::OpenDatabase {
+        database: database.name.clone(),
+    };
+    context.record(opened).await?;
+    prove_open(context, database).await
+}
+
+/// A session without settings of ours gets those of the database, as a client would. A limit of connections keeps
+/// superusers out of nothing.
+async fn prove_open(context: &Context, database: &Database) -> Result<(), StepError> {
+    let is_superuser = context.shared.inspection.target.is_superuser;
+    if database.connection_limit == 0 && !is_superuser {
+        return Ok(());
+    }
+    let target = context.endpoint(Side::Target);
+    let session = Session::new(&context.application()).like_a_client();
+    match connect(target, &database.name, &session).await {
+        Ok(connection) => {
+            connection.close().await;
+            Ok(())
+        }
+        // May be over at the next attempt.
+        Err(error) if error.class() != Class::Fail => Err(error.into()),
+        Err(error) => {
+            let settings = database.settings.iter();
+            let loaded: Vec<String> = settings
+                .filter(|setting| setting.role.is_none() && setting.name.ends_with("_libraries"))
+                .map(|setting| format!("{} = {}", setting.name, setting.value))
+                .collect();
+            let named = if loaded.is_empty() {
+                "its settings".to_owned()
+            } else {
+                format!("its settings {}", loaded.join(", "))
+            };
+            let what = format!(
+                "the database \"{}\" is complete, but no client can connect to it with {named}: ",
+                escape_control(&database.name)
+            );
+            let failure: StepError = error.into();
+            Err(failure.place(&what).help(
+                "install what they name on the target, or remove them (ALTER DATABASE … RESET, on the source as well), \
+                 and run again",
+            ))
+        }
+    }
+}
+
+/// A database that was there, empty, becomes ours until it is opened.
+async fn take_over(connection: &Connection, name: &str) -> Result<(), StepError> {
+    let rows = connection
+        .query(
+            "SELECT DISTINCT pg_catalog.pg_get_userbyid(a.grantee)::text \
+             FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a \
+             WHERE d.datname = $1 AND a.grantee NOT IN (0, d.datdba) ORDER BY 1",
+            &[&name],
+        )
+        .await
+        .map_err(connection.failed("read the privileges of the database"))?;
+    let database = quote_identifier(name);
+    let revokes = rows.iter().map(|row| {
+        let role = quote_identifier(row.get(0));
+        format!("REVOKE ALL ON DATABASE {database} FROM {role} CASCADE")
+    });
+    let statements = [
+        format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC"),
+        format!("ALTER DATABASE {database} OWNER TO CURRENT_USER"),
+    ];
+    for sql in revokes.chain(statements) {
+        connection
+            .batch_execute(&sql)
+            .await
+            .map_err(connection.failed(format!("run {sql}, so that nobody else is let in")))?;
+    }
     Ok(())
 }
 
@@ -64,30 +187,42 @@ fn plan(context: &Context) -> Result<Creation, StepError> {
     Ok(creation(context.database()?, &target))
 }
 
-async fn open(context: &Context) -> Result<Connection, StepError> {
+async fn connect_for(context: &Context) -> Result<Connection, StepError> {
     let target = context.endpoint(Side::Target);
     Ok(connect(target, &target.database, &context.session(Side::Target)).await?)
 }
 
-/// The object id of the database of this name.
-async fn oid(connection: &Connection, name: &str) -> Result<Option<u32>, StepError> {
+/// A database of the target.
+pub(super) struct Found {
+    pub oid: u32,
+    /// What a DROP DATABASE that was interrupted leaves, from 16 on and in the last minors before: nobody can connect to
+    /// it, and all that can be done with it is to drop it (PostgreSQL manual, 23.5 "Destroying a Database").
+    pub is_invalid: bool,
+}
+
+/// The database of this name.
+async fn find(connection: &Connection, name: &str) -> Result<Option<Found>, StepError> {
     let row = connection
         .query_opt(
-            "SELECT oid FROM pg_catalog.pg_database WHERE datname = $1",
+            "SELECT oid, datconnlimit = -2 FROM pg_catalog.pg_database WHERE datname = $1",
             &[&name],
         )
         .await
         .map_err(connection.failed("look for the database"))?;
-    Ok(row.map(|row| row.get(0)))
+    Ok(row.map(|row| Found {
+        oid: row.get(0),
+        is_invalid: row.get(1),
+    }))
 }
 
 /// Whether this plan made the database that was found. Killed before its object id was on record, it may have: then
-/// nothing was restored into it, and one that is not empty is not ours.
-async fn is_own(context: &Context, found: u32) -> Result<bool, StepError> {
-    Ok(match context.created {
-        None => false,
-        Some(Created::WithOid(made)) => made == found,
-        Some(Created::Begun) => is_empty(context).await?,
+/// nothing was restored into it, and one that holds something is not ours. One that is half dropped holds nothing
+/// for anybody any more.
+async fn is_own(context: &Context, found: &Found) -> Result<bool, StepError> {
+    Ok(match context.created() {
+        None | Some(Created::Found(_)) => false,
+        Some(Created::WithOid(made)) => made == found.oid,
+        Some(Created::Begun) => found.is_invalid || is_empty(context).await?,
     })
 }
 
@@ -114,27 +249,6 @@ async fn apply(connection: &Connection, statements: &[Statement]) -> Result<(), 
     Ok(())
 }
 
-/// Drops the database that this plan made. Sessions that a killed run left were ended when this one began;
-/// other sessions keep the database, and the error says so.
-async fn drop_own(context: &Context, connection: &Connection) -> Result<(), StepError> {
-    let name = context.database_name();
-    tracing::info!(
-        database = name,
-        "dropping the database that an earlier run of this plan made"
-    );
-    reach!("{name}/create drops");
-    // A template cannot be dropped, and this mark is set only after a load.
-    connection
-        .batch_execute(&format!("DROP DATABASE {}", quote_identifier(name)))
-        .await
-        .map_err(connection.failed(format!(
-            "drop the database \"{}\", which an earlier run of this plan made",
-            escape_control(name)
-        )))?;
-    reach!("{name}/create dropped");
-    Ok(())
-}
-
 async fn is_empty(context: &Context) -> Result<bool, StepError> {
     let target = context.endpoint(Side::Target);
     let session = context.session(Side::Target);
@@ -144,7 +258,19 @@ async fn is_empty(context: &Context) -> Result<bool, StepError> {
     Ok(contents.is_empty())
 }
 
-async fn refuse_unless_empty(context: &Context) -> Result<(), StepError> {
+async fn refuse_unless_empty(context: &Context, found: &Found) -> Result<(), StepError> {
+    if found.is_invalid {
+        let name = context.database_name();
+        return Err(StepError::new(format!(
+            "the {} has a database \"{}\" whose DROP DATABASE was interrupted, and that this plan did not create",
+            context.endpoint(Side::Target),
+            escape_control(name)
+        ))
+        .help(format!(
+            "run DROP DATABASE {} there, and run again",
+            escape_control(&quote_identifier(name))
+        )));
+    }
     if is_empty(context).await? {
         return Ok(());
     }

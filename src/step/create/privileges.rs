@@ -4,6 +4,8 @@
 //! not have is revoked, what the source has and the default lacks is granted, in the order of the
 //! list, so that a grant option is there before it is used, and the owner's own grants first.
 
+use std::collections::BTreeSet;
+
 use super::statement::Statement;
 use crate::catalog::{Database, Privilege};
 use crate::postgres::quote_identifier;
@@ -12,45 +14,50 @@ use crate::postgres::quote_identifier;
 const PUBLIC: [&str; 2] = ["TEMPORARY", "CONNECT"];
 const OWNER: [&str; 3] = ["CREATE", "TEMPORARY", "CONNECT"];
 
-/// `REVOKE` of default privileges that the source's database does not grant.
+/// `REVOKE` of the owner's default privileges that the source's database does not grant. PUBLIC has none yet.
 pub(super) fn revokes(database: &Database) -> Vec<Statement> {
     let Some(privileges) = &database.privileges else {
         return Vec::new();
     };
-    let owner = Some(database.owner.as_str());
-    [(None, &PUBLIC[..]), (owner, &OWNER[..])]
+    let missing: Vec<&str> = OWNER
         .into_iter()
-        .filter_map(|(grantee, defaults)| {
-            let missing: Vec<&str> = defaults
-                .iter()
-                .copied()
-                .filter(|name| {
-                    !privileges.iter().any(|privilege| {
-                        privilege.grantor == database.owner
-                            && privilege.grantee.as_deref() == grantee
-                            && privilege.privilege == *name
-                    })
-                })
-                .collect();
-            (!missing.is_empty()).then(|| Statement {
-                sql: format!(
-                    "REVOKE {} ON DATABASE {} FROM {}",
-                    missing.join(", "),
-                    quote_identifier(&database.name),
-                    role(grantee),
-                ),
-                what: format!("privileges taken from {}", person(grantee)),
+        .filter(|name| {
+            !privileges.iter().any(|privilege| {
+                privilege.grantor == database.owner
+                    && privilege.grantee.as_ref() == Some(&database.owner)
+                    && privilege.privilege == *name
             })
         })
-        .collect()
+        .collect();
+    if missing.is_empty() {
+        return Vec::new();
+    }
+    let owner = Some(database.owner.as_str());
+    vec![Statement {
+        sql: format!(
+            "REVOKE {} ON DATABASE {} FROM {}",
+            missing.join(", "),
+            quote_identifier(&database.name),
+            role(owner),
+        ),
+        what: format!("privileges taken from {}", person(owner)),
+    }]
 }
 
-/// `GRANT` of privileges that a new database does not grant by itself.
+/// `GRANT` of privileges that a database which is closed to PUBLIC does not grant by itself.
 pub(super) fn grants(database: &Database) -> Vec<Statement> {
-    let extra: Vec<&Privilege> = database
-        .privileges
+    let Some(privileges) = &database.privileges else {
+        return vec![Statement {
+            sql: format!(
+                "GRANT {} ON DATABASE {} TO PUBLIC",
+                PUBLIC.join(", "),
+                quote_identifier(&database.name)
+            ),
+            what: "privileges of PUBLIC".to_owned(),
+        }];
+    };
+    let extra: Vec<&Privilege> = privileges
         .iter()
-        .flatten()
         .filter(|privilege| !is_default(privilege, &database.owner))
         .collect();
     let (own, others): (Vec<_>, Vec<_>) = extra.into_iter().partition(|privilege| {
@@ -66,15 +73,65 @@ pub(super) fn grants(database: &Database) -> Vec<Statement> {
         .collect()
 }
 
+/// `GRANT CREATE` to those who have it on the source, and to the owner: a schema can only be given to a role that may
+/// create one, unless a superuser gives it. It lets nobody in.
+pub(super) fn creators(database: &Database) -> Vec<Statement> {
+    let granted = database.privileges.iter().flatten();
+    let grantees: BTreeSet<&str> = granted
+        .filter(|privilege| privilege.privilege == "CREATE")
+        .filter_map(|privilege| privilege.grantee.as_deref())
+        .chain([database.owner.as_str()])
+        .collect();
+    grantees
+        .into_iter()
+        .map(|grantee| Statement {
+            sql: format!(
+                "GRANT CREATE ON DATABASE {} TO {}",
+                quote_identifier(&database.name),
+                quote_identifier(grantee)
+            ),
+            what: format!("that role {grantee} may own schemas"),
+        })
+        .collect()
+}
+
+/// What keeps the owner out of its database until it is opened, and lets us in.
+pub(super) fn lock_out_owner(database: &Database) -> [Statement; 2] {
+    let name = quote_identifier(&database.name);
+    let owner = quote_identifier(&database.owner);
+    [
+        Statement {
+            sql: format!("REVOKE CONNECT ON DATABASE {name} FROM {owner}"),
+            what: "that its owner may not connect either".to_owned(),
+        },
+        Statement {
+            sql: format!("GRANT CONNECT ON DATABASE {name} TO CURRENT_USER"),
+            what: "that our role may".to_owned(),
+        },
+    ]
+}
+
+/// Takes back what [`lock_out_owner`] set.
+pub(super) fn let_owner_in(database: &Database) -> [Statement; 2] {
+    let name = quote_identifier(&database.name);
+    let owner = quote_identifier(&database.owner);
+    [
+        Statement {
+            sql: format!("REVOKE CONNECT ON DATABASE {name} FROM CURRENT_USER"),
+            what: "that our role needs no privilege any more".to_owned(),
+        },
+        Statement {
+            sql: format!("GRANT CONNECT ON DATABASE {name} TO {owner}"),
+            what: "that its owner may connect".to_owned(),
+        },
+    ]
+}
+
 fn is_default(privilege: &Privilege, owner: &str) -> bool {
-    let defaults: &[&str] = match &privilege.grantee {
-        None => &PUBLIC,
-        Some(grantee) if grantee == owner => &OWNER,
-        Some(_) => &[],
-    };
-    privilege.grantor == owner
+    privilege.grantee.as_deref() == Some(owner)
+        && privilege.grantor == owner
         && !privilege.grantable
-        && defaults.contains(&privilege.privilege.as_str())
+        && OWNER.contains(&privilege.privilege.as_str())
 }
 
 /// The privileges of one entry of the list that carry the grant option, or those that do not.

@@ -4,6 +4,35 @@ use super::statement::Statement;
 use crate::catalog::{Setting, parameter};
 use crate::postgres::{quote_identifier, quote_literal};
 
+/// Settings that change what sessions of the load may do, how long, as whom and where. Checks, index expressions and
+/// refreshes do not compute by them.
+const OF_SESSIONS: [&str; 19] = [
+    "client_encoding",
+    "client_min_messages",
+    "default_table_access_method",
+    "default_tablespace",
+    "default_transaction_deferrable",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "event_triggers",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "local_preload_libraries",
+    "lock_timeout",
+    "role",
+    "row_security",
+    "search_path",
+    "session_preload_libraries",
+    "session_replication_role",
+    "statement_timeout",
+    "transaction_timeout",
+];
+
+/// Whether the setting is made once the database is loaded: by its name, or because it is a role's, which may be ours.
+pub(super) fn disturbs_the_load(setting: &Setting) -> bool {
+    setting.role.is_some() || OF_SESSIONS.contains(&setting.name.to_ascii_lowercase().as_str())
+}
+
 pub(super) fn statement(database: &str, setting: &Setting) -> Statement {
     let Setting { role, name, value } = setting;
     let database = quote_identifier(database);

@@ -7,7 +7,7 @@ use crate::postgres::{quote_identifier, quote_literal};
 
 /// What the statements need to know of the target.
 #[derive(Debug, Clone)]
-pub struct Target<'a> {
+pub(super) struct Target<'a> {
     pub version: Version,
     /// Whether the migration runs as a superuser there.
     pub is_superuser: bool,
@@ -29,7 +29,7 @@ impl<'a> From<&'a ServerFacts> for Target<'a> {
 
 /// Everything that makes one database. All of it can run in a session of another database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Creation {
+pub(super) struct Creation {
     /// `CREATE DATABASE`. It cannot run in a transaction block, so it goes alone.
     pub create: String,
     /// `CREATE DATABASE` with the locale's name in the target's spelling (`utf8` for `UTF-8`), to be
@@ -37,14 +37,12 @@ pub struct Creation {
     /// operating system does not know. glibc lists one spelling and accepts both, so the source's own
     /// comes first. `None` where the target lists no other.
     pub create_respelled: Option<String>,
-    /// Comment and privileges. Privileges come first so that no client gets into a half-loaded database
-    /// who may not get into the whole one.
+    /// What the load needs: the comment, and the settings by which checks, indexes and refreshes compute. The database is
+    /// ours, or where we are not a superuser its owner's, who may not connect: nobody else may, and last of all we may.
     pub before_load: Vec<Statement>,
-    /// What changes the sessions of the load, or keeps them out: settings
-    /// (`default_transaction_read_only`, `statement_timeout`, `search_path`, …), the mark of a template,
-    /// and last the connection limit. A migrating role that is not a superuser may owe its own right
-    /// to connect to PUBLIC, so its revokes are here too.
-    pub after_load: Vec<Statement>,
+    /// What opens it, in one transaction: settings that would disturb the sessions of the load or keep them out, the
+    /// owner, privileges, the mark of a template, and last the connection limit.
+    pub open: Vec<Statement>,
     /// What the target cannot have, a sentence each.
     pub losses: Vec<String>,
 }
@@ -53,7 +51,7 @@ pub struct Creation {
 ///
 /// A database that allows no connections, or whose DROP was interrupted, cannot be dumped; it is not
 /// for this function.
-pub fn creation(database: &Database, target: &Target<'_>) -> Creation {
+pub(super) fn creation(database: &Database, target: &Target<'_>) -> Creation {
     let mut losses = Vec::new();
     let create = create_database(database, target, &[], &mut losses);
     let respelled = create_database(database, target, target.locales, &mut Vec::new());
@@ -61,21 +59,34 @@ pub fn creation(database: &Database, target: &Target<'_>) -> Creation {
     let name = quote_identifier(&database.name);
 
     let mut before_load = Vec::new();
-    let mut after_load = Vec::new();
+    let mut open = Vec::new();
     if let Some(comment) = &database.comment {
         before_load.push(Statement {
             sql: format!("COMMENT ON DATABASE {name} IS {}", quote_literal(comment)),
             what: "the comment".to_owned(),
         });
     }
-    let revokes = privileges::revokes(database);
+    let owner = Statement {
+        sql: format!(
+            "ALTER DATABASE {name} OWNER TO {}",
+            quote_identifier(&database.owner)
+        ),
+        what: "the owner".to_owned(),
+    };
+    before_load.push(Statement {
+        sql: format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC"),
+        what: "that nobody else may connect".to_owned(),
+    });
     if target.is_superuser {
-        before_load.extend(revokes);
+        open.push(owner);
     } else {
-        after_load.extend(revokes);
+        // Where a superuser does not, only a role that may create objects in a schema can be given one there, and from
+        // 15 on that is the database's owner for the schema public.
+        before_load.push(owner);
+        before_load.extend(privileges::creators(database));
+        before_load.extend(privileges::lock_out_owner(database));
+        open.extend(privileges::let_owner_in(database));
     }
-    before_load.extend(privileges::grants(database));
-
     for setting in &database.settings {
         let statement = settings::statement(&database.name, setting);
         match parameter::removed(&setting.name, target.version) {
@@ -83,18 +94,25 @@ pub fn creation(database: &Database, target: &Target<'_>) -> Creation {
                 "database {}: {} is left out: {reason}",
                 database.name, statement.what
             )),
-            None => after_load.push(statement),
+            None if settings::disturbs_the_load(setting) => open.push(statement),
+            None => before_load.push(statement),
         }
     }
+    before_load.push(Statement {
+        sql: format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true"),
+        what: "that our role may connect".to_owned(),
+    });
+    open.extend(privileges::revokes(database));
+    open.extend(privileges::grants(database));
     if database.is_template {
-        after_load.push(Statement {
+        open.push(Statement {
             sql: format!("ALTER DATABASE {name} WITH IS_TEMPLATE true"),
             what: "the mark of a template".to_owned(),
         });
     }
     if database.connection_limit >= 0 {
         let limit = database.connection_limit;
-        after_load.push(Statement {
+        open.push(Statement {
             sql: format!("ALTER DATABASE {name} WITH CONNECTION LIMIT {limit}"),
             what: "the connection limit".to_owned(),
         });
@@ -103,7 +121,7 @@ pub fn creation(database: &Database, target: &Target<'_>) -> Creation {
         create,
         create_respelled,
         before_load,
-        after_load,
+        open,
         losses,
     }
 }
@@ -115,9 +133,8 @@ fn create_database(
     losses: &mut Vec<String>,
 ) -> String {
     let mut sql = format!(
-        "CREATE DATABASE {} WITH OWNER {} TEMPLATE template0 ENCODING {}",
+        "CREATE DATABASE {} WITH ALLOW_CONNECTIONS false TEMPLATE template0 ENCODING {}",
         quote_identifier(&database.name),
-        quote_identifier(&database.owner),
         quote_literal(&database.encoding),
     );
     let mut option = |keyword: &str, value: &str| {
@@ -225,19 +242,24 @@ mod tests {
         ] {
             let creation = creation(&database(), &target(version));
             assert_eq!(
-                creation,
-                Creation {
-                    create: format!(
-                        "CREATE DATABASE \"My DB\" WITH OWNER \"o'brien\" TEMPLATE template0 \
-                         ENCODING 'UTF8'{provider} LC_COLLATE 'de_DE.UTF-8' LC_CTYPE 'C'"
-                    ),
-                    create_respelled: None,
-                    before_load: Vec::new(),
-                    after_load: Vec::new(),
-                    losses: Vec::new(),
-                }
+                creation.create,
+                format!(
+                    "CREATE DATABASE \"My DB\" WITH ALLOW_CONNECTIONS false TEMPLATE template0 \
+                     ENCODING 'UTF8'{provider} LC_COLLATE 'de_DE.UTF-8' LC_CTYPE 'C'"
+                )
             );
+            assert_eq!(creation.create_respelled, None);
+            assert!(creation.losses.is_empty());
         }
+        let creation = creation(&database(), &target(180_006));
+        insta::assert_snapshot!(texts(&creation.before_load), @r#"
+        REVOKE ALL ON DATABASE "My DB" FROM PUBLIC; -- that nobody else may connect
+        ALTER DATABASE "My DB" WITH ALLOW_CONNECTIONS true; -- that our role may connect
+        "#);
+        insta::assert_snapshot!(texts(&creation.open), @r#"
+        ALTER DATABASE "My DB" OWNER TO "o'brien"; -- the owner
+        GRANT TEMPORARY, CONNECT ON DATABASE "My DB" TO PUBLIC; -- privileges of PUBLIC
+        "#);
     }
 
     #[test]
@@ -246,11 +268,11 @@ mod tests {
         database.provider = LocaleProvider::Icu;
         database.locale = Some("de-u-co-phonebk".to_owned());
         database.icu_rules = Some("&a < g".to_owned());
-        insta::assert_snapshot!(creation(&database, &target(160_014)).create, @r#"CREATE DATABASE "My DB" WITH OWNER "o'brien" TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'de-u-co-phonebk' ICU_RULES '&a < g' LC_COLLATE 'de_DE.UTF-8' LC_CTYPE 'C'"#);
+        insta::assert_snapshot!(creation(&database, &target(160_014)).create, @r#"CREATE DATABASE "My DB" WITH ALLOW_CONNECTIONS false TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'de-u-co-phonebk' ICU_RULES '&a < g' LC_COLLATE 'de_DE.UTF-8' LC_CTYPE 'C'"#);
         database.provider = LocaleProvider::Builtin;
         database.locale = Some("C.UTF-8".to_owned());
         database.icu_rules = None;
-        insta::assert_snapshot!(creation(&database, &target(170_010)).create, @r#"CREATE DATABASE "My DB" WITH OWNER "o'brien" TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LC_COLLATE 'de_DE.UTF-8' LC_CTYPE 'C'"#);
+        insta::assert_snapshot!(creation(&database, &target(170_010)).create, @r#"CREATE DATABASE "My DB" WITH ALLOW_CONNECTIONS false TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LC_COLLATE 'de_DE.UTF-8' LC_CTYPE 'C'"#);
     }
 
     #[test]
@@ -263,7 +285,7 @@ mod tests {
         target.locales = &locales;
         let without = creation(&database, &target);
         assert!(without.create.contains("LC_COLLATE 'de_DE.UTF-8'"));
-        insta::assert_snapshot!(without.create_respelled.unwrap(), @r#"CREATE DATABASE "My DB" WITH OWNER "o'brien" TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LC_COLLATE 'de_DE.utf8' LC_CTYPE 'C'"#);
+        insta::assert_snapshot!(without.create_respelled.unwrap(), @r#"CREATE DATABASE "My DB" WITH ALLOW_CONNECTIONS false TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LC_COLLATE 'de_DE.utf8' LC_CTYPE 'C'"#);
         insta::assert_snapshot!(without.losses.join("\n"), @"database My DB goes to tablespace pg_default: the target has no tablespace fast disks");
         target.tablespaces = &tablespaces;
         let with = creation(&database, &target);
@@ -280,6 +302,7 @@ mod tests {
         database.settings = vec![
             setting(None, "search_path", "app, \"$user\""),
             setting(None, "default_with_oids", "on"),
+            setting(None, "TimeZone", "Pacific/Auckland"),
             setting(Some("b;c"), "work_mem", "64MB"),
         ];
         database.privileges = Some(vec![
@@ -299,17 +322,21 @@ mod tests {
         insta::assert_snapshot!(texts(&as_superuser.before_load), @r#"
         COMMENT ON DATABASE "My DB" IS 'it''s; a
         comment'; -- the comment
-        REVOKE CONNECT ON DATABASE "My DB" FROM PUBLIC; -- privileges taken from PUBLIC
+        REVOKE ALL ON DATABASE "My DB" FROM PUBLIC; -- that nobody else may connect
+        ALTER DATABASE "My DB" SET "TimeZone" TO 'Pacific/Auckland'; -- setting TimeZone
+        ALTER DATABASE "My DB" WITH ALLOW_CONNECTIONS true; -- that our role may connect
+        "#);
+        insta::assert_snapshot!(texts(&as_superuser.open), @r#"
+        ALTER DATABASE "My DB" OWNER TO "o'brien"; -- the owner
+        ALTER DATABASE "My DB" SET "search_path" TO 'app', '$user'; -- setting search_path
+        ALTER ROLE "b;c" IN DATABASE "My DB" SET "work_mem" TO '64MB'; -- setting work_mem of role b;c
         GRANT CONNECT ON DATABASE "My DB" TO "o'brien" WITH GRANT OPTION; -- privileges of role o'brien
+        GRANT TEMPORARY ON DATABASE "My DB" TO PUBLIC; -- privileges of PUBLIC
         GRANT CONNECT ON DATABASE "My DB" TO "reader"; -- privileges of role reader
         GRANT CONNECT ON DATABASE "My DB" TO "lead"; -- privileges of role lead
         GRANT CREATE, TEMPORARY ON DATABASE "My DB" TO "lead" WITH GRANT OPTION; -- privileges of role lead
         SET ROLE "lead"; GRANT CREATE ON DATABASE "My DB" TO "b;c"; RESET ROLE; -- privileges of role b;c
         SET ROLE "lead"; GRANT CREATE ON DATABASE "My DB" TO PUBLIC; RESET ROLE; -- privileges of PUBLIC
-        "#);
-        insta::assert_snapshot!(texts(&as_superuser.after_load), @r#"
-        ALTER DATABASE "My DB" SET "search_path" TO 'app', '$user'; -- setting search_path
-        ALTER ROLE "b;c" IN DATABASE "My DB" SET "work_mem" TO '64MB'; -- setting work_mem of role b;c
         ALTER DATABASE "My DB" WITH IS_TEMPLATE true; -- the mark of a template
         ALTER DATABASE "My DB" WITH CONNECTION LIMIT 0; -- the connection limit
         "#);
@@ -317,16 +344,28 @@ mod tests {
 
         target.is_superuser = false;
         let as_other = creation(&database, &target);
-        assert!(!texts(&as_other.before_load).contains("REVOKE"));
-        assert!(texts(&as_other.after_load).starts_with("REVOKE CONNECT"));
+        insta::assert_snapshot!(texts(&as_other.before_load[1..8]), @r#"
+        REVOKE ALL ON DATABASE "My DB" FROM PUBLIC; -- that nobody else may connect
+        ALTER DATABASE "My DB" OWNER TO "o'brien"; -- the owner
+        GRANT CREATE ON DATABASE "My DB" TO "b;c"; -- that role b;c may own schemas
+        GRANT CREATE ON DATABASE "My DB" TO "lead"; -- that role lead may own schemas
+        GRANT CREATE ON DATABASE "My DB" TO "o'brien"; -- that role o'brien may own schemas
+        REVOKE CONNECT ON DATABASE "My DB" FROM "o'brien"; -- that its owner may not connect either
+        GRANT CONNECT ON DATABASE "My DB" TO CURRENT_USER; -- that our role may
+        "#);
+        insta::assert_snapshot!(texts(&as_other.open[..2]), @r#"
+        REVOKE CONNECT ON DATABASE "My DB" FROM CURRENT_USER; -- that our role needs no privilege any more
+        GRANT CONNECT ON DATABASE "My DB" TO "o'brien"; -- that its owner may connect
+        "#);
+        assert_eq!(as_other.open[2..], as_superuser.open[1..]);
     }
 
     #[test]
     fn an_empty_list_of_privileges_takes_everything_away() {
         let mut database = database();
         database.privileges = Some(Vec::new());
-        insta::assert_snapshot!(texts(&creation(&database, &target(180_006)).before_load), @r#"
-        REVOKE TEMPORARY, CONNECT ON DATABASE "My DB" FROM PUBLIC; -- privileges taken from PUBLIC
+        insta::assert_snapshot!(texts(&creation(&database, &target(180_006)).open), @r#"
+        ALTER DATABASE "My DB" OWNER TO "o'brien"; -- the owner
         REVOKE CREATE, TEMPORARY, CONNECT ON DATABASE "My DB" FROM "o'brien"; -- privileges taken from role o'brien
         "#);
     }

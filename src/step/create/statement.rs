@@ -2,7 +2,7 @@
 
 /// One part of a database's properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statement {
+pub(super) struct Statement {
     /// May be several statements: they go in one simple-query message, so that a role that the first
     /// one takes on does not outlive a failure of the second.
     pub sql: String,

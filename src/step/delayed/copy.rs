@@ -18,7 +18,7 @@ const END: &[u8] = b"\n\\.\n";
 
 /// Why the rows could not be read or sent.
 #[derive(Debug, thiserror::Error)]
-pub enum CopyError {
+pub(super) enum CopyError {
     #[error("cannot read the rows from pg_restore: {0}")]
     Read(#[from] std::io::Error),
     #[error("pg_restore's script holds no COPY statement")]
@@ -30,7 +30,7 @@ pub enum CopyError {
 }
 
 /// A script of pg_restore, read up to its rows.
-pub struct Script<R> {
+pub(super) struct Script<R> {
     input: R,
     /// `COPY … FROM stdin`, as the archive has it.
     pub statement: String,
@@ -39,7 +39,7 @@ pub struct Script<R> {
 
 impl<R: AsyncRead + Unpin> Script<R> {
     /// Reads up to the rows. `None`: the script has no rows.
-    pub async fn open(mut input: R) -> Result<Option<Self>, CopyError> {
+    pub(super) async fn open(mut input: R) -> Result<Option<Self>, CopyError> {
         let mut buffer = BytesMut::with_capacity(CHUNK);
         loop {
             if let Some((statement, rows)) = find_statement(&buffer) {
@@ -61,7 +61,7 @@ impl<R: AsyncRead + Unpin> Script<R> {
     }
 
     /// Sends the rows, and reads the script to its end. Returns the bytes sent.
-    pub async fn send(
+    pub(super) async fn send(
         mut self,
         mut sink: std::pin::Pin<&mut CopyInSink<Bytes>>,
         mut on_bytes: impl FnMut(u64),

@@ -10,26 +10,30 @@ use tokio_postgres::error::SqlState;
 
 use super::super::archive::LIST;
 use super::copy::{CopyError, Script};
+use super::sequences;
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::delayed_archive;
 use crate::journal::Change;
 use crate::names::{Load, Loaded, Output, Product, RelationKind, TableCount, TableName};
-use crate::plan::Side;
+use crate::plan::{DelaySnapshot, Side};
 use crate::postgres::{Class, Connection, connect};
 use crate::process::{Finished, Invocation};
 use crate::step::child::failure;
 use crate::step::restore::table_of_contents;
-use crate::step::{Context, StepError};
+use crate::step::{Context, StepError, ours};
 
 /// Loads every table of the archive that is not loaded yet, the largest first. Yields the rows of each.
-pub async fn load(context: &Context) -> Result<Output, StepError> {
+pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
     let archive = delayed_archive(context.plan(), context.database_name());
     let entries = by_size(
         &archive,
         table_of_contents(context, &archive).await?.table_data(),
     );
     let loaded = committed(context).await?;
+    if context.plan().delay.snapshot == DelaySnapshot::Later {
+        sequences::advance(context).await?;
+    }
     let sent = AtomicU64::new(0);
     let (there, missing): (Vec<u32>, Vec<u32>) = entries
         .into_iter()
@@ -106,7 +110,8 @@ async fn committed(context: &Context) -> Result<Vec<Load>, StepError> {
                     load.table, load.transaction
                 ))
                 .help(
-                    "look whether its rows are there; then make the database again: pg-migrate reset --database",
+                    "look whether its rows are there; then create the database again: pg-migrate reset PLAN --database NAME \
+                     --drop NAME",
                 ));
             }
         }
@@ -145,9 +150,7 @@ async fn load_table(
     sent: &AtomicU64,
 ) -> Result<Load, StepError> {
     let list = entry_list(archive, id)?;
-    let target = context.endpoint(Side::Target);
-    let session = context.session(Side::Target);
-    let connection = connect(target, context.database_name(), &session).await?;
+    let connection = ours::open(context, &context.session(Side::Target).for_load()).await?;
     let child = Invocation::new("pg_restore")
         .arguments([
             "--data-only".as_ref(),

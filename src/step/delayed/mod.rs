@@ -4,25 +4,27 @@
 mod copy;
 mod indexes;
 mod load;
+mod references;
+mod sequences;
 mod unchanged;
 mod verify;
 
-pub use indexes::{drop_indexes, recreate_indexes};
-pub use load::load;
-pub use verify::verify;
+pub(super) use indexes::{drop_indexes, recreate_indexes};
+pub(super) use load::load;
+pub(super) use verify::verify;
 
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, StepError, dump};
 use crate::graph::{Resource, delayed_archive};
-use crate::inspect::{Rows, count_tables};
-use crate::names::{DelayedDump, Dumped, Output, Product, TableCount, TableName};
+use crate::inspect::{Rows, count_tables, sequences};
+use crate::names::{DelayedDump, Dumped, Output, Product, SequenceValue, TableCount, TableName};
 use crate::plan::{DelaySnapshot, Side};
-use crate::postgres::{Pool, Session, Snapshot};
+use crate::postgres::{Pool, Session, Snapshot, connect};
 
 /// `delayed-dump`: the delayed tables' data. Under a later snapshot their rows are counted as well, since the
 /// regular counts saw another one.
-pub async fn dump(context: &Context) -> Result<Output, StepError> {
+pub(super) async fn dump(context: &Context) -> Result<Output, StepError> {
     let archive = delayed_archive(context.plan(), context.database_name());
     let snapshot = context
         .snapshot
@@ -31,24 +33,40 @@ pub async fn dump(context: &Context) -> Result<Output, StepError> {
     if context.plan().delay.snapshot == DelaySnapshot::Same {
         let said = same_rows(context, snapshot).await?;
         let dump = dump::into(context, &archive).await?;
-        return Ok(output(dump, Vec::new(), said));
+        return Ok(output(dump, Vec::new(), Vec::new(), said));
     }
     let warning = unchanged::warn_of_altered(context, snapshot).await?;
     let session = context.session(Side::Source).under_snapshot(snapshot.id());
-    let counting = count(context, Side::Source, &session, &context.shared.stop);
+    let counting = count(context, Side::Source, &session, &context.stop);
     let (dump, counts) = tokio::try_join!(dump::into(context, &archive), counting)?;
-    Ok(output(dump, counts, warning))
+    // Its rows are older than that: their keys were given out before.
+    let sequences = read_sequences(context).await?;
+    Ok(output(dump, counts, sequences, warning))
+}
+
+async fn read_sequences(context: &Context) -> Result<Vec<SequenceValue>, StepError> {
+    let source = context.endpoint(Side::Source);
+    let session = context.session(Side::Source);
+    let connection = connect(source, context.database_name(), &session).await?;
+    let values = sequences(&connection).await?;
+    connection.close().await;
+    Ok(values)
 }
 
 fn output(
     (dump, mut warnings): (Dumped, Vec<String>),
     counts: Vec<TableCount>,
+    sequences: Vec<SequenceValue>,
     warning: Option<String>,
 ) -> Output {
     warnings.extend(warning);
     Output {
         warnings,
-        product: Product::DelayedDump(DelayedDump { dump, counts }),
+        product: Product::DelayedDump(DelayedDump {
+            dump,
+            counts,
+            sequences,
+        }),
     }
 }
 
@@ -77,7 +95,7 @@ async fn same_rows(context: &Context, now: &Snapshot) -> Result<Option<String>, 
         .help(
             "clients may write to the database on the target already, so it is not created again; set delay.snapshot = \
              \"later\" to take the delayed tables as they are now, or give the database up: pg-migrate reset \
-             --database",
+             PLAN --database NAME --drop NAME",
         )),
     }
 }
@@ -93,7 +111,17 @@ async fn count(
     let queries = context.step().claims.get(Resource::VerifyQueries).max(1) as usize;
     let endpoint = context.endpoint(side);
     let pool = Pool::new(endpoint, context.database_name(), session, queries)?;
-    let how = |table: &TableName| delayed.contains(table).then_some(Rows::Counted);
-    let counts = count_tables(&pool, side, queries, stop, how, |_, _| {}).await?;
+    let unlogged = context.unlogged_tables()?;
+    let is_standby = context.is_standby(side);
+    let how = |table: &TableName| {
+        let rows = if is_standby && unlogged.contains(table) {
+            Rows::Absent
+        } else {
+            Rows::Counted
+        };
+        delayed.contains(table).then_some(rows)
+    };
+    let snapshot = context.snapshot.as_deref().map(|snapshot| &**snapshot);
+    let counts = count_tables(&pool, snapshot, side, queries, stop, how, |_, _| {}).await?;
     Ok(counts)
 }

@@ -152,7 +152,7 @@ async fn change(
     let row = connection
         .attempt(
             format!("look for rows of {name} that are new"),
-            &context.shared.stop,
+            &context.stop,
             connection.query_one(&sql, &[]),
         )
         .await?;

@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 
 use super::count;
+use super::references::{self, Broken};
 use crate::graph::delayed_archive;
 use crate::names::{Compared, Kind, Output, Product, TableCount, TableName, TableResult};
 use crate::plan::{DelaySnapshot, Side};
-use crate::postgres::escape_control;
+use crate::postgres::{Pool, escape_control};
 use crate::step::verify::remove_archive;
 use crate::step::{Context, StepError};
 
 /// Compares the rows of the source's snapshot with those that the load's own command tags counted. What is
 /// there beyond them was added by clients meanwhile: reported, and no difference.
-pub async fn verify(context: &Context) -> Result<Output, StepError> {
+pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     let session = context.session(Side::Target);
     let now = count(context, Side::Target, &session, &context.shared.stop).await?;
     let (kind, note) = if context.plan().delay.snapshot == DelaySnapshot::Same {
@@ -26,15 +27,36 @@ pub async fn verify(context: &Context) -> Result<Output, StepError> {
         context.input(Kind::DelayedRestore)?.counts(),
         &now,
     );
+    let queries = context.step().jobs as usize;
+    let endpoint = context.endpoint(Side::Target);
+    let pool = Pool::new(endpoint, context.database_name(), &session, queries)?;
+    let broken = references::prove(context, &pool, queries).await?;
     let differing: Vec<String> = tables
         .iter()
         .filter(|result| !result.matches)
         .map(|result| escape_control(&result.table.to_string()).into_owned())
         .collect();
+    let tables = with_orphans(tables, &broken);
     let mut output = Output {
         warnings: note.into_iter().collect(),
         product: Product::Comparison(Compared { tables }),
     };
+    if !broken.is_empty() {
+        let messages: Vec<String> = broken.into_iter().map(|broken| broken.message).collect();
+        output.warnings.extend(messages.iter().cloned());
+        return Err(StepError::new(format!(
+            "database \"{}\": rows of delayed tables refer to rows that are not there; their constraints count as valid, but \
+             they do not hold:\n{}{}",
+            context.shown_database(),
+            messages.join("\n"),
+            match differing.is_empty() {
+                true => String::new(),
+                false => format!("\nand delayed tables differ: {}", differing.join(", ")),
+            }
+        ))
+        .help("insert the parents on the target, or delete these rows there, and run again: the foreign keys are proved again")
+        .with_output(output));
+    }
     if differing.is_empty() {
         let archive = delayed_archive(context.plan(), context.database_name());
         output
@@ -47,8 +69,25 @@ pub async fn verify(context: &Context) -> Result<Output, StepError> {
         context.shown_database(),
         differing.join(", ")
     ))
-    .help("look at them in the report; to load them again, make the database again: pg-migrate reset --database")
+    .help(
+        "look at them in the report; to load them again, create the database again: pg-migrate reset PLAN --database NAME \
+         --drop NAME",
+    )
     .with_output(output))
+}
+
+/// A table whose rows refer to what is not there is no match, however many rows came.
+fn with_orphans(mut tables: Vec<TableResult>, broken: &[Broken]) -> Vec<TableResult> {
+    for result in &mut tables {
+        let found = broken
+            .iter()
+            .find(|broken| broken.referring == result.table);
+        if let Some(found) = found {
+            result.matches = false;
+            result.note = Some(found.message.clone());
+        }
+    }
+    tables
 }
 
 /// What a report says where the two dumps saw the source at different times.

@@ -14,7 +14,7 @@ use crate::step::{Context, StepError};
 
 /// Brings roles, memberships and tablespaces of the target up to those of the source. What an earlier run of this plan
 /// brought is only touched again where it changed on the source since, and not on the target.
-pub async fn run(context: &Context) -> Result<Output, StepError> {
+pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let script = dump(context, Side::Source).await?;
     let dumped = statements(&script.text).map_err(StepError::fault)?;
     let source = by_subject(&dumped);

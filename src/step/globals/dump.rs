@@ -27,10 +27,14 @@ pub(super) async fn dump(context: &Context, side: Side) -> Result<Script, StepEr
         Side::Target => {
             let target = context.endpoint(side);
             let reads_passwords = context.shared.inspection.target.reads_passwords;
-            graph::globals(&conninfo(target, &target.database), reads_passwords)
+            graph::globals(
+                &conninfo(target, &target.database),
+                &target.database,
+                reads_passwords,
+            )
         }
     };
-    let child = invocation(context, side, &command);
+    let child = invocation(context, side, &command, &[]);
     let (finished, warnings) = capture(context, child, LARGEST_SCRIPT).await?;
     // It is written in UTF-8 (`--encoding`), but a cluster of encoding SQL_ASCII passes any bytes through.
     let text = String::from_utf8(finished.stdout).map_err(|error| {
@@ -59,7 +63,10 @@ pub(super) async fn dump(context: &Context, side: Side) -> Result<Script, StepEr
 /// # Errors
 ///
 /// As the step itself.
-pub async fn changed_since(context: &Context, product: &Product) -> Result<Vec<String>, StepError> {
+pub(crate) async fn changed_since(
+    context: &Context,
+    product: &Product,
+) -> Result<Vec<String>, StepError> {
     let Product::Globals(read) = product else {
         return Ok(Vec::new());
     };

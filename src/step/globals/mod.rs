@@ -12,8 +12,8 @@ mod since;
 mod split;
 mod statement;
 
-pub use apply::run;
-pub use dump::changed_since;
+pub(crate) use apply::run;
+pub(crate) use dump::changed_since;
 pub use plan::*;
 pub use split::*;
 pub use statement::*;

@@ -115,7 +115,7 @@ const GRANTOR_REFUSED: &[SqlState] = &[
 ];
 
 /// What a statement is about, as messages call it: `role "app"`. `None`: the script itself, or a database.
-pub fn subject_of(statement: &Statement) -> Option<String> {
+pub(crate) fn subject_of(statement: &Statement) -> Option<String> {
     match statement {
         Statement::CreateTablespace { name, .. } | Statement::AlterTablespace { name } => {
             Some(format!("tablespace \"{name}\""))

@@ -10,10 +10,10 @@ use crate::escape::hexadecimal;
 use crate::journal::RoleState;
 
 /// The statements of a dump about each role and tablespace, by what messages call it: `role "app"`.
-pub type BySubject<'a> = BTreeMap<String, BTreeSet<&'a str>>;
+pub(crate) type BySubject<'a> = BTreeMap<String, BTreeSet<&'a str>>;
 
 /// Groups the statements of a dump by what they are about; the settings of the script itself are about nothing.
-pub fn by_subject<'a>(statements: &[&'a str]) -> BySubject<'a> {
+pub(crate) fn by_subject<'a>(statements: &[&'a str]) -> BySubject<'a> {
     let mut subjects = BySubject::new();
     for sql in statements {
         if let Some(subject) = subject_of(&Statement::classify(sql)) {
@@ -24,7 +24,7 @@ pub fn by_subject<'a>(statements: &[&'a str]) -> BySubject<'a> {
 }
 
 /// SHA-256 of each subject's statements. It stands in the journal, where no password verifier may.
-pub fn digests(subjects: &BySubject<'_>) -> BTreeMap<String, String> {
+pub(crate) fn digests(subjects: &BySubject<'_>) -> BTreeMap<String, String> {
     let of = |statements: &BTreeSet<&str>| {
         let mut hash = Sha256::new();
         for sql in statements {
@@ -41,7 +41,7 @@ pub fn digests(subjects: &BySubject<'_>) -> BTreeMap<String, String> {
 
 /// What is to be done about one subject of the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Since {
+pub(crate) enum Since {
     /// It is new, or changed on the source alone, or its migration did not end.
     Migrate,
     /// The source says what it said when it was migrated.
@@ -54,7 +54,7 @@ pub enum Since {
 
 /// Decides by what the journal says, and by the digests of both servers now. What a person changed on the target since
 /// is not overridden.
-pub fn since(before: Option<&RoleState>, source: &str, target: Option<&str>) -> Since {
+pub(crate) fn since(before: Option<&RoleState>, source: &str, target: Option<&str>) -> Since {
     let Some(RoleState {
         source: was,
         after: Some(after),
@@ -76,7 +76,7 @@ pub fn since(before: Option<&RoleState>, source: &str, target: Option<&str>) -> 
 
 /// Memberships and settings that the target has and the source does not, in words: what a role lost on the source
 /// since, or had on the target before.
-pub fn only_on_target(source: &BTreeSet<&str>, target: &BTreeSet<&str>) -> Vec<String> {
+pub(crate) fn only_on_target(source: &BTreeSet<&str>, target: &BTreeSet<&str>) -> Vec<String> {
     let words = |statements: &BTreeSet<&str>| -> BTreeSet<String> {
         let statements = statements.iter().map(|sql| Statement::classify(sql));
         statements

@@ -92,7 +92,7 @@ pub fn statements(script: &str) -> Result<Vec<&str>, Truncated> {
 
 /// Whether the script has its closing line, after its last statement. One that ends between two statements looks whole
 /// without it, and the roles that are missing would be missing silently.
-pub fn has_closing_line(script: &str) -> bool {
+pub(crate) fn has_closing_line(script: &str) -> bool {
     let pieces = pieces(script);
     let after_statements = pieces
         .iter()

@@ -6,7 +6,7 @@ use super::lexer::{TokenKind, tokens};
 
 /// One statement of the dump, told apart by what it touches. Names are unquoted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Statement {
+pub(crate) enum Statement {
     CreateRole {
         role: String,
     },
@@ -76,7 +76,7 @@ pub enum Statement {
 
 impl Statement {
     /// Tells what a statement is. What pg_dumpall does not write is [`Statement::Other`].
-    pub fn classify(sql: &str) -> Statement {
+    pub(crate) fn classify(sql: &str) -> Statement {
         Reader::new(sql).statement().unwrap_or(Statement::Other)
     }
 }

@@ -1,15 +1,16 @@
 //! `restore-settings`: the last step of every run, whatever happened before it.
 
 use super::{SettingsRestored, Target, durable, restore_settings};
+use crate::failpoint::reach;
 use crate::graph::Tuning;
 use crate::journal::Change;
 use crate::names::Output;
 use crate::plan::Side;
 use crate::postgres::{Class, Session, with_retries};
-use crate::step::{Context, StepError};
+use crate::step::{Context, StepError, create};
 
 /// Restores the target's settings. A run that is stopping does not interrupt it.
-pub async fn run(context: &Context) -> Result<Output, StepError> {
+pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let target = Target {
         endpoint: context.endpoint(Side::Target),
         session: Session::new(&context.application()),
@@ -24,10 +25,29 @@ pub async fn run(context: &Context) -> Result<Output, StepError> {
             .record(Change::SettingsRestored { settings })
             .await?;
     }
+    open_databases(context).await?;
     Ok(Output {
         warnings,
         ..Output::default()
     })
+}
+
+/// The target is safe again: clients may use what is verified. One that cannot be opened keeps no other closed.
+async fn open_databases(context: &Context) -> Result<(), StepError> {
+    let source = &context.shared.inspection.source;
+    let mut failed = None;
+    for name in &context.closed {
+        let Some(database) = source.database(name) else {
+            // Gone from the source since; the target's is as it was verified, and ours.
+            continue;
+        };
+        if let Err(error) = create::open(context, database).await {
+            tracing::error!(database = name, %error, "cannot open the database");
+            failed.get_or_insert(error);
+        }
+        reach!("{name} opened");
+    }
+    failed.map_or(Ok(()), Err)
 }
 
 /// While the run is stopping no step is tried again, and a target that restarts may be why it stops.
@@ -44,7 +64,7 @@ async fn patiently(context: &Context, target: &Target<'_>) -> Result<SettingsRes
 
 /// Waits until what the step committed outlives a crash of the server, where commits do not wait themselves:
 /// before the step is called done, because a step that is done is not run again.
-pub async fn flush_commits(context: &Context) -> Result<(), StepError> {
+pub(crate) async fn flush_commits(context: &Context) -> Result<(), StepError> {
     let mut settings = context.shared.graph.tuning.iter().flat_map(Tuning::session);
     if settings.any(|setting| setting.name == "synchronous_commit") {
         let target = Target {

@@ -13,7 +13,7 @@ use crate::step::StepError;
 
 /// What was done about the settings that this plan had changed.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct SettingsRestored {
+pub(crate) struct SettingsRestored {
     /// What was restored, a line each.
     pub done: Vec<String>,
     /// What the user should know: settings that were changed by another session, data that may not be on disk.
@@ -38,7 +38,7 @@ enum Verdict {
 ///
 /// A server that cannot be reached, refuses us, or does not load its configuration. Then some settings may
 /// be restored and others not.
-pub async fn restore_settings(
+pub(crate) async fn restore_settings(
     endpoint: &Endpoint,
     application: &str,
     tuned: &BTreeMap<String, TunedSetting>,
@@ -90,7 +90,10 @@ pub async fn restore_settings(
 /// # Errors
 ///
 /// A server that cannot be reached or refuses us.
-pub async fn identity(endpoint: &Endpoint, application: &str) -> Result<Option<String>, Error> {
+pub(crate) async fn identity(
+    endpoint: &Endpoint,
+    application: &str,
+) -> Result<Option<String>, Error> {
     let session = Session::new(application);
     let connection = connect(endpoint, &endpoint.database, &session).await?;
     let identifier = system_identifier(&connection).await?;

@@ -12,7 +12,7 @@ use crate::step::{Context, StepError};
 ///
 /// A run that is stopping does not interrupt it: `restore-settings` would come at once, and half a change
 /// has to be restored as much as a whole one.
-pub async fn run(context: &Context) -> Result<Output, StepError> {
+pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let Some(tuning) = &context.shared.graph.tuning else {
         return Err(StepError::fault("the graph has no settings for the target"));
     };

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use pg_migrate::catalog::Version;
-use pg_migrate::step::globals::{Action, Piece, Target, pieces, plan, redact, statements};
+use pg_migrate::fuzzing::Version;
+use pg_migrate::fuzzing::globals::{Action, Piece, Target, pieces, plan, redact, statements};
 
 pub fn check(data: &[u8]) {
     let Ok(script) = std::str::from_utf8(data) else {

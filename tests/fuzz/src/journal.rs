@@ -3,7 +3,7 @@
 //! Of outputs that later lines replaced, replay looks no closer than that they are JSON. Without those later lines
 //! it may find damage there.
 
-use pg_migrate::journal::{DamagedLine, Record, Replay, VERSION, is_record, replay};
+use pg_migrate::fuzzing::journal::{DamagedLine, Record, Replay, VERSION, is_record, replay};
 
 /// The journal of a real run that was killed, resumed and completed.
 const REAL: &[u8] = include_bytes!("../corpus/journal/killed-and-resumed");

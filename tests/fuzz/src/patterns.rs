@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pg_migrate::plan::{self, Plan};
+use pg_migrate::fuzzing::plan::{self, Plan};
 
 /// Lines: a pattern, and two names that it is tried on.
 pub fn check(data: &[u8]) {

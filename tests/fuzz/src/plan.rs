@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
-use pg_migrate::plan::{self, Plan, PlanError};
+use pg_migrate::fuzzing::plan::{self, Plan, PlanError};
 
 /// A password for the corpus: where a plan holds it as a literal, no message shows it.
 const PASSWORD: &str = "hunter2";

@@ -1,7 +1,6 @@
 //! What pg_restore writes: the table of contents, errors, progress.
 
-use pg_migrate::postgres::escape_control_lines;
-use pg_migrate::process::restore_log::{RestoreLog, Toc};
+use pg_migrate::fuzzing::{RestoreLog, Toc, escape_control_lines};
 
 /// A number of jobs, the table of contents, an empty line, the standard error.
 pub fn check(data: &[u8]) {

@@ -32,7 +32,13 @@ pub fn spawn(mut command: Command, at_parents_death: Signal) -> io::Result<Child
         requests
     });
     // SAFETY: prctl is a bare system call, which is allowed between fork and exec.
-    unsafe { command.pre_exec(move || set_pdeathsig(at_parents_death).map_err(io::Error::from)) };
+    #[expect(
+        unsafe_code,
+        reason = "no safe function does something between fork and exec"
+    )]
+    unsafe {
+        command.pre_exec(move || set_pdeathsig(at_parents_death).map_err(io::Error::from))
+    };
     let (reply, answer) = mpsc::channel();
     spawner
         .send(Request { command, reply })

@@ -24,7 +24,7 @@ const REASONS: [&str; 7] = [
     "the snapshot that it shared is gone",
     "the snapshot of its delayed tables is gone",
     "the snapshot that they shared was lost",
-    "every run that loads tunes the target, and puts it back",
+    "every run that loads tunes the target, and restores its settings",
 ];
 
 /// What must come back.

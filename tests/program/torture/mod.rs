@@ -39,7 +39,7 @@ use trials::Trial;
 /// About what a run takes, where it was not measured.
 const RUN: Duration = Duration::from_millis(2500);
 
-/// What an undisturbed run took on this machine, in milliseconds; 0: nobody measured it.
+/// What an undisturbed run took on this machine, in milliseconds; 0: not measured.
 static MEASURED: AtomicU64 = AtomicU64::new(0);
 
 /// What a run takes.

@@ -142,7 +142,7 @@ impl Stage {
             ))
     }
 
-    /// What a database has to hold where nobody wrote to it.
+    /// What a database has to hold where no client wrote to it.
     pub fn expected(&self, database: &str) -> &Expected {
         let place = DATABASES.iter().position(|one| *one == database);
         &self.expected[place.expect("one of the plan's databases")]

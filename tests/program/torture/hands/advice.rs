@@ -17,8 +17,12 @@ const ADVICE: &[(&str, Remedy)] = &[
     ("put the plan back as it was", name_delayed_tables),
     ("reset PLAN --database NAME", reset_unused),
     ("set delay.snapshot = \"later\"", take_later_snapshot),
-    ("the target is counted anew", remove_tables_by_hand),
+    (
+        "run again: the target is counted again",
+        remove_tables_by_hand,
+    ),
     ("the run that compiled it", seal_again),
+    ("DROP DATABASE on the target, and run again", drop_unused),
     ("run again", just_again),
     ("another run holds", just_again),
 ];
@@ -97,16 +101,36 @@ fn name_delayed_tables(people: &mut People<'_>) -> bool {
     is_other
 }
 
-/// Where nobody uses the database on the target.
+/// Where the database is not in use on the target.
 fn reset_unused(people: &mut People<'_>) -> bool {
     let mut any = false;
     for database in ["events", "shop"] {
         let is_used = people.client_rows.iter().any(|(of, _, _)| of == database);
         if !is_used {
-            any |= people.project.run(&["reset", "--database", database]).code == Some(0);
+            any |= people
+                .project
+                .run(&["reset", "--database", database, "--drop", database])
+                .code
+                == Some(0);
         }
     }
     any
+}
+
+/// As the run asks for, where nobody uses the database.
+fn drop_unused(people: &mut People<'_>) -> bool {
+    let mut dropped = false;
+    for database in DATABASES {
+        let is_used = people.client_rows.iter().any(|(of, _, _)| of == database);
+        if !is_used && !people.foreign.contains_key(database) {
+            let sql = format!(
+                "DROP DATABASE IF EXISTS {} WITH (FORCE)",
+                identifier(database)
+            );
+            dropped |= people.target_now(&sql);
+        }
+    }
+    dropped
 }
 
 fn take_later_snapshot(people: &mut People<'_>) -> bool {
@@ -116,7 +140,7 @@ fn take_later_snapshot(people: &mut People<'_>) -> bool {
     is_new
 }
 
-/// Tables that somebody made in databases that were not verified.
+/// Tables that a user made in databases that were not verified.
 fn remove_tables_by_hand(people: &mut People<'_>) -> bool {
     let mut any = false;
     for database in people.disturbed.clone() {

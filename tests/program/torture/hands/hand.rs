@@ -1,6 +1,6 @@
 //! What people and applications do, and which of it is known to end wrong.
 
-/// One thing that somebody does. What it is done to is left to chance.
+/// One thing that a user does. What it is done to is left to chance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hand {
     // On the source: transactions that write down that they happened.
@@ -163,63 +163,31 @@ pub const DURING: &[Hand] = &[
 /// A hand that is known to lead to a wrong end.
 pub struct Known {
     pub hand: Hand,
-    pub only: Only,
     /// Of the list of known ways to a wrong target, or what it is about.
     pub item: &'static str,
 }
 
-/// When it does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Only {
-    Always,
-    /// Done while a run is under way.
-    During,
-    /// Where delayed tables have a later snapshot.
-    Later,
-}
-
-const fn known(hand: Hand, only: Only, item: &'static str) -> Known {
-    Known { hand, only, item }
+const fn known(hand: Hand, item: &'static str) -> Known {
+    Known { hand, item }
 }
 
 /// They are left out unless `TORTURE_ALL=1`. Whoever fixes a cause removes its lines.
 pub const KNOWN: &[Known] = &[
-    known(Reload, Only::During, "1"),
-    known(ReloadOpen, Only::Always, "1"),
-    known(ReloadDelayed, Only::During, "1"),
-    known(Rewrite, Only::During, "1"),
-    known(Reset, Only::Always, "3"),
-    known(ResetDatabase, Only::Always, "3"),
-    known(ResetGlobals, Only::Always, "3"),
-    known(RecreateEmpty, Only::Always, "4"),
-    known(RecreateFilled, Only::Always, "4"),
-    known(WriteDelayed, Only::Later, "5"),
-    known(ParentAndChild, Only::Always, "6"),
-    known(NewRole, Only::Always, "10"),
-    known(Password, Only::Always, "10"),
-    known(SourceSetting, Only::Always, "10"),
-    known(
-        DropVerified,
-        Only::Always,
-        "what is on record is not looked for",
-    ),
-    known(Rename, Only::Always, "what is on record is not looked for"),
+    known(ParentAndChild, "6"),
+    known(NewRole, "10"),
+    known(Password, "10"),
+    known(SourceSetting, "10"),
+    known(DropVerified, "what is on record is not looked for"),
+    known(Rename, "what is on record is not looked for"),
 ];
 
 impl Hand {
-    /// Why it takes no part, in a trial of this kind.
-    pub fn is_left_out(self, during: bool, later: bool) -> Option<&'static str> {
+    /// Why it takes no part.
+    pub fn is_left_out(self) -> Option<&'static str> {
         if std::env::var_os("TORTURE_ALL").is_some_and(|all| all == "1") {
             return None;
         }
-        let known = KNOWN.iter().find(|known| {
-            known.hand == self
-                && match known.only {
-                    Only::Always => true,
-                    Only::During => during,
-                    Only::Later => later,
-                }
-        });
+        let known = KNOWN.iter().find(|known| known.hand == self);
         known.map(|known| known.item)
     }
 }

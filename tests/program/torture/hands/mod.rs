@@ -150,7 +150,7 @@ impl People<'_> {
         }
     }
 
-    /// Nobody does anything any more but what the runs ask for. Returns how many runs it took.
+    /// From here on users do only what the runs ask for. Returns how many runs it took.
     fn go_on_to_the_end(&mut self) -> u32 {
         let mut followed: Vec<&str> = Vec::new();
         for resumes in 1..=MOST_RUNS {
@@ -166,7 +166,7 @@ impl People<'_> {
             let times = followed.iter().filter(|one| Some(**one) == advice).count();
             match advice {
                 None => {
-                    self.wrong(format!("nobody knows what to do: {}", told(&finished)));
+                    self.wrong(format!("no advice is known: {}", told(&finished)));
                     return resumes;
                 }
                 Some(advice) if times >= MOST_OF_THE_SAME => {

@@ -145,7 +145,7 @@ impl People<'_> {
             ));
         }
         let log = self.log.lock().unwrap();
-        // Coarse, and also where nobody came to read under the snapshot.
+        // Coarse, and also where no step read under the snapshot.
         if let Some((begun, done)) =
             watch::taken_between(&self.project, &format!("{database}/dump"))
         {

@@ -27,20 +27,20 @@ pub struct People<'a> {
     pub name: String,
     pub keys: Keys,
     pub log: Log,
-    /// By the database and what the worker is for: those of an application wait for nobody's batch.
+    /// By the database and what the worker is for: those of an application wait for no batch.
     workers: BTreeMap<(String, bool), Worker>,
     pub snapshots: Snapshots,
     /// Databases that were made on the source.
     pub made: Vec<String>,
-    /// Settings of the target that somebody made, with the line's value and the server's.
+    /// Settings of the target that a user made, with the line's value and the server's.
     pub settings: BTreeMap<String, (String, String)>,
-    /// What is somebody else's on the target: the database's name with what it has to hold.
+    /// What belongs to others on the target: the database's name with what it has to hold.
     pub foreign: BTreeMap<String, String>,
     /// Roles of the target that are not the migration's.
     pub foreign_roles: BTreeSet<String>,
     /// Rows of clients by database: of `hand_log` or of `later_hand`.
     pub client_rows: BTreeSet<(String, &'static str, u32)>,
-    /// Databases of ours that somebody dropped, renamed or filled: whoever did it knows.
+    /// Databases of ours that a user dropped, renamed or filled: that user knows.
     pub disturbed: BTreeSet<String>,
     pub sessions: Vec<Child>,
     /// A client of the source wrote under a run's snapshot.
@@ -287,7 +287,7 @@ impl<'a> People<'a> {
         (!oid.is_empty()).then_some(oid)
     }
 
-    /// Does what the act says; `about`: the database that made somebody do it.
+    /// Does what the act says; `about`: the database that was the reason.
     pub fn act(&mut self, act: Act, about: Option<&str>) {
         let mut chance = Chance::new(act.pick);
         let about = about.filter(|database| watch::is_of_stage(database));

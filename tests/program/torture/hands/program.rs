@@ -44,7 +44,7 @@ impl People<'_> {
     fn verb(&mut self, arguments: &[&str]) {
         let finished = self.project.run(arguments);
         self.heard(&arguments.join(" "), &finished);
-        // What nobody expects is a panic; the rest shows in what the run says next.
+        // Never expected is a panic; the rest shows in what the run says next.
         if !matches!(finished.code, Some(0 | 2 | 3 | 4 | 5 | 6)) {
             self.wrong(format!("{arguments:?}: {}", told(&finished)));
         }

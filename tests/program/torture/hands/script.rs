@@ -93,17 +93,7 @@ pub fn of_hands(seed: u64, trials: usize) -> Vec<Trial> {
             let rounds = (0..rounds).map(|_| round(&mut chance));
             let rounds = rounds.collect::<Vec<Round>>();
             // Left out after all was drawn, so that a seed means the same whatever is left out.
-            let later = variant == Variant::Later
-                || rounds.iter().any(|round| {
-                    round
-                        .before
-                        .iter()
-                        .any(|act| act.hand == Hand::SnapshotLater)
-                });
-            let rounds = rounds
-                .into_iter()
-                .map(|round| round.without_known(later))
-                .collect();
+            let rounds = rounds.into_iter().map(Round::without_known).collect();
             Trial {
                 scope: "hands",
                 label: format!("hands {number}"),
@@ -121,7 +111,7 @@ fn round(chance: &mut Chance) -> Round {
     let mut during: Vec<(When, Act)> = (0..during)
         .map(|_| (when(chance), act(chance, DURING)))
         .collect();
-    // Somebody writes as soon as there is a snapshot that must not show it.
+    // A client writes as soon as there is a snapshot that must not show it.
     let hand = *chance.pick(&[Hand::Write, Hand::WriteDelayed]);
     let pick = chance.next();
     if chance.percent(75) {
@@ -141,11 +131,10 @@ fn round(chance: &mut Chance) -> Round {
 }
 
 impl Round {
-    fn without_known(mut self, later: bool) -> Round {
-        self.before
-            .retain(|act| act.hand.is_left_out(false, later).is_none());
+    fn without_known(mut self) -> Round {
+        self.before.retain(|act| act.hand.is_left_out().is_none());
         self.during
-            .retain(|(_, act)| act.hand.is_left_out(true, later).is_none());
+            .retain(|(_, act)| act.hand.is_left_out().is_none());
         self
     }
 }

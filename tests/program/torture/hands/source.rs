@@ -140,7 +140,7 @@ impl People<'_> {
     }
 }
 
-/// Rows of the tables that nobody made for this campaign, each number its own.
+/// Rows of the tables that were not made for this campaign, each number its own.
 fn of_the_application(database: &str, n: u32) -> String {
     match database {
         "events" => format!(

@@ -43,7 +43,7 @@ impl People<'_> {
                 self.set("checkpoint_timeout", &format!("{minutes}min"), minutes * 60);
             }
             Hand::OpenSession if exists => {
-                self.tell(format!("target {database:?}: somebody's session"));
+                self.tell(format!("target {database:?}: another user's session"));
                 self.open_session(database);
             }
             Hand::ClientWrites if is_ours && is_verified => self.client_writes(database),
@@ -190,7 +190,7 @@ impl People<'_> {
         format!("{outside} {inside}")
     }
 
-    /// What is not as somebody else left it.
+    /// What is not as another user left it.
     pub fn changes_of_foreign(&self) -> Vec<String> {
         self.foreign
             .iter()

@@ -1,0 +1,90 @@
+//! What a load of delayed tables works on in the target: their indexes, and the views that read them.
+
+use super::query::texts;
+use crate::names::{IndexDefinition, TableName};
+use crate::postgres::{Connection, Error};
+
+/// What enforces nothing and nothing else needs: no primary key, no unique index (a foreign key may point to
+/// it), no exclusion constraint, no replica identity; not part of a partitioned index, which would have to go
+/// for partitions that are not delayed as well; not bound to an extension.
+const DEFINITIONS: &str = "\
+    SELECT n.nspname::text, t.relname::text, i.relname::text, pg_get_indexdef(i.oid), s.spcname::text, \
+           obj_description(i.oid, 'pg_class'), x.indisclustered, \
+           ARRAY(SELECT a.attnum FROM pg_catalog.pg_attribute a \
+                 WHERE a.attrelid = i.oid AND a.attstattarget >= 0 ORDER BY a.attnum), \
+           ARRAY(SELECT a.attstattarget::int FROM pg_catalog.pg_attribute a \
+                 WHERE a.attrelid = i.oid AND a.attstattarget >= 0 ORDER BY a.attnum) \
+    FROM pg_catalog.pg_index x \
+    JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid \
+    JOIN pg_catalog.pg_class t ON t.oid = x.indrelid \
+    JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace \
+    LEFT JOIN pg_catalog.pg_tablespace s ON s.oid = i.reltablespace \
+    WHERE NOT x.indisprimary AND NOT x.indisunique AND NOT x.indisexclusion AND NOT x.indisreplident \
+      AND x.indisvalid AND i.relkind = 'i' \
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint c WHERE c.conindid = i.oid) \
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.oid) \
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d \
+                      WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.oid \
+                        AND d.deptype = 'x') \
+      AND (n.nspname::text, t.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[])) \
+    ORDER BY n.nspname::text COLLATE \"C\", i.relname::text COLLATE \"C\"";
+
+/// Materialized views that hold data, those first that others read.
+const VIEWS: &str = "\
+    WITH RECURSIVE uses AS ( \
+        SELECT DISTINCT r.ev_class AS view, d.refobjid AS used FROM pg_catalog.pg_depend d \
+        JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid \
+        WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass \
+          AND d.refclassid = 'pg_catalog.pg_class'::regclass AND r.ev_class <> d.refobjid), \
+    reached (oid, depth) AS ( \
+        SELECT c.oid, 0 FROM pg_catalog.pg_class c WHERE c.relkind = 'm' \
+        UNION SELECT u.view, reached.depth + 1 FROM reached JOIN uses u ON u.used = reached.oid) \
+    SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM reached \
+    JOIN pg_catalog.pg_class c ON c.oid = reached.oid \
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    WHERE c.relkind = 'm' AND c.relispopulated GROUP BY 1 ORDER BY max(depth), 1";
+
+/// The secondary indexes of the tables that may be dropped and made again, by schema and name. How large their tables
+/// are is not looked at.
+///
+/// # Errors
+///
+/// A catalog that cannot be read.
+pub(crate) async fn droppable_indexes(
+    connection: &Connection,
+    tables: impl IntoIterator<Item = TableName>,
+) -> Result<Vec<IndexDefinition>, Error> {
+    let tables = tables.into_iter().map(|table| (table.schema, table.name));
+    let (schemas, names): (Vec<String>, Vec<String>) = tables.unzip();
+    let rows = connection
+        .query(DEFINITIONS, &[&schemas, &names])
+        .await
+        .map_err(connection.failed("read the indexes of the delayed tables"))?;
+    let indexes = rows.iter().map(|row| {
+        let columns: Vec<i16> = row.get(7);
+        let targets: Vec<i32> = row.get(8);
+        IndexDefinition {
+            schema: row.get(0),
+            table: row.get(1),
+            table_bytes: 0,
+            name: row.get(2),
+            definition: row.get(3),
+            tablespace: row.get(4),
+            comment: row.get(5),
+            clustered: row.get(6),
+            statistics: columns.into_iter().zip(targets).collect(),
+        }
+    });
+    Ok(indexes.collect())
+}
+
+/// The names, for use in SQL, of the materialized views that hold data, each after those that it reads.
+///
+/// # Errors
+///
+/// A catalog that cannot be read.
+pub(crate) async fn filled_materialized_views(
+    connection: &Connection,
+) -> Result<Vec<String>, Error> {
+    texts(connection, "list the materialized views", VIEWS).await
+}

@@ -1,0 +1,69 @@
+//! How much was written to a database of the target.
+
+use serde::{Deserialize, Serialize};
+
+/// What a server's cumulative statistics count of the writes to a database (PostgreSQL manual, 27.2). They only grow, are
+/// in step with what is committed or rolled back once a session has ended, and survive an orderly restart; a crash and a
+/// reset of the statistics set them back, which shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriteMark {
+    /// Of the database: one of the same name is another.
+    pub oid: u32,
+    /// Rows that were inserted, updated and deleted, those of catalogs included, less what ANALYZE wrote. DDL and TRUNCATE
+    /// change catalogs.
+    pub rows: i64,
+    pub transactions: i64,
+    /// When the statistics were last reset.
+    pub reset: Option<String>,
+}
+
+/// What became of a database since a mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    Unwritten,
+    Written,
+    /// Which counts as written.
+    Unknown,
+}
+
+impl WriteMark {
+    /// What the counters `now` say about the time since this mark.
+    pub(crate) fn compare(&self, now: &WriteMark) -> Since {
+        let went_back = now.rows < self.rows || now.transactions < self.transactions;
+        if now.oid != self.oid || now.reset != self.reset || went_back {
+            Since::Unknown
+        } else if now.rows > self.rows {
+            Since::Written
+        } else {
+            Since::Unwritten
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_that_went_back_prove_nothing() {
+        let mark = |rows, transactions, reset: Option<&str>| WriteMark {
+            oid: 7,
+            rows,
+            transactions,
+            reset: reset.map(str::to_owned),
+        };
+        let before = mark(100, 10, None);
+        assert_eq!(before.compare(&mark(100, 12, None)), Since::Unwritten);
+        assert_eq!(before.compare(&mark(101, 12, None)), Since::Written);
+        // A crash; a crash after which as many rows were written; a reset.
+        assert_eq!(before.compare(&mark(0, 0, None)), Since::Unknown);
+        assert_eq!(before.compare(&mark(100, 3, None)), Since::Unknown);
+        let reset = mark(100, 10, Some("2030-01-01"));
+        assert_eq!(before.compare(&reset), Since::Unknown);
+        let other = WriteMark {
+            oid: 8,
+            ..before.clone()
+        };
+        assert_eq!(before.compare(&other), Since::Unknown);
+    }
+}

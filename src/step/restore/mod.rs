@@ -1,0 +1,248 @@
+//! `restore`: pg_restore of one archive, part by part, its errors collected by object.
+
+mod parts;
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::child::{capture, failure, invocation};
+use super::error::printable;
+use super::{Context, StepError, create, ours};
+use crate::event::{Progress, Unit};
+use crate::failpoint::reach;
+use crate::graph::archive;
+use crate::names::{Output, Product, RestoreError, Restored};
+use crate::plan::Side;
+use crate::postgres::Class;
+use crate::process::restore_log::{RestoreLog, RestoreReport, Toc, accepted};
+use crate::process::{Invocation, Stdout};
+use parts::Part;
+
+/// A table of contents of a million objects stays below it.
+const LARGEST_LISTING: usize = 512 << 20;
+
+/// The exit status of a pg_restore that came to its end and ignored errors.
+const ERRORS_IGNORED: i32 = 1;
+
+/// Restores the archive to its end. Then errors that the plan does not accept fail the step.
+pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
+    if context.is_retry {
+        // What the failed attempt left would be there twice.
+        create::run(context).await?;
+    }
+    let archive = archive(context.plan(), context.database_name());
+    let toc = Arc::new(table_of_contents(context, &archive).await?);
+    let parts = parts_of(context, &archive, &toc).await?;
+    let jobs = context.step().jobs;
+    let mut whole = restore(context, &archive, &toc, &parts, jobs).await?;
+    if whole.is_torn && jobs > 1 && unaccepted(context, &whole) == 0 {
+        // What could not be read may be an error that nobody accepted. One job alone tears nothing.
+        let name = context.database_name();
+        tracing::warn!(
+            database = name,
+            "messages of parallel pg_restore workers could not be read: restoring again with one job"
+        );
+        create::run(context).await?;
+        whole = restore(context, &archive, &toc, &parts, 1).await?;
+    }
+    judge(context, &whole)
+}
+
+/// All parts, one after the other: what each reported, together. An error that belongs to no entry ends it.
+async fn restore(
+    context: &Context,
+    archive: &Path,
+    toc: &Arc<Toc>,
+    parts: &[(Part, Vec<u32>)],
+    jobs: u32,
+) -> Result<RestoreReport, StepError> {
+    // With one job it would be a connection more than the step claims.
+    let guard = match jobs {
+        1 => None,
+        _ => Some(ours::open(context, &context.session(Side::Target)).await?),
+    };
+    let mut whole = RestoreReport::default();
+    let mut before = 0;
+    for (part, entries) in parts {
+        let jobs = part.jobs(jobs);
+        match &guard {
+            Some(guard) => ours::verify(context, guard).await?,
+            None => ours::check(context).await?,
+        }
+        let list = parts::write_list(archive, *part, entries)?;
+        let command = parts::command(&context.step().command, &list, jobs);
+        let settings = part.settings(&context.shared.inspection.target);
+        let child = invocation(context, Side::Target, &command, &settings);
+        let mut log = RestoreLog::new(Arc::clone(toc), jobs);
+        let mut done = 0;
+        let finished = child
+            .run(&context.shared.stop, |line| {
+                log.push_line(line);
+                let now = log.items_done().min(entries.len() as u64);
+                if now > done {
+                    done = now;
+                    reach!("{} item", context.step().id);
+                    context.report(Progress {
+                        done: before + done,
+                        total: Some(toc.entry_count() as u64),
+                        unit: Unit::Items,
+                    });
+                }
+            })
+            .await
+            .map_err(|error| failure(context, error))?;
+        if finished.interrupted {
+            return Err(StepError::interrupted());
+        }
+        reach!("{} after {}", context.step().id, part.word());
+        before += entries.len() as u64;
+        let report = log.finish();
+        // An end by a signal, or with another status, is no end after errors that were ignored.
+        let came_to_its_end = finished.status.success() && report.ignored == 0
+            || finished.status.code() == Some(ERRORS_IGNORED) && report.ignored > 0;
+        let is_whole = report.fatal.is_empty() && came_to_its_end;
+        let (is_torn, is_transient) = (report.is_torn, report.is_transient);
+        add(&mut whole, report);
+        if is_whole || (is_torn && came_to_its_end) {
+            continue;
+        }
+        let error = match finished.success() {
+            Err(error) => failure(context, error),
+            Ok(_) if !whole.fatal.is_empty() => StepError::new(whole.fatal.join("\n")),
+            Ok(_) => StepError::fault("pg_restore ended well, and counted errors all the same"),
+        };
+        let error = if is_transient {
+            error.class(Class::Retry)
+        } else {
+            error
+        };
+        let errors = restore_errors(context, &whole);
+        return Err(error.with_output(output(&whole, errors)));
+    }
+    Ok(whole)
+}
+
+fn add(whole: &mut RestoreReport, part: RestoreReport) {
+    whole.errors.extend(part.errors);
+    whole.fatal.extend(part.fatal);
+    whole.is_transient |= part.is_transient;
+    whole.warnings.extend(part.warnings);
+    whole.harmless += part.harmless;
+    whole.ignored += part.ignored;
+    whole.is_torn |= part.is_torn;
+}
+
+/// What became of a restore that came to its end.
+fn judge(context: &Context, report: &RestoreReport) -> Result<Output, StepError> {
+    let errors = restore_errors(context, report);
+    if errors.iter().any(|error| !error.accepted) {
+        return Err(refusal(context, &errors).with_output(output(report, errors)));
+    }
+    if report.fatal.is_empty() {
+        return Ok(output(report, errors));
+    }
+    let error = StepError::new(format!(
+        "database \"{}\": {}",
+        context.shown_database(),
+        report.fatal.join("\n")
+    ))
+    .help(format!(
+        "what they are about may be missing on the target; all messages are in {}: find those that are not in the \
+         report, fix their cause, and run again",
+        context.log_file().display()
+    ));
+    Err(error.with_output(output(report, errors)))
+}
+
+fn unaccepted(context: &Context, report: &RestoreReport) -> usize {
+    let errors = restore_errors(context, report);
+    errors.iter().filter(|error| !error.accepted).count()
+}
+
+/// The archive's table of contents, which names the objects that errors are about.
+pub(super) async fn table_of_contents(context: &Context, archive: &Path) -> Result<Toc, StepError> {
+    let listing = list(context, archive, None).await?;
+    let roles = &context.shared.inspection.source.roles;
+    Ok(Toc::parse(
+        &listing,
+        roles.iter().map(|role| role.name.as_str()),
+    ))
+}
+
+/// What is restored one after the other.
+async fn parts_of(
+    context: &Context,
+    archive: &Path,
+    toc: &Toc,
+) -> Result<Vec<(Part, Vec<u32>)>, StepError> {
+    let all = Toc::ids(&list(context, archive, None).await?);
+    let section = async |name| -> Result<HashSet<u32>, StepError> {
+        let listing = list(context, archive, Some(name)).await?;
+        Ok(Toc::ids(&listing).into_iter().collect())
+    };
+    let (pre_data, data) = (section("pre-data").await?, section("data").await?);
+    Ok(parts::split(toc, &all, &pre_data, &data))
+}
+
+/// The entries of an archive, or of one of its sections, as pg_restore lists them.
+async fn list(
+    context: &Context,
+    archive: &Path,
+    section: Option<&str>,
+) -> Result<String, StepError> {
+    let section = section.map(|name| format!("--section={name}"));
+    let listing = Invocation::new("pg_restore")
+        .arguments(["--list"])
+        .arguments(section)
+        .arguments([archive.as_os_str()])
+        .stdout(Stdout::Null)
+        .log(context.log_file());
+    let (finished, _) = capture(context, listing, LARGEST_LISTING).await?;
+    Ok(String::from_utf8_lossy(&finished.stdout).into_owned())
+}
+
+fn output(report: &RestoreReport, errors: Vec<RestoreError>) -> Output {
+    Output {
+        warnings: report.warnings.iter().map(|line| printable(line)).collect(),
+        product: Product::Restore(Restored { errors }),
+    }
+}
+
+fn restore_errors(context: &Context, report: &RestoreReport) -> Vec<RestoreError> {
+    let database = context.database_name();
+    let entries = report.errors.iter().map(|error| RestoreError {
+        object: error.object.clone(),
+        message: printable(&error.message),
+        accepted: accepted(&context.plan().accept, database, &error.object),
+    });
+    entries.collect()
+}
+
+fn refusal(context: &Context, errors: &[RestoreError]) -> StepError {
+    let database = context.shown_database();
+    let refused: Vec<&RestoreError> = errors.iter().filter(|entry| !entry.accepted).collect();
+    let shown: Vec<String> = refused
+        .iter()
+        .take(3)
+        .map(|entry| {
+            let first = entry.message.lines().next().unwrap_or_default();
+            printable(&format!("  {}: {first}", entry.object))
+        })
+        .collect();
+    let more = refused.len() - shown.len();
+    let more = if more > 0 {
+        format!("\n  and {more} more, see the report")
+    } else {
+        String::new()
+    };
+    StepError::new(format!(
+        "database \"{database}\": errors of pg_restore that the plan does not accept: {}\n{}{more}",
+        refused.len(),
+        shown.join("\n")
+    ))
+    .help(
+        "fix the cause on the source, or accept them in the plan ([[accept]] with database, object and reason), \
+         and run again: the database is created and restored again",
+    )
+}

@@ -1,0 +1,200 @@
+//! The snapshot that steps share, taken when every table that will be dumped is locked.
+//!
+//! A snapshot does not show everything as it was: a table that was truncated, rewritten or replaced by a transaction that
+//! commits after it was taken shows neither the old rows nor the new (PostgreSQL manual, 13.6 "Caveats"). So nobody may do
+//! that between the snapshot and the dump: the locks come first, and stay until the snapshot ends.
+//!
+//! No lock is waited for while others are held: a client must not wait for us longer than a moment, nor be ended as the
+//! victim of a deadlock with us.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::locked_snapshot::LockedSnapshot;
+use super::{Context, Shared, StepError};
+use crate::graph::Step;
+use crate::inspect::{DumpedTable, dumped_tables, tables_in_use, unlocked_tables};
+use crate::names::{Kind, Output, TableName};
+use crate::plan::{DelaySnapshot, Side};
+use crate::postgres::{Class, Connection, Error, Session, Snapshot, connect, escape_control};
+
+/// Tables that one statement locks.
+const AT_A_TIME: usize = 500;
+
+/// So often the tables are locked in vain: somebody alters one after the other.
+const TRIES: u32 = 50;
+
+/// Between two of them, where there is nothing to wait for.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Takes a snapshot of the database for the step, and exports it.
+pub(crate) async fn export(shared: &Shared, step: &Step) -> Result<LockedSnapshot, StepError> {
+    let database = step
+        .id
+        .database_name()
+        .map(|name| &**name)
+        .ok_or_else(|| StepError::fault("a snapshot is of a database"))?;
+    let wanted = wanted(shared, step, database);
+    let wanted = |tables: Vec<DumpedTable>| -> Vec<DumpedTable> {
+        let is_wanted = |table: &DumpedTable| {
+            let only = wanted.as_ref();
+            only.is_none_or(|only| only.contains(&table.name))
+        };
+        tables.into_iter().filter(is_wanted).collect()
+    };
+    let application = shared
+        .application
+        .application_name_for(&format!("{database}/snapshot"));
+    let session = Session::new(&application).lock_timeout(shared.plan.source_lock_timeout);
+    let connection = connect(&shared.source, database, &session).await?;
+    for _ in 0..TRIES {
+        let tables = wanted(dumped_tables(&connection).await?);
+        Snapshot::begin(&connection).await?;
+        let is_locked = lock(&connection, &tables).await?;
+        // The first query, which takes the snapshot. A table may be new since they were listed.
+        if is_locked && wanted(unlocked_tables(&connection).await?).is_empty() {
+            let tables = wanted(dumped_tables(&connection).await?);
+            let snapshot = Snapshot::export(connection).await?;
+            return Ok(LockedSnapshot::new(snapshot, tables));
+        }
+        roll_back(&connection).await?;
+        let in_use = wanted(tables_in_use(&connection).await?);
+        await_others(shared, &connection, &in_use).await?;
+    }
+    Err(StepError::new(format!(
+        "the tables of the database \"{}\" cannot be locked all at a time: other sessions keep altering them",
+        escape_control(database)
+    ))
+    .help("look for them in pg_locks (AccessExclusiveLock) and pg_stat_activity on the source")
+    .class(Class::Retry))
+}
+
+/// What a step read under the snapshot, unless tables are not what they were. While the snapshot lives its locks prevent
+/// that, but for the names of schemas: and tables are read by their names.
+///
+/// # Errors
+///
+/// Those of the step, and tables that cannot be looked at.
+pub(super) async fn ensure_same_tables(
+    context: &Context,
+    snapshot: &LockedSnapshot,
+    result: Result<Output, StepError>,
+) -> Result<Output, StepError> {
+    // Where it is tried again in any case, the next attempt finds out.
+    if matches!(&result, Err(error) if error.class != Class::Fail) {
+        return result;
+    }
+    let changed = changed(context, snapshot).await;
+    if matches!(&changed, Ok(changed) if changed.is_empty()) || result.is_err() && changed.is_err()
+    {
+        return result;
+    }
+    let shown: Vec<String> = changed?
+        .iter()
+        .take(5)
+        .map(|table| escape_control(&table.to_string()).into_owned())
+        .collect();
+    Err(StepError::new(format!(
+        "database \"{}\": while tables were read, other sessions truncated, rewrote or dropped some of them, or renamed \
+         their schemas: {}",
+        context.shown_database(),
+        shown.join(", ")
+    ))
+    .snapshot_lost())
+}
+
+/// Tables that are no longer there as the snapshot has them.
+async fn changed(
+    context: &Context,
+    snapshot: &LockedSnapshot,
+) -> Result<Vec<TableName>, StepError> {
+    let session = context.session(Side::Source);
+    let endpoint = context.endpoint(Side::Source);
+    let connection = connect(endpoint, context.database_name(), &session).await?;
+    let now: HashSet<DumpedTable> = dumped_tables(&connection).await?.into_iter().collect();
+    connection.close().await;
+    let then = snapshot.tables().iter();
+    Ok(then
+        .filter(|table| !now.contains(table))
+        .map(|table| table.name.clone())
+        .collect())
+}
+
+/// The tables that are read under the snapshot; `None`: all. Delayed tables are dumped alone under a later one, for hours it
+/// may be, and nothing keeps clients from altering the others.
+fn wanted(shared: &Shared, step: &Step, database: &str) -> Option<HashSet<TableName>> {
+    let is_later =
+        step.id.kind == Kind::DelayedDump && shared.plan.delay.snapshot == DelaySnapshot::Later;
+    let databases = shared.graph.databases.iter();
+    is_later.then(|| {
+        databases
+            .filter(|summary| summary.name == database)
+            .flat_map(|summary| summary.delayed.iter().cloned())
+            .collect()
+    })
+}
+
+/// Locks all of the tables, or says that another session is in the way of one.
+async fn lock(connection: &Connection, tables: &[DumpedTable]) -> Result<bool, Error> {
+    for tables in tables.chunks(AT_A_TIME) {
+        let names: Vec<String> = tables.iter().map(|table| table.name.quoted()).collect();
+        // ONLY: partitions and children are in the list themselves.
+        let sql = format!(
+            "LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT",
+            names.join(", ONLY ")
+        );
+        let locked = connection
+            .batch_execute(&sql)
+            .await
+            .map_err(connection.failed("lock the tables that will be dumped"));
+        match locked {
+            Ok(()) => {}
+            Err(error) if is_in_the_way(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+/// It is locked by another session, or was dropped, renamed or moved since the tables were listed.
+fn is_in_the_way(error: &Error) -> bool {
+    matches!(error.sqlstate(), Some("55P03" | "42P01" | "3F000"))
+}
+
+/// Waits until nobody has one of the tables for themselves, without keeping any locked.
+async fn await_others(
+    shared: &Shared,
+    connection: &Connection,
+    in_use: &[DumpedTable],
+) -> Result<(), StepError> {
+    let Some(table) = in_use.first() else {
+        sleep(PAUSE).await;
+        return Ok(());
+    };
+    let name = table.name.quoted();
+    let sql = format!("BEGIN; LOCK TABLE ONLY {name} IN ACCESS SHARE MODE; COMMIT");
+    let waited = connection
+        .attempt(
+            format!("lock {name}"),
+            &shared.stop,
+            connection.batch_execute(&sql),
+        )
+        .await;
+    match waited {
+        Ok(()) => Ok(()),
+        // It is another table now, or none.
+        Err(error) if matches!(error.sqlstate(), Some("42P01" | "3F000")) => {
+            Ok(roll_back(connection).await?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn roll_back(connection: &Connection) -> Result<(), Error> {
+    connection
+        .batch_execute("ROLLBACK")
+        .await
+        .map_err(connection.failed("let the locks of the tables go"))
+}

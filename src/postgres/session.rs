@@ -7,6 +7,7 @@ use tokio_postgres::Client;
 
 use super::application::application_name;
 use super::identifier::{quote_identifier, quote_literal};
+use super::notices::Notices;
 use crate::catalog::Version;
 use crate::plan::Side;
 
@@ -27,6 +28,7 @@ pub(crate) struct Session {
     snapshot: Option<String>,
     settings: Vec<(String, String)>,
     purpose: Purpose,
+    notices: Option<Notices>,
 }
 
 /// What a session's rows and texts are for.
@@ -52,6 +54,7 @@ impl Session {
             snapshot: None,
             settings: Vec::new(),
             purpose: Purpose::Comparison,
+            notices: None,
         }
     }
 
@@ -95,6 +98,16 @@ impl Session {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         self
+    }
+
+    /// Keeps the server's warnings there.
+    pub(crate) fn keep_warnings(mut self, notices: &Notices) -> Self {
+        self.notices = Some(notices.clone());
+        self
+    }
+
+    pub(super) fn warnings_to(&self) -> Option<&Notices> {
+        self.notices.as_ref()
     }
 
     /// The `application_name` of the session.

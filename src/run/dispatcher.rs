@@ -17,7 +17,7 @@ use crate::event::{Ending, Event};
 use crate::graph::StepIndex;
 use crate::journal::{self, Change, Created, Entry, Journal, RoleState, TunedSetting};
 use crate::names::{IndexDefinition, Kind, Load, Output, StepId, WriteMark};
-use crate::postgres::{Class, escape_control};
+use crate::postgres::{Class, Notices, escape_control};
 use crate::schedule::{Ended, Schedule, Standing, Start};
 use crate::step::{self, ChangeRequest, Context, LockedSnapshot, Shared, StepError};
 
@@ -455,6 +455,7 @@ async fn attempt(
         may_drop: given.may_drop,
         tuned: given.tuned,
         roles: given.roles,
+        notices: Notices::default(),
         stop: shared.stop.child_token(),
         closed: given.closed,
     };

@@ -99,11 +99,18 @@ pub(super) struct ProgramWarnings {
 }
 
 impl ProgramWarnings {
-    /// `pg_dump: warning: …`, and the details and hints after it.
+    /// `pg_dump: warning: …`, and the details and hints after it; `WARNING:  …`, with or without the program's name, is the
+    /// server's.
     pub(super) fn push_line(&mut self, line: &str) {
         let kind = line.split_once(": ").and_then(|(program, rest)| {
+            if program == "WARNING" {
+                return Some("warning");
+            }
             let (kind, _) = rest.split_once(": ")?;
-            program.starts_with("pg_").then_some(kind)
+            program.starts_with("pg_").then_some(match kind {
+                "WARNING" => "warning",
+                kind => kind,
+            })
         });
         self.under_way = match kind {
             Some("warning") => true,
@@ -174,6 +181,8 @@ mod tests {
             "pg_dump: last built-in OID is 16383",
             "pg_dump: detail: of something else",
             "pg_dumpall: warning: orphaned pg_auth_members entry",
+            "pg_dump: WARNING:  of the server",
+            "WARNING:  of the server as well",
             "a: warning: of another program",
         ] {
             warnings.push_line(line);
@@ -183,6 +192,8 @@ mod tests {
             [
                 "pg_dump: warning: circular foreign keys:; pg_dump: detail: a; pg_dump: hint: b",
                 "pg_dumpall: warning: orphaned pg_auth_members entry",
+                "pg_dump: WARNING:  of the server",
+                "WARNING:  of the server as well",
             ]
         );
     }

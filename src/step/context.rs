@@ -19,7 +19,7 @@ use crate::names::{
     WriteMark,
 };
 use crate::plan::{Endpoint, Plan, Side};
-use crate::postgres::{Application, Session, escape_control};
+use crate::postgres::{Application, Notices, Session, escape_control};
 
 /// What every step of a run shares.
 pub(crate) struct Shared {
@@ -71,6 +71,8 @@ pub(crate) struct Context {
     /// In a step about the whole server: settings of the target that this plan changed and has to restore,
     /// by its journal.
     pub tuned: BTreeMap<String, TunedSetting>,
+    /// What the target warned this step's sessions of.
+    pub notices: Notices,
     /// In `globals`: what this plan migrated before, by its journal.
     pub roles: BTreeMap<String, RoleState>,
 }
@@ -115,6 +117,7 @@ impl Context {
             may_drop: false,
             closed: Vec::new(),
             tuned: BTreeMap::new(),
+            notices: Notices::default(),
             roles: BTreeMap::new(),
         }
     }
@@ -249,7 +252,9 @@ impl Context {
         let session = Session::new(&self.application());
         match side {
             Side::Source => session.lock_timeout(self.plan().source_lock_timeout),
-            Side::Target => session.settings(self.session_settings()),
+            Side::Target => session
+                .settings(self.session_settings())
+                .keep_warnings(&self.notices),
         }
     }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{RelationKind, TableName};
 pub(crate) use facts::{LeftOut, NoAlterSystem};
-pub(crate) use not_moved::{NotMoved, NotMovedKind};
+pub(crate) use not_moved::{LackedLibrary, NotMoved, NotMovedKind};
 use parameter::Parameter;
 pub use version::Version;
 
@@ -58,6 +58,8 @@ pub struct ServerFacts {
     pub locales: Vec<String>,
     /// Of the source: what of the server as a whole no client program brings along.
     pub(crate) not_moved: Vec<NotMoved>,
+    /// Of the target: libraries that settings of the source load into sessions.
+    pub(crate) lacked_libraries: Vec<LackedLibrary>,
     /// Of the target; of the source, nothing.
     pub configuration: Configuration,
 }

@@ -30,7 +30,9 @@ pub(crate) enum NotMovedKind {
     SecurityLabel,
     /// ALTER ROLE ALL SET (detail: the value).
     SettingOfAllRoles,
-    /// A privilege on a function of the system, in a database that does not migrate.
+    /// An object of the system with another owner (detail: the owner).
+    SystemOwner,
+    /// Privileges on a function or table of the system, in a database that does not migrate.
     SystemPrivilege,
     /// A table, view or function in a schema of the system.
     SystemSchema,
@@ -38,4 +40,18 @@ pub(crate) enum NotMovedKind {
     UnreadableDefinition,
     /// A table that our role may not read.
     UnreadableTable,
+}
+
+/// A library that a setting of the source loads into sessions, and that the target does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LackedLibrary {
+    /// The database that has the setting; `None`: the role has it in every database.
+    pub database: Option<String>,
+    /// The role that has it; `None`: every role.
+    pub role: Option<String>,
+    /// `session_preload_libraries` or `local_preload_libraries`.
+    pub setting: String,
+    pub library: String,
+    /// The target's files could be looked at.
+    pub is_certain: bool,
 }

@@ -303,6 +303,11 @@ codes! {
         why "A standby cancels long queries, such as those of a dump, when they conflict with changes that it has to apply; before 10 it cannot export a snapshot at all, which blocks the run."
         fix "Raise max_standby_streaming_delay on the standby or set hot_standby_feedback = on, or use the primary as the source."
 
+    SourceSystemOwner "source/system-owner" Warn Object "0.2.0"
+        what "another owner of a part of the system"
+        why "pg_dump writes no owners of what initdb made, so on the target it belongs to the role that ran initdb there."
+        fix "ALTER … OWNER TO on the target after the run."
+
     SourceSystemSchema "source/system-schema" Warn Object "0.2.0"
         what "an object in a schema of the system"
         why "pg_dump leaves out whatever is in pg_catalog and information_schema, also what users created there."
@@ -371,6 +376,16 @@ codes! {
         what "replication slots are not in use"
         why "The server keeps all WAL that the reader of a replication slot has not seen, so the whole load's WAL stays in pg_wal, whatever max_wal_size says."
         fix "Drop the slots (pg_drop_replication_slot), or limit them by max_slot_wal_keep_size (13 and later)."
+
+    TargetLibraryOfDatabase "target/library-of-database" Block Database "0.2.0"
+        what "a library in its settings is missing"
+        why "A session loads the libraries in session_preload_libraries and local_preload_libraries when it starts, and is refused where one is missing."
+        fix "Install the library on the target, or ALTER DATABASE … RESET the setting on the source."
+
+    TargetLibraryOfRole "target/library-of-role" Fix Role "0.2.0"
+        what "a library in its settings is missing"
+        why "A session loads the libraries in session_preload_libraries and local_preload_libraries when it starts, and is refused where one is missing."
+        fix "Install the library on the target, or ALTER ROLE … RESET the setting on the source."
 
     TargetLimitedRole "target/limited-role" Warn Migration "0.1.0"
         what "the target's role is not a superuser"

@@ -7,6 +7,7 @@ mod count;
 mod countable;
 mod databases;
 mod delayed;
+mod libraries;
 mod locks;
 mod not_moved;
 mod query;
@@ -48,10 +49,10 @@ pub(crate) async fn servers(
     let (mut source_facts, mut target_facts) =
         tokio::try_join!(facts(plan, source), facts_of_target(plan, target))?;
     let wanted = |database: &Database| {
-        database.allows_connections
-            && database.connection_limit != -2
-            && (plan.databases.takes(&database.name) || database.name == "postgres")
-            && !database.name.starts_with("template")
+        let migrates = database.left_out().is_none()
+            && !database.is_of_installation()
+            && plan.databases.takes(&database.name);
+        migrates || database.name == "postgres" && database.left_out().is_none()
     };
     let of_source: Vec<String> = names(&source_facts, wanted);
     let of_target = names(&target_facts, |database| {
@@ -66,7 +67,7 @@ pub(crate) async fn servers(
         is_tuned
             && database.allows_connections
             && database.connection_limit != -2
-            && !database.name.starts_with("template")
+            && !matches!(database.name.as_str(), "template0" | "template1")
             && !of_target.contains(&database.name)
     });
     let (in_source, mut in_target, in_others) = tokio::try_join!(
@@ -76,8 +77,10 @@ pub(crate) async fn servers(
     )?;
     fill(&mut source_facts, in_source);
     source_facts.not_moved = {
-        let connection = open(plan, source, &source.database).await?;
-        not_moved::of_server(&connection, &target_facts.user).await?
+        let in_source = open(plan, source, &source.database).await?;
+        let in_target = open(plan, target, &target.database).await?;
+        target_facts.lacked_libraries = libraries::lacked(&in_source, &in_target).await?;
+        not_moved::of_server(&in_source, &in_target, &target_facts.user).await?
     };
     in_target.extend(in_others);
     fill(&mut target_facts, in_target);
@@ -192,8 +195,11 @@ async fn look_into_one(plan: &Plan, endpoint: &Endpoint, name: &str) -> Result<C
     let connection = open(plan, endpoint, name).await?;
     let mut contents = contents::read(&connection).await?;
     if endpoint.side == Side::Source {
-        let migrates = name != "postgres";
-        contents.not_moved = not_moved::of_database(&connection, migrates).await?;
+        contents.not_moved = if name == "postgres" {
+            not_moved::of_installation(&connection).await?
+        } else {
+            not_moved::of_database(&connection).await?
+        };
     }
     Ok(contents)
 }

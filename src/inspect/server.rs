@@ -122,6 +122,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
         tablespaces,
         locales,
         not_moved: Vec::new(),
+        lacked_libraries: Vec::new(),
         configuration: Configuration::default(),
     })
 }

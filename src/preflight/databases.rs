@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::catalog::{Database, LocaleProvider, ServerFacts, locale};
+use crate::catalog::{Database, LocaleProvider, ServerFacts, Setting, locale};
 use crate::finding::{Code, Finding, Severity};
 
 pub(super) fn for_database(
@@ -134,15 +134,22 @@ fn exists(database: &Database, existing: &Database) -> Finding {
     finding.database(&database.name)
 }
 
-/// What stays as it is on the target, in words.
+/// What stays as it is on the target, in words. Owner and privileges become those of the source.
 fn differences(database: &Database, existing: &Database) -> String {
-    let none = String::from("none");
     let provider = |of: &Database| format!("{:?}", of.provider).to_lowercase();
-    let locale = |of: &Database| of.locale.clone().unwrap_or_else(|| none.clone());
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
     let parts = [
-        ("owner", database.owner.clone(), existing.owner.clone()),
         ("locale provider", provider(database), provider(existing)),
-        ("locale", locale(database), locale(existing)),
+        (
+            "locale",
+            or_none(&database.locale),
+            or_none(&existing.locale),
+        ),
+        (
+            "ICU rules",
+            or_none(&database.icu_rules),
+            or_none(&existing.icu_rules),
+        ),
         (
             "locale (LC_COLLATE)",
             database.collate.clone(),
@@ -162,13 +169,43 @@ fn differences(database: &Database, existing: &Database) -> String {
     let differ = parts
         .into_iter()
         .filter(|(_, source, target)| source != target);
-    let told: Vec<String> = differ
+    let mut told: Vec<String> = differ
         .map(|(what, source, target)| format!("{what} {target} instead of {source}"))
         .collect();
-    match told.is_empty() {
-        true => String::new(),
-        false => format!(", with {}", told.join(", ")),
+    told.extend(own_properties(database, existing));
+    if told.is_empty() {
+        String::new()
+    } else {
+        format!(", with {}", told.join(", "))
     }
+}
+
+/// What the target's database has and the source's does not, so that nothing is set in its place.
+fn own_properties(database: &Database, existing: &Database) -> Vec<String> {
+    let is_own = |setting: &&Setting| {
+        let mut here = database.settings.iter();
+        !here.any(|here| here.role == setting.role && here.name == setting.name)
+    };
+    let settings = existing.settings.iter().filter(is_own);
+    let mut own: Vec<String> = settings
+        .map(|setting| match &setting.role {
+            Some(role) => format!("its own setting {} of role {role}", setting.name),
+            None => format!("its own setting {}", setting.name),
+        })
+        .collect();
+    if database.comment.is_none() && existing.comment.is_some() {
+        own.push("its own comment".to_owned());
+    }
+    if database.connection_limit < 0 && existing.connection_limit >= 0 {
+        own.push(format!(
+            "its own CONNECTION LIMIT {}",
+            existing.connection_limit
+        ));
+    }
+    if !database.is_template && existing.is_template {
+        own.push("its mark of a template".to_owned());
+    }
+    own
 }
 
 fn locale_missing(database: &Database, target: &ServerFacts) -> Option<Finding> {

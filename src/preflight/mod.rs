@@ -8,6 +8,7 @@ mod budgets;
 mod clients;
 mod databases;
 mod delay;
+mod libraries;
 mod locks;
 mod not_moved;
 mod objects;
@@ -54,6 +55,7 @@ pub(crate) fn for_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> 
         servers::for_target(&inspection.target),
         roles::for_source(plan, &inspection.source),
         roles::for_target(plan, inspection),
+        libraries::for_roles(plan.globals, &inspection.target),
         not_moved::for_server(plan.globals, inspection),
         plan_keys::for_plan(plan),
     ]
@@ -70,6 +72,7 @@ pub(crate) fn for_database(
     [
         databases::for_database(database, source, target, created),
         objects::for_database(database, source),
+        libraries::for_database(database, target),
         not_moved::for_database(database, target),
     ]
     .concat()

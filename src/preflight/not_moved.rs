@@ -79,6 +79,7 @@ fn of_installation(source: &ServerFacts) -> Vec<Finding> {
                 })
                 .collect();
             parts.extend(privileges(database));
+            parts.extend(others(database, source));
             let in_it = database.contents.iter();
             let functions = in_it.flat_map(|contents| &contents.not_moved);
             parts.extend(
@@ -99,6 +100,23 @@ fn of_installation(source: &ServerFacts) -> Vec<Finding> {
             })
         })
         .collect()
+}
+
+/// What else was changed since initdb.
+fn others(database: &Database, source: &ServerFacts) -> Vec<String> {
+    let mut parts = Vec::new();
+    // Hardly anybody gives template0 to another role.
+    let initdb = source.database("template0");
+    if initdb.is_some_and(|template0| template0.owner != database.owner) {
+        parts.push(format!("owner {}", database.owner));
+    }
+    if database.connection_limit >= 0 {
+        parts.push(format!("CONNECTION LIMIT {}", database.connection_limit));
+    }
+    if database.name != "template0" && !database.allows_connections {
+        parts.push("ALLOW_CONNECTIONS false".to_owned());
+    }
+    parts
 }
 
 /// How the privileges differ from those that initdb gives.
@@ -187,6 +205,11 @@ fn of_database(
             Code::SourceRangeFunction,
             "its privileges were changed; pg_dump does not bring along those of a function that CREATE TYPE made".to_owned(),
             "GRANT and REVOKE on the target after the run",
+        ),
+        NotMovedKind::SystemOwner => (
+            Code::SourceSystemOwner,
+            format!("it is a part of the system and belongs to role {detail}; on the target it belongs to the role that ran initdb"),
+            "ALTER … OWNER TO on the target after the run",
         ),
         NotMovedKind::SystemSchema => (
             Code::SourceSystemSchema,

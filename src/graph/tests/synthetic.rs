@@ -114,6 +114,7 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
         tablespaces: Vec::new(),
         locales: vec!["en_US.utf8".into()],
         not_moved: Vec::new(),
+        lacked_libraries: Vec::new(),
         configuration: Configuration::default(),
     }
 }

@@ -107,6 +107,7 @@ fn target() -> ServerFacts {
         lock_slots: 6_400,
         maintenance_work_mem: 64 << 20,
         not_moved: Vec::new(),
+        lacked_libraries: Vec::new(),
         configuration: configuration(),
     }
 }

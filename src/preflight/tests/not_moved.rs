@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use super::{codes, lines};
-use crate::catalog::{NotMoved, NotMovedKind, Privilege, Setting};
+use crate::catalog::{LackedLibrary, NotMoved, NotMovedKind, Privilege, Setting};
 use crate::finding::{Code, Severity};
 use crate::graph::tests::synthetic::{Case, contents, database};
 
@@ -25,6 +25,7 @@ fn what_a_database_loses_is_told_object_by_object() {
         not_moved(NotMovedKind::ExtensionRows, "public.hint", "hints"),
         not_moved(NotMovedKind::Dropped, "schema public", ""),
         not_moved(NotMovedKind::RangeFunction, "span(real,real)", ""),
+        not_moved(NotMovedKind::SystemOwner, "now()", "app"),
         not_moved(NotMovedKind::SystemSchema, "pg_catalog.days", ""),
         not_moved(
             NotMovedKind::UnreadableDefinition,
@@ -47,6 +48,8 @@ fn what_a_database_loses_is_told_object_by_object() {
       fix: compare the table on both sides after the run, and copy what is missing by hand
     Warn source/range-function [erp span(real,real)] its privileges were changed; pg_dump does not bring along those of a function that CREATE TYPE made
       fix: GRANT and REVOKE on the target after the run
+    Warn source/system-owner [erp now()] it is a part of the system and belongs to role app; on the target it belongs to the role that ran initdb
+      fix: ALTER … OWNER TO on the target after the run
     Warn source/system-schema [erp pg_catalog.days] it is in a schema of the system, which pg_dump leaves out: it is not brought along
       fix: create it in a schema of your own before the run, or on the target by hand
     Warn source/unreadable-definition [erp subscription orders] only a superuser may read all of subscription orders; pg_dump leaves it, or its options, out
@@ -117,9 +120,48 @@ fn how_an_empty_database_of_the_target_differs_is_told() {
     let mut empty = database("crm", 1, 0);
     empty.owner = "other".into();
     empty.collate = "C".into();
+    empty.comment = Some("of the target".into());
+    empty.connection_limit = 5;
+    empty.settings = vec![Setting {
+        role: Some("app".into()),
+        name: "work_mem".into(),
+        value: "7MB".into(),
+    }];
     case.inspection.target.databases = vec![empty];
     assert_snapshot!(lines(&case.compile()), @r#"
-    Warn target/database-exists [crm] the target has an empty database of this name, which will be used as it is, with owner other instead of postgres, locale (LC_COLLATE) C instead of en_US.UTF-8; if the restore is interrupted, it has to be emptied by hand, because this plan did not create it
+    Warn target/database-exists [crm] the target has an empty database of this name, which will be used as it is, with locale (LC_COLLATE) C instead of en_US.UTF-8, its own setting work_mem of role app, its own comment, its own CONNECTION LIMIT 5; if the restore is interrupted, it has to be emptied by hand, because this plan did not create it
       fix: drop it on the target, and the run creates it as it is on the source
+    "#);
+}
+
+#[test]
+fn libraries_that_the_target_lacks_are_told_with_whom_they_keep_out() {
+    let lacked = |database: Option<&str>, role: Option<&str>, is_certain| LackedLibrary {
+        database: database.map(str::to_owned),
+        role: role.map(str::to_owned),
+        setting: "session_preload_libraries".into(),
+        library: "safeupdate".into(),
+        is_certain,
+    };
+    let mut case = Case::new("", vec![database("crm", 1, 1)]);
+    case.inspection.target.lacked_libraries = vec![
+        lacked(None, Some("app"), true),
+        lacked(None, Some("guest"), false),
+        lacked(Some("crm"), None, true),
+        lacked(Some("crm"), Some("app"), true),
+        lacked(Some("crm"), Some("guest"), false),
+        lacked(Some("another"), None, true),
+    ];
+    assert_snapshot!(lines(&case.compile()), @r#"
+    Block target/library-of-database [crm] session_preload_libraries names safeupdate, which the target does not have, so no client can connect to it
+      fix: install the library on the target, or ALTER … RESET the setting on the source before the run
+    Fix target/library-of-role [ROLE app] session_preload_libraries names safeupdate, which the target does not have, so the role cannot connect to it
+      fix: install the library on the target, or ALTER … RESET the setting on the source before the run
+    Fix target/library-of-database [crm] session_preload_libraries names safeupdate, which the target does not have, so role app cannot connect to it
+      fix: install the library on the target, or ALTER … RESET the setting on the source before the run
+    Warn target/library-of-role [ROLE guest] session_preload_libraries names safeupdate; our role may not see whether the target has it, and without it the role cannot connect
+      fix: look for the library on the target
+    Warn target/library-of-database [crm] session_preload_libraries names safeupdate; our role may not see whether the target has it, and without it role guest cannot connect
+      fix: look for the library on the target
     "#);
 }

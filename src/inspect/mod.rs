@@ -49,17 +49,15 @@ pub(crate) async fn servers(
     let (mut source_facts, mut target_facts) =
         tokio::try_join!(facts(plan, source), facts_of_target(plan, target))?;
     let wanted = |database: &Database| {
-        let migrates = database.left_out().is_none()
+        database.left_out().is_none()
             && !database.is_of_installation()
-            && plan.databases.takes(&database.name);
-        migrates || database.name == "postgres" && database.left_out().is_none()
+            && plan.databases.takes(&database.name)
     };
     let of_source: Vec<String> = names(&source_facts, wanted);
     let of_target = names(&target_facts, |database| {
         database.allows_connections
             // DROP DATABASE did not end, and no session can connect: one of ours is dropped again.
             && database.connection_limit != -2
-            && database.name != "postgres"
             && of_source.contains(&database.name)
     });
     let is_tuned = plan.tuning.mode != TuningMode::Off && may_alter_system(&target_facts);
@@ -70,11 +68,16 @@ pub(crate) async fn servers(
             && !matches!(database.name.as_str(), "template0" | "template1")
             && !of_target.contains(&database.name)
     });
-    let (in_source, mut in_target, in_others) = tokio::try_join!(
+    let of_installation = names(&source_facts, |database| {
+        matches!(database.name.as_str(), "postgres" | "template1") && database.allows_connections
+    });
+    let (mut in_source, mut in_target, in_installation, in_others) = tokio::try_join!(
         look_into(plan, source, of_source),
         look_into(plan, target, of_target),
+        async { Ok(look_into_other_databases(plan, source, of_installation).await) },
         async { Ok(look_into_other_databases(plan, target, others).await) }
     )?;
+    in_source.extend(in_installation);
     fill(&mut source_facts, in_source);
     source_facts.not_moved = {
         let in_source = open(plan, source, &source.database).await?;
@@ -145,7 +148,7 @@ fn may_alter_system(facts: &ServerFacts) -> bool {
     parameters.any(|parameter| parameter.may_alter_system)
 }
 
-/// What those of the databases hold that can be looked into.
+/// What those of the databases hold that can be looked into: they do not migrate, and are only told about.
 async fn look_into_other_databases(
     plan: &Plan,
     endpoint: &Endpoint,
@@ -153,11 +156,10 @@ async fn look_into_other_databases(
 ) -> BTreeMap<String, Contents> {
     stream::iter(names)
         .map(|name| async move {
-            let look = async { contents::read(&open(plan, endpoint, &name).await?).await };
-            match look.await {
+            match look_into_one(plan, endpoint, &name).await {
                 Ok(contents) => Some((name, contents)),
                 Err(error) => {
-                    tracing::debug!(%error, "a database of the target cannot be looked into");
+                    tracing::debug!(%error, "a database that does not migrate cannot be looked into");
                     None
                 }
             }
@@ -195,7 +197,7 @@ async fn look_into_one(plan: &Plan, endpoint: &Endpoint, name: &str) -> Result<C
     let connection = open(plan, endpoint, name).await?;
     let mut contents = contents::read(&connection).await?;
     if endpoint.side == Side::Source {
-        contents.not_moved = if name == "postgres" {
+        contents.not_moved = if matches!(name, "postgres" | "template1") {
             not_moved::of_installation(&connection).await?
         } else {
             not_moved::of_database(&connection).await?

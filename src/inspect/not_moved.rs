@@ -83,19 +83,37 @@ pub(super) async fn of_installation(connection: &Connection) -> Result<Vec<NotMo
     if connection.version().major() < 906 {
         return Ok(Vec::new());
     }
-    let changed = |class: &str, alias: &str, acl: &str| {
+    // Those of the information schema are not among them.
+    let changed = |class: &str, alias: &str, acl: &str, which: &str| {
         format!(
             "LEFT JOIN pg_catalog.pg_init_privs i ON i.objoid = {alias}.oid \
                   AND i.classoid = 'pg_catalog.{class}'::regclass AND i.objsubid = 0 \
              WHERE {alias}.oid < {BY_USERS} AND {alias}.{acl} IS DISTINCT FROM i.initprivs \
-               AND {alias}.{acl} IS NOT NULL"
+               AND {alias}.{acl} IS NOT NULL AND {which}"
         )
     };
     let sql = format!(
         "SELECT p.oid::regprocedure::text, ''::text FROM pg_catalog.pg_proc p {} \
-         UNION ALL SELECT c.oid::regclass::text, ''::text FROM pg_catalog.pg_class c {} ORDER BY 1",
-        changed("pg_proc", "p", "proacl"),
-        changed("pg_class", "c", "relacl")
+         UNION ALL SELECT c.oid::regclass::text, ''::text FROM pg_catalog.pg_class c {} \
+         UNION ALL SELECT 'schema ' || n.nspname, ''::text FROM pg_catalog.pg_namespace n {} ORDER BY 1",
+        changed(
+            "pg_proc",
+            "p",
+            "proacl",
+            "p.pronamespace = 'pg_catalog'::regnamespace"
+        ),
+        changed(
+            "pg_class",
+            "c",
+            "relacl",
+            "c.relnamespace = 'pg_catalog'::regnamespace"
+        ),
+        changed(
+            "pg_namespace",
+            "n",
+            "nspacl",
+            "n.nspname <> 'information_schema'"
+        )
     );
     read(connection, NotMovedKind::SystemPrivilege, &sql).await
 }

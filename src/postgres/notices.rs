@@ -23,10 +23,19 @@ impl Notices {
         if !is_told {
             return;
         }
-        let warning = format!("the target warned: {}", escape_control(notice.message()));
+        self.extend([format!(
+            "the target warned: {}",
+            escape_control(notice.message())
+        )]);
+    }
+
+    /// Keeps what else the step should tell.
+    pub(crate) fn extend(&self, warnings: impl IntoIterator<Item = String>) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < MOST && !kept.contains(&warning) {
-            kept.push(warning);
+        for warning in warnings {
+            if kept.len() < MOST && !kept.contains(&warning) {
+                kept.push(warning);
+            }
         }
     }
 

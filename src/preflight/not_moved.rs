@@ -113,8 +113,17 @@ fn others(database: &Database, source: &ServerFacts) -> Vec<String> {
     if database.connection_limit >= 0 {
         parts.push(format!("CONNECTION LIMIT {}", database.connection_limit));
     }
-    if database.name != "template0" && !database.allows_connections {
-        parts.push("ALLOW_CONNECTIONS false".to_owned());
+    match &database.contents {
+        _ if database.name == "template0" => {}
+        None if database.allows_connections => {
+            parts.push("whatever is in it, which our role cannot see".to_owned());
+        }
+        None => parts.push("ALLOW_CONNECTIONS false".to_owned()),
+        // Those of postgres are a finding of their own.
+        Some(contents) if database.name == "template1" && !contents.is_empty() => {
+            parts.push("objects of users, which new databases get".to_owned());
+        }
+        Some(_) => {}
     }
     parts
 }

@@ -278,3 +278,85 @@ fn privileges_of_a_range_types_functions_arrive_or_are_told() {
         "check is silent about span(float8, float8)"
     );
 }
+
+/// What else no client program writes: on the oldest and a newer server.
+#[test]
+fn what_is_in_the_system_and_what_roles_that_are_gone_left_is_told() {
+    for version in [10, 16] {
+        let (source, target) = (Server::start(version), Server::start(18));
+        source.psql("postgres", "CREATE ROLE app; CREATE ROLE gone");
+        source.psql("postgres", "CREATE DATABASE template_of_forms");
+        source.psql(
+            "template_of_forms",
+            "ALTER FUNCTION pg_catalog.pg_sleep(double precision) OWNER TO app;
+             CREATE TYPE pg_catalog.mood AS ENUM ('good');
+             CREATE FUNCTION tax() RETURNS int LANGUAGE sql AS 'SELECT 1';
+             GRANT EXECUTE ON FUNCTION tax() TO gone;
+             CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
+        );
+        source.psql(
+            "postgres",
+            "GRANT SELECT ON pg_catalog.pg_authid TO app; ALTER DATABASE postgres CONNECTION LIMIT 77;
+             ALTER DATABASE template1 OWNER TO app",
+        );
+        source.psql(
+            "postgres",
+            "DELETE FROM pg_catalog.pg_authid WHERE rolname = 'gone'",
+        );
+        let project = Project::between(&source, &target);
+        let check = project.run(&["check"]).stdout;
+        for word in [
+            "pg_sleep(",
+            "pg_catalog.mood",
+            "tax()",
+            "pg_authid",
+            "LIMIT 77",
+            "owner app",
+        ] {
+            assert!(
+                check.contains(word),
+                "{version}: check is silent about {word}:\n{check}"
+            );
+        }
+    }
+}
+
+/// What the target has already need not be set there.
+#[test]
+fn what_a_person_has_set_on_the_target_is_not_told_again() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    for server in [&source, &target] {
+        server.psql(
+            "postgres",
+            "ALTER ROLE ALL SET enable_sort = off; ALTER ROLE postgres SET enable_sort = on",
+        );
+    }
+    source.psql("postgres", "ALTER ROLE ALL SET lock_timeout = '31s'");
+    let project = Project::between(&source, &target);
+    let check = project.run(&["check"]).stdout;
+    assert!(check.contains("lock_timeout"), "{check}");
+    assert!(!check.contains("enable_sort"), "{check}");
+}
+
+/// A role that may not grant is warned by the server, and no more than that.
+#[test]
+fn what_the_target_warns_of_is_in_the_report() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE FUNCTION warned() RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+             $$ BEGIN RAISE WARNING 'the index was built with care'; RETURN 1; END $$;
+         CREATE TABLE late AS SELECT generate_series(1, 10) AS id;
+         CREATE INDEX careful ON late ((id + public.warned()))",
+    );
+    let project =
+        Project::between(&source, &target).with("[delay]\ntable_data = [\"erp.public.late\"]\n");
+    project.run(&["run"]).expect_code(0);
+    let report = project.report().to_string();
+    assert!(
+        report.contains("the target warned: the index was built with care"),
+        "{report}"
+    );
+}

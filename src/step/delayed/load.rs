@@ -19,7 +19,7 @@ use crate::names::{Load, Loaded, Output, Product, RelationKind, TableCount, Tabl
 use crate::plan::{DelaySnapshot, Side};
 use crate::postgres::{Class, Connection, connect};
 use crate::process::{Finished, Invocation};
-use crate::step::child::failure;
+use crate::step::child::{ProgramWarnings, failure};
 use crate::step::restore::table_of_contents;
 use crate::step::{Context, StepError, ours};
 
@@ -162,10 +162,12 @@ async fn load_table(
         .log(context.log_file());
     let copy = async |stdout| copy_table(context, &connection, stdout, sent).await;
     let stop = &context.shared.stop;
+    let mut warnings = ProgramWarnings::default();
     let (finished, copied) = child
-        .stream(stop, |_| {}, copy)
+        .stream(stop, |line| warnings.push_line(line), copy)
         .await
         .map_err(|error| failure(context, error))?;
+    context.notices.extend(warnings.into_lines(context));
     let interrupted = finished.interrupted;
     let mut load = match (copied, finished.success()) {
         (Ok(load), Ok(Finished { .. })) => load,

@@ -198,7 +198,8 @@ async fn list(
         .arguments([archive.as_os_str()])
         .stdout(Stdout::Null)
         .log(context.log_file());
-    let (finished, _) = capture(context, listing, LARGEST_LISTING).await?;
+    let (finished, warnings) = capture(context, listing, LARGEST_LISTING).await?;
+    context.notices.extend(warnings);
     Ok(String::from_utf8_lossy(&finished.stdout).into_owned())
 }
 

@@ -19,7 +19,7 @@ use crate::graph::{DatabaseSummary, PerStep, Step, archives};
 use crate::journal::{Journal, Lock, Outcome, State, stored};
 use crate::report::progress::Progress;
 use crate::report::{document, plan_json, summary};
-use crate::run::{Finished, Job, Signals};
+use crate::run::{Finished, Job, Signals, changed_since_completion};
 
 /// How often the bars are drawn.
 const TICK: Duration = Duration::from_millis(200);
@@ -74,9 +74,7 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
             "{}: already completed, nothing to do; `pg-migrate report` shows the result",
             prepared.plan.name
         );
-        return Ok(Exit::Completed);
     }
-
     let databases = prepared.graph.databases.clone();
     let steps = prepared.graph.steps.clone();
     let name = prepared.plan.name.clone();
@@ -88,6 +86,13 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
         graph: prepared.graph,
         journal,
     };
+    if is_complete {
+        for change in changed_since_completion(job).await {
+            tracing::warn!("{change}");
+            eprintln!("warning: {}", escape_control_lines(&change));
+        }
+        return Ok(Exit::Completed);
+    }
     let (events, received) = mpsc::unbounded_channel();
     let watcher = tokio::spawn(watch(progress, received));
     let finished = job.run(&mut signals, events).await;

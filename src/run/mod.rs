@@ -15,6 +15,7 @@ mod used;
 
 pub(crate) use error::Error;
 pub(crate) use resume::{Resume, ResumePolicy, resume};
+pub(crate) use roles::changed_since_completion;
 pub(crate) use settings::restore_settings;
 pub(crate) use signal::Signals;
 

@@ -360,3 +360,27 @@ fn what_the_target_warns_of_is_in_the_report() {
         "{report}"
     );
 }
+
+/// A run of a plan that is completed moves nothing; what it says brings it along.
+#[test]
+fn what_changed_after_the_plan_was_completed_is_told() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'first'");
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+    let again = project.run(&["run"]).expect_code(0);
+    assert!(!again.stderr.contains("warning"), "{}", again.stderr);
+    source.psql("postgres", "ALTER ROLE app PASSWORD 'second'");
+    let again = project.run(&["run"]).expect_code(0);
+    assert!(
+        again
+            .stderr
+            .contains("role \"app\" changed on the source since the plan was completed"),
+        "{}",
+        again.stderr
+    );
+    project.run(&["reset", "--step", "globals"]).expect_code(0);
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(compare::globals(&source, &target), Vec::<String>::new());
+}

@@ -58,7 +58,8 @@ pub(super) async fn dump(context: &Context, side: Side) -> Result<Script, StepEr
     Ok(Script { text, warnings })
 }
 
-/// What became different on the source since the step read it: a sentence for each role and tablespace.
+/// What became different on the source since the step read it: a sentence for each role and tablespace. `when`: the time
+/// since then, in words.
 ///
 /// # Errors
 ///
@@ -66,6 +67,7 @@ pub(super) async fn dump(context: &Context, side: Side) -> Result<Script, StepEr
 pub(crate) async fn changed_since(
     context: &Context,
     product: &Product,
+    when: &str,
 ) -> Result<Vec<String>, StepError> {
     let Product::Globals(read) = product else {
         return Ok(Vec::new());
@@ -73,13 +75,17 @@ pub(crate) async fn changed_since(
     let script = dump(context, Side::Source).await?;
     let statements = statements(&script.text).map_err(StepError::fault)?;
     let now = digests(&by_subject(&statements));
-    Ok(differences(&read.subjects, &now))
+    Ok(differences(&read.subjects, &now, when))
 }
 
-fn differences(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
+fn differences(
+    then: &BTreeMap<String, String>,
+    now: &BTreeMap<String, String>,
+    when: &str,
+) -> Vec<String> {
     let told = |subject: &String, what: &str| {
         format!(
-            "{subject} {what} on the source during the run; `pg-migrate reset PLAN --step globals`, and the next run brings \
+            "{subject} {what} on the source {when}; `pg-migrate reset PLAN --step globals`, and the next run brings \
              that along"
         )
     };
@@ -93,7 +99,7 @@ fn differences(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) 
         .collect();
     let gone = then.keys().filter(|subject| !now.contains_key(*subject));
     differences.extend(gone.map(|subject| {
-        format!("{subject} was dropped on the source during the run; it is still on the target")
+        format!("{subject} was dropped on the source {when}; it is still on the target")
     }));
     differences
 }

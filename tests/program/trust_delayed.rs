@@ -158,26 +158,24 @@ fn foreign_keys_of_every_form_are_proved() {
 /// The patterns of pg_dump are in the encoding of its command line, names in that of the database.
 #[test]
 fn a_delayed_table_with_an_umlaut_in_latin1_is_loaded_once() {
-    still_open("rows were loaded twice", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql(
-            "postgres",
-            "CREATE DATABASE erp ENCODING LATIN1 LOCALE 'C' TEMPLATE template0",
-        );
-        let table = identifier("größe");
-        source.psql(
-            "erp",
-            &format!(
-                "CREATE TABLE {table} AS SELECT n AS id, 'ä' AS word FROM generate_series(1, 500) n"
-            ),
-        );
-        let project = Project::between(&source, &target)
-            .with("[delay]\ntable_data = [\"erp.public.größe\"]\n");
-        project.run(&["run"]).expect_code(0);
-        let rows = target.psql("erp", &format!("SELECT count(*) FROM {table}"));
-        assert_eq!(rows, "500", "rows were loaded twice");
-        compare::assert_same(&source, &target, "erp");
-    });
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql(
+        "postgres",
+        "CREATE DATABASE erp ENCODING LATIN1 LOCALE 'C' TEMPLATE template0",
+    );
+    let table = identifier("größe");
+    source.psql(
+        "erp",
+        &format!(
+            "CREATE TABLE {table} AS SELECT n AS id, 'ä' AS word FROM generate_series(1, 500) n"
+        ),
+    );
+    let project =
+        Project::between(&source, &target).with("[delay]\ntable_data = [\"erp.public.größe\"]\n");
+    project.run(&["run"]).expect_code(0);
+    let rows = target.psql("erp", &format!("SELECT count(*) FROM {table}"));
+    assert_eq!(rows, "500", "rows were loaded twice");
+    compare::assert_same(&source, &target, "erp");
 }
 
 /// Children before their parents by name, and a role that may not load as a replica does.

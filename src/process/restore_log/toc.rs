@@ -143,6 +143,16 @@ impl Toc {
         ids.collect()
     }
 
+    /// Object ids, on the source, of the tables whose rows are in a listing.
+    pub fn tables_with_rows(listing: &str) -> Vec<u32> {
+        let rows = listing.lines().filter_map(|line| {
+            let (_, oid, rest) = split_numbers(line)?;
+            let (description, _) = split_description(rest);
+            (description == "TABLE DATA").then_some(oid)
+        });
+        rows.collect()
+    }
+
     /// Dump ids of the entries that hold a table's rows.
     pub fn table_data(&self) -> Vec<u32> {
         let rows = self
@@ -169,12 +179,17 @@ fn in_one_line(name: &str) -> String {
 
 /// `215; 1259 16385 ` at the start of a line.
 fn split_ids(text: &str) -> Option<(u32, &str)> {
+    let (id, _, rest) = split_numbers(text)?;
+    Some((id, rest))
+}
+
+/// As [`split_ids`], with the object id.
+fn split_numbers(text: &str) -> Option<(u32, u32, &str)> {
     let (id, rest) = text.split_once("; ")?;
     let (catalog, rest) = rest.split_once(' ')?;
     let (oid, rest) = rest.split_once(' ')?;
     catalog.parse::<u32>().ok()?;
-    oid.parse::<u32>().ok()?;
-    Some((id.parse().ok()?, rest))
+    Some((id.parse().ok()?, oid.parse().ok()?, rest))
 }
 
 /// The longest known description, or else the first word.
@@ -271,6 +286,15 @@ mod tests {
         9: FUNCTION public.f(integer, text) of "new line"
         10: THING public.t of "postgres"
         "#);
+    }
+
+    #[test]
+    fn tables_with_rows_are_known_by_their_object_ids() {
+        let listing = "6; 1259 16385 TABLE public TABLE DATA postgres\n\
+                       7; 0 16385 TABLE DATA public TABLE DATA postgres\n\
+                       8; 0 16390 MATERIALIZED VIEW DATA public v postgres\n\
+                       9; 0 16399 TABLE DATA public stra\u{fffd}e postgres\n";
+        assert_eq!(Toc::tables_with_rows(listing), [16385, 16399]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::graph::delayed_archive;
 use crate::journal::Change;
 use crate::names::{Load, Loaded, Output, Product, RelationKind, TableCount, TableName};
 use crate::plan::{DelaySnapshot, Side};
-use crate::postgres::{Class, Connection, connect};
+use crate::postgres::{Class, Connection, connect, quote_literal};
 use crate::process::{Finished, Invocation};
 use crate::step::child::failure;
 use crate::step::restore::table_of_contents;
@@ -201,6 +201,31 @@ fn entry_list(archive: &Path, id: u32) -> Result<PathBuf, StepError> {
     Ok(path)
 }
 
+/// The archive's statement for a session that speaks UTF-8. The rows are in the database's own encoding: it may have bytes that
+/// mean nothing in another, and that no conversion takes.
+async fn readable<R>(connection: &Connection, script: &Script<R>) -> Result<String, StepError> {
+    let (statement, encoding) = (&script.statement, script.encoding.as_str());
+    let text = if encoding == "UTF8" || statement.is_ascii() {
+        String::from_utf8(statement.clone()).map_err(StepError::fault)?
+    } else {
+        let row = connection
+            .query_one(
+                "SELECT pg_catalog.convert_from($1, $2)",
+                &[&statement, &encoding],
+            )
+            .await
+            .map_err(
+                connection.failed(format!("read the archive's COPY statement in {encoding}")),
+            )?;
+        row.try_get(0)
+            .map_err(connection.failed("read the names in the archive's COPY statement"))?
+    };
+    Ok(match encoding {
+        "UTF8" => text,
+        _ => format!("{text} WITH (ENCODING {})", quote_literal(encoding)),
+    })
+}
+
 /// Begins a transaction and copies the rows. The transaction is left open.
 async fn copy_table(
     context: &Context,
@@ -212,7 +237,7 @@ async fn copy_table(
         .await
         .map_err(|error| failed(connection, "the delayed load", error))?
         .ok_or_else(|| StepError::new("an entry of the delayed archive holds no rows to copy"))?;
-    let statement = script.statement.clone();
+    let statement = readable(connection, &script).await?;
     // pg_dump quotes all identifiers.
     let table = statement
         .strip_prefix("COPY ")

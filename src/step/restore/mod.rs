@@ -186,7 +186,7 @@ async fn parts_of(
 }
 
 /// The entries of an archive, or of one of its sections, as pg_restore lists them.
-async fn list(
+pub(super) async fn list(
     context: &Context,
     archive: &Path,
     section: Option<&str>,

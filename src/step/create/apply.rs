@@ -3,6 +3,7 @@
 use tokio_postgres::error::SqlState;
 
 use super::discard::{drop_own, refuse_to_drop_what_is_used};
+use super::found::{Found, find};
 use super::sql::{Creation, Target, creation};
 use super::statement::Statement;
 use crate::catalog::Database;
@@ -190,29 +191,6 @@ fn plan(context: &Context) -> Result<Creation, StepError> {
 async fn connect_for(context: &Context) -> Result<Connection, StepError> {
     let target = context.endpoint(Side::Target);
     Ok(connect(target, &target.database, &context.session(Side::Target)).await?)
-}
-
-/// A database of the target.
-pub(super) struct Found {
-    pub oid: u32,
-    /// What a DROP DATABASE that was interrupted leaves, from 16 on and in the last minors before: nobody can connect to
-    /// it, and all that can be done with it is to drop it (PostgreSQL manual, 23.5 "Destroying a Database").
-    pub is_invalid: bool,
-}
-
-/// The database of this name.
-async fn find(connection: &Connection, name: &str) -> Result<Option<Found>, StepError> {
-    let row = connection
-        .query_opt(
-            "SELECT oid, datconnlimit = -2 FROM pg_catalog.pg_database WHERE datname = $1",
-            &[&name],
-        )
-        .await
-        .map_err(connection.failed("look for the database"))?;
-    Ok(row.map(|row| Found {
-        oid: row.get(0),
-        is_invalid: row.get(1),
-    }))
 }
 
 /// Whether this plan made the database that was found. Killed before its object id was on record, it may have: then

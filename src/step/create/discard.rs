@@ -1,6 +1,6 @@
 //! Dropping the database that an earlier run of this plan made, where nobody uses it.
 
-use super::apply::Found;
+use super::found::Found;
 use crate::failpoint::reach;
 use crate::names::Since;
 use crate::plan::Side;

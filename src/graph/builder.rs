@@ -23,6 +23,8 @@ pub(super) fn contents(database: &Database) -> &Contents {
         relations: Vec::new(),
         indexes: 0,
         attached_indexes: Vec::new(),
+        indexed_tables: Vec::new(),
+        always_triggers: Vec::new(),
         load_order_constraints: Vec::new(),
         event_triggers: Vec::new(),
         large_objects: 0,
@@ -277,6 +279,7 @@ impl Builder<'_> {
                 name,
                 contents,
                 delayed.iter().map(|table| &table.name),
+                plan.delay.concurrently,
                 &self.input.inspection.target,
             ));
             let regular = Regular {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::catalog::{
-    AttachedIndex, Contents, Database, LoadOrderConstraint, Relation, ServerFacts,
+    AttachedIndex, Contents, Database, LoadOrderConstraint, Relation, ServerFacts, TableTrigger,
 };
 use crate::finding::{Code, Finding};
 use crate::names::{RelationKind, TableName};
@@ -13,6 +13,7 @@ pub(crate) fn for_delayed_tables<'a>(
     database: &str,
     contents: &Contents,
     delayed: impl Iterator<Item = &'a TableName>,
+    concurrently: bool,
     target: &ServerFacts,
 ) -> Vec<Finding> {
     let delayed: HashSet<&TableName> = delayed.collect();
@@ -21,6 +22,20 @@ pub(crate) fn for_delayed_tables<'a>(
         .filter(|index| delayed.contains(&index.table))
         .map(index_kept)
         .collect();
+    if !concurrently {
+        let tables = contents.indexed_tables.iter();
+        found.extend(
+            tables
+                .filter(|table| delayed.contains(table))
+                .map(index_builds),
+        );
+    }
+    let triggers = contents.always_triggers.iter();
+    found.extend(
+        triggers
+            .filter(|trigger| delayed.contains(&trigger.table))
+            .map(trigger_locks),
+    );
     let constraints = contents.load_order_constraints.iter();
     found.extend(
         constraints
@@ -73,6 +88,27 @@ fn index_kept(index: &AttachedIndex) -> Finding {
     );
     let name = TableName::new(&*index.table.schema, &*index.name);
     Finding::new(Code::DelayIndexKept, message).object(name.to_string())
+}
+
+/// A table whose secondary indexes are built while clients use it.
+fn index_builds(table: &TableName) -> Finding {
+    let message = "clients cannot write to it while each of its secondary indexes is built again after the load: CREATE INDEX \
+                   locks the table against writes for as long as the build takes";
+    Finding::new(Code::DelayIndexBuilds, message)
+        .object(table.to_string())
+        .fix("delay.concurrently = true (CREATE INDEX CONCURRENTLY), which lets clients write and takes longer")
+}
+
+/// A table that is locked for as long as it is loaded.
+fn trigger_locks(trigger: &TableTrigger) -> Finding {
+    let message = format!(
+        "clients cannot write to it while it is loaded: its trigger {} is enabled always or for replicas, and is switched \
+         off for the load by ALTER TABLE, whose lock lasts until the load ends",
+        trigger.name
+    );
+    Finding::new(Code::DelayTriggersLock, message)
+        .object(trigger.table.to_string())
+        .fix("ALTER TABLE … ENABLE TRIGGER … on the source before the run, and as it was on the target after it")
 }
 
 /// A constraint with which the regular phase or the load would fail.

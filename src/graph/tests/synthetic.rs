@@ -143,6 +143,8 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
                 .collect(),
             indexes: 2 * tables,
             attached_indexes: Vec::new(),
+            indexed_tables: Vec::new(),
+            always_triggers: Vec::new(),
             load_order_constraints: Vec::new(),
             event_triggers: Vec::new(),
             large_objects: 0,

@@ -3,7 +3,9 @@
 use insta::assert_snapshot;
 
 use super::{codes, lines};
-use crate::catalog::{AttachedIndex, EventTrigger, LoadOrderConstraint, Role, Version};
+use crate::catalog::{
+    AttachedIndex, EventTrigger, LoadOrderConstraint, Role, TableTrigger, Version,
+};
 use crate::finding::{Code, Finding, Severity};
 use crate::graph::tests::synthetic::{Case, contents, database, table};
 use crate::names::TableName;
@@ -64,6 +66,30 @@ fn an_attached_index_of_a_delayed_partition_is_kept_and_said() {
     Info delay/index-kept [erp public.table_0002_at_idx] it stays while public.table_0002 is loaded, which makes the load slower: it is attached to the partitioned index public.parts_at, and can only be dropped together with that one and the indexes of all partitions, delayed or not
       fix: none
     ");
+}
+
+#[test]
+fn what_clients_of_a_delayed_table_wait_for_is_said() {
+    let mut erp = database("erp", 1 << 20, 3);
+    let name = |table: &str| TableName::new("public", table);
+    contents(&mut erp).indexed_tables = vec![name("table_0000"), name("table_0002")];
+    contents(&mut erp).always_triggers = vec![TableTrigger {
+        table: name("table_0002"),
+        name: "audit".into(),
+    }];
+    assert_eq!(codes(&Case::new("", vec![erp.clone()]).compile()), []);
+    let rest = "[delay]\ntable_data = [\"erp.table_0002\"]\n";
+    assert_snapshot!(lines(&Case::new(rest, vec![erp.clone()]).compile()), @"
+    Warn delay/index-builds [erp public.table_0002] clients cannot write to it while each of its secondary indexes is built again after the load: CREATE INDEX locks the table against writes for as long as the build takes
+      fix: delay.concurrently = true (CREATE INDEX CONCURRENTLY), which lets clients write and takes longer
+    Warn delay/triggers-lock [erp public.table_0002] clients cannot write to it while it is loaded: its trigger audit is enabled always or for replicas, and is switched off for the load by ALTER TABLE, whose lock lasts until the load ends
+      fix: ALTER TABLE … ENABLE TRIGGER … on the source before the run, and as it was on the target after it
+    ");
+    let rest = format!("{rest}concurrently = true");
+    assert_eq!(
+        codes(&Case::new(&rest, vec![erp]).compile()),
+        [(Severity::Warn, Code::DelayTriggersLock)]
+    );
 }
 
 #[test]

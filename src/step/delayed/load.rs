@@ -11,6 +11,7 @@ use tokio_postgres::error::SqlState;
 use super::super::archive::LIST;
 use super::copy::{CopyError, Script};
 use super::sequences;
+use super::waiting::{LOCK_TIMEOUT, patiently};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::delayed_archive;
@@ -245,7 +246,7 @@ async fn copy_table(
         .ok_or_else(|| StepError::fault(format!("no table in {statement}")))?;
     let name = table.quoted();
     let action = format!("load {name}");
-    let switched_off = begin(context, connection, &name).await?;
+    let switched_off = patiently(context, || begin(context, connection, &name)).await?;
 
     let on_bytes = |bytes| {
         context.report(Progress {
@@ -321,14 +322,23 @@ async fn begin(
         .map_err(connection.failed(format!("begin the load of {name}")))?;
     reach!("began the load of {name}");
     let firing = firing(context, connection, name).await?;
-    for (trigger, _) in &firing {
-        connection
-            .batch_execute(&format!("ALTER TABLE {name} DISABLE TRIGGER {trigger}"))
-            .await
-            .map_err(connection.failed(format!(
-                "switch off the trigger {trigger} for the load of {name}"
-            )))?;
+    if firing.is_empty() {
+        return Ok(firing);
     }
+    let off: String = firing
+        .iter()
+        .map(|(trigger, _)| format!(" ALTER TABLE {name} DISABLE TRIGGER {trigger};"))
+        .collect();
+    let timeout = LOCK_TIMEOUT.as_millis();
+    let sql = format!("SET LOCAL lock_timeout = {timeout};{off} SET LOCAL lock_timeout = 0");
+    let switched_off = connection.batch_execute(&sql).await;
+    if switched_off.is_err() {
+        // It may be tried again.
+        let _ = connection.batch_execute("ROLLBACK").await;
+    }
+    switched_off.map_err(connection.failed(format!(
+        "switch off the triggers of {name} that fire in a load"
+    )))?;
     Ok(firing)
 }
 

@@ -8,6 +8,7 @@ mod references;
 mod sequences;
 mod unchanged;
 mod verify;
+mod waiting;
 
 pub(super) use indexes::{drop_indexes, recreate_indexes};
 pub(super) use load::load;

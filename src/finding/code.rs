@@ -123,6 +123,11 @@ codes! {
         why "pg_dump refuses a server of a newer major version than its own."
         fix "Install the client programs of the newer server's major version or later, and put them first on PATH."
 
+    DelayForeignKeyCycle "delay/foreign-key-cycle" Block Object "0.2.0"
+        what "delayed tables refer to each other"
+        why "Without the right to set session_replication_role foreign keys are checked row by row, so a delayed table is loaded after those that it refers to, and in a circle none can be the first."
+        fix "GRANT SET ON PARAMETER session_replication_role TO … on the target (15 or later), use a superuser, or do not delay these tables."
+
     DelayIndexBuilds "delay/index-builds" Warn Object "0.2.0"
         what "clients wait for index builds"
         why "CREATE INDEX lets clients read a table and not write to it, so their writes to a delayed table wait while each of its secondary indexes is built after the load."

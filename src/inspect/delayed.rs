@@ -127,6 +127,54 @@ pub(crate) async fn indexes_by_name(
     Ok(found.collect())
 }
 
+/// A table, and one that a foreign key of it refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reference {
+    pub(crate) child: TableName,
+    pub(crate) parent: TableName,
+}
+
+/// Foreign keys by the tables that hold the rows: those of a partitioned table are its partitions.
+const REFERENCES: &str = "\
+    WITH RECURSIVE parts (top, part) AS ( \
+        SELECT c.oid, c.oid FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p') \
+        UNION SELECT parts.top, i.inhrelid FROM parts JOIN pg_catalog.pg_inherits i ON i.inhparent = parts.part \
+        JOIN pg_catalog.pg_class p ON p.oid = i.inhparent AND p.relkind = 'p'), \
+    delayed (oid, schema, name) AS ( \
+        SELECT c.oid, n.nspname::text, c.relname::text FROM pg_catalog.pg_class c \
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+        WHERE (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[]))) \
+    SELECT DISTINCT c.schema, c.name, p.schema, p.name FROM pg_catalog.pg_constraint o \
+    JOIN parts children ON children.top = o.conrelid JOIN delayed c ON c.oid = children.part \
+    JOIN parts parents ON parents.top = o.confrelid JOIN delayed p ON p.oid = parents.part \
+    WHERE o.contype = 'f' AND c.oid <> p.oid";
+
+/// Which of the tables refer to which of them.
+///
+/// # Errors
+///
+/// A catalog that cannot be read.
+pub(crate) async fn references_between(
+    connection: &Connection,
+    tables: impl IntoIterator<Item = TableName>,
+) -> Result<Vec<Reference>, Error> {
+    let tables = tables.into_iter().map(|table| (table.schema, table.name));
+    let (schemas, names): (Vec<String>, Vec<String>) = tables.unzip();
+    let rows = connection
+        .query(REFERENCES, &[&schemas, &names])
+        .await
+        .map_err(connection.failed("read the foreign keys between the delayed tables"))?;
+    let table = |row: &tokio_postgres::Row, first: usize| TableName {
+        schema: row.get(first),
+        name: row.get(first + 1),
+    };
+    let references = rows.iter().map(|row| Reference {
+        child: table(row, 0),
+        parent: table(row, 2),
+    });
+    Ok(references.collect())
+}
+
 /// The names, for use in SQL, of the materialized views that hold data, each after those that it reads.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! Delayed tables: what cannot be delayed, and what the delayed load would fail on.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::catalog::{
     AttachedIndex, Contents, Database, LoadOrderConstraint, Relation, ServerFacts, TableTrigger,
@@ -42,6 +42,9 @@ pub(crate) fn for_delayed_tables<'a>(
             .filter(|constraint| delayed.contains(&constraint.table))
             .filter_map(|constraint| unloadable(constraint, &delayed)),
     );
+    if !target.sets_replication_role {
+        found.extend(foreign_key_cycles(contents, &delayed, target));
+    }
     found.extend(triggers_by_table(target));
     let mut found: Vec<Finding> = found
         .into_iter()
@@ -138,6 +141,47 @@ fn unloadable(found: &LoadOrderConstraint, delayed: &HashSet<&TableName>) -> Opt
         )),
     };
     Some(finding.object(table.to_string()))
+}
+
+/// Tables of which none can be loaded before the others.
+fn foreign_key_cycles(
+    contents: &Contents,
+    delayed: &HashSet<&TableName>,
+    target: &ServerFacts,
+) -> Vec<Finding> {
+    let mut parents: BTreeMap<&TableName, Vec<&TableName>> = BTreeMap::new();
+    for found in &contents.load_order_constraints {
+        let referring = found.referring.as_ref();
+        if let Some(child) = referring.filter(|child| delayed.contains(child))
+            && delayed.contains(&found.table)
+        {
+            parents.entry(child).or_default().push(&found.table);
+        }
+    }
+    let refers_to_itself = |table: &&&TableName| {
+        let mut seen: HashSet<&TableName> = HashSet::new();
+        let mut next: Vec<&TableName> = parents.get(**table).cloned().unwrap_or_default();
+        while let Some(parent) = next.pop() {
+            if seen.insert(parent) {
+                next.extend(parents.get(parent).into_iter().flatten());
+            }
+        }
+        seen.contains(**table)
+    };
+    let message = format!(
+        "its foreign keys lead back to it by way of other delayed tables, and the role \"{}\" may not set \
+         session_replication_role on the target: none of them can be loaded before the others",
+        target.user
+    );
+    let found = parents.keys().filter(refers_to_itself).map(|table| {
+        Finding::new(Code::DelayForeignKeyCycle, &*message)
+            .object(table.to_string())
+            .fix(
+                "GRANT SET ON PARAMETER session_replication_role TO … on the target (15 or later), use a superuser, or do not \
+                 delay these tables",
+            )
+    });
+    found.collect()
 }
 
 /// About the target as a whole, so once, however many databases have delayed tables.

@@ -233,11 +233,11 @@ mod tests {
           client/no-tls       block the client programs lack TLS
           client/too-old      block the client programs are too old
 
-          delay/index-builds     warn  clients wait for index builds
-          delay/index-kept       info  an index stays during a delayed load
-          delay/not-valid-check  warn  a delayed table has a NOT VALID check
-          delay/referenced       block a table refers to a delayed table
-          delay/triggers-lock    warn  clients wait for a delayed load
+          delay/foreign-key-cycle  block delayed tables refer to each other
+          delay/index-builds       warn  clients wait for index builds
+          delay/index-kept         info  an index stays during a delayed load
+          delay/not-valid-check    warn  a delayed table has a NOT VALID check
+          delay/referenced         block a table refers to a delayed table
         ");
         for code in Code::ALL {
             let word = format!("  {code} ");

@@ -2,7 +2,6 @@
 
 use crate::support::compare;
 use crate::support::held::Held;
-use crate::support::open::still_open;
 use crate::support::project::{Finished, Project};
 use crate::support::server::{Server, identifier};
 
@@ -182,30 +181,28 @@ fn a_delayed_table_with_an_umlaut_in_latin1_is_loaded_once() {
 /// Children before their parents by name, and a role that may not load as a replica does.
 #[test]
 fn foreign_keys_between_delayed_tables_do_not_keep_a_limited_role_out() {
-    still_open("a_children_parent_fkey", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql("postgres", "CREATE ROLE app LOGIN");
-        source.psql("postgres", "CREATE DATABASE erp OWNER app");
-        // By name, children come before parents.
-        source.psql(
-            "erp",
-            "SET ROLE app;
-             CREATE TABLE b_parents (id int PRIMARY KEY);
-             CREATE TABLE a_children (id int PRIMARY KEY, parent int NOT NULL REFERENCES b_parents);
-             INSERT INTO b_parents SELECT generate_series(1, 100);
-             INSERT INTO a_children SELECT n, 1 + n % 100 FROM generate_series(1, 1000) n",
-        );
-        target.psql(
-            "postgres",
-            "CREATE ROLE mover LOGIN CREATEDB CREATEROLE PASSWORD 'of the mover'",
-        );
-        let project = Project::between(&source, &target)
-            .target("user", "\"mover\"")
-            .variable("TARGET_PASSWORD", "of the mover")
-            .with("[delay]\ntable_data = [\"erp.a_children\", \"erp.b_parents\"]\n");
-        project.run(&["run"]).expect_code(0);
-        compare::assert_same(&source, &target, "erp");
-    });
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE ROLE app LOGIN");
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    // By name, children come before parents.
+    source.psql(
+        "erp",
+        "SET ROLE app;
+         CREATE TABLE b_parents (id int PRIMARY KEY);
+         CREATE TABLE a_children (id int PRIMARY KEY, parent int NOT NULL REFERENCES b_parents);
+         INSERT INTO b_parents SELECT generate_series(1, 100);
+         INSERT INTO a_children SELECT n, 1 + n % 100 FROM generate_series(1, 1000) n",
+    );
+    target.psql(
+        "postgres",
+        "CREATE ROLE mover LOGIN CREATEDB CREATEROLE PASSWORD 'of the mover'",
+    );
+    let project = Project::between(&source, &target)
+        .target("user", "\"mover\"")
+        .variable("TARGET_PASSWORD", "of the mover")
+        .with("[delay]\ntable_data = [\"erp.a_children\", \"erp.b_parents\"]\n");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
 }
 
 /// Clients write while an index is built where the plan says `concurrently`.

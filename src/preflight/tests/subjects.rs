@@ -69,6 +69,36 @@ fn an_attached_index_of_a_delayed_partition_is_kept_and_said() {
 }
 
 #[test]
+fn delayed_tables_that_refer_to_each_other_need_a_role_that_loads_as_a_replica() {
+    let mut erp = database("erp", 1 << 20, 4);
+    let refers = |child: &str, parent: &str| LoadOrderConstraint {
+        table: TableName::new("public", parent),
+        constraint: "k".into(),
+        referring: Some(TableName::new("public", child)),
+    };
+    contents(&mut erp).load_order_constraints = vec![
+        refers("table_0000", "table_0001"),
+        refers("table_0001", "table_0002"),
+        refers("table_0002", "table_0001"),
+        refers("table_0003", "table_0000"),
+    ];
+    let rest = "[delay]\ntable_data = [\"erp.table_*\"]\n";
+    let mut case = Case::new(rest, vec![erp]);
+    assert_eq!(codes(&case.compile()), []);
+    case.inspection.target.sets_replication_role = false;
+    case.inspection.target.user = "mover".into();
+    let found: Vec<String> = lines(&case.compile())
+        .lines()
+        .filter(|line| line.contains("delay/"))
+        .map(str::to_owned)
+        .collect();
+    assert_snapshot!(found.join("\n"), @r#"
+    Block delay/foreign-key-cycle [erp public.table_0001] its foreign keys lead back to it by way of other delayed tables, and the role "mover" may not set session_replication_role on the target: none of them can be loaded before the others
+    Block delay/foreign-key-cycle [erp public.table_0002] its foreign keys lead back to it by way of other delayed tables, and the role "mover" may not set session_replication_role on the target: none of them can be loaded before the others
+    "#);
+}
+
+#[test]
 fn what_clients_of_a_delayed_table_wait_for_is_said() {
     let mut erp = database("erp", 1 << 20, 3);
     let name = |table: &str| TableName::new("public", table);

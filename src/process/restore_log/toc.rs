@@ -92,6 +92,14 @@ impl Entry {
     }
 }
 
+/// An entry that holds the rows of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableRows {
+    pub dump_id: u32,
+    /// The table's object id on the source: names are in the archive's encoding.
+    pub table: u32,
+}
+
 /// A table of contents, by dump id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Toc {
@@ -143,23 +151,14 @@ impl Toc {
         ids.collect()
     }
 
-    /// Object ids, on the source, of the tables whose rows are in a listing.
-    pub fn tables_with_rows(listing: &str) -> Vec<u32> {
+    /// The entries of a listing that hold the rows of tables.
+    pub fn table_rows(listing: &str) -> Vec<TableRows> {
         let rows = listing.lines().filter_map(|line| {
-            let (_, oid, rest) = split_numbers(line)?;
+            let (dump_id, table, rest) = split_numbers(line)?;
             let (description, _) = split_description(rest);
-            (description == "TABLE DATA").then_some(oid)
+            (description == "TABLE DATA").then_some(TableRows { dump_id, table })
         });
         rows.collect()
-    }
-
-    /// Dump ids of the entries that hold a table's rows.
-    pub fn table_data(&self) -> Vec<u32> {
-        let rows = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.description == "TABLE DATA");
-        rows.map(|(id, _)| *id).collect()
     }
 
     pub fn get(&self, dump_id: u32) -> Option<&Entry> {
@@ -294,7 +293,9 @@ mod tests {
                        7; 0 16385 TABLE DATA public TABLE DATA postgres\n\
                        8; 0 16390 MATERIALIZED VIEW DATA public v postgres\n\
                        9; 0 16399 TABLE DATA public stra\u{fffd}e postgres\n";
-        assert_eq!(Toc::tables_with_rows(listing), [16385, 16399]);
+        let rows = Toc::table_rows(listing).into_iter();
+        let rows: Vec<_> = rows.map(|rows| (rows.dump_id, rows.table)).collect();
+        assert_eq!(rows, [(7, 16385), (9, 16399)]);
     }
 
     #[test]

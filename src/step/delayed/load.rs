@@ -10,8 +10,8 @@ use tokio_postgres::error::SqlState;
 
 use super::super::archive::LIST;
 use super::copy::{CopyError, Script};
-use super::sequences;
 use super::waiting::{LOCK_TIMEOUT, patiently};
+use super::{order, sequences};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::delayed_archive;
@@ -19,34 +19,37 @@ use crate::journal::Change;
 use crate::names::{Load, Loaded, Output, Product, RelationKind, TableCount, TableName};
 use crate::plan::{DelaySnapshot, Side};
 use crate::postgres::{Class, Connection, connect, quote_literal};
+use crate::process::restore_log::{TableRows, Toc};
 use crate::process::{Finished, Invocation};
 use crate::step::child::failure;
-use crate::step::restore::table_of_contents;
+use crate::step::restore::list;
 use crate::step::{Context, StepError, ours};
 
 /// Loads every table of the archive that is not loaded yet, the largest first. Yields the rows of each.
 pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
     let archive = delayed_archive(context.plan(), context.database_name());
-    let entries = by_size(
-        &archive,
-        table_of_contents(context, &archive).await?.table_data(),
-    );
+    let listing = list(context, &archive, None).await?;
+    let entries = by_size(&archive, Toc::table_rows(&listing));
     let loaded = committed(context).await?;
     if context.plan().delay.snapshot == DelaySnapshot::Later {
         sequences::advance(context).await?;
     }
     let sent = AtomicU64::new(0);
-    let (there, missing): (Vec<u32>, Vec<u32>) = entries
+    let (there, missing): (Vec<TableRows>, Vec<TableRows>) = entries
         .into_iter()
-        .partition(|id| loaded.iter().any(|load| load.dump_id == *id));
-    let loads: Vec<Load> = stream::iter(missing)
-        .map(|id| load_table(context, &archive, id, &sent))
-        .buffer_unordered(context.step().jobs as usize)
-        .try_collect()
-        .await?;
+        .partition(|rows| loaded.iter().any(|load| load.dump_id == rows.dump_id));
+    let mut loads: Vec<Load> = Vec::with_capacity(missing.len());
+    for turn in order::turns(context, missing).await? {
+        let of_turn: Vec<Load> = stream::iter(turn)
+            .map(|id| load_table(context, &archive, id, &sent))
+            .buffer_unordered(context.step().jobs as usize)
+            .try_collect()
+            .await?;
+        loads.extend(of_turn);
+    }
     let before = loaded
         .into_iter()
-        .filter(|load| there.contains(&load.dump_id));
+        .filter(|load| there.iter().any(|rows| rows.dump_id == load.dump_id));
     let mut counts: Vec<TableCount> = before
         .chain(loads)
         .map(|load| TableCount {
@@ -60,8 +63,8 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
 }
 
 /// Largest first. The rows of an entry are in a file named after its dump id.
-fn by_size(archive: &Path, mut entries: Vec<u32>) -> Vec<u32> {
-    let size = |id: &u32| {
+fn by_size(archive: &Path, mut entries: Vec<TableRows>) -> Vec<TableRows> {
+    let size = |id: u32| {
         let endings = ["dat", "dat.gz", "dat.lz4", "dat.zst"];
         let files = endings.map(|ending| archive.join(format!("{id}.{ending}")));
         files
@@ -70,7 +73,7 @@ fn by_size(archive: &Path, mut entries: Vec<u32>) -> Vec<u32> {
             .map(|file| file.len())
             .sum::<u64>()
     };
-    entries.sort_by_cached_key(|id| (std::cmp::Reverse(size(id)), *id));
+    entries.sort_by_cached_key(|rows| (std::cmp::Reverse(size(rows.dump_id)), rows.dump_id));
     entries
 }
 

@@ -4,6 +4,7 @@
 mod copy;
 mod indexes;
 mod load;
+mod order;
 mod references;
 mod sequences;
 mod unchanged;

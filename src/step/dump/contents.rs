@@ -23,9 +23,8 @@ pub(super) async fn ensure(
     archive: &Path,
     snapshot: &LockedSnapshot,
 ) -> Result<(), StepError> {
-    let listed: HashSet<u32> = Toc::tables_with_rows(&list(context, archive, None).await?)
-        .into_iter()
-        .collect();
+    let rows = Toc::table_rows(&list(context, archive, None).await?);
+    let listed: HashSet<u32> = rows.into_iter().map(|rows| rows.table).collect();
     let delayed = context.delayed_tables();
     let wrong = compare(
         &listed,

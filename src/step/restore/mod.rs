@@ -161,7 +161,7 @@ fn unaccepted(context: &Context, report: &RestoreReport) -> usize {
 }
 
 /// The archive's table of contents, which names the objects that errors are about.
-pub(super) async fn table_of_contents(context: &Context, archive: &Path) -> Result<Toc, StepError> {
+async fn table_of_contents(context: &Context, archive: &Path) -> Result<Toc, StepError> {
     let listing = list(context, archive, None).await?;
     let roles = &context.shared.inspection.source.roles;
     Ok(Toc::parse(

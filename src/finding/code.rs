@@ -148,6 +148,11 @@ codes! {
         why "The regular phase cannot create a foreign key that refers to rows which are only loaded later."
         fix "Delay the referring table as well, or do not delay the one that it refers to."
 
+    DelayTooNew "delay/too-new" Warn Object "0.2.0"
+        what "a table is newer than the dump"
+        why "A table that a pattern of delay.table_data matches and that was created after its database had been dumped and verified is not on the target, so its rows cannot be loaded there."
+        fix "Nothing has to be fixed where it may stay behind; otherwise create it on the target and copy its rows after the run."
+
     DelayTriggersLock "delay/triggers-lock" Warn Object "0.2.0"
         what "clients wait for a delayed load"
         why "A trigger that is enabled always or for replicas fires in a load as well, so it is switched off within the load's transaction by ALTER TABLE, which locks the table against writes until the load ends."

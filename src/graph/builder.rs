@@ -169,7 +169,8 @@ impl Builder<'_> {
         let contents = contents(database);
         let options = plan.options(name);
         let archive = command::archive(plan, name);
-        let delayed = self.delays.for_database(database, contents);
+        let dumped = self.input.dumped.get(&database.name);
+        let delayed = self.delays.for_database(database, contents, dumped);
 
         let with_data = with_data(contents);
         // A job more than there are items would cost a connection and do nothing.

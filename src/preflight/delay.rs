@@ -82,6 +82,16 @@ pub(crate) fn for_refused_table(database: &Database, relation: &Relation) -> Fin
         .fix("make the pattern narrower")
 }
 
+/// What a pattern of `delay.table_data` matches and was not there when the database was dumped.
+pub(crate) fn for_new_table(database: &Database, relation: &Relation) -> Finding {
+    let message = "it matches delay.table_data and was created after the database had been dumped: the target has no such table, \
+                   and its rows do not migrate";
+    Finding::new(Code::DelayTooNew, message)
+        .database(&database.name)
+        .object(relation.table_name().to_string())
+        .fix("none where it may stay behind; otherwise create it on the target and copy its rows after the run")
+}
+
 /// A secondary index of a delayed table that stays during the load.
 fn index_kept(index: &AttachedIndex) -> Finding {
     let message = format!(

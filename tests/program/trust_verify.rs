@@ -52,7 +52,9 @@ fn status_after_a_reset_tells_of_no_kill() {
         source.psql("postgres", "CREATE DATABASE erp");
         let project = Project::between(&source, &target);
         project.run(&["run"]).expect_code(0);
-        project.run(&["reset", "--database", "erp"]).expect_code(0);
+        project
+            .run(&["reset", "--database", "erp", "--drop", "erp"])
+            .expect_code(0);
         let status = project.run(&["status"]);
         let said = [status.stdout, status.stderr].concat();
         assert!(!said.contains("killed"), "{said}");

@@ -206,11 +206,11 @@ impl<'a> People<'a> {
             literal(what)
         );
         if !transaction.delayed.is_empty() {
+            // Transactions that wait for locks come out of turn: the sequence only goes on.
             transaction.delayed.push_str(&format!(
-                "\nINSERT INTO public.later_hand VALUES ({}, {number});
-                 SELECT setval('public.later_hand_id_seq', {});",
+                "\nINSERT INTO public.later_hand VALUES ({0}, {number});
+                 SELECT setval('public.later_hand_id_seq', {0}) FROM public.later_hand_id_seq WHERE last_value < {0};",
                 number * 10,
-                number * 10
             ));
         }
         let sql = format!(

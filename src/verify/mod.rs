@@ -21,11 +21,12 @@ impl Comparison {
             .iter()
             .filter(|count| count.kind == RelationKind::MaterializedView);
         for view in views {
-            let about = format!("{}: ", view.table);
-            self.warnings.retain(|warning| !warning.starts_with(&about));
             let results = self.tables.iter_mut();
             for result in results.filter(|result| result.table == view.table && result.matches) {
-                result.note = Some("refreshed again after the delayed load".to_owned());
+                let note = "refreshed again after the delayed load".to_owned();
+                let before = result.note.replace(note).unwrap_or_default();
+                let warning = warning(result, &before);
+                self.warnings.retain(|other| *other != warning);
             }
         }
     }
@@ -63,17 +64,22 @@ pub(crate) fn compare(
         if let Some(note) =
             note.filter(|_| matches && (is_unknown || result.source_rows != result.target_rows))
         {
-            let rows =
-                |rows: Option<u64>| rows.map_or("unknown".to_owned(), |rows| rows.to_string());
-            comparison.warnings.push(format!(
-                "{table}: {} rows on the source, {} on the target ({note})",
-                rows(result.source_rows),
-                rows(result.target_rows)
-            ));
+            comparison.warnings.push(warning(&result, note));
         }
         comparison.tables.push(result);
     }
     comparison
+}
+
+/// A difference that is no failure.
+fn warning(result: &TableResult, note: &str) -> String {
+    let rows = |rows: Option<u64>| rows.map_or("unknown".to_owned(), |rows| rows.to_string());
+    format!(
+        "{}: {} rows on the source, {} on the target ({note})",
+        result.table,
+        rows(result.source_rows),
+        rows(result.target_rows)
+    )
 }
 
 /// No estimate, which says nothing about the rows.

@@ -10,11 +10,12 @@ use crate::step::{Context, StepError};
 /// So long a session waits for a lock at a time, and clients behind it.
 pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// About an hour: transactions of clients that last longer are for a person to look at.
+/// About an hour: transactions of clients that last longer are for a person to look at. A run that is stopping waits for the end
+/// of a pause.
 const PATIENCE: Retry = Retry {
-    attempts: 120,
+    attempts: 360,
     backoff: Duration::from_secs(1),
-    max_backoff: Duration::from_secs(30),
+    max_backoff: Duration::from_secs(5),
 };
 
 /// Does what needs such a lock. It is tried again where another session was in the way.
@@ -26,17 +27,22 @@ where
     F: Future<Output = Result<T, StepError>>,
 {
     let class = |error: &StepError| {
-        if error.lock_refused {
+        if error.lock_refused && !context.shared.stop.is_cancelled() {
             Class::Retry
         } else {
             Class::Fail
         }
     };
-    let attempts = with_retries(&PATIENCE, class, |_| attempt());
-    tokio::select! {
-        // What was done is done.
-        biased;
-        result = attempts => result,
-        () = context.shared.stop.cancelled() => Err(StepError::interrupted()),
-    }
+    let stop = &context.shared.stop;
+    // An attempt is not dropped: it has to end what it began on the server.
+    with_retries(&PATIENCE, class, |_| {
+        let next = (!stop.is_cancelled()).then(&mut attempt);
+        async {
+            match next {
+                Some(attempt) => attempt.await,
+                None => Err(StepError::interrupted()),
+            }
+        }
+    })
+    .await
 }

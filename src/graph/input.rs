@@ -14,6 +14,8 @@ pub(crate) struct Input<'a> {
     pub inspection: &'a Inspection,
     /// Databases of the target that this plan created, by its journal.
     pub created: &'a BTreeSet<String>,
+    /// Of those, the ones that clients may use: they are verified and open.
+    pub in_use: &'a BTreeSet<String>,
     /// Decides which waivers still hold.
     pub today: jiff::civil::Date,
     /// What was found on this machine, beside the servers.

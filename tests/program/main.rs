@@ -34,6 +34,7 @@ mod torture;
 mod trust_clients;
 mod trust_delayed;
 mod trust_globals;
+mod trust_left;
 mod trust_ownership;
 mod trust_refusals;
 mod trust_restore;

@@ -18,6 +18,7 @@ pub(crate) struct Case {
     pub plan: Plan,
     pub inspection: Inspection,
     pub created: BTreeSet<String>,
+    pub in_use: BTreeSet<String>,
     pub today: jiff::civil::Date,
     pub findings: Vec<Finding>,
 }
@@ -43,6 +44,7 @@ impl Case {
                 },
             },
             created: BTreeSet::new(),
+            in_use: BTreeSet::new(),
             today: jiff::civil::date(2026, 3, 1),
             findings: Vec::new(),
         }
@@ -55,6 +57,7 @@ impl Case {
             target: &endpoint(Side::Target, "new-db"),
             inspection: &self.inspection,
             created: &self.created,
+            in_use: &self.in_use,
             today: self.today,
             findings: self.findings.clone(),
         });

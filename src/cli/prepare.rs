@@ -1,5 +1,6 @@
 //! From a plan file to a compiled graph: what `run`, `plan`, `check` and `verify` have in common.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use nix::unistd::{AccessFlags, access};
@@ -12,6 +13,7 @@ use crate::finding::Finding;
 use crate::graph::{Graph, Input, compile};
 use crate::journal::State;
 use crate::journal::stored::Basis;
+use crate::names::{Kind, Product, StepId, TableName};
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::resolve;
 use crate::process::LocalEnvironment;
@@ -74,6 +76,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
         inspection: &inspection,
         created: &created,
         in_use: &in_use,
+        dumped: &dumped(state),
         today: jiff::Zoned::now().date(),
         findings: dump_root(&plan)
             .into_iter()
@@ -161,6 +164,26 @@ pub(super) fn describe(finding: &Finding) -> String {
         .map(|fix| format!("\n  to fix it: {fix}"))
         .unwrap_or_default();
     crate::postgres::escape_control_lines(&format!("{finding}{fix}"))
+}
+
+/// The tables of each database that is verified, as they were when it was dumped.
+fn dumped(state: &State) -> BTreeMap<String, BTreeSet<TableName>> {
+    let kept = state
+        .verified
+        .keys()
+        .filter(|name| state.is_to_be_kept(name));
+    kept.filter_map(|name| {
+        let output = |kind| state.output_of(&StepId::database(&name.as_str().into(), kind));
+        let (dump, counts) = (output(Kind::Dump)?, output(Kind::SourceCounts)?);
+        let (Product::Dump(dump), Product::Counts(counts)) = (&dump.product, &counts.product)
+        else {
+            return None;
+        };
+        let counted = counts.tables.iter().map(|count| &count.table);
+        let tables = counted.chain(&dump.delayed).cloned().collect();
+        Some((name.clone(), tables))
+    })
+    .collect()
 }
 
 /// A finding where archives could not be written. Nothing is written to find out.

@@ -123,6 +123,16 @@ codes! {
         why "pg_dump refuses a server of a newer major version than its own."
         fix "Install the client programs of the newer server's major version or later, and put them first on PATH."
 
+    DelayForeignKeyCycle "delay/foreign-key-cycle" Block Object "0.2.0"
+        what "delayed tables refer to each other"
+        why "Without the right to set session_replication_role foreign keys are checked row by row, so a delayed table is loaded after those that it refers to, and in a circle none can be the first."
+        fix "GRANT SET ON PARAMETER session_replication_role TO … on the target (15 or later), use a superuser, or do not delay these tables."
+
+    DelayIndexBuilds "delay/index-builds" Warn Object "0.2.0"
+        what "clients wait for index builds"
+        why "CREATE INDEX lets clients read a table and not write to it, so their writes to a delayed table wait while each of its secondary indexes is built after the load."
+        fix "Set delay.concurrently = true: the indexes are built by CREATE INDEX CONCURRENTLY, which lets clients write and takes longer."
+
     DelayIndexKept "delay/index-kept" Info Object "0.1.0"
         what "an index stays during a delayed load"
         why "An index that is attached to a partitioned index cannot be dropped alone, so it stays while the partition is loaded, which makes the load slower."
@@ -137,6 +147,16 @@ codes! {
         what "a table refers to a delayed table"
         why "The regular phase cannot create a foreign key that refers to rows which are only loaded later."
         fix "Delay the referring table as well, or do not delay the one that it refers to."
+
+    DelayTooNew "delay/too-new" Warn Object "0.2.0"
+        what "a table is newer than the dump"
+        why "A table that a pattern of delay.table_data matches and that was created after its database had been dumped and verified is not on the target, so its rows cannot be loaded there."
+        fix "Nothing has to be fixed where it may stay behind; otherwise create it on the target and copy its rows after the run."
+
+    DelayTriggersLock "delay/triggers-lock" Warn Object "0.2.0"
+        what "clients wait for a delayed load"
+        why "A trigger that is enabled always or for replicas fires in a load as well, so it is switched off within the load's transaction by ALTER TABLE, which locks the table against writes until the load ends."
+        fix "Nothing has to be fixed where clients can wait; otherwise ALTER TABLE … ENABLE TRIGGER (for ordinary sessions alone) on the source before the run, and ENABLE ALWAYS or ENABLE REPLICA on the target after it."
 
     PlanDelayMatchesNothing "plan/delay-matches-nothing" Warn Migration "0.1.0"
         what "a pattern of delay matches no table"

@@ -224,7 +224,7 @@ impl<'a> Dispatcher<'a> {
             let dropped = state.dropped_indexes.get(&**database);
             given.dropped_indexes = dropped.cloned().unwrap_or_default();
         }
-        if id.kind == Kind::DelayedRestore {
+        if matches!(id.kind, Kind::TargetCounts | Kind::DelayedRestore) {
             given.loads = state.loads.get(&**database).cloned().unwrap_or_default();
         }
         let read = id.kind.traits().reads.iter().filter_map(|kind| {

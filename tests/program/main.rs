@@ -33,6 +33,7 @@ mod support_works;
 mod torture;
 mod trust_clients;
 mod trust_delayed;
+mod trust_encodings;
 mod trust_globals;
 mod trust_left;
 mod trust_ownership;

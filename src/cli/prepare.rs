@@ -6,10 +6,11 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, access};
 
 use super::failure::Failure;
+use super::left;
 use crate::catalog::Inspection;
 use crate::exit::Exit;
 use crate::finding::Finding;
-use crate::graph::{Graph, Input, compile, select};
+use crate::graph::{Graph, Input, compile};
 use crate::journal::State;
 use crate::journal::stored::Basis;
 use crate::names::{Kind, Product, StepId, TableName};
@@ -67,19 +68,19 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
         client,
     };
     let created = state.created.keys().cloned().collect();
-    let dropped = dropped_next(&plan, state, &inspection);
+    let in_use = state.in_use();
     let graph = compile(Input {
         plan: &plan,
         source: &source,
         target: &target,
         inspection: &inspection,
         created: &created,
+        in_use: &in_use,
         dumped: &dumped(state),
         today: jiff::Zoned::now().date(),
-        findings: [dump_root(&plan), still_tuned(state)]
+        findings: dump_root(&plan)
             .into_iter()
-            .flatten()
-            .chain(dropped)
+            .chain(left::findings(&plan, state, &inspection))
             .collect(),
     });
     Ok(Prepared {
@@ -183,30 +184,6 @@ fn dumped(state: &State) -> BTreeMap<String, BTreeSet<TableName>> {
         Some((name.clone(), tables))
     })
     .collect()
-}
-
-/// A finding where a run left the target with its settings for the load, or is at work with them.
-fn still_tuned(state: &State) -> Option<Finding> {
-    let names: Vec<&str> = state.tuned.keys().map(String::as_str).collect();
-    preflight::for_settings_left(&names)
-}
-
-/// Findings about databases that this plan created and that the next run drops.
-fn dropped_next(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Finding> {
-    let databases = select(plan, &inspection.source);
-    let databases = databases.iter().map(|database| &database.name);
-    let found = databases.filter(|name| {
-        let id = |kind| StepId::database(&name.as_str().into(), kind);
-        let (create, restore) = (id(Kind::Create), id(Kind::Restore));
-        // A restore that did not end has its database created again.
-        let is_begun = state.steps.contains_key(&restore) && !state.is_done(&restore);
-        state.created.contains_key(*name)
-            && inspection.target.database(name).is_some()
-            && (!state.is_done(&create) || is_begun)
-    });
-    found
-        .map(|name| preflight::for_dropped(name, state.verified.contains_key(name)))
-        .collect()
 }
 
 /// A finding where archives could not be written. Nothing is written to find out.

@@ -15,6 +15,8 @@ pub(crate) struct Input<'a> {
     pub inspection: &'a Inspection,
     /// Databases of the target that this plan created, by its journal.
     pub created: &'a BTreeSet<String>,
+    /// Of those, the ones that clients may use: they are verified and open.
+    pub in_use: &'a BTreeSet<String>,
     /// Tables that the dump's snapshot showed, of databases whose dump is done for good: they were verified, by the journal.
     pub dumped: &'a BTreeMap<String, BTreeSet<TableName>>,
     /// Decides which waivers still hold.

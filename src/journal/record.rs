@@ -186,7 +186,12 @@ pub enum Change {
     /// Written after the change: the settings are as they were, and what was written without fsync is on
     /// disk as far as we could see to it.
     #[serde(rename = "put-back")]
-    SettingsRestored { settings: Vec<String> },
+    SettingsRestored {
+        settings: Vec<String>,
+        /// What was seen of a crash of the target's machine while they were set.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        damage: Option<String>,
+    },
 }
 
 /// What became of a role or a tablespace on the target.

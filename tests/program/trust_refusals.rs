@@ -203,24 +203,26 @@ fn a_source_role_that_may_read_nothing_is_refused() {
 
 #[test]
 fn a_report_during_a_run_tells_of_no_kill() {
-    still_open("killed", || {
-        let (source, target) = erp("CREATE TABLE t AS SELECT generate_series(1, 10) AS id");
-        let project = Project::between(&source, &target).source("lock_timeout", "\"60s\"");
-        let mut running = project.start(&["run"]);
-        running.until("the globals", || {
-            project.state_directory().join("journal.jsonl").exists()
-                && project
-                    .journal_steps("step-started")
-                    .contains(&"globals".to_owned())
-        });
-        let application = Held::begin(&source, "erp", "LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
-        running.until("a lock that the dump waits for", || {
-            source.psql("erp", "SELECT count(*) FROM pg_locks WHERE NOT granted") != "0"
-        });
-        let report = project.run(&["report"]);
-        application.commit();
-        running.wait().expect_code(0);
-        let said = [report.stdout, report.stderr].concat();
-        assert!(!said.contains("killed"), "{said}");
+    let (source, target) = erp("CREATE TABLE t AS SELECT generate_series(1, 10) AS id");
+    let project = Project::between(&source, &target).source("lock_timeout", "\"60s\"");
+    let mut running = project.start(&["run"]);
+    running.until("the globals", || {
+        project.state_directory().join("journal.jsonl").exists()
+            && project
+                .journal_steps("step-started")
+                .contains(&"globals".to_owned())
     });
+    let application = Held::begin(&source, "erp", "LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
+    running.until("a lock that the dump waits for", || {
+        source.psql("erp", "SELECT count(*) FROM pg_locks WHERE NOT granted") != "0"
+    });
+    let report = project.run(&["report"]);
+    let json = project.run(&["report", "--format", "json"]);
+    application.commit();
+    running.wait().expect_code(0);
+    let said = [report.stdout, report.stderr].concat();
+    assert!(!said.contains("killed"), "{said}");
+    assert!(!said.contains("What to do next"), "{said}");
+    assert!(said.contains("this is how far the run is"), "{said}");
+    assert!(json.stdout.contains("\"without_end\": \"under-way\""));
 }

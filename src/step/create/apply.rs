@@ -2,7 +2,7 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::discard::{drop_own, refuse_to_drop_what_is_used};
+use super::discard::{Found, drop_own, refuse_to_drop_what_is_used};
 use super::sql::{Creation, Target, creation};
 use super::statement::Statement;
 use crate::catalog::Database;
@@ -190,14 +190,6 @@ fn plan(context: &Context) -> Result<Creation, StepError> {
 async fn connect_for(context: &Context) -> Result<Connection, StepError> {
     let target = context.endpoint(Side::Target);
     Ok(connect(target, &target.database, &context.session(Side::Target)).await?)
-}
-
-/// A database of the target.
-pub(super) struct Found {
-    pub oid: u32,
-    /// What a DROP DATABASE that was interrupted leaves, from 16 on and in the last minors before: nobody can connect to
-    /// it, and all that can be done with it is to drop it (PostgreSQL manual, 23.5 "Destroying a Database").
-    pub is_invalid: bool,
 }
 
 /// The database of this name.

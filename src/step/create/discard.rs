@@ -1,12 +1,19 @@
 //! Dropping the database that an earlier run of this plan made, where nobody uses it.
 
-use super::apply::Found;
 use crate::failpoint::reach;
 use crate::names::Since;
 use crate::plan::Side;
 use crate::postgres::{Connection, connect, escape_control, quote_identifier};
 use crate::step::used::{KEEP_OR_DROP, written_since, written_words};
 use crate::step::{Context, StepError};
+
+/// A database of the target.
+pub(super) struct Found {
+    pub oid: u32,
+    /// What a DROP DATABASE that was interrupted leaves, from 16 on and in the last minors before: nobody can connect to
+    /// it, and all that can be done with it is to drop it (PostgreSQL manual, 23.5 "Destroying a Database").
+    pub is_invalid: bool,
+}
 
 /// Keeps a database that was verified, so that clients may use it, unless it was named to be dropped and nothing was
 /// written to it since. The run looked before its first step already; a client may have come in between.

@@ -168,6 +168,10 @@ pub struct Contents {
     /// Event triggers that fire in ordinary sessions, with the event of each.
     pub event_triggers: Vec<EventTrigger>,
     pub large_objects: u64,
+    /// Tables and sequences that a dump reads and our role may not.
+    pub unreadable: Vec<TableName>,
+    /// How many large objects our role may not read.
+    pub unreadable_large_objects: u64,
     /// Objects of any kind that a user made: functions, types, schemas, extensions other than plpgsql.
     /// Decides whether a target database is empty.
     pub user_objects: u64,

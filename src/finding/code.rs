@@ -258,6 +258,11 @@ codes! {
         why "The rows of unlogged tables are not replicated, so a standby has none and cannot read such a table; it arrives empty."
         fix "Use the primary as the source, or fill the table on the target after the run."
 
+    SourceUnreadable "source/unreadable" Block Database "0.2.0"
+        what "the role may not read something"
+        why "The source's role needs the right to read every table, sequence and large object that migrates; without it the dump fails, after everything before it was done."
+        fix "GRANT pg_read_all_data to the source's role (14 and later), GRANT USAGE on the schemas and SELECT on what is named, or use a superuser for [source]."
+
     SourceWithOids "source/with-oids" Block Object "0.1.0"
         what "a table WITH OIDS loses its oids"
         why "pg_dump 12 and later leave the oids of such tables out without a message, so they would be lost."

@@ -26,6 +26,8 @@ pub(super) fn contents(database: &Database) -> &Contents {
         load_order_constraints: Vec::new(),
         event_triggers: Vec::new(),
         large_objects: 0,
+        unreadable: Vec::new(),
+        unreadable_large_objects: 0,
         user_objects: 0,
         extensions: Vec::new(),
         bytes: 0,

@@ -89,6 +89,7 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
     };
     let load_order_constraints = load_order_constraints(connection).await?;
     let event_triggers = event_triggers(connection).await?;
+    let (unreadable, unreadable_large_objects) = unreadable(connection).await?;
     let extensions = query::texts(
         connection,
         "list the extensions",
@@ -103,10 +104,51 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
         load_order_constraints,
         event_triggers,
         large_objects: number(1),
+        unreadable,
+        unreadable_large_objects,
         user_objects: number(2),
         extensions,
         bytes: number(3),
     })
+}
+
+/// What a dump would read and our role may not: tables, with what an extension marked as its configuration, and
+/// sequences; and how many large objects.
+async fn unreadable(connection: &Connection) -> Result<(Vec<TableName>, u64), Error> {
+    let rows = query::rows(
+        connection,
+        "ask for our rights to read the tables",
+        &format!(
+            "SELECT n.nspname::text, c.relname::text \
+             FROM pg_catalog.pg_class c \
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::regclass \
+                  AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e' \
+             LEFT JOIN (SELECT unnest(extconfig) AS config FROM pg_catalog.pg_extension) e ON e.config = c.oid \
+             WHERE (c.relkind IN ('r', 'p', 'S') OR c.relkind = 'm' AND c.relispopulated) AND {USER_SCHEMA} \
+               AND (d.objid IS NULL OR e.config IS NOT NULL) \
+               AND NOT (has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')) \
+             ORDER BY n.nspname::text COLLATE \"C\", c.relname::text COLLATE \"C\""
+        ),
+    )
+    .await?;
+    let tables = rows.iter().map(|row| TableName {
+        schema: row.get(0),
+        name: row.get(1),
+    });
+    // A superuser is a member of every role.
+    let large_objects = query::row(
+        connection,
+        "ask for our rights to read the large objects",
+        "SELECT count(*) FROM pg_catalog.pg_largeobject_metadata m \
+         WHERE NOT pg_has_role(m.lomowner, 'USAGE') \
+           AND NOT EXISTS (SELECT 1 FROM pg_catalog.aclexplode(m.lomacl) a \
+                           WHERE a.privilege_type = 'SELECT' \
+                             AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))",
+    )
+    .await?;
+    let large_objects = u64::try_from(large_objects.get::<_, i64>(0)).unwrap_or(0);
+    Ok((tables.collect(), large_objects))
 }
 
 /// Event triggers that fire in ordinary sessions.

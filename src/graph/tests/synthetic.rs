@@ -146,6 +146,8 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
             load_order_constraints: Vec::new(),
             event_triggers: Vec::new(),
             large_objects: 0,
+            unreadable: Vec::new(),
+            unreadable_large_objects: 0,
             user_objects: 0,
             extensions: Vec::new(),
         }),

@@ -31,8 +31,10 @@ fn databases_that_cannot_migrate_are_named_with_the_reason() {
     );
     let graph = case.compile();
     assert_eq!(graph.databases, []);
-    assert_eq!(graph.blockers().count(), 0);
+    assert_eq!(graph.blockers().count(), 1);
     assert_snapshot!(lines(&graph), @r#"
+    Block source/postgres-database [postgres] the database "postgres" holds user objects, and there is no other database; it does not migrate, because each server has its own
+      fix: move them to another database, or migrate them by hand
     Warn plan/include-matches-nothing [] databases.include has "crn", which no database of the source matches
       fix: correct the pattern, or remove it
     Warn source/no-databases [] no database of the source migrates
@@ -43,8 +45,32 @@ fn databases_that_cannot_migrate_are_named_with_the_reason() {
       fix: DROP DATABASE on the source, or exclude it
     Warn source/database-template [mould] it is a template (IS_TEMPLATE is true); it does not migrate
       fix: ALTER DATABASE … IS_TEMPLATE false on the source, or exclude it
-    Warn source/postgres-database [postgres] the database "postgres" holds user objects; it does not migrate, because each server has its own
-      fix: move them to another database, or migrate them by hand
+    "#);
+}
+
+#[test]
+fn a_database_of_the_installation_that_is_included_by_name_is_refused() {
+    let mut postgres = database("postgres", 1, 1);
+    contents(&mut postgres).user_objects = 1;
+    let case = Case::new(
+        "[databases]\ninclude = [\"erp\", \"post*\"]",
+        vec![database("erp", 1 << 20, 3), postgres],
+    );
+    assert_snapshot!(lines(&case.compile()), @r#"
+    Block source/postgres-database [postgres] databases.include names "postgres", which does not migrate: each server has its own
+      fix: remove it from databases.include; what is in it has to be moved to another database before the run, or migrated by hand
+    "#);
+}
+
+#[test]
+fn what_the_role_may_not_read_blocks_the_run_in_one_line() {
+    let mut erp = database("erp", 1 << 20, 3);
+    let name = |number: u32| TableName::new("public", format!("table_{number:04}"));
+    contents(&mut erp).unreadable = (0..120).map(name).collect();
+    contents(&mut erp).unreadable_large_objects = 2;
+    assert_snapshot!(lines(&Case::new("", vec![erp]).compile()), @r#"
+    Block source/unreadable [erp] the role "postgres" may not read 120 tables or sequences (public.table_0000, public.table_0001, public.table_0002, public.table_0003, public.table_0004 and 115 more) and 2 large objects
+      fix: GRANT USAGE on the schemas and SELECT on what is named to the role; for large objects, their owners' roles; or use a superuser for [source]
     "#);
 }
 

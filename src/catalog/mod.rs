@@ -3,6 +3,10 @@
 mod facts;
 pub(crate) mod locale;
 pub(crate) mod parameter;
+mod refusal;
+#[cfg(test)]
+pub(crate) mod samples;
+pub(crate) mod value;
 mod version;
 
 use std::collections::BTreeMap;
@@ -12,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::names::{RelationKind, TableName};
 pub(crate) use facts::{LeftOut, NoAlterSystem};
 use parameter::Parameter;
+pub(crate) use refusal::refusal;
 pub use version::Version;
 
 /// One server, as far as a migration needs to know it.
@@ -48,6 +53,8 @@ pub struct ServerFacts {
     /// `maintenance_work_mem`, in bytes.
     pub maintenance_work_mem: u64,
     pub roles: Vec<Role>,
+    /// `pg_db_role_setting` of roles in every database.
+    pub role_settings: Vec<Setting>,
     /// Every database of the server, in the order of their size, then name.
     pub databases: Vec<Database>,
     /// Names of tablespaces other than pg_default and pg_global.
@@ -176,9 +183,20 @@ pub struct Contents {
     /// Decides whether a target database is empty.
     pub user_objects: u64,
     pub extensions: Vec<String>,
+    /// What functions set for themselves.
+    pub function_settings: Vec<FunctionSetting>,
     /// `pg_relation_size` of all relations. Unlike `pg_database_size` it does not count files that come and
     /// go with connections (`pg_internal.init`), so that two looks at an idle server agree.
     pub bytes: u64,
+}
+
+/// One entry of `pg_proc.proconfig`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionSetting {
+    /// With its schema and arguments, as `regprocedure` writes it.
+    pub function: String,
+    pub name: String,
+    pub value: String,
 }
 
 /// A constraint that minds which rows of a table come first.

@@ -203,6 +203,11 @@ codes! {
         why "The databases that are dumped at a time have to fit into the connections that the run may use."
         fix "Raise source.max_connections in the plan, or max_connections on the server, or lower parallelism.dump_parallel."
 
+    SourceFunctionSetting "source/function-setting" Fix Object "0.2.0"
+        what "a function sets what the target refuses"
+        why "A function that sets a parameter which the target does not know, or which its role may not set, cannot be created there, and neither can what needs it."
+        fix "ALTER FUNCTION … RESET on the source, drop the function there, or accept the restore error ([[accept]])."
+
     SourceLockTable "source/lock-table" Fix Migration "0.2.0"
         what "the lock table may be too small"
         why "A dump locks every table of its database in one transaction, and the locks of all sessions share a table in memory that is as large as max_locks_per_transaction says."
@@ -362,6 +367,16 @@ codes! {
         why "The databases that are restored at a time have to fit into the connections that the run may use."
         fix "Raise max_connections on the server, or lower parallelism.restore_parallel."
 
+    TargetRoleMissing "target/role-missing" Warn Role "0.2.0"
+        what "a role is not on the target"
+        why "Settings of a role in a database and its privileges on the database need the role, and with globals.migrate = false the run does not create it."
+        fix "Create the role on the target, or set globals.migrate = true."
+
+    TargetRoleSettingRefused "target/role-setting-refused" Warn Role "0.2.0"
+        what "a role's setting does not migrate"
+        why "The target does not know the parameter, takes another kind of value, or does not let its role set it; the setting is left out, and sessions of that role run without it."
+        fix "ALTER ROLE … RESET on the source where nobody needs the setting, or make it on the target after the run."
+
     TargetSameServer "target/same-server" Block Migration "0.1.0"
         what "source and target are the same server"
         why "A migration from a server to itself would find each of its databases there already."
@@ -371,6 +386,11 @@ codes! {
         what "the role does not see other sessions"
         why "How many connections the server has free is counted from its sessions; a role that does not see those of others guesses, and takes less."
         fix "GRANT pg_read_all_stats to the target's role, or set target.max_connections in the plan."
+
+    TargetSettingRefused "target/setting-refused" Warn Object "0.2.0"
+        what "a database's setting does not migrate"
+        why "The target does not know the parameter, takes another kind of value, or does not let its role set it; the setting is left out, and sessions of that database run without it."
+        fix "ALTER DATABASE … RESET on the source where nobody needs the setting, or make it on the target after the run."
 
     TargetShared "target/shared" Block Migration "0.1.0"
         what "the target serves other databases"

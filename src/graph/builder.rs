@@ -30,6 +30,7 @@ pub(super) fn contents(database: &Database) -> &Contents {
         unreadable_large_objects: 0,
         user_objects: 0,
         extensions: Vec::new(),
+        function_settings: Vec::new(),
         bytes: 0,
     };
     database.contents.as_ref().unwrap_or(&NOTHING)
@@ -104,6 +105,7 @@ impl Builder<'_> {
             .collect();
         for ((database, name), create) in databases.iter().zip(&names).zip(creates) {
             self.findings.extend(preflight::for_database(
+                self.input.plan,
                 database,
                 self.input.inspection,
                 self.input.created,

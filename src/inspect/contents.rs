@@ -1,7 +1,11 @@
 //! What one database holds.
 
+use tokio_postgres::Row;
+
 use super::query;
-use crate::catalog::{AttachedIndex, Contents, EventTrigger, LoadOrderConstraint, Relation};
+use crate::catalog::{
+    AttachedIndex, Contents, EventTrigger, FunctionSetting, LoadOrderConstraint, Relation,
+};
 use crate::names::{RelationKind, TableName};
 use crate::postgres::{Connection, Error};
 
@@ -96,6 +100,7 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
         "SELECT extname::text FROM pg_catalog.pg_extension ORDER BY extname::text COLLATE \"C\"",
     )
     .await?;
+    let function_settings = function_settings(connection).await?;
     let number = |column| u64::try_from(counts.get::<_, i64>(column)).unwrap_or(0);
     Ok(Contents {
         relations,
@@ -108,6 +113,7 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
         unreadable_large_objects,
         user_objects: number(2),
         extensions,
+        function_settings,
         bytes: number(3),
     })
 }
@@ -149,6 +155,35 @@ async fn unreadable(connection: &Connection) -> Result<(Vec<TableName>, u64), Er
     .await?;
     let large_objects = u64::try_from(large_objects.get::<_, i64>(0)).unwrap_or(0);
     Ok((tables.collect(), large_objects))
+}
+
+/// What functions set for themselves, but those of extensions.
+async fn function_settings(connection: &Connection) -> Result<Vec<FunctionSetting>, Error> {
+    let rows = query::rows(
+        connection,
+        "list what functions set",
+        &format!(
+            "SELECT p.oid::regprocedure::text, c.setting \
+             FROM pg_catalog.pg_proc p \
+             JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace, \
+                  LATERAL unnest(p.proconfig) WITH ORDINALITY AS c(setting, position) \
+             WHERE {USER_SCHEMA} \
+               AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d \
+                               WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid \
+                                 AND d.deptype = 'e') \
+             ORDER BY p.oid::regprocedure::text COLLATE \"C\", c.position"
+        ),
+    )
+    .await?;
+    let setting = |row: &Row| {
+        let (name, value) = row.get::<_, &str>(1).split_once('=')?;
+        Some(FunctionSetting {
+            function: row.get(0),
+            name: name.to_owned(),
+            value: value.to_owned(),
+        })
+    };
+    Ok(rows.iter().filter_map(setting).collect())
 }
 
 /// Event triggers that fire in ordinary sessions.

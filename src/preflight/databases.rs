@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::counted;
 use crate::catalog::{Database, LocaleProvider, ServerFacts, locale};
 use crate::finding::{Code, Finding, Severity};
 
@@ -44,8 +43,10 @@ fn unreadable(database: &Database, source: &ServerFacts) -> Option<Finding> {
         parts.push(format!("{number} ({}{more})", named.join(", ")));
     }
     if contents.unreadable_large_objects > 0 {
-        let number = u32::try_from(contents.unreadable_large_objects).unwrap_or(u32::MAX);
-        parts.push(counted(number, "large object"));
+        parts.push(match contents.unreadable_large_objects {
+            1 => "1 large object".to_owned(),
+            number => format!("{number} large objects"),
+        });
     }
     (!parts.is_empty()).then(|| {
         let message = format!(

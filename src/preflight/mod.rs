@@ -9,6 +9,7 @@ mod clients;
 mod databases;
 mod delay;
 mod locks;
+mod lost_settings;
 mod objects;
 mod plan_keys;
 mod roles;
@@ -53,6 +54,8 @@ pub(crate) fn for_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> 
         servers::for_target(&inspection.target),
         roles::for_source(plan, &inspection.source),
         roles::for_target(plan, inspection),
+        lost_settings::for_roles(plan, inspection),
+        lost_settings::for_missing_roles(plan, inspection),
         plan_keys::for_plan(plan),
     ]
     .concat()
@@ -60,6 +63,7 @@ pub(crate) fn for_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> 
 
 /// About one database that migrates. `created`: the target's databases that this plan created.
 pub(crate) fn for_database(
+    plan: &Plan,
     database: &Database,
     inspection: &Inspection,
     created: &BTreeSet<String>,
@@ -68,6 +72,7 @@ pub(crate) fn for_database(
     [
         databases::for_database(database, source, target, created),
         objects::for_database(database, source),
+        lost_settings::for_database(plan, database, inspection),
     ]
     .concat()
 }

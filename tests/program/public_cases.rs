@@ -67,7 +67,6 @@ const OPEN: &[&str] = &[
     "A18",
     "A22 accept.toml",
     "B12",
-    "B13",
     "B14",
     "B15",
     "B15 delay.toml",

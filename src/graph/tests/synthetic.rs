@@ -110,6 +110,7 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
         maintenance_work_mem: 64 << 20,
         in_recovery: false,
         roles: Vec::new(),
+        role_settings: Vec::new(),
         databases,
         tablespaces: Vec::new(),
         locales: vec!["en_US.utf8".into()],
@@ -150,6 +151,7 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
             unreadable_large_objects: 0,
             user_objects: 0,
             extensions: Vec::new(),
+            function_settings: Vec::new(),
         }),
     }
 }

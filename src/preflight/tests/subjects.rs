@@ -3,7 +3,9 @@
 use insta::assert_snapshot;
 
 use super::{codes, lines};
-use crate::catalog::{AttachedIndex, EventTrigger, LoadOrderConstraint, Role, Version};
+use crate::catalog::{
+    AttachedIndex, EventTrigger, FunctionSetting, LoadOrderConstraint, Role, Setting, Version,
+};
 use crate::finding::{Code, Finding, Severity};
 use crate::graph::tests::synthetic::{Case, contents, database, table};
 use crate::names::TableName;
@@ -60,6 +62,53 @@ fn a_database_of_the_installation_that_is_included_by_name_is_refused() {
     Block source/postgres-database [postgres] databases.include names "postgres", which does not migrate: each server has its own
       fix: remove it from databases.include; what is in it has to be moved to another database before the run, or migrated by hand
     "#);
+}
+
+#[test]
+fn settings_that_the_target_refuses_are_told_where_they_are_made() {
+    let setting = |role: Option<&str>, name: &str| Setting {
+        role: role.map(str::to_owned),
+        name: name.to_owned(),
+        value: "on".to_owned(),
+    };
+    let mut erp = database("erp", 1 << 20, 3);
+    erp.settings = vec![
+        setting(None, "sql_inheritance"),
+        setting(None, "work_mem"),
+        setting(Some("app"), "app-x.mode"),
+        setting(Some("absent"), "work_mem"),
+    ];
+    contents(&mut erp).function_settings = vec![FunctionSetting {
+        function: "public.legacy()".to_owned(),
+        name: "operator_precedence_warning".to_owned(),
+        value: "off".to_owned(),
+    }];
+    let mut case = Case::new("", vec![erp.clone()]);
+    case.inspection.source.roles = ["app", "absent"].map(role).into();
+    case.inspection.source.role_settings = vec![setting(Some("app"), "default_with_oids")];
+    assert_snapshot!(lines(&case.compile()), @r#"
+    Fix source/function-setting [erp public.legacy()] the function sets operator_precedence_warning, and cannot be restored: PostgreSQL 14 and later have no parameter operator_precedence_warning
+      fix: ALTER FUNCTION … RESET on the source, or drop the function there
+    Warn target/role-setting-refused [ROLE app] the setting default_with_oids of the role "app" is left out on the target: PostgreSQL 12 and later have no parameter default_with_oids
+      fix: ALTER ROLE … RESET on the source where nobody needs it, or make it on the target after the run
+    Warn target/setting-refused [erp app-x.mode] the setting for the role "app" is left out on the target: from PostgreSQL 14 on app-x.mode is not a valid name of a parameter
+      fix: ALTER ROLE … IN DATABASE … RESET on the source where nobody needs it, or make it on the target after the run
+    Warn target/setting-refused [erp sql_inheritance] the setting is left out on the target: PostgreSQL 10 and later have no parameter sql_inheritance
+      fix: ALTER DATABASE … RESET on the source where nobody needs it, or make it on the target after the run
+    "#);
+    let mut case = Case::new("[globals]\nmigrate = false", vec![erp]);
+    case.inspection.target.roles = ["app", "postgres"].map(role).into();
+    let graph = case.compile();
+    assert!(codes(&graph).contains(&(Severity::Warn, Code::TargetRoleMissing)));
+    assert!(!lines(&graph).contains("default_with_oids"));
+}
+
+fn role(name: &str) -> Role {
+    Role {
+        name: name.to_owned(),
+        is_superuser: false,
+        can_login: true,
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
         endpoint: context.endpoint(Side::Target),
         session: Session::new(&context.application()),
     };
-    let SettingsRestored { done, warnings } = patiently(context, &target).await?;
+    let SettingsRestored { done, mut warnings } = patiently(context, &target).await?;
     for line in done {
         tracing::info!("restored: {line}");
     }
@@ -25,7 +25,7 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
             .record(Change::SettingsRestored { settings })
             .await?;
     }
-    open_databases(context).await?;
+    warnings.extend(open_databases(context).await?);
     Ok(Output {
         warnings,
         ..Output::default()
@@ -33,21 +33,25 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
 }
 
 /// The target is safe again: clients may use what is verified. One that cannot be opened keeps no other closed.
-async fn open_databases(context: &Context) -> Result<(), StepError> {
+async fn open_databases(context: &Context) -> Result<Vec<String>, StepError> {
     let source = &context.shared.inspection.source;
+    let mut warnings = Vec::new();
     let mut failed = None;
     for name in &context.closed {
         let Some(database) = source.database(name) else {
             // Gone from the source since; the target's is as it was verified, and ours.
             continue;
         };
-        if let Err(error) = create::open(context, database).await {
-            tracing::error!(database = name, %error, "cannot open the database");
-            failed.get_or_insert(error);
+        match create::open(context, database).await {
+            Ok(refused) => warnings.extend(refused),
+            Err(error) => {
+                tracing::error!(database = name, %error, "cannot open the database");
+                failed.get_or_insert(error);
+            }
         }
         reach!("{name} opened");
     }
-    failed.map_or(Ok(()), Err)
+    failed.map_or(Ok(warnings), Err)
 }
 
 /// While the run is stopping no step is tried again, and a target that restarts may be why it stops.

@@ -73,8 +73,6 @@ const OPEN: &[&str] = &[
     "B16",
     "B16 delay.toml",
     "B20",
-    "B25",
-    "B25 delay.toml",
     "C01",
     "C03",
     "C04",

@@ -164,7 +164,7 @@ fn grant(database: &Database, entry: &[&Privilege], grantable: bool) -> Option<S
     // GRANTED BY accepts only the current one (PostgreSQL manual, GRANT).
     if first.grantor != database.owner {
         let grantor = quote_identifier(&first.grantor);
-        sql = format!("SET ROLE {grantor}; {sql}; RESET ROLE");
+        sql = format!("SET ROLE {grantor}; {sql}; SET ROLE NONE");
     }
     Some(Statement {
         sql,

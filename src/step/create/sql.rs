@@ -341,8 +341,8 @@ mod tests {
         GRANT CONNECT ON DATABASE "My DB" TO "reader"; -- privileges of role reader
         GRANT CONNECT ON DATABASE "My DB" TO "lead"; -- privileges of role lead
         GRANT CREATE, TEMPORARY ON DATABASE "My DB" TO "lead" WITH GRANT OPTION; -- privileges of role lead
-        SET ROLE "lead"; GRANT CREATE ON DATABASE "My DB" TO "b;c"; RESET ROLE; -- privileges of role b;c
-        SET ROLE "lead"; GRANT CREATE ON DATABASE "My DB" TO PUBLIC; RESET ROLE; -- privileges of PUBLIC
+        SET ROLE "lead"; GRANT CREATE ON DATABASE "My DB" TO "b;c"; SET ROLE NONE; -- privileges of role b;c
+        SET ROLE "lead"; GRANT CREATE ON DATABASE "My DB" TO PUBLIC; SET ROLE NONE; -- privileges of PUBLIC
         ALTER DATABASE "My DB" WITH IS_TEMPLATE true; -- the mark of a template
         ALTER DATABASE "My DB" WITH CONNECTION LIMIT 0; -- the connection limit
         "#);

@@ -306,7 +306,7 @@ impl<'a> Planner<'a> {
                     )),
                 };
                 (
-                    format!("SET ROLE {quoted}; {sql}; RESET ROLE"),
+                    format!("SET ROLE {quoted}; {sql}; SET ROLE NONE"),
                     Some(fallback),
                 )
             }

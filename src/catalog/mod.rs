@@ -174,6 +174,9 @@ pub struct Contents {
     pub load_order_constraints: Vec<LoadOrderConstraint>,
     /// Event triggers that fire in ordinary sessions, with the event of each.
     pub event_triggers: Vec<EventTrigger>,
+    /// Partitions by the hash of an enum, with the partitioned table that is split so: which partition has a row depends on
+    /// the server, so a dump loads them by way of it (11 and later).
+    pub hashed_by_enum: BTreeMap<TableName, TableName>,
     pub large_objects: u64,
     /// Tables and sequences that a dump reads and our role may not.
     pub unreadable: Vec<TableName>,

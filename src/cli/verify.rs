@@ -116,8 +116,12 @@ fn compare_all(
             .partition(|count| is_delayed(database, &count.table))
     };
     let ((source_delayed, source), (target_delayed, target)) = (split(source), split(target));
-    let mut comparison = compare(&source, &target, prepared.plan.verify);
-    let delayed = compare(&source_delayed, &target_delayed, VerifyMode::Exact);
+    let of_source = prepared.inspection.source.database(&database.name);
+    let contents = of_source.and_then(|database| database.contents.as_ref());
+    let moving = contents.map(|contents| contents.hashed_by_enum.clone());
+    let moving = moving.unwrap_or_default();
+    let mut comparison = compare(&source, &target, prepared.plan.verify, &moving);
+    let delayed = compare(&source_delayed, &target_delayed, VerifyMode::Exact, &moving);
     comparison.tables.extend(delayed.tables);
     comparison.warnings.extend(delayed.warnings);
     comparison

@@ -1,5 +1,6 @@
 //! The steps of every database, one after the other: what each needs, claims and calls.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::budget::{self, Share};
@@ -25,6 +26,7 @@ pub(super) fn contents(database: &Database) -> &Contents {
         attached_indexes: Vec::new(),
         load_order_constraints: Vec::new(),
         event_triggers: Vec::new(),
+        hashed_by_enum: BTreeMap::new(),
         large_objects: 0,
         unreadable: Vec::new(),
         unreadable_large_objects: 0,

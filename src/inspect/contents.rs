@@ -1,5 +1,7 @@
 //! What one database holds.
 
+use std::collections::BTreeMap;
+
 use tokio_postgres::Row;
 
 use super::query;
@@ -91,6 +93,11 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
     } else {
         Vec::new()
     };
+    let hashed_by_enum = if version.major() >= 1100 {
+        hashed_by_enum(connection).await?
+    } else {
+        BTreeMap::new()
+    };
     let load_order_constraints = load_order_constraints(connection).await?;
     let event_triggers = event_triggers(connection).await?;
     let (unreadable, unreadable_large_objects) = unreadable(connection).await?;
@@ -108,6 +115,7 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
         attached_indexes,
         load_order_constraints,
         event_triggers,
+        hashed_by_enum,
         large_objects: number(1),
         unreadable,
         unreadable_large_objects,
@@ -184,6 +192,38 @@ async fn function_settings(connection: &Connection) -> Result<Vec<FunctionSettin
         })
     };
     Ok(rows.iter().filter_map(setting).collect())
+}
+
+/// Partitions of tables that are split by the hash of an enum, each with the topmost of these. The hash is that of the
+/// value's object id, so another server puts rows elsewhere; pg_dump asks the same (`getPartitioningInfo`).
+async fn hashed_by_enum(connection: &Connection) -> Result<BTreeMap<TableName, TableName>, Error> {
+    let rows = query::rows(
+        connection,
+        "list the partitions by the hash of an enum",
+        "WITH RECURSIVE tree AS ( \
+             SELECT partrelid AS root, partrelid AS part, 0 AS depth FROM pg_catalog.pg_partitioned_table \
+             WHERE partstrat = 'h' \
+               AND (SELECT o.oid FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am a ON a.oid = o.opcmethod \
+                    WHERE o.opcname = 'enum_ops' AND o.opcnamespace = 'pg_catalog'::regnamespace \
+                      AND a.amname = 'hash') = ANY (partclass) \
+             UNION ALL \
+             SELECT t.root, i.inhrelid, t.depth + 1 FROM tree t \
+             JOIN pg_catalog.pg_inherits i ON i.inhparent = t.part) \
+         SELECT DISTINCT ON (t.part) n.nspname::text, c.relname::text, rn.nspname::text, r.relname::text \
+         FROM tree t \
+         JOIN pg_catalog.pg_class c ON c.oid = t.part JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         JOIN pg_catalog.pg_class r ON r.oid = t.root JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace \
+         WHERE c.relkind = 'r' ORDER BY t.part, t.depth DESC",
+    )
+    .await?;
+    let name = |row: &Row, column: usize| TableName {
+        schema: row.get(column),
+        name: row.get(column + 1),
+    };
+    Ok(rows
+        .iter()
+        .map(|row| (name(row, 0), name(row, 2)))
+        .collect())
 }
 
 /// Event triggers that fire in ordinary sessions.

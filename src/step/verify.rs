@@ -26,6 +26,7 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
         &counts(Side::Source)?,
         &counts(Side::Target)?,
         mode_of_source(context)?,
+        context.hashed_by_enum()?,
     );
     let differing: Vec<String> = comparison
         .mismatches()

@@ -68,8 +68,6 @@ const OPEN: &[&str] = &[
     "A22 accept.toml",
     "B12",
     "B14",
-    "B15",
-    "B15 delay.toml",
     "B16",
     "B16 delay.toml",
     "B20",

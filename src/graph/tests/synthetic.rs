@@ -146,6 +146,7 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
             attached_indexes: Vec::new(),
             load_order_constraints: Vec::new(),
             event_triggers: Vec::new(),
+            hashed_by_enum: Default::default(),
             large_objects: 0,
             unreadable: Vec::new(),
             unreadable_large_objects: 0,

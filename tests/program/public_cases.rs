@@ -74,7 +74,6 @@ const OPEN: &[&str] = &[
     "C01",
     "C03",
     "C04",
-    "C17 delay.toml",
     "C18 delay.toml",
 ];
 

@@ -157,8 +157,8 @@ fn constraints_that_a_delayed_table_cannot_meet_are_said_before_the_night() {
     assert_eq!(codes(&Case::new("", vec![erp.clone()]).compile()), []);
     let rest = "[delay]\ntable_data = [\"erp.table_0000\", \"erp.table_0002\"]";
     assert_snapshot!(lines(&Case::new(rest, vec![erp]).compile()), @"
-    Block delay/referenced [erp public.table_0000] public.table_0001 refers to it by the foreign key fkey_1, which the regular phase could not create: the rows that public.table_0001 refers to would not be there yet
-      fix: delay public.table_0001 as well, or do not delay public.table_0000
+    Block delay/referenced [erp public.table_0000] the regular phase could not create the foreign keys that refer to it, for the rows that they refer to would not be there yet: fkey_1 of public.table_0001
+      fix: delay as well: public.table_0001; or do not delay public.table_0000
     Warn delay/not-valid-check [erp public.table_0000] the check positive is NOT VALID: a regular restore loads rows that violate it before it adds the check, but the delayed load would fail on them
       fix: ALTER TABLE … VALIDATE CONSTRAINT on the source, or do not delay public.table_0000
     ");

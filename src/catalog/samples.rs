@@ -54,6 +54,7 @@ pub(crate) fn parameter(name: &str) -> Parameter {
             _ => Vec::new(),
         },
         is_fixed: false,
+        is_altered: false,
         may_alter_system: true,
         may_set: true,
     }

@@ -112,7 +112,9 @@ fn archives_that_this_plan_did_not_write_are_not_touched() {
     assert_eq!(listing(), before);
 
     // The first goes on with its own.
-    first.run(&["reset", "--database", "db1"]).expect_code(0);
+    first
+        .run(&["reset", "--database", "db1", "--drop", "db1"])
+        .expect_code(0);
     first.run(&["run"]).expect_code(0);
     assert!(listing().len() == before.len() && listing() != before);
 

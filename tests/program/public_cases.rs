@@ -74,7 +74,6 @@ const OPEN: &[&str] = &[
     "C01",
     "C03",
     "C04",
-    "C18 delay.toml",
 ];
 
 /// As [`OPEN`]; these depend on a race, and go well now and then.

@@ -2,7 +2,8 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::discard::{Found, drop_own, refuse_to_drop_what_is_used};
+use super::discard::{drop_own, refuse_to_drop_what_is_used};
+use super::found::{Found, find};
 use super::sql::{Creation, Target, creation};
 use super::statement::Statement;
 use crate::catalog::Database;
@@ -24,7 +25,7 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     match find(&connection, name).await? {
         Some(found) if is_own(context, &found).await? => {
             if !found.is_invalid {
-                refuse_to_drop_what_is_used(context).await?;
+                refuse_to_drop_what_is_used(context, &found).await?;
             }
             drop_own(context, &connection, &found).await?;
             make(context, &connection, &creation).await?;
@@ -101,7 +102,9 @@ pub(crate) async fn open(context: &Context, database: &Database) -> Result<Vec<S
             .map_err(connection.failed(format!("set {what}")))
     };
     let mut refused = Vec::new();
-    execute("BEGIN", "owner, privileges and settings").await?;
+    // What is on record as opened is open after a crash of the server as well.
+    let begin = "BEGIN; SET LOCAL synchronous_commit = local";
+    execute(begin, "owner, privileges and settings").await?;
     for statement in &creation.open {
         if statement.is_optional {
             execute("SAVEPOINT optional", &statement.what).await?;
@@ -116,11 +119,11 @@ pub(crate) async fn open(context: &Context, database: &Database) -> Result<Vec<S
     }
     execute("COMMIT", "owner, privileges and settings").await?;
     connection.close().await;
+    prove_open(context, database).await?;
     let opened = Change::OpenDatabase {
         database: database.name.clone(),
     };
     context.record(opened).await?;
-    prove_open(context, database).await?;
     Ok(refused)
 }
 
@@ -203,21 +206,6 @@ async fn connect_for(context: &Context) -> Result<Connection, StepError> {
     Ok(connect(target, &target.database, &context.session(Side::Target)).await?)
 }
 
-/// The database of this name.
-async fn find(connection: &Connection, name: &str) -> Result<Option<Found>, StepError> {
-    let row = connection
-        .query_opt(
-            "SELECT oid, datconnlimit = -2 FROM pg_catalog.pg_database WHERE datname = $1",
-            &[&name],
-        )
-        .await
-        .map_err(connection.failed("look for the database"))?;
-    Ok(row.map(|row| Found {
-        oid: row.get(0),
-        is_invalid: row.get(1),
-    }))
-}
-
 /// Whether this plan made the database that was found. Killed before its object id was on record, it may have: then
 /// nothing was restored into it, and one that holds something is not ours. One that is half dropped holds nothing
 /// for anybody any more.
@@ -225,7 +213,7 @@ async fn is_own(context: &Context, found: &Found) -> Result<bool, StepError> {
     Ok(match context.created() {
         None | Some(Created::Found(_)) => false,
         Some(Created::WithOid(made)) => made == found.oid,
-        Some(Created::Begun) => found.is_invalid || is_empty(context).await?,
+        Some(Created::Begun) => found.is_invalid || found.is_bare || is_empty(context).await?,
     })
 }
 

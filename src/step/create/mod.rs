@@ -2,6 +2,7 @@
 
 mod apply;
 mod discard;
+mod found;
 mod privileges;
 mod settings;
 mod sql;

@@ -343,6 +343,14 @@ fn reference_schema(
     }
     target.psql(reference, &dump);
     let objects = schema(target, reference);
+    // A database with a subscription is not dropped.
+    target.psql(
+        reference,
+        "SELECT format('ALTER SUBSCRIPTION %I DISABLE', subname),
+             format('ALTER SUBSCRIPTION %I SET (slot_name = NONE)', subname),
+             format('DROP SUBSCRIPTION %I', subname)
+         FROM pg_subscription JOIN pg_database d ON d.oid = subdbid AND datname = current_database() \\gexec",
+    );
     target.psql("postgres", &format!("DROP DATABASE {name}"));
     objects
 }

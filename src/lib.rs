@@ -1,5 +1,5 @@
 //! pg-migrate moves every user database and the roles of one PostgreSQL server to another, and
-//! proves that everything arrived.
+//! compares the rows of every table.
 //!
 //! The data goes one way: a plan file is parsed (`plan`), the servers are looked at (`inspect` fills
 //! `catalog`), both compile to a `graph`, with what `preflight` found, a `schedule` hands out its steps, `run` carries them out
@@ -25,6 +25,7 @@ mod process;
 mod report;
 mod run;
 mod schedule;
+mod shell;
 mod spelling;
 mod step;
 mod verify;

@@ -4,6 +4,10 @@ mod facts;
 pub(crate) mod locale;
 mod not_moved;
 pub(crate) mod parameter;
+mod refusal;
+#[cfg(test)]
+pub(crate) mod samples;
+pub(crate) mod value;
 mod version;
 
 use std::collections::BTreeMap;
@@ -14,6 +18,7 @@ use crate::names::{RelationKind, TableName};
 pub(crate) use facts::{LeftOut, NoAlterSystem};
 pub(crate) use not_moved::{LackedLibrary, NotMoved, NotMovedKind};
 use parameter::Parameter;
+pub(crate) use refusal::refusal;
 pub use version::Version;
 
 /// One server, as far as a migration needs to know it.
@@ -50,6 +55,8 @@ pub struct ServerFacts {
     /// `maintenance_work_mem`, in bytes.
     pub maintenance_work_mem: u64,
     pub roles: Vec<Role>,
+    /// `pg_db_role_setting` of roles in every database.
+    pub role_settings: Vec<Setting>,
     /// Every database of the server, in the order of their size, then name.
     pub databases: Vec<Database>,
     /// Names of tablespaces other than pg_default and pg_global.
@@ -177,16 +184,34 @@ pub struct Contents {
     pub load_order_constraints: Vec<LoadOrderConstraint>,
     /// Event triggers that fire in ordinary sessions, with the event of each.
     pub event_triggers: Vec<EventTrigger>,
+    /// Partitions by the hash of an enum, with the partitioned table that is split so: which partition has a row depends on
+    /// the server, so a dump loads them by way of it (11 and later).
+    pub hashed_by_enum: BTreeMap<TableName, TableName>,
     pub large_objects: u64,
+    /// Tables and sequences that a dump reads and our role may not.
+    pub unreadable: Vec<TableName>,
+    /// How many large objects our role may not read.
+    pub unreadable_large_objects: u64,
     /// Objects of any kind that a user made: functions, types, schemas, extensions other than plpgsql.
     /// Decides whether a target database is empty.
     pub user_objects: u64,
     pub extensions: Vec<String>,
     /// Of the source: what no client program brings along.
     pub(crate) not_moved: Vec<NotMoved>,
+    /// What functions set for themselves.
+    pub function_settings: Vec<FunctionSetting>,
     /// `pg_relation_size` of all relations. Unlike `pg_database_size` it does not count files that come and
     /// go with connections (`pg_internal.init`), so that two looks at an idle server agree.
     pub bytes: u64,
+}
+
+/// One entry of `pg_proc.proconfig`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionSetting {
+    /// With its schema and arguments, as `regprocedure` writes it.
+    pub function: String,
+    pub name: String,
+    pub value: String,
 }
 
 /// A constraint that minds which rows of a table come first.

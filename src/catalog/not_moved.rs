@@ -38,8 +38,6 @@ pub(crate) enum NotMovedKind {
     SystemSchema,
     /// A definition that only a superuser may read.
     UnreadableDefinition,
-    /// A table that our role may not read.
-    UnreadableTable,
 }
 
 /// A library that a setting of the source loads into sessions, and that the target does not have.

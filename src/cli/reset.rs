@@ -8,7 +8,7 @@ use super::prepare::load;
 use crate::escape::escape_control;
 use crate::exit::Exit;
 use crate::graph::{PerStep, Step, StepIndex};
-use crate::journal::{Entry, Journal, Lock, State, stored};
+use crate::journal::{Entry, Journal, Lock, Outcome, RESET, State, stored};
 use crate::names::{Kind, StepId};
 
 pub(super) fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
@@ -68,8 +68,12 @@ pub(super) fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
     })?;
     journal.append(Entry::Forgotten {
         steps,
-        reason: "pg-migrate reset".to_owned(),
+        reason: RESET.to_owned(),
         drop: arguments.drop,
+    })?;
+    journal.append(Entry::RunEnded {
+        outcome: Outcome::Interrupted,
+        exit_code: Exit::Completed.code(),
     })?;
     Ok(Exit::Completed)
 }

@@ -248,6 +248,11 @@ codes! {
         why "Each server has databases postgres and template1 of its own, so settings and privileges of those of the source do not migrate."
         fix "Set them on the target by hand."
 
+    SourceFunctionSetting "source/function-setting" Fix Object "0.2.0"
+        what "a function sets what the target refuses"
+        why "A function that sets a parameter which the target does not know, or which its role may not set, cannot be created there, and neither can what needs it."
+        fix "ALTER FUNCTION … RESET on the source, drop the function there, or accept the restore error ([[accept]])."
+
     SourceLockTable "source/lock-table" Fix Migration "0.2.0"
         what "the lock table may be too small"
         why "A dump locks every table of its database in one transaction, and the locks of all sessions share a table in memory that is as large as max_locks_per_transaction says."
@@ -343,10 +348,10 @@ codes! {
         why "Connections of subscriptions and options of user mappings are for superusers alone, so pg_dump leaves them out for any other role."
         fix "Use a superuser for [source], or create them on the target by hand."
 
-    SourceUnreadableTables "source/unreadable-tables" Block Database "0.2.0"
-        what "tables that cannot be read"
-        why "pg_dump fails on the first table that it may not read, in the middle of the run."
-        fix "GRANT pg_read_all_data to the role of [source] (14 and later), or SELECT and USAGE, or use a superuser."
+    SourceUnreadable "source/unreadable" Block Database "0.2.0"
+        what "the role may not read something"
+        why "The source's role needs the right to read every table, sequence and large object that migrates; without it the dump fails, after everything before it was done."
+        fix "GRANT pg_read_all_data to the source's role (14 and later), GRANT USAGE on the schemas and SELECT on what is named, or use a superuser for [source]."
 
     SourceWithOids "source/with-oids" Block Object "0.1.0"
         what "a table WITH OIDS loses its oids"
@@ -392,6 +397,7 @@ codes! {
         what "the next run drops a database"
         why "An earlier run of this plan created the database, and the next run drops it and creates it again, because its restore did not end or because reset asked for it."
         fix "Nothing has to be fixed; a database that was verified is only dropped where reset names it (--drop), and where nothing was written to it since. Exclude it (databases.exclude) to keep it as it is."
+
     TargetEventTriggers "target/event-triggers" Warn Database "0.2.0"
         what "event triggers fire for our work"
         why "Event triggers arrive with the database, and may log or forbid what the run does afterwards: building indexes, refreshing materialized views, connecting; a superuser of 17 and later switches them off for its sessions."
@@ -467,6 +473,16 @@ codes! {
         why "The databases that are restored at a time have to fit into the connections that the run may use."
         fix "Raise max_connections on the server, or lower parallelism.restore_parallel."
 
+    TargetRoleMissing "target/role-missing" Warn Role "0.2.0"
+        what "a role is not on the target"
+        why "Settings of a role in a database and its privileges on the database need the role, and with globals.migrate = false the run does not create it."
+        fix "Create the role on the target, or set globals.migrate = true."
+
+    TargetRoleSettingRefused "target/role-setting-refused" Warn Role "0.2.0"
+        what "a role's setting does not migrate"
+        why "The target does not know the parameter, takes another kind of value, or does not let its role set it; the setting is left out, and sessions of that role run without it."
+        fix "ALTER ROLE … RESET on the source where nobody needs the setting, or make it on the target after the run."
+
     TargetSameServer "target/same-server" Block Migration "0.1.0"
         what "source and target are the same server"
         why "A migration from a server to itself would find each of its databases there already."
@@ -476,6 +492,11 @@ codes! {
         what "the role does not see other sessions"
         why "How many connections the server has free is counted from its sessions; a role that does not see those of others guesses, and takes less."
         fix "GRANT pg_read_all_stats to the target's role, or set target.max_connections in the plan."
+
+    TargetSettingRefused "target/setting-refused" Warn Object "0.2.0"
+        what "a database's setting does not migrate"
+        why "The target does not know the parameter, takes another kind of value, or does not let its role set it; the setting is left out, and sessions of that database run without it."
+        fix "ALTER DATABASE … RESET on the source where nobody needs the setting, or make it on the target after the run."
 
     TargetShared "target/shared" Block Migration "0.1.0"
         what "the target serves other databases"

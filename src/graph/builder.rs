@@ -1,5 +1,6 @@
 //! The steps of every database, one after the other: what each needs, claims and calls.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::budget::{self, Share};
@@ -27,10 +28,14 @@ pub(super) fn contents(database: &Database) -> &Contents {
         always_triggers: Vec::new(),
         load_order_constraints: Vec::new(),
         event_triggers: Vec::new(),
+        hashed_by_enum: BTreeMap::new(),
         large_objects: 0,
+        unreadable: Vec::new(),
+        unreadable_large_objects: 0,
         user_objects: 0,
         extensions: Vec::new(),
         not_moved: Vec::new(),
+        function_settings: Vec::new(),
         bytes: 0,
     };
     database.contents.as_ref().unwrap_or(&NOTHING)
@@ -105,6 +110,7 @@ impl Builder<'_> {
             .collect();
         for ((database, name), create) in databases.iter().zip(&names).zip(creates) {
             self.findings.extend(preflight::for_database(
+                self.input.plan,
                 database,
                 self.input.inspection,
                 self.input.created,

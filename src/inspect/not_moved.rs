@@ -1,6 +1,5 @@
 //! What of the source no client program brings along.
 
-use super::contents::USER_SCHEMA;
 use super::query;
 use crate::catalog::{NotMoved, NotMovedKind};
 use crate::postgres::{Connection, Error};
@@ -148,17 +147,6 @@ pub(super) async fn of_database(connection: &Connection) -> Result<Vec<NotMoved>
         ),
         (NotMovedKind::SystemOwner, system_owners()),
         (NotMovedKind::SystemSchema, system_schemas()),
-        (
-            NotMovedKind::UnreadableTable,
-            format!(
-                "SELECT n.nspname || '.' || c.relname, ''::text FROM pg_catalog.pg_class c \
-                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-                 WHERE c.relkind IN ('r', 'p', 'm', 'S') AND {USER_SCHEMA} AND NOT {} \
-                   AND NOT (has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')) \
-                 ORDER BY 1",
-                member_of_extension("pg_class", "c")
-            ),
-        ),
     ];
     for (what, sql) in queries {
         found.extend(read(connection, what, &sql).await?);

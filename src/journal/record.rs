@@ -12,6 +12,9 @@ use crate::names::{IndexDefinition, Load, Output, StepId, WriteMark};
 /// 0.1.0, has outputs of another form: [`crate::names::OutputV1`].
 pub const VERSION: u32 = 2;
 
+/// The reason of [`Entry::Forgotten`] where a person asked for it.
+pub(crate) const RESET: &str = "pg-migrate reset";
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record<O = Arc<Output>> {
     /// [`VERSION`] of the program that wrote it.
@@ -26,7 +29,7 @@ pub struct Record<O = Arc<Output>> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Entry<O = Arc<Output>> {
-    /// A `run` took the journal over. Whatever was started before it and has no end was interrupted.
+    /// A `run` took the journal over, or `reset` did, which ends at once. Whatever was started before it and has no end was interrupted.
     RunStarted {
         program: String,
         fingerprint: String,

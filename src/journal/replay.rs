@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::record::{Change, Entry, Record, Unread, VERSION};
+use super::record::{Change, Entry, RESET, Record, Unread, VERSION};
 use super::state::{
     Created, HeldSnapshot, RoleState, RunState, State, Status, StepState, TunedSetting,
 };
@@ -194,6 +194,7 @@ impl State {
                     target,
                     findings,
                     warnings: Vec::new(),
+                    is_reset: false,
                     ended: None,
                 });
             }
@@ -255,7 +256,11 @@ impl State {
                     run.warnings.push((database, message));
                 }
             }
-            Entry::Forgotten { steps, drop, .. } => {
+            Entry::Forgotten {
+                steps,
+                reason,
+                drop,
+            } => {
                 for step in &steps {
                     if self.steps.get(step).map(|state| state.status) == Some(Status::Started) {
                         return Err(illegal(step, "is forgotten while it is under way"));
@@ -265,6 +270,9 @@ impl State {
                     self.steps.remove(step);
                 }
                 self.may_drop.extend(drop);
+                if let Some(run) = self.runs.last_mut().filter(|_| reason == RESET) {
+                    run.is_reset = true;
+                }
             }
             Entry::RunEnded { outcome, exit_code } => {
                 if let Some(run) = self.runs.last_mut() {

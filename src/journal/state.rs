@@ -41,6 +41,8 @@ pub struct RunState {
     pub findings: Vec<String>,
     /// What the run found out under way, beside the steps' own warnings, with the database that it is about.
     pub warnings: Vec<(Option<String>, String)>,
+    /// It was no run: `reset` forgot steps.
+    pub is_reset: bool,
     /// Time, outcome and exit code; `None`: under way, or killed.
     pub ended: Option<(Timestamp, Outcome, u8)>,
 }

@@ -169,7 +169,8 @@ impl Session {
                 settings.push((name, "0"));
             }
         }
-        let mut statements = String::new();
+        // The plan's role, whatever role its sessions begin as there: it may read or own nothing.
+        let mut statements = "SET role = 'none';\n".to_owned();
         // Ours come after them, and win.
         for (name, value) in &self.settings {
             let _ = writeln!(
@@ -205,6 +206,7 @@ mod tests {
     fn each_version_gets_the_settings_that_it_has() {
         let session = Session::new("pg-migrate/p/d/dump").lock_timeout(Duration::from_secs(10));
         insta::assert_snapshot!(session.setup(Side::Source, Version(90_524)), @r"
+        SET role = 'none';
         SET statement_timeout = '0';
         SET lock_timeout = '10000ms';
         SET search_path = 'pg_catalog';
@@ -240,7 +242,7 @@ mod tests {
         let session = Session::new("x").settings(settings.into_iter());
         let setup = session.setup(Side::Target, Version(180_006));
         assert!(setup.starts_with(
-            "SET \"maintenance_work_mem\" = '2GB';\nSET \"row_security\" = 'on';\nSET statement_timeout"
+            "SET role = 'none';\nSET \"maintenance_work_mem\" = '2GB';\nSET \"row_security\" = 'on';\nSET statement_timeout"
         ));
         assert!(setup.contains("SET row_security = 'off'"));
     }

@@ -13,12 +13,58 @@ pub(super) fn for_database(
 ) -> Vec<Finding> {
     [
         about_target(database, target, created),
+        unreadable(database, source),
         login_triggers(database, source),
         event_triggers(database, target),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Tables that are named.
+const NAMED: usize = 5;
+
+/// What the dump would fail on.
+fn unreadable(database: &Database, source: &ServerFacts) -> Option<Finding> {
+    let contents = database.contents.as_ref()?;
+    let tables = &contents.unreadable;
+    let mut parts = Vec::new();
+    if !tables.is_empty() {
+        let named: Vec<String> = tables.iter().take(NAMED).map(ToString::to_string).collect();
+        let more = match tables.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let number = match tables.len() {
+            1 => "1 table or sequence".to_owned(),
+            number => format!("{number} tables or sequences"),
+        };
+        parts.push(format!("{number} ({}{more})", named.join(", ")));
+    }
+    if contents.unreadable_large_objects > 0 {
+        parts.push(match contents.unreadable_large_objects {
+            1 => "1 large object".to_owned(),
+            number => format!("{number} large objects"),
+        });
+    }
+    (!parts.is_empty()).then(|| {
+        let message = format!(
+            "the role \"{}\" may not read {}",
+            source.user,
+            parts.join(" and ")
+        );
+        let fix = if source.version.major() >= 1400 {
+            "GRANT pg_read_all_data to the role, or GRANT USAGE on the schemas and SELECT on what is named; for large \
+             objects, their owners' roles; or use a superuser for [source]"
+        } else {
+            "GRANT USAGE on the schemas and SELECT on what is named to the role; for large objects, their owners' roles; or \
+             use a superuser for [source]"
+        };
+        Finding::new(Code::SourceUnreadable, message)
+            .database(&database.name)
+            .fix(fix)
+    })
 }
 
 /// What fires in each session of ours on the source.

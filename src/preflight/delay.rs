@@ -1,6 +1,6 @@
 //! Delayed tables: what cannot be delayed, and what the delayed load would fail on.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::catalog::{
     AttachedIndex, Contents, Database, LoadOrderConstraint, Relation, ServerFacts, TableTrigger,
@@ -40,7 +40,13 @@ pub(crate) fn for_delayed_tables<'a>(
     found.extend(
         constraints
             .filter(|constraint| delayed.contains(&constraint.table))
-            .filter_map(|constraint| unloadable(constraint, &delayed)),
+            .filter_map(not_valid),
+    );
+    let mut tables: Vec<&TableName> = delayed.iter().copied().collect();
+    tables.sort();
+    let tables = tables.into_iter();
+    found.extend(
+        tables.filter_map(|table| referenced(table, &contents.load_order_constraints, &delayed)),
     );
     if !target.sets_replication_role {
         found.extend(foreign_key_cycles(contents, &delayed, target));
@@ -124,33 +130,76 @@ fn trigger_locks(trigger: &TableTrigger) -> Finding {
         .fix("ALTER TABLE … ENABLE TRIGGER … on the source before the run, and as it was on the target after it")
 }
 
-/// A constraint with which the regular phase or the load would fail.
-fn unloadable(found: &LoadOrderConstraint, delayed: &HashSet<&TableName>) -> Option<Finding> {
+/// A check with which the load would fail.
+fn not_valid(found: &LoadOrderConstraint) -> Option<Finding> {
+    if found.referring.is_some() {
+        return None;
+    }
     let (table, constraint) = (&found.table, &found.constraint);
-    let finding = match &found.referring {
-        Some(referring) if delayed.contains(referring) => return None,
-        Some(referring) => Finding::new(
-            Code::DelayReferenced,
-            format!(
-                "{referring} refers to it by the foreign key {constraint}, which the regular phase could not \
-                 create: the rows that {referring} refers to would not be there yet"
-            ),
-        )
-        .fix(format!(
-            "delay {referring} as well, or do not delay {table}"
-        )),
-        None => Finding::new(
-            Code::DelayNotValidCheck,
-            format!(
-                "the check {constraint} is NOT VALID: a regular restore loads rows that violate it before it adds the check, \
-                 but the delayed load would fail on them"
-            ),
-        )
-        .fix(format!(
-            "ALTER TABLE … VALIDATE CONSTRAINT on the source, or do not delay {table}"
-        )),
+    let message = format!(
+        "the check {constraint} is NOT VALID: a regular restore loads rows that violate it before it adds the check, but the \
+         delayed load would fail on them"
+    );
+    Some(
+        Finding::new(Code::DelayNotValidCheck, message)
+            .fix(format!(
+                "ALTER TABLE … VALIDATE CONSTRAINT on the source, or do not delay {table}"
+            ))
+            .object(table.to_string()),
+    )
+}
+
+/// Foreign keys that are named; one is enough to see what is meant.
+const KEYS_NAMED: usize = 3;
+
+/// Foreign keys to a delayed table with which the regular phase would fail: one finding, that names every table which has
+/// to be delayed for it.
+fn referenced(
+    table: &TableName,
+    constraints: &[LoadOrderConstraint],
+    delayed: &HashSet<&TableName>,
+) -> Option<Finding> {
+    let keys_to = |table: &TableName| {
+        let keys = constraints.iter().filter(move |key| key.table == *table);
+        let keys = keys.filter_map(|key| Some((key.referring.as_ref()?, &key.constraint)));
+        keys.filter(|(referring, _)| !delayed.contains(referring))
+            .collect::<Vec<_>>()
     };
-    Some(finding.object(table.to_string()))
+    let keys = keys_to(table);
+    if keys.is_empty() {
+        return None;
+    }
+    let named: Vec<String> = keys
+        .iter()
+        .take(KEYS_NAMED)
+        .map(|(referring, constraint)| format!("{constraint} of {referring}"))
+        .collect();
+    let more = match keys.len().saturating_sub(KEYS_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let message = format!(
+        "the regular phase could not create the foreign keys that refer to it, for the rows that they refer to would not be \
+         there yet: {}{more}",
+        named.join(", ")
+    );
+    // A table that is delayed for this one may be referred to in turn.
+    let mut needed: BTreeSet<&TableName> = BTreeSet::new();
+    let mut waiting: Vec<&TableName> = keys.iter().map(|(referring, _)| *referring).collect();
+    while let Some(next) = waiting.pop() {
+        if needed.insert(next) {
+            waiting.extend(keys_to(next).into_iter().map(|(referring, _)| referring));
+        }
+    }
+    let needed: Vec<String> = needed.iter().map(ToString::to_string).collect();
+    Some(
+        Finding::new(Code::DelayReferenced, message)
+            .fix(format!(
+                "delay as well: {}; or do not delay {table}",
+                needed.join(", ")
+            ))
+            .object(table.to_string()),
+    )
 }
 
 /// Tables of which none can be loaded before the others.

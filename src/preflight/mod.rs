@@ -11,6 +11,7 @@ mod delay;
 mod left;
 mod libraries;
 mod locks;
+mod lost_settings;
 mod not_moved;
 mod objects;
 mod plan_keys;
@@ -59,6 +60,8 @@ pub(crate) fn for_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> 
         roles::for_target(plan, inspection),
         libraries::for_roles(plan.globals, &inspection.target),
         not_moved::for_server(plan.globals, inspection),
+        lost_settings::for_roles(plan, inspection),
+        lost_settings::for_missing_roles(plan, inspection),
         plan_keys::for_plan(plan),
     ]
     .concat()
@@ -66,6 +69,7 @@ pub(crate) fn for_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> 
 
 /// About one database that migrates. `created`: the target's databases that this plan created.
 pub(crate) fn for_database(
+    plan: &Plan,
     database: &Database,
     inspection: &Inspection,
     created: &BTreeSet<String>,
@@ -76,6 +80,7 @@ pub(crate) fn for_database(
         objects::for_database(database, source),
         libraries::for_database(database, target),
         not_moved::for_database(database, target),
+        lost_settings::for_database(plan, database, inspection),
     ]
     .concat()
 }

@@ -164,14 +164,12 @@ pub(super) fn for_database(database: &Database, target: &ServerFacts) -> Vec<Fin
     let Some(contents) = &database.contents else {
         return Vec::new();
     };
-    let mut found: Vec<Finding> = contents
+    contents
         .not_moved
         .iter()
         .filter_map(|found| of_database(found, target))
         .map(|finding| finding.database(&database.name))
-        .collect();
-    found.extend(unreadable_tables(database, &contents.not_moved));
-    found
+        .collect()
 }
 
 fn of_database(
@@ -233,25 +231,4 @@ fn of_database(
         _ => return None,
     };
     Some(Finding::new(code, message).object(object).fix(fix))
-}
-
-fn unreadable_tables(database: &Database, found: &[NotMoved]) -> Option<Finding> {
-    let tables: Vec<&str> = found
-        .iter()
-        .filter(|found| found.what == NotMovedKind::UnreadableTable)
-        .map(|found| found.object.as_str())
-        .collect();
-    let (first, rest) = tables.split_first()?;
-    let more = match rest.len() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    Some(
-        Finding::new(
-            Code::SourceUnreadableTables,
-            format!("the source's role may not read {first}{more}, so the database cannot be dumped"),
-        )
-        .database(&database.name)
-        .fix("GRANT pg_read_all_data (14 and later), or SELECT and USAGE, to the role, or use a superuser for [source]"),
-    )
 }

@@ -127,6 +127,7 @@ fn what_a_completed_run_has_seen_is_its_owners() {
             target: None,
             findings: Vec::new(),
             warnings: Vec::new(),
+            is_reset: false,
             ended: Some((Timestamp::UNIX_EPOCH, outcome, 0)),
         }];
         let confirmed = confirmed(&graph, &state, &done);

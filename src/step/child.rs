@@ -17,7 +17,8 @@ fn options(context: &Context, side: Side, more: &[(&str, &str)]) -> String {
         Side::Source => (&inspection.source, "on"),
         Side::Target => (&inspection.target, "off"),
     };
-    let mut options = format!("-c default_transaction_read_only={read_only}");
+    // Neither may sessions begin as another role than the plan's.
+    let mut options = format!("-c default_transaction_read_only={read_only} -c role=none");
     if server.version.major() >= 1400 {
         options.push_str(" -c idle_session_timeout=0");
     }

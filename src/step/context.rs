@@ -231,6 +231,13 @@ impl Context {
             .collect())
     }
 
+    /// Partitions between which rows move on their way, each with the partitioned table as a whole of which they are compared.
+    pub(crate) fn hashed_by_enum(&self) -> Result<&BTreeMap<TableName, TableName>, StepError> {
+        static NONE: BTreeMap<TableName, TableName> = BTreeMap::new();
+        let contents = self.database()?.contents.as_ref();
+        Ok(contents.map_or(&NONE, |contents| &contents.hashed_by_enum))
+    }
+
     /// Whether rows of unlogged tables are not there to be read.
     pub(crate) fn is_standby(&self, side: Side) -> bool {
         side == Side::Source && self.shared.inspection.source.in_recovery

@@ -23,7 +23,12 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
         Ok(counts)
     };
     let (source, target) = (counts(Side::Source)?, counts(Side::Target)?);
-    let mut comparison = compare(&source, &target, mode_of_source(context)?);
+    let mut comparison = compare(
+        &source,
+        &target,
+        mode_of_source(context)?,
+        context.hashed_by_enum()?,
+    );
     if !delayed.is_empty() {
         comparison.postpone_views(&source);
     }
@@ -41,7 +46,8 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     if differing.is_empty() {
         mark_written(context).await?;
         if !context.shared.opens_late() {
-            create::open(context, context.database()?).await?;
+            let refused = create::open(context, context.database()?).await?;
+            output.warnings.extend(refused);
             reach!("{} opened", context.step().id);
         }
         let archive = graph::archive(context.plan(), context.database_name());

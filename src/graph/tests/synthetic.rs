@@ -116,6 +116,7 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
         maintenance_work_mem: 64 << 20,
         in_recovery: false,
         roles: Vec::new(),
+        role_settings: Vec::new(),
         databases,
         tablespaces: Vec::new(),
         locales: vec!["en_US.utf8".into()],
@@ -155,10 +156,14 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
             always_triggers: Vec::new(),
             load_order_constraints: Vec::new(),
             event_triggers: Vec::new(),
+            hashed_by_enum: Default::default(),
             large_objects: 0,
+            unreadable: Vec::new(),
+            unreadable_large_objects: 0,
             user_objects: 0,
             extensions: Vec::new(),
             not_moved: Vec::new(),
+            function_settings: Vec::new(),
         }),
     }
 }

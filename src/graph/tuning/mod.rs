@@ -1,13 +1,12 @@
 //! The target's settings for the load: which, with which values, and how far each of them reaches.
 
 mod memory;
-mod value;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::parameter::{Changeable, Parameter};
-use crate::catalog::{Configuration, ServerFacts};
+use crate::catalog::{Configuration, ServerFacts, value};
 use crate::finding::Finding;
 use crate::plan::{Plan, TuningMode};
 use crate::preflight::{self, TuningFacts};

@@ -42,9 +42,10 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
         }
         None => make(context, &connection, &creation).await?,
     }
-    apply(&connection, &creation.before_load).await?;
+    let refused = apply(context, &connection, &creation.before_load).await?;
     connection.close().await;
-    Ok(Output::of_warnings(creation.losses))
+    let warnings = [creation.losses, refused].concat();
+    Ok(Output::of_warnings(warnings))
 }
 
 /// Puts on record that nobody else may connect from here on.
@@ -85,12 +86,12 @@ async fn make(
 }
 
 /// Opens a database that is verified: owner, privileges, settings are as on the source. All of it may be done again.
-/// Then it has answered an ordinary session.
+/// Then it has answered an ordinary session. What is optional and was refused, it returns: a line each.
 ///
 /// # Errors
 ///
-/// A statement that the target refuses: then the database stays closed. A database that lets nobody in.
-pub(crate) async fn open(context: &Context, database: &Database) -> Result<(), StepError> {
+/// Any other statement that the target refuses: then the database stays closed. A database that lets nobody in.
+pub(crate) async fn open(context: &Context, database: &Database) -> Result<Vec<String>, StepError> {
     let target = Target::from(&context.shared.inspection.target);
     let creation = creation(database, &target);
     let connection = connect_for(context).await?;
@@ -100,11 +101,20 @@ pub(crate) async fn open(context: &Context, database: &Database) -> Result<(), S
             .await
             .map_err(connection.failed(format!("set {what}")))
     };
+    let mut refused = Vec::new();
     // What is on record as opened is open after a crash of the server as well.
     let begin = "BEGIN; SET LOCAL synchronous_commit = local";
     execute(begin, "owner, privileges and settings").await?;
     for statement in &creation.open {
-        execute(&statement.sql, &statement.what).await?;
+        if statement.is_optional {
+            execute("SAVEPOINT optional", &statement.what).await?;
+            if let Some(warning) = attempt(&connection, &database.name, statement).await? {
+                refused.push(warning);
+                execute("ROLLBACK TO SAVEPOINT optional", &statement.what).await?;
+            }
+        } else {
+            execute(&statement.sql, &statement.what).await?;
+        }
         reach!("set {}", statement.sql);
     }
     execute("COMMIT", "owner, privileges and settings").await?;
@@ -113,7 +123,8 @@ pub(crate) async fn open(context: &Context, database: &Database) -> Result<(), S
     let opened = Change::OpenDatabase {
         database: database.name.clone(),
     };
-    context.record(opened).await
+    context.record(opened).await?;
+    Ok(refused)
 }
 
 /// A session without settings of ours gets those of the database, as a client would. A limit of connections keeps
@@ -218,15 +229,45 @@ async fn create(connection: &Connection, creation: &Creation) -> Result<(), Step
     Ok(())
 }
 
-async fn apply(connection: &Connection, statements: &[Statement]) -> Result<(), StepError> {
+/// Runs statements one by one; which optional ones were refused, a line each.
+async fn apply(
+    context: &Context,
+    connection: &Connection,
+    statements: &[Statement],
+) -> Result<Vec<String>, StepError> {
+    let mut refused = Vec::new();
     for statement in statements {
-        connection
-            .batch_execute(&statement.sql)
-            .await
-            .map_err(connection.failed(format!("set {}", statement.what)))?;
+        refused.extend(attempt(connection, context.database_name(), statement).await?);
         reach!("set {}", statement.sql);
     }
-    Ok(())
+    Ok(refused)
+}
+
+/// Runs a statement; a warning where it is optional and the server refuses it.
+async fn attempt(
+    connection: &Connection,
+    database: &str,
+    statement: &Statement,
+) -> Result<Option<String>, StepError> {
+    let Err(error) = connection.batch_execute(&statement.sql).await else {
+        return Ok(None);
+    };
+    let refusal = error.as_db_error().filter(|error| is_refusal(error.code()));
+    match refusal {
+        Some(refusal) if statement.is_optional => Ok(Some(format!(
+            "database {database}: {} is left out on the target, which refused it ({}): fix the cause and make it there",
+            statement.what,
+            refusal.message()
+        ))),
+        _ => Err(connection.failed(format!("set {}", statement.what))(error).into()),
+    }
+}
+
+/// Whether the server understood the statement and will not do it, now or later: a value, a name or an object that it does
+/// not have, a right that our role lacks (PostgreSQL manual, appendix A).
+fn is_refusal(code: &SqlState) -> bool {
+    let class = &code.code()[..2];
+    matches!(class, "0L" | "0P" | "22" | "42") || *code == SqlState::CANT_CHANGE_RUNTIME_PARAM
 }
 
 async fn is_empty(context: &Context) -> Result<bool, StepError> {

@@ -135,9 +135,10 @@ const STATUS: &str = "\
 /// that got none is as good loaded as not.
 async fn has_rows_of(connection: &Connection, load: &Load) -> Result<bool, StepError> {
     let table = load.table.quoted();
+    // In its partitions, where it was loaded by way of the partitioned table.
     // Rows bear the low half of the number (PostgreSQL manual, 5.6 "System Columns" and 25.1.5).
     let sql = format!(
-        "SELECT EXISTS (SELECT FROM ONLY {table} WHERE xmin::text::bigint = $1::bigint & 4294967295)"
+        "SELECT EXISTS (SELECT FROM {table} WHERE xmin::text::bigint = $1::bigint & 4294967295)"
     );
     let row = connection
         .query_one(&sql, &[&load.transaction])

@@ -1,6 +1,6 @@
 //! `delayed-verify`: the rows that the source had, that the load brought, and that are there now.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::count;
 use super::references::{self, Broken};
@@ -34,6 +34,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         context.input(kind)?.counts(),
         context.input(Kind::DelayedRestore)?.counts(),
         &now,
+        context.hashed_by_enum()?,
     );
     let queries = context.step().jobs as usize;
     let endpoint = context.endpoint(Side::Target);
@@ -147,13 +148,25 @@ fn compare(
     source: &[TableCount],
     loaded: &[TableCount],
     now: &[TableCount],
+    hashed_by_enum: &BTreeMap<TableName, TableName>,
 ) -> Vec<TableResult> {
+    // Partitions between which rows move are loaded by way of the partitioned table, and compared as a whole.
+    let whole = |table: &TableName| hashed_by_enum.get(table).unwrap_or(table).clone();
     let by_name = |counts: &[TableCount]| -> HashMap<TableName, Option<u64>> {
-        let entry = |count: &TableCount| (count.table.clone(), count.rows);
-        counts.iter().map(entry).collect()
+        let mut sums: HashMap<TableName, Option<u64>> = HashMap::new();
+        // A partitioned table has no rows of its own.
+        let tables = counts
+            .iter()
+            .filter(|count| count.kind != RelationKind::PartitionedTable);
+        for count in tables {
+            let sum = sums.entry(whole(&count.table)).or_insert(Some(0));
+            *sum = sum.zip(count.rows).map(|(sum, rows)| sum + rows);
+        }
+        sums
     };
     let (source, loaded, now) = (by_name(source), by_name(loaded), by_name(now));
-    delayed
+    let compared: BTreeSet<TableName> = delayed.iter().map(whole).collect();
+    compared
         .iter()
         .map(|table| {
             let rows = |counts: &HashMap<TableName, Option<u64>>| counts.get(table).copied()?;
@@ -200,7 +213,13 @@ mod tests {
 
     fn judged(source: Option<u64>, loaded: Option<u64>, now: Option<u64>) -> (bool, String) {
         let delayed = [TableName::new("public", "t")];
-        let mut results = compare(&delayed, &counts(source), &counts(loaded), &counts(now));
+        let mut results = compare(
+            &delayed,
+            &counts(source),
+            &counts(loaded),
+            &counts(now),
+            &BTreeMap::new(),
+        );
         let result = results.pop().unwrap();
         (result.matches, result.note.unwrap_or_default())
     }

@@ -327,7 +327,7 @@ impl<'a> Planner<'a> {
                     )),
                 };
                 (
-                    format!("SET ROLE {quoted}; {sql}; RESET ROLE"),
+                    format!("SET ROLE {quoted}; {sql}; SET ROLE NONE"),
                     Some(fallback),
                 )
             }

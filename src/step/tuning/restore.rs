@@ -32,7 +32,7 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
             })
             .await?;
     }
-    let output = Output {
+    let mut output = Output {
         warnings,
         ..Output::default()
     };
@@ -43,26 +43,30 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
         .help("`pg-migrate explain target/crashed-unsafe` tells what to do")
         .with_output(output));
     }
-    open_databases(context).await?;
+    output.warnings.extend(open_databases(context).await?);
     Ok(output)
 }
 
 /// The target is safe again: clients may use what is verified. One that cannot be opened keeps no other closed.
-async fn open_databases(context: &Context) -> Result<(), StepError> {
+async fn open_databases(context: &Context) -> Result<Vec<String>, StepError> {
     let source = &context.shared.inspection.source;
+    let mut warnings = Vec::new();
     let mut failed = None;
     for name in &context.closed {
         let Some(database) = source.database(name) else {
             // Gone from the source since; the target's is as it was verified, and ours.
             continue;
         };
-        if let Err(error) = create::open(context, database).await {
-            tracing::error!(database = name, %error, "cannot open the database");
-            failed.get_or_insert(error);
+        match create::open(context, database).await {
+            Ok(refused) => warnings.extend(refused),
+            Err(error) => {
+                tracing::error!(database = name, %error, "cannot open the database");
+                failed.get_or_insert(error);
+            }
         }
         reach!("{name} opened");
     }
-    failed.map_or(Ok(()), Err)
+    failed.map_or(Ok(warnings), Err)
 }
 
 /// While the run is stopping no step is tried again, and a target that restarts may be why it stops.

@@ -243,15 +243,15 @@ codes! {
         why "pg_dump leaves the rows of an extension's tables to the extension, except those that it marks as configuration, so rows that were added by hand are lost."
         fix "Compare the table on both sides after the run, and copy what is missing."
 
-    SourceInstallationDatabase "source/installation-database" Warn Database "0.2.0"
-        what "properties of postgres or template1"
-        why "Each server has databases postgres and template1 of its own, so settings and privileges of those of the source do not migrate."
-        fix "Set them on the target by hand."
-
     SourceFunctionSetting "source/function-setting" Fix Object "0.2.0"
         what "a function sets what the target refuses"
         why "A function that sets a parameter which the target does not know, or which its role may not set, cannot be created there, and neither can what needs it."
         fix "ALTER FUNCTION … RESET on the source, drop the function there, or accept the restore error ([[accept]])."
+
+    SourceInstallationDatabase "source/installation-database" Warn Database "0.2.0"
+        what "properties of postgres or template1"
+        why "Each server has databases postgres and template1 of its own, so settings and privileges of those of the source do not migrate."
+        fix "Set them on the target by hand."
 
     SourceLockTable "source/lock-table" Fix Migration "0.2.0"
         what "the lock table may be too small"
@@ -343,15 +343,15 @@ codes! {
         why "The rows of unlogged tables are not replicated, so a standby has none and cannot read such a table; it arrives empty."
         fix "Use the primary as the source, or fill the table on the target after the run."
 
-    SourceUnreadableDefinition "source/unreadable-definition" Warn Object "0.2.0"
-        what "a definition that cannot be read"
-        why "Connections of subscriptions and options of user mappings are for superusers alone, so pg_dump leaves them out for any other role."
-        fix "Use a superuser for [source], or create them on the target by hand."
-
     SourceUnreadable "source/unreadable" Block Database "0.2.0"
         what "the role may not read something"
         why "The source's role needs the right to read every table, sequence and large object that migrates; without it the dump fails, after everything before it was done."
         fix "GRANT pg_read_all_data to the source's role (14 and later), GRANT USAGE on the schemas and SELECT on what is named, or use a superuser for [source]."
+
+    SourceUnreadableDefinition "source/unreadable-definition" Warn Object "0.2.0"
+        what "a definition that cannot be read"
+        why "Connections of subscriptions and options of user mappings are for superusers alone, so pg_dump leaves them out for any other role."
+        fix "Use a superuser for [source], or create them on the target by hand."
 
     SourceWithOids "source/with-oids" Block Object "0.1.0"
         what "a table WITH OIDS loses its oids"

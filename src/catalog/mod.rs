@@ -3,6 +3,7 @@
 mod facts;
 pub(crate) mod locale;
 pub(crate) mod parameter;
+mod presence;
 mod version;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::names::{RelationKind, TableName};
 pub(crate) use facts::{LeftOut, NoAlterSystem};
 use parameter::Parameter;
+pub(crate) use presence::{Missing, Present};
 pub use version::Version;
 
 /// One server, as far as a migration needs to know it.
@@ -108,6 +110,7 @@ pub enum LocaleProvider {
 /// One row of `pg_database`, with what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Database {
+    pub oid: u32,
     pub name: String,
     pub owner: String,
     /// What its relations hold, or `pg_database_size` where it was not inspected; `None` where that may

@@ -15,6 +15,7 @@ use crate::names::{Kind, StepId};
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::resolve;
 use crate::process::LocalEnvironment;
+use crate::run::{is_missing, is_replaced, missing};
 use crate::{inspect, plan, preflight, process};
 
 /// A plan, compiled against both servers.
@@ -65,7 +66,8 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
         target: target_facts,
         client,
     };
-    let created = state.created.keys().cloned().collect();
+    let is_ours = |name: &&String| !is_replaced(name, state, &inspection.target);
+    let created = state.created.keys().filter(is_ours).cloned().collect();
     let dropped = dropped_next(&plan, state, &inspection);
     let graph = compile(Input {
         plan: &plan,
@@ -78,6 +80,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
             .into_iter()
             .flatten()
             .chain(dropped)
+            .chain(gone(&plan, state, &inspection))
             .collect(),
     });
     Ok(Prepared {
@@ -169,6 +172,14 @@ fn still_tuned(state: &State) -> Option<Finding> {
     preflight::for_settings_left(&names)
 }
 
+/// Findings about databases that this plan made, and that the target does not have any more.
+fn gone(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Finding> {
+    let databases = select(plan, &inspection.source);
+    let names = databases.iter().map(|database| &database.name);
+    let missing = missing(names, state, &inspection.target);
+    missing.iter().map(preflight::for_missing).collect()
+}
+
 /// Findings about databases that this plan created and that the next run drops.
 fn dropped_next(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Finding> {
     let databases = select(plan, &inspection.source);
@@ -179,7 +190,7 @@ fn dropped_next(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Find
         // A restore that did not end has its database created again.
         let is_begun = state.steps.contains_key(&restore) && !state.is_done(&restore);
         state.created.contains_key(*name)
-            && inspection.target.database(name).is_some()
+            && !is_missing(name, state, &inspection.target)
             && (!state.is_done(&create) || is_begun)
     });
     found

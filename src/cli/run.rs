@@ -19,7 +19,7 @@ use crate::graph::{DatabaseSummary, PerStep, Step, archives};
 use crate::journal::{Journal, Lock, Outcome, State, stored};
 use crate::report::progress::Progress;
 use crate::report::{document, plan_json, summary};
-use crate::run::{Finished, Job, Signals};
+use crate::run::{Finished, Job, Signals, missing};
 
 /// How often the bars are drawn.
 const TICK: Duration = Duration::from_millis(200);
@@ -48,7 +48,12 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
             ));
         }
     };
-    let is_complete = is_complete(&prepared, journal.state());
+    let gone = missing(
+        prepared.graph.database_names(),
+        journal.state(),
+        &prepared.inspection.target,
+    );
+    let is_complete = gone.is_empty() && is_complete(&prepared, journal.state());
     if !is_complete {
         prepared.refuse_blockers()?;
     }

@@ -15,6 +15,7 @@ use crate::names::{TableCount, TableName};
 use crate::plan::{Side, VerifyMode};
 use crate::postgres::{Application, Pool, Session};
 use crate::report::{comparison, counted};
+use crate::run::missing;
 use crate::verify::{Comparison, compare};
 
 /// Counts both sides now, each under a snapshot of its own, and compares. What clients wrote since the
@@ -24,14 +25,26 @@ pub(super) async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Resu
     let state = journal::read(&plan.state_dir)?.unwrap_or_default();
     let prepared = prepare(plan, &state).await?;
     let mut differing = 0;
+    let missing = missing(
+        prepared.graph.database_names(),
+        &state,
+        &prepared.inspection.target,
+    );
     for database in &prepared.graph.databases {
-        let comparison = compare_now(&prepared, database).await?;
+        let mut comparison = compare_now(&prepared, database).await?;
+        let gone = missing.iter().find(|one| one.database == database.name);
+        if let (Some(gone), Some(comparison)) = (gone, &mut comparison) {
+            let what = gone.what(|name| escape_control(name).into_owned());
+            comparison.warnings.push(what.to_string());
+        }
         print(&comparison::render(
             &database.name,
             comparison.as_ref(),
             terminal.columns(),
         ))?;
-        let matches = comparison.is_some_and(|found| found.mismatches().next().is_none());
+        // Another of its name is not what was verified, whatever it holds.
+        let matches =
+            gone.is_none() && comparison.is_some_and(|found| found.mismatches().next().is_none());
         differing += usize::from(!matches);
     }
     print(&format!(

@@ -288,6 +288,11 @@ codes! {
         why "The run uses the empty database as it is; because it did not create it, it will not empty it either if the restore is interrupted."
         fix "Drop the database on the target; the run creates it as it is on the source."
 
+    TargetDatabaseGone "target/database-gone" Block Database "0.2.0"
+        what "a verified database is gone"
+        why "This plan made and verified a database that the target does not have any more under its name: it was dropped or renamed, or another has its name, so nothing could be said of it truthfully."
+        fix "Give it its name back, or pg-migrate reset PLAN --database DB --drop DB and run again to have it created again, or exclude it (databases.exclude); one that was not verified is created again by the next run."
+
     TargetDatabaseNotEmpty "target/database-not-empty" Block Database "0.1.0"
         what "a database is there and not empty"
         why "Nothing is overwritten on the target that this plan did not create."
@@ -297,6 +302,7 @@ codes! {
         what "the next run drops a database"
         why "An earlier run of this plan created the database, and the next run drops it and creates it again, because its restore did not end or because reset asked for it."
         fix "Nothing has to be fixed; a database that was verified is only dropped where reset names it (--drop), and where nothing was written to it since. Exclude it (databases.exclude) to keep it as it is."
+
     TargetEventTriggers "target/event-triggers" Warn Database "0.2.0"
         what "event triggers fire for our work"
         why "Event triggers arrive with the database, and may log or forbid what the run does afterwards: building indexes, refreshing materialized views, connecting; a superuser of 17 and later switches them off for its sessions."

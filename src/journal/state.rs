@@ -112,6 +112,14 @@ impl State {
         closed.filter(is_verified).cloned().collect()
     }
 
+    /// The object id of the target's database that this plan made or fills.
+    pub(crate) fn made(&self, database: &str) -> Option<u32> {
+        match self.created.get(database)? {
+            Created::Begun => None,
+            Created::WithOid(oid) | Created::Found(oid) => Some(*oid),
+        }
+    }
+
     pub fn is_done(&self, step: &StepId) -> bool {
         self.output_of(step).is_some()
     }

@@ -211,7 +211,11 @@ impl<'a> Dispatcher<'a> {
         };
         if id.kind.is_tuning() {
             given.tuned = state.tuned.clone();
-            given.closed = state.verified_and_closed();
+            given.closed = state
+                .verified_and_closed()
+                .into_iter()
+                .map(|name| (name.clone(), state.made(&name)))
+                .collect();
         }
         let Some(database) = id.database_name() else {
             return given;
@@ -422,7 +426,7 @@ struct Given {
     verified: Option<Option<WriteMark>>,
     may_drop: bool,
     tuned: BTreeMap<String, TunedSetting>,
-    closed: Vec<String>,
+    closed: Vec<(String, Option<u32>)>,
     is_retry: bool,
 }
 

@@ -41,7 +41,7 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     if differing.is_empty() {
         mark_written(context).await?;
         if !context.shared.opens_late() {
-            create::open(context, context.database()?).await?;
+            create::open(context, context.database()?, context.made()).await?;
             reach!("{} opened", context.step().id);
         }
         let archive = graph::archive(context.plan(), context.database_name());

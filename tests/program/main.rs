@@ -35,6 +35,7 @@ mod trust_clients;
 mod trust_delayed;
 mod trust_globals;
 mod trust_ownership;
+mod trust_presence;
 mod trust_refusals;
 mod trust_restore;
 mod trust_snapshots;

@@ -36,12 +36,15 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
 async fn open_databases(context: &Context) -> Result<(), StepError> {
     let source = &context.shared.inspection.source;
     let mut failed = None;
-    for name in &context.closed {
+    for (name, made) in &context.closed {
         let Some(database) = source.database(name) else {
             // Gone from the source since; the target's is as it was verified, and ours.
             continue;
         };
-        if let Err(error) = create::open(context, database).await {
+        if create::is_left_out(context, name, *made).await? {
+            continue;
+        }
+        if let Err(error) = create::open(context, database, *made).await {
             tracing::error!(database = name, %error, "cannot open the database");
             failed.get_or_insert(error);
         }

@@ -13,6 +13,7 @@ const ADVICE: &[(&str, Remedy)] = &[
     ("target.tuning.shared_target = true", accept_shared_target),
     ("drop or rename it", drop_what_is_by_hand),
     ("being accessed by other users", end_sessions),
+    ("and it is gone from the target", reset_gone),
     ("put the plan back as it was", put_plan_back),
     ("put the plan back as it was", name_delayed_tables),
     ("reset PLAN --database NAME", reset_unused),
@@ -99,6 +100,18 @@ fn name_delayed_tables(people: &mut People<'_>) -> bool {
     ]);
     people.write_plan();
     is_other
+}
+
+/// Databases that were dropped or renamed are to be made again.
+fn reset_gone(people: &mut People<'_>) -> bool {
+    let mut any = false;
+    for database in DATABASES {
+        if people.oid(database).is_none() {
+            let reset = ["reset", "--database", database, "--drop", database];
+            any |= people.project.run(&reset).code == Some(0);
+        }
+    }
+    any
 }
 
 /// Where the database is not in use on the target.

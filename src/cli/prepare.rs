@@ -5,6 +5,7 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, access};
 
 use super::failure::Failure;
+use super::output::tell;
 use crate::catalog::Inspection;
 use crate::exit::Exit;
 use crate::finding::Finding;
@@ -41,7 +42,7 @@ pub(super) async fn endpoints(plan: &Plan) -> Result<(Endpoint, Endpoint), Failu
             .map_err(Failure::with(Exit::WrongInput))?;
         for warning in &found.warnings {
             tracing::warn!("{warning}");
-            eprintln!("warning: {warning}");
+            tell!("warning: {warning}");
         }
         resolved.push(found.endpoint);
     }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::arguments::RunArguments;
 use super::failure::Failure;
 use super::log;
-use super::output::{Terminal, print};
+use super::output::{Terminal, offer, tell};
 use super::prepare::{Prepared, load, prepare};
 use super::revert::restore_settings;
 use crate::escape::escape_control_lines;
@@ -75,7 +75,7 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
         let Prepared { plan, graph, .. } = &prepared;
         let report = report_of(&plan.name, &graph.databases, &graph.steps, journal.state())?;
         document::write(&report, &report_file)?;
-        eprintln!(
+        tell!(
             "{}: already completed, nothing to do; `pg-migrate report` shows the result",
             prepared.plan.name
         );
@@ -105,13 +105,13 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
     let state = crate::journal::read(&state_dir)?.unwrap_or_default();
     let report = report_of(&name, &databases, &steps, &state)?;
     let written = document::write(&report, &report_file);
-    print(&summary::render(
+    offer(&summary::render(
         &report,
         terminal.columns(),
         terminal.stdout_color(),
-    ))?;
+    ));
     written?;
-    eprintln!("report: {}", report_file.display());
+    tell!("report: {}", report_file.display());
     Ok(exit)
 }
 
@@ -174,7 +174,7 @@ fn refuse_drift_and_store(prepared: &Prepared, state: &State) -> Result<(), Fail
         }
         for line in drift {
             tracing::warn!("since the last run: {line}");
-            eprintln!("since the last run: {}", escape_control_lines(&line));
+            tell!("since the last run: {}", escape_control_lines(&line));
         }
     }
     let sealed = stored.is_some_and(|stored| stored.sealed);

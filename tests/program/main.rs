@@ -6,6 +6,7 @@ mod support;
 
 mod archives;
 mod bad_input;
+mod closed_output;
 mod container;
 mod corpora;
 mod delayed;

@@ -166,6 +166,10 @@ pub struct Contents {
     pub indexes: u32,
     /// Secondary indexes of partitions that are attached to a partitioned index (11 and later).
     pub attached_indexes: Vec<AttachedIndex>,
+    /// Tables with secondary indexes that a delayed load would drop and build again.
+    pub indexed_tables: Vec<TableName>,
+    /// Triggers that fire in a load all the same: enabled always, or for replicas.
+    pub always_triggers: Vec<TableTrigger>,
     /// What could keep rows of a delayed table, or those that refer to them, from being loaded.
     pub load_order_constraints: Vec<LoadOrderConstraint>,
     /// Event triggers that fire in ordinary sessions, with the event of each.
@@ -189,6 +193,13 @@ pub struct LoadOrderConstraint {
     /// Another table whose foreign key refers to it. `None`: the constraint is a check that is NOT VALID, which old
     /// rows may violate and rows that are loaded may not.
     pub referring: Option<TableName>,
+}
+
+/// A trigger of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableTrigger {
+    pub table: TableName,
+    pub name: String,
 }
 
 /// One row of `pg_event_trigger`.

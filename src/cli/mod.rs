@@ -6,6 +6,7 @@ mod completions;
 mod explain;
 mod failure;
 mod init;
+mod left;
 mod log;
 mod output;
 mod plan;

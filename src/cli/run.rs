@@ -15,6 +15,7 @@ use crate::escape::escape_control_lines;
 use crate::event::Event;
 use crate::exit::Exit;
 use crate::failpoint::reach;
+use crate::finding::{Code, Finding};
 use crate::graph::{DatabaseSummary, PerStep, Step, archives};
 use crate::journal::{Journal, Lock, Outcome, State, stored};
 use crate::report::progress::Progress;
@@ -191,7 +192,9 @@ fn refuse_drift_and_store(prepared: &Prepared, state: &State) -> Result<(), Fail
 /// Every step is done, and the last run said so. The steps that set and restore settings move nothing.
 fn is_complete(prepared: &Prepared, state: &State) -> bool {
     let ended = state.runs.last().and_then(|run| run.ended);
+    let is_unfinished = |finding: &Finding| finding.code == Code::TargetUnfinished;
     matches!(ended, Some((_, Outcome::Completed, _)))
+        && !prepared.graph.blockers().any(is_unfinished)
         && prepared
             .graph
             .steps

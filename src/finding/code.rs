@@ -123,6 +123,16 @@ codes! {
         why "pg_dump refuses a server of a newer major version than its own."
         fix "Install the client programs of the newer server's major version or later, and put them first on PATH."
 
+    DelayForeignKeyCycle "delay/foreign-key-cycle" Block Object "0.2.0"
+        what "delayed tables refer to each other"
+        why "Without the right to set session_replication_role foreign keys are checked row by row, so a delayed table is loaded after those that it refers to, and in a circle none can be the first."
+        fix "GRANT SET ON PARAMETER session_replication_role TO … on the target (15 or later), use a superuser, or do not delay these tables."
+
+    DelayIndexBuilds "delay/index-builds" Warn Object "0.2.0"
+        what "clients wait for index builds"
+        why "CREATE INDEX lets clients read a table and not write to it, so their writes to a delayed table wait while each of its secondary indexes is built after the load."
+        fix "Set delay.concurrently = true: the indexes are built by CREATE INDEX CONCURRENTLY, which lets clients write and takes longer."
+
     DelayIndexKept "delay/index-kept" Info Object "0.1.0"
         what "an index stays during a delayed load"
         why "An index that is attached to a partitioned index cannot be dropped alone, so it stays while the partition is loaded, which makes the load slower."
@@ -137,6 +147,16 @@ codes! {
         what "a table refers to a delayed table"
         why "The regular phase cannot create a foreign key that refers to rows which are only loaded later."
         fix "Delay the referring table as well, or do not delay the one that it refers to."
+
+    DelayTooNew "delay/too-new" Warn Object "0.2.0"
+        what "a table is newer than the dump"
+        why "A table that a pattern of delay.table_data matches and that was created after its database had been dumped and verified is not on the target, so its rows cannot be loaded there."
+        fix "Nothing has to be fixed where it may stay behind; otherwise create it on the target and copy its rows after the run."
+
+    DelayTriggersLock "delay/triggers-lock" Warn Object "0.2.0"
+        what "clients wait for a delayed load"
+        why "A trigger that is enabled always or for replicas fires in a load as well, so it is switched off within the load's transaction by ALTER TABLE, which locks the table against writes until the load ends."
+        fix "Nothing has to be fixed where clients can wait; otherwise ALTER TABLE … ENABLE TRIGGER (for ordinary sessions alone) on the source before the run, and ENABLE ALWAYS or ENABLE REPLICA on the target after it."
 
     PlanDelayMatchesNothing "plan/delay-matches-nothing" Warn Migration "0.1.0"
         what "a pattern of delay matches no table"
@@ -278,6 +298,11 @@ codes! {
         why "Connections that the plan allows but the server does not have free are taken from its clients, or are refused in the middle of the run."
         fix "Lower target.max_connections, or raise max_connections on the server."
 
+    TargetCrashedUnsafe "target/crashed-unsafe" Block Migration "0.2.0"
+        what "the target's machine went down unsafe"
+        why "fsync or full_page_writes was off for the load: unless the machine was shut down in order, the whole cluster may be damaged without a sign, and counts that match do not show it."
+        fix "Create the cluster again (initdb), and begin again under another name in the plan. Where the machine was shut down in order, waive it and run again."
+
     TargetDatabaseEncoding "target/database-encoding" Block Database "0.1.0"
         what "an empty database of another encoding"
         why "The target has an empty database of this name whose encoding differs from the source's, so what is restored into it could differ or fail."
@@ -312,6 +337,11 @@ codes! {
         what "replication slots are not in use"
         why "The server keeps all WAL that the reader of a replication slot has not seen, so the whole load's WAL stays in pg_wal, whatever max_wal_size says."
         fix "Drop the slots (pg_drop_replication_slot), or limit them by max_slot_wal_keep_size (13 and later)."
+
+    TargetLeftUnsafe "target/left-unsafe" Block Migration "0.2.0"
+        what "the target is unsafe without this plan"
+        why "fsync or full_page_writes is off by ALTER SYSTEM: a run of another plan that was killed leaves the target so, and what is migrated would be lost in a crash of its operating system, after this run as well."
+        fix "Run pg-migrate revert with that plan, or ALTER SYSTEM RESET the setting and SELECT pg_reload_conf() on the target. Waive it where the server's owner wants it so."
 
     TargetLimitedRole "target/limited-role" Warn Migration "0.1.0"
         what "the target's role is not a superuser"
@@ -408,6 +438,11 @@ codes! {
         why "All WAL of the load is archived, and after a crash with fsync off the archive may hold what the target has lost."
         fix "Turn archiving off for the load (it needs a restart), or take a base backup after it."
 
+    TargetTuningClients "target/tuning-clients" Info Migration "0.2.0"
+        what "clients use databases already"
+        why "An earlier run verified and opened them, so that settings with which a crash of the target's operating system loses the cluster are left as they are."
+        fix "Nothing has to be fixed; target.tuning.open_early = true sets them in spite of the danger."
+
     TargetTuningFixed "target/tuning-fixed" Block Setting "0.1.0"
         what "a setting cannot be changed"
         why "The plan sets a parameter that is fixed when the server is built or its cluster is created."
@@ -462,6 +497,11 @@ codes! {
         what "pg_wal may grow to max_wal_size"
         why "With a larger max_wal_size more WAL stays in the target's pg_wal, whose free space cannot be seen from SQL."
         fix "Look at the free space of the target's pg_wal; lower max_wal_size in target.tuning.settings where it is short."
+
+    TargetUnfinished "target/unfinished" Block Database "0.2.0"
+        what "a database left the plan unfinished"
+        why "An earlier run created it on the target: it may be closed to all roles but ours, or lack the rows and indexes of delayed tables, while the plan leaves it out or the source has it no more."
+        fix "Take it into the plan again and run, drop it on the target, or finish it by hand and waive this for it."
 
     TargetWalLevel "target/wal-level" Info Migration "0.1.0"
         what "the load also writes WAL for replicas"

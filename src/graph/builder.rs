@@ -23,6 +23,8 @@ pub(super) fn contents(database: &Database) -> &Contents {
         relations: Vec::new(),
         indexes: 0,
         attached_indexes: Vec::new(),
+        indexed_tables: Vec::new(),
+        always_triggers: Vec::new(),
         load_order_constraints: Vec::new(),
         event_triggers: Vec::new(),
         large_objects: 0,
@@ -167,7 +169,8 @@ impl Builder<'_> {
         let contents = contents(database);
         let options = plan.options(name);
         let archive = command::archive(plan, name);
-        let delayed = self.delays.for_database(database, contents);
+        let dumped = self.input.dumped.get(&database.name);
+        let delayed = self.delays.for_database(database, contents, dumped);
 
         let with_data = with_data(contents);
         // A job more than there are items would cost a connection and do nothing.
@@ -181,10 +184,13 @@ impl Builder<'_> {
         // Estimates are one query a side; the delayed tables' rows are counted all the same, and in the regular
         // phase where both dumps share a snapshot.
         let (source_queries, target_queries) = match plan.verify {
-            VerifyMode::Fast if plan.delay.snapshot == DelaySnapshot::Same => {
-                (queries(delayed.len() as u32), 1)
+            VerifyMode::Fast => {
+                let late = queries(delayed.len() as u32);
+                match plan.delay.snapshot {
+                    DelaySnapshot::Same => (late, late),
+                    DelaySnapshot::Later => (1, late),
+                }
             }
-            VerifyMode::Fast => (1, 1),
             VerifyMode::Exact | VerifyMode::Checksum => (queries(with_data), queries(with_data)),
         };
         let compression = compression::available(&options.compression, client);
@@ -216,6 +222,7 @@ impl Builder<'_> {
             target: self.input.inspection.target.version,
             lock_timeout: plan.source_lock_timeout,
             is_standby: self.input.inspection.source.in_recovery,
+            encoding: &database.encoding,
             content: Content::Regular(&delayed),
         }
         .render();
@@ -273,6 +280,7 @@ impl Builder<'_> {
                 name,
                 contents,
                 delayed.iter().map(|table| &table.name),
+                plan.delay.concurrently,
                 &self.input.inspection.target,
             ));
             let regular = Regular {
@@ -281,13 +289,19 @@ impl Builder<'_> {
                 snapshot,
                 compression,
             };
-            self.delayed(name, &delayed, &regular);
+            self.delayed(database, name, &delayed, &regular);
         }
     }
 
     /// The delayed phase of one database. Its dump shares the regular dump's snapshot where the plan says so,
     /// and then follows it at once, so that the snapshot holds back vacuum no longer than it must.
-    fn delayed(&mut self, name: &Arc<str>, tables: &[DelayedTable], regular: &Regular) {
+    fn delayed(
+        &mut self,
+        database: &Database,
+        name: &Arc<str>,
+        tables: &[DelayedTable],
+        regular: &Regular,
+    ) {
         let plan = self.input.plan;
         let options = plan.options(name);
         let count = u32::try_from(tables.len()).unwrap_or(u32::MAX);
@@ -323,6 +337,7 @@ impl Builder<'_> {
             target: self.input.inspection.target.version,
             lock_timeout: plan.source_lock_timeout,
             is_standby: self.input.inspection.source.in_recovery,
+            encoding: &database.encoding,
             content: Content::Delayed(tables),
         }
         .render();

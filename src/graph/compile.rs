@@ -49,6 +49,7 @@ pub(crate) fn compile(input: Input<'_>) -> Graph {
     let load = tuning::Load {
         jobs: restore_jobs_at_a_time(plan, &databases, &share).max(delayed_builds),
         others: selection::others(target, &databases, input.created),
+        in_use: input.in_use.iter().map(String::as_str).collect(),
     };
     let (tuning, tuning_findings) = tuning::tune(plan, target, &load);
     findings.extend(tuning_findings);

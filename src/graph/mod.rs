@@ -18,7 +18,7 @@ pub(crate) use compile::compile;
 pub(crate) use input::Input;
 pub(crate) use selection::select;
 pub(crate) use step::*;
-pub(crate) use tuning::{Reach, Tuning, TuningSetting};
+pub(crate) use tuning::{Reach, Tuning, TuningSetting, UNSAFE};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,9 @@
 //! What one database holds.
 
 use super::query;
-use crate::catalog::{AttachedIndex, Contents, EventTrigger, LoadOrderConstraint, Relation};
+use crate::catalog::{
+    AttachedIndex, Contents, EventTrigger, LoadOrderConstraint, Relation, TableTrigger,
+};
 use crate::names::{RelationKind, TableName};
 use crate::postgres::{Connection, Error};
 
@@ -87,6 +89,8 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
     } else {
         Vec::new()
     };
+    let indexed_tables = indexed_tables(connection).await?;
+    let always_triggers = always_triggers(connection).await?;
     let load_order_constraints = load_order_constraints(connection).await?;
     let event_triggers = event_triggers(connection).await?;
     let extensions = query::texts(
@@ -100,6 +104,8 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
         relations,
         indexes: u32::try_from(number(0)).unwrap_or(u32::MAX),
         attached_indexes,
+        indexed_tables,
+        always_triggers,
         load_order_constraints,
         event_triggers,
         large_objects: number(1),
@@ -107,6 +113,55 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
         extensions,
         bytes: number(3),
     })
+}
+
+/// Tables with an index that a delayed load would drop.
+async fn indexed_tables(connection: &Connection) -> Result<Vec<TableName>, Error> {
+    let rows = query::rows(
+        connection,
+        "list the tables with secondary indexes",
+        &format!(
+            "SELECT DISTINCT n.nspname::text, t.relname::text FROM pg_catalog.pg_index x \
+             JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid \
+             JOIN pg_catalog.pg_class t ON t.oid = x.indrelid AND t.relkind = 'r' \
+             JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace \
+             WHERE {} AND {USER_SCHEMA} ORDER BY 1, 2",
+            super::delayed::DROPPABLE
+        ),
+    )
+    .await?;
+    Ok(rows
+        .iter()
+        .map(|row| TableName {
+            schema: row.get(0),
+            name: row.get(1),
+        })
+        .collect())
+}
+
+/// Triggers that fire in sessions of replicas too.
+async fn always_triggers(connection: &Connection) -> Result<Vec<TableTrigger>, Error> {
+    let rows = query::rows(
+        connection,
+        "list the triggers that fire always",
+        &format!(
+            "SELECT n.nspname::text, t.relname::text, g.tgname::text FROM pg_catalog.pg_trigger g \
+             JOIN pg_catalog.pg_class t ON t.oid = g.tgrelid AND t.relkind = 'r' \
+             JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace \
+             WHERE NOT g.tgisinternal AND g.tgenabled IN ('A', 'R') AND {USER_SCHEMA} ORDER BY 1, 2, 3"
+        ),
+    )
+    .await?;
+    Ok(rows
+        .iter()
+        .map(|row| TableTrigger {
+            table: TableName {
+                schema: row.get(0),
+                name: row.get(1),
+            },
+            name: row.get(2),
+        })
+        .collect())
 }
 
 /// Event triggers that fire in ordinary sessions.

@@ -15,7 +15,10 @@ mod written;
 
 pub(crate) use contents::read as contents_of;
 pub(crate) use count::{Rows, count_tables};
-pub(crate) use delayed::{droppable_indexes, filled_materialized_views};
+pub(crate) use delayed::{
+    NamedIndex, Reference, droppable_indexes, filled_materialized_views, indexes_by_name,
+    references_between,
+};
 pub(crate) use locks::{DumpedTable, dumped_tables, tables_in_use, unlocked_tables};
 pub(crate) use sequences::sequences;
 pub(crate) use server::system_identifier;

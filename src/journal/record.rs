@@ -176,7 +176,12 @@ pub enum Change {
     /// Written after the change: the settings are as they were, and what was written without fsync is on
     /// disk as far as we could see to it.
     #[serde(rename = "put-back")]
-    SettingsRestored { settings: Vec<String> },
+    SettingsRestored {
+        settings: Vec<String>,
+        /// What was seen of a crash of the target's machine while they were set.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        damage: Option<String>,
+    },
 }
 
 /// Which start of a server, and of the machine below it, this is.

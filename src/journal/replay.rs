@@ -342,7 +342,8 @@ impl State {
                     tuned.values.insert(setting.value.clone());
                 }
             }
-            Change::SettingsRestored { settings } => {
+            Change::SettingsRestored { settings, damage } => {
+                self.damage = self.damage.take().or(damage);
                 for name in settings {
                     self.tuned.remove(&name);
                 }
@@ -501,6 +502,7 @@ mod tests {
         let restored = line(Entry::Change {
             change: Change::SettingsRestored {
                 settings: vec!["work_mem".into()],
+                damage: None,
             },
         });
         let tuned = |text: &str| replay(text.as_bytes()).unwrap().state.tuned;

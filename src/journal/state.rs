@@ -58,6 +58,8 @@ pub struct State {
     /// Those that were verified, with how much had been written to each then; `None`: that is not known, or was changed
     /// by this plan since.
     pub verified: BTreeMap<String, Option<WriteMark>>,
+    /// What was seen of a crash of the target's machine while settings for the load were set.
+    pub damage: Option<String>,
     /// Of those, the ones that were named to be dropped all the same.
     pub may_drop: BTreeSet<String>,
     /// Indexes that were dropped, or were about to be, by database.
@@ -118,6 +120,15 @@ impl State {
             Created::Begun => None,
             Created::WithOid(oid) | Created::Found(oid) => Some(*oid),
         }
+    }
+
+    /// Databases of the target that this plan verified, and that clients may use.
+    pub(crate) fn in_use(&self) -> BTreeSet<String> {
+        let verified = self.verified.keys();
+        verified
+            .filter(|name| !self.closed.contains(*name))
+            .cloned()
+            .collect()
     }
 
     pub fn is_done(&self, step: &StepId) -> bool {

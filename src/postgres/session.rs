@@ -118,8 +118,6 @@ impl Session {
             ("lock_timeout", lock_timeout.as_str()),
             // What the server prints has qualified names, and no function of a user comes before its own.
             ("search_path", "pg_catalog"),
-            // Rows that the role may not see are an error, not a smaller count.
-            ("row_security", "off"),
             ("default_transaction_isolation", "read committed"),
             ("default_transaction_deferrable", "off"),
             // We never have a reason to change the source.
@@ -133,6 +131,10 @@ impl Session {
             ("quote_all_identifiers", "off"),
             ("standard_conforming_strings", "on"),
         ];
+        if self.purpose != Purpose::Refresh {
+            // Rows that the role may not see are an error, not a smaller count. The owner of a materialized view may see less.
+            settings.push(("row_security", "off"));
+        }
         match self.purpose {
             Purpose::Comparison => settings.extend([
                 ("DateStyle", "ISO, MDY"),
@@ -193,12 +195,12 @@ mod tests {
         SET statement_timeout = '0';
         SET lock_timeout = '10000ms';
         SET search_path = 'pg_catalog';
-        SET row_security = 'off';
         SET default_transaction_isolation = 'read committed';
         SET default_transaction_deferrable = 'off';
         SET default_transaction_read_only = 'on';
         SET quote_all_identifiers = 'off';
         SET standard_conforming_strings = 'on';
+        SET row_security = 'off';
         SET DateStyle = 'ISO, MDY';
         SET IntervalStyle = 'postgres';
         SET TimeZone = 'UTC';

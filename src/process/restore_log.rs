@@ -13,6 +13,7 @@ use std::sync::Arc;
 use line::{Line, SEVERITIES, starts_with_any, strip_any};
 use progress::ItemCount;
 pub(crate) use toc::Entry;
+pub(crate) use toc::TableRows;
 pub use toc::Toc;
 
 use super::transient::is_transient;

@@ -223,11 +223,12 @@ impl<'a> Dispatcher<'a> {
         given.created = state.created.get(&**database).copied();
         given.verified = state.verified.get(&**database).cloned();
         given.may_drop = state.may_drop.contains(&**database);
+        given.is_closed = state.closed.contains(&**database);
         if id.kind == Kind::RecreateIndexes {
             let dropped = state.dropped_indexes.get(&**database);
             given.dropped_indexes = dropped.cloned().unwrap_or_default();
         }
-        if id.kind == Kind::DelayedRestore {
+        if matches!(id.kind, Kind::TargetCounts | Kind::DelayedRestore) {
             given.loads = state.loads.get(&**database).cloned().unwrap_or_default();
         }
         let read = id.kind.traits().reads.iter().filter_map(|kind| {
@@ -425,6 +426,7 @@ struct Given {
     created: Option<Created>,
     verified: Option<Option<WriteMark>>,
     may_drop: bool,
+    is_closed: bool,
     tuned: BTreeMap<String, TunedSetting>,
     closed: Vec<(String, Option<u32>)>,
     is_retry: bool,
@@ -453,6 +455,7 @@ async fn attempt(
         created: Mutex::new(given.created),
         verified: given.verified,
         may_drop: given.may_drop,
+        is_closed: given.is_closed,
         tuned: given.tuned,
         stop: shared.stop.child_token(),
         closed: given.closed,

@@ -1,5 +1,7 @@
 //! Client programs of PostgreSQL, as the steps run them.
 
+use std::ffi::OsString;
+
 use super::{Context, StepError};
 use crate::plan::Side;
 use crate::postgres::{application_name, escape_control};
@@ -49,10 +51,10 @@ fn option_value(value: &str) -> String {
 }
 
 /// A command of the step, ready to run against one of the servers. Its sessions have these settings too.
-pub(super) fn invocation(
+pub(super) fn invocation<A: Clone + Into<OsString>>(
     context: &Context,
     side: Side,
-    command: &[String],
+    command: &[A],
     settings: &[(&str, &str)],
 ) -> Invocation {
     let (program, arguments) = command
@@ -63,8 +65,8 @@ pub(super) fn invocation(
         &application_name(&context.application()),
     )
     .options(&options(context, side, settings));
-    Invocation::new(program)
-        .arguments(arguments)
+    Invocation::new(program.clone())
+        .arguments(arguments.iter().cloned())
         .environment(environment)
         .log(context.log_file())
 }

@@ -64,6 +64,8 @@ pub(crate) struct Context {
     pub created: Mutex<Option<Created>>,
     /// By the journal, that database was verified, so that clients may use it, with how much had been written to it then.
     pub verified: Option<Option<WriteMark>>,
+    /// By the journal, no other role may connect to it yet.
+    pub is_closed: bool,
     /// That database was named to be dropped all the same.
     pub may_drop: bool,
     /// In a step about the whole server: databases that are verified and still closed to others, with

@@ -1,5 +1,8 @@
 //! `dump`: pg_dump of one database under the shared snapshot.
 
+mod contents;
+mod patterns;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -45,6 +48,7 @@ pub(super) async fn into(context: &Context, path: &Path) -> Result<Dumped, StepE
             other => other.to_owned(),
         })
         .collect();
+    let command = patterns::encoded(context, &command).await?;
     let child = invocation(context, Side::Source, &command, &[MONEY]).run(&context.stop, |_| {});
     let finished = {
         let mut child = std::pin::pin!(child);
@@ -63,6 +67,7 @@ pub(super) async fn into(context: &Context, path: &Path) -> Result<Dumped, StepE
     finished
         .and_then(Finished::success)
         .map_err(|error| failure(context, error))?;
+    contents::ensure(context, path, snapshot).await?;
     // Before anything can happen to it: a run that goes on compares.
     let seal = archive::seal(path, context.step().jobs, &context.stop).await;
     let seal = seal.map_err(|error| {

@@ -82,7 +82,6 @@ const OPEN: &[&str] = &[
     "C16",
     "C16 include.toml",
     "C17 delay.toml",
-    "C18 delay.toml",
 ];
 
 /// As [`OPEN`]; these depend on a race, and go well now and then.

@@ -43,7 +43,7 @@ fn what_changed_after_the_globals_arrives_or_is_told() {
 
 #[test]
 fn a_database_added_later_gets_its_new_owner() {
-    still_open("cannot run CREATE DATABASE", || {
+    still_open("late_owner", || {
         let (source, target) = (Server::start(16), Server::start(18));
         source.psql("postgres", "CREATE DATABASE erp");
         let project = Project::between(&source, &target);

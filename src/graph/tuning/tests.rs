@@ -58,6 +58,7 @@ pub(super) fn parameter(name: &str) -> Parameter {
             _ => Vec::new(),
         },
         is_fixed: false,
+        is_altered: false,
         may_alter_system: true,
         may_set: true,
     }
@@ -136,6 +137,7 @@ fn mode(mode: &str) -> Plan {
 const ALONE: Load = Load {
     jobs: 4,
     others: Vec::new(),
+    in_use: Vec::new(),
 };
 
 fn shown(plan: &Plan, target: &ServerFacts, load: &Load) -> String {
@@ -250,6 +252,37 @@ fn clients_that_are_let_in_early_are_told() {
     plan = mode("safe");
     plan.tuning.open_early = true;
     assert!(!codes(&plan, &target(), &ALONE).contains(&(Severity::Warn, Code::TargetOpensEarly)));
+}
+
+/// An earlier run of the plan verified and opened them.
+#[test]
+fn databases_that_clients_use_are_not_risked() {
+    let load = Load {
+        jobs: 4,
+        others: Vec::new(),
+        in_use: vec!["crm", "erp"],
+    };
+    let names = |plan: &Plan| -> Vec<String> {
+        let tuning = tune(plan, &target(), &load).0.unwrap();
+        tuning
+            .system()
+            .map(|setting| setting.name.clone())
+            .collect()
+    };
+    let mut plan = mode("fast");
+    let kept = [
+        "maintenance_work_mem",
+        "checkpoint_completion_target",
+        "max_wal_size",
+        "checkpoint_timeout",
+    ];
+    assert_eq!(names(&plan), kept);
+    let spared = (Severity::Info, Code::TargetTuningClients);
+    assert!(codes(&plan, &target(), &load).contains(&spared));
+    assert!(!codes(&mode("safe"), &target(), &load).contains(&spared));
+    plan.tuning.open_early = true;
+    assert!(names(&plan).contains(&"fsync".to_owned()));
+    assert!(!codes(&plan, &target(), &load).contains(&spared));
 }
 
 #[test]
@@ -372,6 +405,7 @@ fn a_server_with_other_databases_is_not_risked_unasked() {
     let shared = Load {
         jobs: 4,
         others: vec!["crm", "erp"],
+        in_use: Vec::new(),
     };
     let severity = |plan: &Plan, target: &ServerFacts| {
         codes(plan, target, &shared)

@@ -1,9 +1,13 @@
 //! What a reader should know before the run, and whether it may start.
 
+use std::collections::BTreeSet;
+
 use insta::assert_snapshot;
 
 use super::{codes, lines};
-use crate::catalog::{AttachedIndex, EventTrigger, LoadOrderConstraint, Role, Version};
+use crate::catalog::{
+    AttachedIndex, EventTrigger, LoadOrderConstraint, Role, TableTrigger, Version,
+};
 use crate::finding::{Code, Finding, Severity};
 use crate::graph::tests::synthetic::{Case, contents, database, table};
 use crate::names::TableName;
@@ -64,6 +68,75 @@ fn an_attached_index_of_a_delayed_partition_is_kept_and_said() {
     Info delay/index-kept [erp public.table_0002_at_idx] it stays while public.table_0002 is loaded, which makes the load slower: it is attached to the partitioned index public.parts_at, and can only be dropped together with that one and the indexes of all partitions, delayed or not
       fix: none
     ");
+}
+
+#[test]
+fn delayed_tables_that_refer_to_each_other_need_a_role_that_loads_as_a_replica() {
+    let mut erp = database("erp", 1 << 20, 4);
+    let refers = |child: &str, parent: &str| LoadOrderConstraint {
+        table: TableName::new("public", parent),
+        constraint: "k".into(),
+        referring: Some(TableName::new("public", child)),
+    };
+    contents(&mut erp).load_order_constraints = vec![
+        refers("table_0000", "table_0001"),
+        refers("table_0001", "table_0002"),
+        refers("table_0002", "table_0001"),
+        refers("table_0003", "table_0000"),
+    ];
+    let rest = "[delay]\ntable_data = [\"erp.table_*\"]\n";
+    let mut case = Case::new(rest, vec![erp]);
+    assert_eq!(codes(&case.compile()), []);
+    case.inspection.target.sets_replication_role = false;
+    case.inspection.target.user = "mover".into();
+    let found: Vec<String> = lines(&case.compile())
+        .lines()
+        .filter(|line| line.contains("delay/"))
+        .map(str::to_owned)
+        .collect();
+    assert_snapshot!(found.join("\n"), @r#"
+    Block delay/foreign-key-cycle [erp public.table_0001] its foreign keys lead back to it by way of other delayed tables, and the role "mover" may not set session_replication_role on the target: none of them can be loaded before the others
+    Block delay/foreign-key-cycle [erp public.table_0002] its foreign keys lead back to it by way of other delayed tables, and the role "mover" may not set session_replication_role on the target: none of them can be loaded before the others
+    "#);
+}
+
+#[test]
+fn a_table_that_came_after_the_dump_is_not_delayed() {
+    let rest = "[delay]\ntable_data = [\"erp.table_*\"]\n";
+    let mut case = Case::new(rest, vec![database("erp", 1 << 20, 2)]);
+    let delayed = |case: &Case| case.compile().databases[0].delayed.len();
+    assert_eq!(delayed(&case), 2);
+    let then = BTreeSet::from([TableName::new("public", "table_0001")]);
+    case.dumped.insert("erp".into(), then);
+    assert_eq!(delayed(&case), 1);
+    assert_snapshot!(lines(&case.compile()), @"
+    Warn delay/too-new [erp public.table_0000] it matches delay.table_data and was created after the database had been dumped: the target has no such table, and its rows do not migrate
+      fix: none where it may stay behind; otherwise create it on the target and copy its rows after the run
+    ");
+}
+
+#[test]
+fn what_clients_of_a_delayed_table_wait_for_is_said() {
+    let mut erp = database("erp", 1 << 20, 3);
+    let name = |table: &str| TableName::new("public", table);
+    contents(&mut erp).indexed_tables = vec![name("table_0000"), name("table_0002")];
+    contents(&mut erp).always_triggers = vec![TableTrigger {
+        table: name("table_0002"),
+        name: "audit".into(),
+    }];
+    assert_eq!(codes(&Case::new("", vec![erp.clone()]).compile()), []);
+    let rest = "[delay]\ntable_data = [\"erp.table_0002\"]\n";
+    assert_snapshot!(lines(&Case::new(rest, vec![erp.clone()]).compile()), @"
+    Warn delay/index-builds [erp public.table_0002] clients cannot write to it while each of its secondary indexes is built again after the load: CREATE INDEX locks the table against writes for as long as the build takes
+      fix: delay.concurrently = true (CREATE INDEX CONCURRENTLY), which lets clients write and takes longer
+    Warn delay/triggers-lock [erp public.table_0002] clients cannot write to it while it is loaded: its trigger audit is enabled always or for replicas, and is switched off for the load by ALTER TABLE, whose lock lasts until the load ends
+      fix: ALTER TABLE … ENABLE TRIGGER … on the source before the run, and as it was on the target after it
+    ");
+    let rest = format!("{rest}concurrently = true");
+    assert_eq!(
+        codes(&Case::new(&rest, vec![erp]).compile()),
+        [(Severity::Warn, Code::DelayTriggersLock)]
+    );
 }
 
 #[test]

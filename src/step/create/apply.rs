@@ -25,7 +25,7 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     match find(&connection, name).await? {
         Some(found) if is_own(context, &found).await? => {
             if !found.is_invalid {
-                refuse_to_drop_what_is_used(context).await?;
+                refuse_to_drop_what_is_used(context, &found).await?;
             }
             drop_own(context, &connection, &found).await?;
             make(context, &connection, &creation).await?;
@@ -112,18 +112,20 @@ pub(crate) async fn open(
             .await
             .map_err(connection.failed(format!("set {what}")))
     };
-    execute("BEGIN", "owner, privileges and settings").await?;
+    // What is on record as opened is open after a crash of the server as well.
+    let begin = "BEGIN; SET LOCAL synchronous_commit = local";
+    execute(begin, "owner, privileges and settings").await?;
     for statement in &creation.open {
         execute(&statement.sql, &statement.what).await?;
         reach!("set {}", statement.sql);
     }
     execute("COMMIT", "owner, privileges and settings").await?;
     connection.close().await;
+    prove_open(context, database).await?;
     let opened = Change::OpenDatabase {
         database: database.name.clone(),
     };
-    context.record(opened).await?;
-    prove_open(context, database).await
+    context.record(opened).await
 }
 
 /// Whether the target has a database of this name that is ours, and not another.
@@ -237,7 +239,7 @@ async fn is_own(context: &Context, found: &Found) -> Result<bool, StepError> {
     Ok(match context.created() {
         None | Some(Created::Found(_)) => false,
         Some(Created::WithOid(made)) => made == found.oid,
-        Some(Created::Begun) => found.is_invalid || is_empty(context).await?,
+        Some(Created::Begun) => found.is_invalid || found.is_bare || is_empty(context).await?,
     })
 }
 

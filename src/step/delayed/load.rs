@@ -10,42 +10,46 @@ use tokio_postgres::error::SqlState;
 
 use super::super::archive::LIST;
 use super::copy::{CopyError, Script};
-use super::sequences;
+use super::waiting::{LOCK_TIMEOUT, patiently};
+use super::{order, sequences};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::delayed_archive;
 use crate::journal::Change;
 use crate::names::{Load, Loaded, Output, Product, RelationKind, TableCount, TableName};
 use crate::plan::{DelaySnapshot, Side};
-use crate::postgres::{Class, Connection, connect};
+use crate::postgres::{Class, Connection, connect, quote_literal};
+use crate::process::restore_log::{TableRows, Toc};
 use crate::process::{Finished, Invocation};
 use crate::step::child::failure;
-use crate::step::restore::table_of_contents;
+use crate::step::restore::list;
 use crate::step::{Context, StepError, ours};
 
 /// Loads every table of the archive that is not loaded yet, the largest first. Yields the rows of each.
 pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
     let archive = delayed_archive(context.plan(), context.database_name());
-    let entries = by_size(
-        &archive,
-        table_of_contents(context, &archive).await?.table_data(),
-    );
+    let listing = list(context, &archive, None).await?;
+    let entries = by_size(&archive, Toc::table_rows(&listing));
     let loaded = committed(context).await?;
     if context.plan().delay.snapshot == DelaySnapshot::Later {
         sequences::advance(context).await?;
     }
     let sent = AtomicU64::new(0);
-    let (there, missing): (Vec<u32>, Vec<u32>) = entries
+    let (there, missing): (Vec<TableRows>, Vec<TableRows>) = entries
         .into_iter()
-        .partition(|id| loaded.iter().any(|load| load.dump_id == *id));
-    let loads: Vec<Load> = stream::iter(missing)
-        .map(|id| load_table(context, &archive, id, &sent))
-        .buffer_unordered(context.step().jobs as usize)
-        .try_collect()
-        .await?;
+        .partition(|rows| loaded.iter().any(|load| load.dump_id == rows.dump_id));
+    let mut loads: Vec<Load> = Vec::with_capacity(missing.len());
+    for turn in order::turns(context, missing).await? {
+        let of_turn: Vec<Load> = stream::iter(turn)
+            .map(|id| load_table(context, &archive, id, &sent))
+            .buffer_unordered(context.step().jobs as usize)
+            .try_collect()
+            .await?;
+        loads.extend(of_turn);
+    }
     let before = loaded
         .into_iter()
-        .filter(|load| there.contains(&load.dump_id));
+        .filter(|load| there.iter().any(|rows| rows.dump_id == load.dump_id));
     let mut counts: Vec<TableCount> = before
         .chain(loads)
         .map(|load| TableCount {
@@ -59,8 +63,8 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
 }
 
 /// Largest first. The rows of an entry are in a file named after its dump id.
-fn by_size(archive: &Path, mut entries: Vec<u32>) -> Vec<u32> {
-    let size = |id: &u32| {
+fn by_size(archive: &Path, mut entries: Vec<TableRows>) -> Vec<TableRows> {
+    let size = |id: u32| {
         let endings = ["dat", "dat.gz", "dat.lz4", "dat.zst"];
         let files = endings.map(|ending| archive.join(format!("{id}.{ending}")));
         files
@@ -69,7 +73,7 @@ fn by_size(archive: &Path, mut entries: Vec<u32>) -> Vec<u32> {
             .map(|file| file.len())
             .sum::<u64>()
     };
-    entries.sort_by_cached_key(|id| (std::cmp::Reverse(size(id)), *id));
+    entries.sort_by_cached_key(|rows| (std::cmp::Reverse(size(rows.dump_id)), rows.dump_id));
     entries
 }
 
@@ -201,6 +205,31 @@ fn entry_list(archive: &Path, id: u32) -> Result<PathBuf, StepError> {
     Ok(path)
 }
 
+/// The archive's statement for a session that speaks UTF-8. The rows are in the database's own encoding: it may have bytes that
+/// mean nothing in another, and that no conversion takes.
+async fn readable<R>(connection: &Connection, script: &Script<R>) -> Result<String, StepError> {
+    let (statement, encoding) = (&script.statement, script.encoding.as_str());
+    let text = if encoding == "UTF8" || statement.is_ascii() {
+        String::from_utf8(statement.clone()).map_err(StepError::fault)?
+    } else {
+        let row = connection
+            .query_one(
+                "SELECT pg_catalog.convert_from($1, $2)",
+                &[&statement, &encoding],
+            )
+            .await
+            .map_err(
+                connection.failed(format!("read the archive's COPY statement in {encoding}")),
+            )?;
+        row.try_get(0)
+            .map_err(connection.failed("read the names in the archive's COPY statement"))?
+    };
+    Ok(match encoding {
+        "UTF8" => text,
+        _ => format!("{text} WITH (ENCODING {})", quote_literal(encoding)),
+    })
+}
+
 /// Begins a transaction and copies the rows. The transaction is left open.
 async fn copy_table(
     context: &Context,
@@ -212,7 +241,7 @@ async fn copy_table(
         .await
         .map_err(|error| failed(connection, "the delayed load", error))?
         .ok_or_else(|| StepError::new("an entry of the delayed archive holds no rows to copy"))?;
-    let statement = script.statement.clone();
+    let statement = readable(connection, &script).await?;
     // pg_dump quotes all identifiers.
     let table = statement
         .strip_prefix("COPY ")
@@ -220,7 +249,7 @@ async fn copy_table(
         .ok_or_else(|| StepError::fault(format!("no table in {statement}")))?;
     let name = table.quoted();
     let action = format!("load {name}");
-    let switched_off = begin(context, connection, &name).await?;
+    let switched_off = patiently(context, || begin(context, connection, &name)).await?;
 
     let on_bytes = |bytes| {
         context.report(Progress {
@@ -296,14 +325,23 @@ async fn begin(
         .map_err(connection.failed(format!("begin the load of {name}")))?;
     reach!("began the load of {name}");
     let firing = firing(context, connection, name).await?;
-    for (trigger, _) in &firing {
-        connection
-            .batch_execute(&format!("ALTER TABLE {name} DISABLE TRIGGER {trigger}"))
-            .await
-            .map_err(connection.failed(format!(
-                "switch off the trigger {trigger} for the load of {name}"
-            )))?;
+    if firing.is_empty() {
+        return Ok(firing);
     }
+    let off: String = firing
+        .iter()
+        .map(|(trigger, _)| format!(" ALTER TABLE {name} DISABLE TRIGGER {trigger};"))
+        .collect();
+    let timeout = LOCK_TIMEOUT.as_millis();
+    let sql = format!("SET LOCAL lock_timeout = {timeout};{off} SET LOCAL lock_timeout = 0");
+    let switched_off = connection.batch_execute(&sql).await;
+    if switched_off.is_err() {
+        // It may be tried again.
+        let _ = connection.batch_execute("ROLLBACK").await;
+    }
+    switched_off.map_err(connection.failed(format!(
+        "switch off the triggers of {name} that fire in a load"
+    )))?;
     Ok(firing)
 }
 

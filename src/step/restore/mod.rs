@@ -161,7 +161,7 @@ fn unaccepted(context: &Context, report: &RestoreReport) -> usize {
 }
 
 /// The archive's table of contents, which names the objects that errors are about.
-pub(super) async fn table_of_contents(context: &Context, archive: &Path) -> Result<Toc, StepError> {
+async fn table_of_contents(context: &Context, archive: &Path) -> Result<Toc, StepError> {
     let listing = list(context, archive, None).await?;
     let roles = &context.shared.inspection.source.roles;
     Ok(Toc::parse(
@@ -186,7 +186,7 @@ async fn parts_of(
 }
 
 /// The entries of an archive, or of one of its sections, as pg_restore lists them.
-async fn list(
+pub(super) async fn list(
     context: &Context,
     archive: &Path,
     section: Option<&str>,

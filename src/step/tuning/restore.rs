@@ -15,21 +15,36 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
         endpoint: context.endpoint(Side::Target),
         session: Session::new(&context.application()),
     };
-    let SettingsRestored { done, warnings } = patiently(context, &target).await?;
+    let SettingsRestored {
+        done,
+        warnings,
+        damage,
+    } = patiently(context, &target).await?;
     for line in done {
         tracing::info!("restored: {line}");
     }
     if !context.tuned.is_empty() {
         let settings = context.tuned.keys().cloned().collect();
         context
-            .record(Change::SettingsRestored { settings })
+            .record(Change::SettingsRestored {
+                settings,
+                damage: damage.clone(),
+            })
             .await?;
     }
-    open_databases(context).await?;
-    Ok(Output {
+    let output = Output {
         warnings,
         ..Output::default()
-    })
+    };
+    if let Some(damage) = damage {
+        return Err(StepError::new(format!(
+            "{damage}; its databases stay closed to other roles"
+        ))
+        .help("`pg-migrate explain target/crashed-unsafe` tells what to do")
+        .with_output(output));
+    }
+    open_databases(context).await?;
+    Ok(output)
 }
 
 /// The target is safe again: clients may use what is verified. One that cannot be opened keeps no other closed.

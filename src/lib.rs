@@ -5,6 +5,9 @@
 //! `catalog`), both compile to a `graph`, with what `preflight` found, a `schedule` hands out its steps, `run` carries them out
 //! with `step`, `journal` keeps what is done, and `report` tells about it.
 
+// They panic where stdout or stderr cannot be written: `cli::output` prints.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 mod atomic_file;
 mod catalog;
 pub mod cli;

@@ -4,6 +4,7 @@ mod facts;
 pub(crate) mod locale;
 mod not_moved;
 pub(crate) mod parameter;
+mod presence;
 mod refusal;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -18,6 +19,7 @@ use crate::names::{RelationKind, TableName};
 pub(crate) use facts::{LeftOut, NoAlterSystem};
 pub(crate) use not_moved::{LackedLibrary, NotMoved, NotMovedKind};
 use parameter::Parameter;
+pub(crate) use presence::{Missing, Present};
 pub(crate) use refusal::refusal;
 pub use version::Version;
 
@@ -121,6 +123,7 @@ pub enum LocaleProvider {
 /// One row of `pg_database`, with what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Database {
+    pub oid: u32,
     pub name: String,
     pub owner: String,
     /// What its relations hold, or `pg_database_size` where it was not inspected; `None` where that may

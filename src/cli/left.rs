@@ -9,6 +9,7 @@ use crate::journal::State;
 use crate::names::{Kind, Product, StepId};
 use crate::plan::Plan;
 use crate::preflight::{self, Unfinished};
+use crate::run::{is_missing, missing};
 
 pub(super) fn findings(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Finding> {
     let mut found: Vec<Finding> = [still_tuned(state), left_unsafe(state, inspection)]
@@ -16,6 +17,7 @@ pub(super) fn findings(plan: &Plan, state: &State, inspection: &Inspection) -> V
         .flatten()
         .collect();
     found.extend(state.damage.as_deref().map(preflight::for_damage));
+    found.extend(gone(plan, state, inspection));
     found.extend(dropped_next(plan, state, inspection));
     found.extend(unfinished(plan, state, inspection));
     found
@@ -41,6 +43,14 @@ fn left_unsafe(state: &State, inspection: &Inspection) -> Option<Finding> {
     preflight::for_left_unsafe(&left)
 }
 
+/// Findings about databases that this plan made, and that the target does not have any more.
+fn gone(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Finding> {
+    let databases = select(plan, &inspection.source);
+    let names = databases.iter().map(|database| &database.name);
+    let missing = missing(names, state, &inspection.target);
+    missing.iter().map(preflight::for_missing).collect()
+}
+
 /// Findings about databases that this plan created and that the next run drops.
 fn dropped_next(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Finding> {
     let databases = select(plan, &inspection.source);
@@ -52,6 +62,7 @@ fn dropped_next(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Find
         let is_begun = state.steps.contains_key(&restore) && !state.is_done(&restore);
         state.created.contains_key(*name)
             && inspection.target.database(name).is_some()
+            && !is_missing(name, state, &inspection.target)
             && (!state.is_done(&create) || is_begun)
     });
     found
@@ -64,7 +75,9 @@ fn unfinished(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Findin
     let selected = select(plan, &inspection.source);
     let selected: HashSet<&str> = selected.iter().map(|database| &*database.name).collect();
     let left = state.created.keys().filter(|name| {
-        !selected.contains(name.as_str()) && inspection.target.database(name).is_some()
+        !selected.contains(name.as_str())
+            && inspection.target.database(name).is_some()
+            && !is_missing(name, state, &inspection.target)
     });
     left.filter_map(|name| {
         let unfinished = how_unfinished(state, name)?;

@@ -7,6 +7,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::failure::Failure;
 use super::left;
+use super::output::tell;
 use crate::catalog::Inspection;
 use crate::exit::Exit;
 use crate::finding::Finding;
@@ -17,6 +18,7 @@ use crate::names::{Kind, Product, StepId, TableName};
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::resolve;
 use crate::process::LocalEnvironment;
+use crate::run::is_replaced;
 use crate::{inspect, plan, preflight, process};
 
 /// A plan, compiled against both servers.
@@ -42,7 +44,7 @@ pub(super) async fn endpoints(plan: &Plan) -> Result<(Endpoint, Endpoint), Failu
             .map_err(Failure::with(Exit::WrongInput))?;
         for warning in &found.warnings {
             tracing::warn!("{warning}");
-            eprintln!("warning: {warning}");
+            tell!("warning: {warning}");
         }
         resolved.push(found.endpoint);
     }
@@ -67,7 +69,8 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
         target: target_facts,
         client,
     };
-    let created = state.created.keys().cloned().collect();
+    let is_ours = |name: &&String| !is_replaced(name, state, &inspection.target);
+    let created = state.created.keys().filter(is_ours).cloned().collect();
     let in_use = state.in_use();
     let graph = compile(Input {
         plan: &plan,

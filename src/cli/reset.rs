@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::arguments::ResetArguments;
 use super::failure::Failure;
+use super::output::tell;
 use super::prepare::load;
 use crate::escape::escape_control;
 use crate::exit::Exit;
@@ -47,10 +48,10 @@ pub(super) fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
     let dropped = dropped(&steps, state);
     refuse_unnamed(&dropped, state, &arguments.drop)?;
     for step in &steps {
-        eprintln!("to be done again: {}", escape_control(&step.to_string()));
+        tell!("to be done again: {}", escape_control(&step.to_string()));
     }
     for database in &dropped {
-        eprintln!(
+        tell!(
             "the next run drops and recreates the database \"{}\"{}",
             escape_control(database),
             match state.verified.contains_key(database) {

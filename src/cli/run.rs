@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::arguments::RunArguments;
 use super::failure::Failure;
 use super::log;
-use super::output::{Terminal, print};
+use super::output::{Terminal, offer, tell};
 use super::prepare::{Prepared, load, prepare};
 use super::revert::restore_settings;
 use crate::escape::escape_control_lines;
@@ -20,7 +20,7 @@ use crate::graph::{DatabaseSummary, PerStep, Step, archives};
 use crate::journal::{Journal, Lock, Outcome, State, stored};
 use crate::report::progress::Progress;
 use crate::report::{document, plan_json, summary};
-use crate::run::{Finished, Job, Signals, changed_since_completion};
+use crate::run::{Finished, Job, Signals, changed_since_completion, missing};
 
 /// How often the bars are drawn.
 const TICK: Duration = Duration::from_millis(200);
@@ -49,7 +49,12 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
             ));
         }
     };
-    let is_complete = is_complete(&prepared, journal.state());
+    let gone = missing(
+        prepared.graph.database_names(),
+        journal.state(),
+        &prepared.inspection.target,
+    );
+    let is_complete = gone.is_empty() && is_complete(&prepared, journal.state());
     if !is_complete {
         prepared.refuse_blockers()?;
     }
@@ -71,7 +76,7 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
         let Prepared { plan, graph, .. } = &prepared;
         let report = report_of(&plan.name, &graph.databases, &graph.steps, journal.state())?;
         document::write(&report, &report_file)?;
-        eprintln!(
+        tell!(
             "{}: already completed, nothing to do; `pg-migrate report` shows the result",
             prepared.plan.name
         );
@@ -90,7 +95,7 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
     if is_complete {
         for change in changed_since_completion(job).await {
             tracing::warn!("{change}");
-            eprintln!("warning: {}", escape_control_lines(&change));
+            tell!("warning: {}", escape_control_lines(&change));
         }
         return Ok(Exit::Completed);
     }
@@ -106,13 +111,13 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
     let state = crate::journal::read(&state_dir)?.unwrap_or_default();
     let report = report_of(&name, &databases, &steps, &state)?;
     let written = document::write(&report, &report_file);
-    print(&summary::render(
+    offer(&summary::render(
         &report,
         terminal.columns(),
         terminal.stdout_color(),
-    ))?;
+    ));
     written?;
-    eprintln!("report: {}", report_file.display());
+    tell!("report: {}", report_file.display());
     Ok(exit)
 }
 
@@ -175,7 +180,7 @@ fn refuse_drift_and_store(prepared: &Prepared, state: &State) -> Result<(), Fail
         }
         for line in drift {
             tracing::warn!("since the last run: {line}");
-            eprintln!("since the last run: {}", escape_control_lines(&line));
+            tell!("since the last run: {}", escape_control_lines(&line));
         }
     }
     let sealed = stored.is_some_and(|stored| stored.sealed);

@@ -16,6 +16,7 @@ use crate::plan::{Side, VerifyMode};
 use crate::postgres::{Application, Pool, Session};
 use crate::process::restore_log::accepted;
 use crate::report::{comparison, counted};
+use crate::run::missing;
 use crate::verify::{Comparison, compare};
 
 /// Counts both sides now, each under a snapshot of its own, and compares. What clients wrote since the
@@ -25,11 +26,22 @@ pub(super) async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Resu
     let state = journal::read(&plan.state_dir)?.unwrap_or_default();
     let prepared = prepare(plan, &state).await?;
     let mut differing = 0;
+    let missing = missing(
+        prepared.graph.database_names(),
+        &state,
+        &prepared.inspection.target,
+    );
     for database in &prepared.graph.databases {
         let mut comparison = compare_now(&prepared, database).await?;
+        let gone = missing.iter().find(|one| one.database == database.name);
+        let gone_warning = gone.map(|gone| {
+            let what = gone.what(|name| escape_control(name).into_owned());
+            what.to_string()
+        });
         let unfinished = unfinished(&prepared, &state, &database.name);
         if let Some(comparison) = &mut comparison {
             comparison.warnings.extend(unfinished);
+            comparison.warnings.extend(gone_warning);
         }
         let errors = restore_errors(&prepared, &state, &database.name);
         print(&comparison::render(
@@ -38,8 +50,10 @@ pub(super) async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Resu
             &errors,
             terminal.columns(),
         ))?;
-        // What could not be restored is missing, which no count of rows shows.
-        let matches = errors.is_empty()
+        // What could not be restored is missing, which no count of rows shows. Another database of its name is not what was
+        // verified, whatever it holds.
+        let matches = gone.is_none()
+            && errors.is_empty()
             && comparison.is_some_and(|found| found.mismatches().next().is_none());
         differing += usize::from(!matches);
     }

@@ -388,6 +388,11 @@ codes! {
         why "The run uses the empty database as it is; because it did not create it, it will not empty it either if the restore is interrupted."
         fix "Drop the database on the target; the run creates it as it is on the source."
 
+    TargetDatabaseGone "target/database-gone" Block Database "0.2.0"
+        what "a verified database is gone"
+        why "This plan made and verified a database that the target does not have any more under its name: it was dropped or renamed, or another has its name, so nothing could be said of it truthfully."
+        fix "Give it its name back, or pg-migrate reset PLAN --database DB --drop DB and run again to have it created again, or exclude it (databases.exclude); one that was not verified is created again by the next run."
+
     TargetDatabaseNotEmpty "target/database-not-empty" Block Database "0.1.0"
         what "a database is there and not empty"
         why "Nothing is overwritten on the target that this plan did not create."

@@ -219,6 +219,11 @@ fn fingerprint(graph: &Graph, input: &Input<'_>) -> String {
 }
 
 impl Graph {
+    /// The databases that migrate.
+    pub(crate) fn database_names(&self) -> impl Iterator<Item = &String> {
+        self.databases.iter().map(|database| &database.name)
+    }
+
     /// The findings that keep the run from starting.
     pub(crate) fn blockers(&self) -> impl Iterator<Item = &Finding> {
         self.findings

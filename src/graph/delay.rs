@@ -153,6 +153,7 @@ mod tests {
         );
         let plan = crate::plan::parse(&text, std::path::Path::new("/plans/p.toml")).unwrap();
         let database = Database {
+            oid: 0,
             name: "erp".into(),
             owner: "postgres".into(),
             bytes: None,

@@ -310,6 +310,8 @@ impl State {
             Change::FillDatabase { database, oid } => {
                 self.dropped_indexes.remove(&database);
                 self.loads.remove(&database);
+                self.verified.remove(&database);
+                self.may_drop.remove(&database);
                 self.created.insert(database, Created::Found(oid));
             }
             Change::DropIndexes { database, indexes } => {

@@ -127,6 +127,14 @@ impl State {
         closed.filter(is_verified).cloned().collect()
     }
 
+    /// The object id of the target's database that this plan made or fills.
+    pub(crate) fn made(&self, database: &str) -> Option<u32> {
+        match self.created.get(database)? {
+            Created::Begun => None,
+            Created::WithOid(oid) | Created::Found(oid) => Some(*oid),
+        }
+    }
+
     /// Databases of the target that this plan verified, and that clients may use.
     pub(crate) fn in_use(&self) -> BTreeSet<String> {
         let verified = self.verified.keys();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::catalog::{Database, LocaleProvider, ServerFacts, Setting, locale};
+use crate::catalog::{Database, LocaleProvider, Missing, ServerFacts, Setting, locale};
 use crate::finding::{Code, Finding, Severity};
 
 pub(super) fn for_database(
@@ -148,6 +148,19 @@ pub(crate) fn for_dropped(name: &str, is_verified: bool) -> Finding {
     Finding::new(Code::TargetDatabaseRecreated, message)
         .severity(severity)
         .database(name)
+}
+
+/// About a database that this plan made, and that is not there any more. One that was not verified is made again.
+pub(crate) fn for_missing(missing: &Missing) -> Finding {
+    let shown = str::to_owned;
+    let what = missing.what(shown).to_string();
+    let finding = Finding::new(Code::TargetDatabaseGone, what).database(&missing.database);
+    if missing.is_verified {
+        finding.fix(missing.help(shown))
+    } else {
+        let message = format!("{}; the next run creates it again", finding.message);
+        Finding { message, ..finding }.severity(Severity::Info)
+    }
 }
 
 /// About a database of that name which this plan did not create.

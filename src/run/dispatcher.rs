@@ -211,7 +211,11 @@ impl<'a> Dispatcher<'a> {
         };
         if id.kind.is_tuning() {
             given.tuned = state.tuned.clone();
-            given.closed = state.verified_and_closed();
+            given.closed = state
+                .verified_and_closed()
+                .into_iter()
+                .map(|name| (name.clone(), state.made(&name)))
+                .collect();
         }
         if id.kind == Kind::Globals {
             given.roles = state.roles.clone();
@@ -428,7 +432,7 @@ struct Given {
     is_closed: bool,
     tuned: BTreeMap<String, TunedSetting>,
     roles: BTreeMap<String, RoleState>,
-    closed: Vec<String>,
+    closed: Vec<(String, Option<u32>)>,
     is_retry: bool,
 }
 

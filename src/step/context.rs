@@ -68,8 +68,9 @@ pub(crate) struct Context {
     pub is_closed: bool,
     /// That database was named to be dropped all the same.
     pub may_drop: bool,
-    /// In a step about the whole server: databases that are verified and still closed to others.
-    pub closed: Vec<String>,
+    /// In a step about the whole server: databases that are verified and still closed to others, with
+    /// their object ids.
+    pub closed: Vec<(String, Option<u32>)>,
     /// In a step about the whole server: settings of the target that this plan changed and has to restore,
     /// by its journal.
     pub tuned: BTreeMap<String, TunedSetting>,

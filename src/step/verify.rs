@@ -46,7 +46,7 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     if differing.is_empty() {
         mark_written(context).await?;
         if !context.shared.opens_late() {
-            let refused = create::open(context, context.database()?).await?;
+            let refused = create::open(context, context.database()?, context.made()).await?;
             output.warnings.extend(refused);
             reach!("{} opened", context.step().id);
         }

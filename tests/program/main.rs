@@ -6,6 +6,7 @@ mod support;
 
 mod archives;
 mod bad_input;
+mod closed_output;
 mod container;
 mod corpora;
 mod delayed;
@@ -37,6 +38,7 @@ mod trust_encodings;
 mod trust_globals;
 mod trust_left;
 mod trust_ownership;
+mod trust_presence;
 mod trust_refusals;
 mod trust_restore;
 mod trust_snapshots;

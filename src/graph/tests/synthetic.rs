@@ -129,6 +129,7 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
 /// A database of this size with so many tables, each with a primary key and an index.
 pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
     Database {
+        oid: 0,
         name: name.into(),
         owner: "postgres".into(),
         bytes: Some(bytes),

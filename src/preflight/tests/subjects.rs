@@ -448,7 +448,26 @@ fn a_lock_table_that_is_too_small_is_said() {
     assert_eq!(codes(&case.compile()), []);
     case.inspection.source.lock_slots = 6_000;
     assert_snapshot!(lines(&case.compile()), @r#"
-    Fix source/lock-table [] the run locks up to 6300 tables and indexes of the source, 2 databases at a time, and the server has room for about 6000 locks of all sessions together (max_locks_per_transaction): "out of shared memory" is likely
-      fix: raise max_locks_per_transaction on the source (a restart), or lower parallelism.dump_parallel
+    Fix source/lock-table [] the run needs room for up to 6300 locks on tables and indexes of the source, 2 databases at a time, and the server has room for about 6000, for all sessions together (max_locks_per_transaction, for each of max_connections and max_prepared_transactions): "out of shared memory" is likely
+      fix: raise max_locks_per_transaction on the source to 3 times what it is (a restart), or lower parallelism.dump_parallel
     "#);
+    // One database alone has too many: nothing but the server's setting helps.
+    case.inspection.source.lock_slots = 1_000;
+    let fix = lines(&case.compile());
+    assert!(!fix.contains("dump_parallel"), "{fix}");
+}
+
+/// Snapshot, pg_dump, its jobs and the counts each hold a table that has no index.
+#[test]
+fn tables_without_indexes_need_room_for_all_who_lock_them() {
+    let mut crm = database("crm", 1, 2_000);
+    contents(&mut crm).indexes = 0;
+    let mut case = Case::new("", vec![crm]);
+    case.inspection.source.lock_slots = 3_999;
+    assert_eq!(
+        codes(&case.compile()),
+        [(Severity::Fix, Code::SourceLockTable)]
+    );
+    case.inspection.source.lock_slots = 4_000;
+    assert_eq!(codes(&case.compile()), []);
 }

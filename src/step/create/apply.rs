@@ -86,15 +86,28 @@ async fn make(
 }
 
 /// Opens a database that is verified: owner, privileges, settings are as on the source. All of it may be done again.
-/// Then it has answered an ordinary session. What is optional and was refused, it returns: a line each.
+/// Then it has answered an ordinary session. What is optional and was refused, it returns: a line each. `made`: the object id
+/// of the one that is ours.
 ///
 /// # Errors
 ///
 /// Any other statement that the target refuses: then the database stays closed. A database that lets nobody in.
-pub(crate) async fn open(context: &Context, database: &Database) -> Result<Vec<String>, StepError> {
+pub(crate) async fn open(
+    context: &Context,
+    database: &Database,
+    made: Option<u32>,
+) -> Result<Vec<String>, StepError> {
     let target = Target::from(&context.shared.inspection.target);
     let creation = creation(database, &target);
     let connection = connect_for(context).await?;
+    if !is_there(&connection, &database.name, made).await? {
+        let name = escape_control(&database.name);
+        return Err(StepError::new(format!(
+            "the database \"{name}\" that this plan made is gone from the target: it was dropped or renamed, so its owner, \
+             privileges and settings were not set"
+        ))
+        .help("run again: the run says what to do"));
+    }
     let execute = async |sql: &str, what: &str| {
         connection
             .batch_execute(sql)
@@ -125,6 +138,31 @@ pub(crate) async fn open(context: &Context, database: &Database) -> Result<Vec<S
     };
     context.record(opened).await?;
     Ok(refused)
+}
+
+/// Whether the target has a database of this name that is ours, and not another.
+async fn is_there(
+    connection: &Connection,
+    name: &str,
+    made: Option<u32>,
+) -> Result<bool, StepError> {
+    let found = find(connection, name).await?;
+    Ok(found.is_some_and(|found| made.is_none_or(|made| made == found.oid)))
+}
+
+/// Whether there is nothing to open any more: it is gone, and the plan leaves it out now.
+pub(crate) async fn is_left_out(
+    context: &Context,
+    name: &str,
+    made: Option<u32>,
+) -> Result<bool, StepError> {
+    if context.shared.graph.database_names().any(|one| one == name) {
+        return Ok(false);
+    }
+    let connection = connect_for(context).await?;
+    let is_there = is_there(&connection, name, made).await?;
+    connection.close().await;
+    Ok(!is_there)
 }
 
 /// A session without settings of ours gets those of the database, as a client would. A limit of connections keeps

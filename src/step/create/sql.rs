@@ -184,6 +184,7 @@ mod tests {
 
     fn database() -> Database {
         Database {
+            oid: 0,
             name: "My DB".to_owned(),
             owner: "o'brien".to_owned(),
             bytes: None,

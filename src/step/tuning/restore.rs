@@ -52,12 +52,15 @@ async fn open_databases(context: &Context) -> Result<Vec<String>, StepError> {
     let source = &context.shared.inspection.source;
     let mut warnings = Vec::new();
     let mut failed = None;
-    for name in &context.closed {
+    for (name, made) in &context.closed {
         let Some(database) = source.database(name) else {
             // Gone from the source since; the target's is as it was verified, and ours.
             continue;
         };
-        match create::open(context, database).await {
+        if create::is_left_out(context, name, *made).await? {
+            continue;
+        }
+        match create::open(context, database, *made).await {
             Ok(refused) => warnings.extend(refused),
             Err(error) => {
                 tracing::error!(database = name, %error, "cannot open the database");

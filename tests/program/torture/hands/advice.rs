@@ -14,6 +14,7 @@ const ADVICE: &[(&str, Remedy)] = &[
     ("delete these rows there, and run again", delete_orphans),
     ("drop or rename it", drop_what_is_by_hand),
     ("being accessed by other users", end_sessions),
+    ("and it is gone from the target", reset_gone),
     ("put the plan back as it was", put_plan_back),
     ("reset PLAN --database NAME", reset_unused),
     ("set delay.snapshot = \"later\"", take_later_snapshot),
@@ -96,6 +97,18 @@ fn delete_orphans(people: &mut People<'_>) -> bool {
         if deleted.is_ok_and(|rows| !rows.is_empty()) {
             people.orphans_deleted.insert(database.to_owned());
             any = true;
+        }
+    }
+    any
+}
+
+/// Databases that were dropped or renamed are to be made again.
+fn reset_gone(people: &mut People<'_>) -> bool {
+    let mut any = false;
+    for database in DATABASES {
+        if people.oid(database).is_none() {
+            let reset = ["reset", "--database", database, "--drop", database];
+            any |= people.project.run(&reset).code == Some(0);
         }
     }
     any

@@ -176,8 +176,6 @@ pub const KNOWN: &[Known] = &[
     known(NewRole, "10"),
     known(Password, "10"),
     known(SourceSetting, "10"),
-    known(DropVerified, "what is on record is not looked for"),
-    known(Rename, "what is on record is not looked for"),
 ];
 
 impl Hand {

@@ -1,9 +1,12 @@
 //! pg-migrate moves every user database and the roles of one PostgreSQL server to another, and
-//! proves that everything arrived.
+//! compares the rows of every table.
 //!
 //! The data goes one way: a plan file is parsed (`plan`), the servers are looked at (`inspect` fills
 //! `catalog`), both compile to a `graph`, with what `preflight` found, a `schedule` hands out its steps, `run` carries them out
 //! with `step`, `journal` keeps what is done, and `report` tells about it.
+
+// They panic where stdout or stderr cannot be written: `cli::output` prints.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod atomic_file;
 mod catalog;
@@ -25,6 +28,7 @@ mod process;
 mod report;
 mod run;
 mod schedule;
+mod shell;
 mod spelling;
 mod step;
 mod verify;

@@ -2,7 +2,13 @@
 
 mod facts;
 pub(crate) mod locale;
+mod not_moved;
 pub(crate) mod parameter;
+mod presence;
+mod refusal;
+#[cfg(test)]
+pub(crate) mod samples;
+pub(crate) mod value;
 mod version;
 
 use std::collections::BTreeMap;
@@ -11,7 +17,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{RelationKind, TableName};
 pub(crate) use facts::{LeftOut, NoAlterSystem};
+pub(crate) use not_moved::{LackedLibrary, NotMoved, NotMovedKind};
 use parameter::Parameter;
+pub(crate) use presence::{Missing, Present};
+pub(crate) use refusal::refusal;
 pub use version::Version;
 
 /// One server, as far as a migration needs to know it.
@@ -50,12 +59,18 @@ pub struct ServerFacts {
     /// `maintenance_work_mem`, in bytes.
     pub maintenance_work_mem: u64,
     pub roles: Vec<Role>,
+    /// `pg_db_role_setting` of roles in every database.
+    pub role_settings: Vec<Setting>,
     /// Every database of the server, in the order of their size, then name.
     pub databases: Vec<Database>,
     /// Names of tablespaces other than pg_default and pg_global.
     pub tablespaces: Vec<String>,
     /// `collcollate` of the collations of provider libc: what the operating system offers.
     pub locales: Vec<String>,
+    /// Of the source: what of the server as a whole no client program brings along.
+    pub(crate) not_moved: Vec<NotMoved>,
+    /// Of the target: libraries that settings of the source load into sessions.
+    pub(crate) lacked_libraries: Vec<LackedLibrary>,
     /// Of the target; of the source, nothing.
     pub configuration: Configuration,
 }
@@ -110,6 +125,7 @@ pub enum LocaleProvider {
 /// One row of `pg_database`, with what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Database {
+    pub oid: u32,
     pub name: String,
     pub owner: String,
     /// What its relations hold, or `pg_database_size` where it was not inspected; `None` where that may
@@ -165,18 +181,42 @@ pub struct Contents {
     pub indexes: u32,
     /// Secondary indexes of partitions that are attached to a partitioned index (11 and later).
     pub attached_indexes: Vec<AttachedIndex>,
+    /// Tables with secondary indexes that a delayed load would drop and build again.
+    pub indexed_tables: Vec<TableName>,
+    /// Triggers that fire in a load all the same: enabled always, or for replicas.
+    pub always_triggers: Vec<TableTrigger>,
     /// What could keep rows of a delayed table, or those that refer to them, from being loaded.
     pub load_order_constraints: Vec<LoadOrderConstraint>,
     /// Event triggers that fire in ordinary sessions, with the event of each.
     pub event_triggers: Vec<EventTrigger>,
+    /// Partitions by the hash of an enum, with the partitioned table that is split so: which partition has a row depends on
+    /// the server, so a dump loads them by way of it (11 and later).
+    pub hashed_by_enum: BTreeMap<TableName, TableName>,
     pub large_objects: u64,
+    /// Tables and sequences that a dump reads and our role may not.
+    pub unreadable: Vec<TableName>,
+    /// How many large objects our role may not read.
+    pub unreadable_large_objects: u64,
     /// Objects of any kind that a user made: functions, types, schemas, extensions other than plpgsql.
     /// Decides whether a target database is empty.
     pub user_objects: u64,
     pub extensions: Vec<String>,
+    /// Of the source: what no client program brings along.
+    pub(crate) not_moved: Vec<NotMoved>,
+    /// What functions set for themselves.
+    pub function_settings: Vec<FunctionSetting>,
     /// `pg_relation_size` of all relations. Unlike `pg_database_size` it does not count files that come and
     /// go with connections (`pg_internal.init`), so that two looks at an idle server agree.
     pub bytes: u64,
+}
+
+/// One entry of `pg_proc.proconfig`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionSetting {
+    /// With its schema and arguments, as `regprocedure` writes it.
+    pub function: String,
+    pub name: String,
+    pub value: String,
 }
 
 /// A constraint that minds which rows of a table come first.
@@ -188,6 +228,13 @@ pub struct LoadOrderConstraint {
     /// Another table whose foreign key refers to it. `None`: the constraint is a check that is NOT VALID, which old
     /// rows may violate and rows that are loaded may not.
     pub referring: Option<TableName>,
+}
+
+/// A trigger of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableTrigger {
+    pub table: TableName,
+    pub name: String,
 }
 
 /// One row of `pg_event_trigger`.

@@ -10,8 +10,8 @@ use crate::exit::Exit;
 use crate::explain;
 use crate::names::Kind;
 
-/// Moves every user database and the roles of one PostgreSQL server to another, and proves that
-/// everything arrived.
+/// Moves every user database and the roles of one PostgreSQL server to another, and compares the rows
+/// of every table.
 #[derive(Debug, Parser)]
 #[command(name = "pg-migrate", version, max_term_width = 100, after_help = after_help())]
 pub(super) struct Arguments {
@@ -54,7 +54,7 @@ pub(super) enum Verb {
     Check(CheckArguments),
     /// Show every step and its state, also while a run is under way
     Status(StatusArguments),
-    /// Compare both servers again, without moving data
+    /// Compare the tables and rows of both servers again, without moving data
     Verify(VerifyArguments),
     /// Print the last run's report
     Report(ReportArguments),

@@ -55,6 +55,7 @@ impl From<run::Error> for Failure {
             | run::Error::OtherTarget { .. }
             | run::Error::Conflict(_)
             | run::Error::InUse(_)
+            | run::Error::Missing { .. }
             | run::Error::Leftovers { .. }
             | run::Error::LeftoverPrograms(_)
             | run::Error::Archives { .. } => Exit::NotStarted,

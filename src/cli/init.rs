@@ -5,7 +5,7 @@ use std::io::Write;
 
 use super::arguments::InitArguments;
 use super::failure::Failure;
-use super::output::print;
+use super::output::{print, tell};
 use super::prepare::endpoints;
 use crate::exit::Exit;
 use crate::inspect;
@@ -61,7 +61,7 @@ pub(super) async fn run(arguments: InitArguments) -> Result<Exit, Failure> {
             "look at the free space of its file system",
         )
     })?;
-    eprintln!("written: {}", path.display());
+    tell!("written: {}", path.display());
     Ok(Exit::Completed)
 }
 

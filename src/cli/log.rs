@@ -83,12 +83,15 @@ pub(super) fn start(state_dir: &Path, screen: Option<LogWriter>) -> Result<Worke
         |default: &str| EnvFilter::builder().parse_lossy(asked.as_deref().unwrap_or(default));
     let to_file = fmt::layer()
         .with_writer(Shown(file))
+        // They would be printed to stderr, and panic where that cannot be written.
+        .log_internal_errors(false)
         .with_ansi(false)
         .with_filter(filter("info"));
     // On the screen, progress already says what happens; the log is added where RUST_LOG asks for it.
     let to_screen = screen.filter(|_| asked.is_some()).map(|screen| {
         fmt::layer()
             .with_writer(Shown(screen))
+            .log_internal_errors(false)
             .with_ansi(false)
             .with_filter(filter("warn"))
     });

@@ -6,6 +6,7 @@ mod completions;
 mod explain;
 mod failure;
 mod init;
+mod left;
 mod log;
 mod output;
 mod plan;
@@ -26,7 +27,7 @@ use nix::sys::stat::{Mode, umask};
 use crate::exit::Exit;
 use arguments::{Arguments, Verb};
 use failure::Failure;
-use output::Terminal;
+use output::{Terminal, tell};
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -42,7 +43,7 @@ pub fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("cannot start: {error}");
+            tell!("cannot start: {error}");
             return Exit::Unexpected.into();
         }
     };

@@ -1,5 +1,6 @@
 //! Where text goes, how wide it may be, and whether it has colours.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
 use super::arguments::ColorChoice;
@@ -61,10 +62,35 @@ impl Terminal {
     }
 }
 
-/// Prints to stdout. A pipe that its reader closed is not an error.
+/// Prints what was asked for to stdout. A reader that has gone is not an error: it closed its pipe, or its terminal.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        Err(error) if !has_no_reader(&error) => Err(error.into()),
         _ => Ok(()),
     }
 }
+
+fn has_no_reader(error: &io::Error) -> bool {
+    // A terminal that hung up answers EIO.
+    error.kind() == io::ErrorKind::BrokenPipe
+        || error.raw_os_error() == Some(nix::errno::Errno::EIO as i32)
+}
+
+/// Prints to stdout what is a courtesy: the work is done, and whether it can be printed does not change how it ended.
+pub(super) fn offer(text: &str) {
+    if let Err(error) = io::stdout().write_all(text.as_bytes()) {
+        tracing::warn!(%error, "cannot print to stdout");
+    }
+}
+
+/// Prints lines to stderr. `eprintln!` panics where stderr cannot be written, because its terminal or pipe was closed or its
+/// disk is full; what is told is a courtesy, and the work goes on.
+pub(super) fn to_stderr(text: fmt::Arguments<'_>) {
+    let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
+/// As `eprintln!`, by [`to_stderr`].
+macro_rules! tell {
+    ($($text:tt)*) => { $crate::cli::output::to_stderr(format_args!($($text)*)) };
+}
+pub(super) use tell;

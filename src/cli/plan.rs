@@ -2,7 +2,7 @@
 
 use super::arguments::{PlanArguments, PlanFormat};
 use super::failure::Failure;
-use super::output::{Terminal, print};
+use super::output::{Terminal, print, tell};
 use super::prepare::{load, prepare};
 use crate::exit::Exit;
 use crate::journal::{self, Lock, stored};
@@ -42,7 +42,7 @@ pub(super) async fn run(arguments: PlanArguments, _: &Terminal) -> Result<Exit, 
     prepared.refuse_blockers()?;
     let state_dir = &prepared.plan.state_dir;
     stored::write(state_dir, &json, &prepared.basis(), true)?;
-    eprintln!(
+    tell!(
         "sealed as {} in {}; `pg-migrate run` refuses anything else",
         prepared.graph.fingerprint,
         state_dir.display()

@@ -1,20 +1,24 @@
 //! From a plan file to a compiled graph: what `run`, `plan`, `check` and `verify` have in common.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use nix::unistd::{AccessFlags, access};
 
 use super::failure::Failure;
+use super::left;
+use super::output::tell;
 use crate::catalog::Inspection;
 use crate::exit::Exit;
 use crate::finding::Finding;
-use crate::graph::{Graph, Input, compile, select};
+use crate::graph::{Graph, Input, compile};
 use crate::journal::State;
 use crate::journal::stored::Basis;
-use crate::names::{Kind, StepId};
+use crate::names::{Kind, Product, StepId, TableName};
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::resolve;
 use crate::process::LocalEnvironment;
+use crate::run::is_replaced;
 use crate::{inspect, plan, preflight, process};
 
 /// A plan, compiled against both servers.
@@ -40,7 +44,7 @@ pub(super) async fn endpoints(plan: &Plan) -> Result<(Endpoint, Endpoint), Failu
             .map_err(Failure::with(Exit::WrongInput))?;
         for warning in &found.warnings {
             tracing::warn!("{warning}");
-            eprintln!("warning: {warning}");
+            tell!("warning: {warning}");
         }
         resolved.push(found.endpoint);
     }
@@ -65,19 +69,21 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
         target: target_facts,
         client,
     };
-    let created = state.created.keys().cloned().collect();
-    let dropped = dropped_next(&plan, state, &inspection);
+    let is_ours = |name: &&String| !is_replaced(name, state, &inspection.target);
+    let created = state.created.keys().filter(is_ours).cloned().collect();
+    let in_use = state.in_use();
     let graph = compile(Input {
         plan: &plan,
         source: &source,
         target: &target,
         inspection: &inspection,
         created: &created,
+        in_use: &in_use,
+        dumped: &dumped(state),
         today: jiff::Zoned::now().date(),
-        findings: [dump_root(&plan), still_tuned(state)]
+        findings: dump_root(&plan)
             .into_iter()
-            .flatten()
-            .chain(dropped)
+            .chain(left::findings(&plan, state, &inspection))
             .collect(),
     });
     Ok(Prepared {
@@ -163,28 +169,24 @@ pub(super) fn describe(finding: &Finding) -> String {
     crate::postgres::escape_control_lines(&format!("{finding}{fix}"))
 }
 
-/// A finding where a run left the target with its settings for the load, or is at work with them.
-fn still_tuned(state: &State) -> Option<Finding> {
-    let names: Vec<&str> = state.tuned.keys().map(String::as_str).collect();
-    preflight::for_settings_left(&names)
-}
-
-/// Findings about databases that this plan created and that the next run drops.
-fn dropped_next(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Finding> {
-    let databases = select(plan, &inspection.source);
-    let databases = databases.iter().map(|database| &database.name);
-    let found = databases.filter(|name| {
-        let id = |kind| StepId::database(&name.as_str().into(), kind);
-        let (create, restore) = (id(Kind::Create), id(Kind::Restore));
-        // A restore that did not end has its database created again.
-        let is_begun = state.steps.contains_key(&restore) && !state.is_done(&restore);
-        state.created.contains_key(*name)
-            && inspection.target.database(name).is_some()
-            && (!state.is_done(&create) || is_begun)
-    });
-    found
-        .map(|name| preflight::for_dropped(name, state.verified.contains_key(name)))
-        .collect()
+/// The tables of each database that is verified, as they were when it was dumped.
+fn dumped(state: &State) -> BTreeMap<String, BTreeSet<TableName>> {
+    let kept = state
+        .verified
+        .keys()
+        .filter(|name| state.is_to_be_kept(name));
+    kept.filter_map(|name| {
+        let output = |kind| state.output_of(&StepId::database(&name.as_str().into(), kind));
+        let (dump, counts) = (output(Kind::Dump)?, output(Kind::SourceCounts)?);
+        let (Product::Dump(dump), Product::Counts(counts)) = (&dump.product, &counts.product)
+        else {
+            return None;
+        };
+        let counted = counts.tables.iter().map(|count| &count.table);
+        let tables = counted.chain(&dump.delayed).cloned().collect();
+        Some((name.clone(), tables))
+    })
+    .collect()
 }
 
 /// A finding where archives could not be written. Nothing is written to find out.

@@ -5,12 +5,14 @@ use super::failure::Failure;
 use super::output::{Terminal, print};
 use super::prepare::load;
 use crate::exit::Exit;
-use crate::journal::stored;
+use crate::journal::{Lock, stored};
 use crate::report::{document, html, summary};
 
 /// Made from the journal, so it is there also when the run was killed before it could write one.
 pub(super) fn run(arguments: ReportArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
+    // It may end while the journal is read, and then the journal says so.
+    let is_under_way = Lock::is_held(&plan.state_dir);
     let state = crate::journal::read(&plan.state_dir)?.unwrap_or_default();
     let report = stored::read(&plan.state_dir)?
         .and_then(|stored| document::build(&plan.name, &stored.databases, &stored.steps, &state));
@@ -20,6 +22,11 @@ pub(super) fn run(arguments: ReportArguments, terminal: &Terminal) -> Result<Exi
             format!("{}: there is no run to report on", plan.name),
             "`pg-migrate run` comes first",
         ));
+    };
+    let report = if is_under_way && report.finished.is_none() && report.without_end.is_none() {
+        report.under_way()
+    } else {
+        report
     };
     let text = match arguments.format {
         ReportFormat::Text => {

@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::arguments::ResetArguments;
 use super::failure::Failure;
+use super::output::tell;
 use super::prepare::load;
 use crate::escape::escape_control;
 use crate::exit::Exit;
 use crate::graph::{PerStep, Step, StepIndex};
-use crate::journal::{Entry, Journal, Lock, State, stored};
-use crate::names::{Kind, Phase, StepId};
+use crate::journal::{Entry, Journal, Lock, Outcome, RESET, State, stored};
+use crate::names::{Kind, StepId};
 
 pub(super) fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
@@ -33,8 +34,7 @@ pub(super) fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
             && arguments.step.is_none_or(|kind| id.kind == kind)
     };
     let state = journal.state();
-    let is_verified = |database: &str| state.verified.contains_key(database);
-    let steps: Vec<StepId> = with_followers(&stored.steps, chosen, is_verified)
+    let steps: Vec<StepId> = with_followers(&stored.steps, chosen)
         .into_iter()
         .filter(|id| state.steps.contains_key(id))
         .collect();
@@ -48,10 +48,10 @@ pub(super) fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
     let dropped = dropped(&steps, state);
     refuse_unnamed(&dropped, state, &arguments.drop)?;
     for step in &steps {
-        eprintln!("to be done again: {}", escape_control(&step.to_string()));
+        tell!("to be done again: {}", escape_control(&step.to_string()));
     }
     for database in &dropped {
-        eprintln!(
+        tell!(
             "the next run drops and recreates the database \"{}\"{}",
             escape_control(database),
             match state.verified.contains_key(database) {
@@ -70,8 +70,12 @@ pub(super) fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
     })?;
     journal.append(Entry::Forgotten {
         steps,
-        reason: "pg-migrate reset".to_owned(),
+        reason: RESET.to_owned(),
         drop: arguments.drop,
+    })?;
+    journal.append(Entry::RunEnded {
+        outcome: Outcome::Interrupted,
+        exit_code: Exit::Completed.code(),
     })?;
     Ok(Exit::Completed)
 }
@@ -132,25 +136,16 @@ fn refuse_unnamed(
 }
 
 /// The chosen steps and all that need them. A restore that is done again needs its database made again, a
-/// dump its counts under the same snapshot, and the other way round. A database that was verified stays whatever
-/// becomes of the roles: it has its owners.
-fn with_followers(
-    steps: &PerStep<Step>,
-    chosen: impl Fn(&StepId) -> bool,
-    is_verified: impl Fn(&str) -> bool,
-) -> Vec<StepId> {
+/// dump its counts under the same snapshot, and the other way round. A database stays whatever becomes of the roles: it has its
+/// owners.
+fn with_followers(steps: &PerStep<Step>, chosen: impl Fn(&StepId) -> bool) -> Vec<StepId> {
     let mut followers: PerStep<Vec<StepIndex>> = steps.iter().map(|_| Vec::new()).collect();
     let mut by_subject: HashMap<(Option<&str>, Kind), Vec<StepIndex>> = HashMap::new();
     for (index, step) in steps.iter_with_positions() {
         let database = step.id.database_name().map(|name| &**name);
         for need in &step.needs {
-            let stays = match steps[*need].id.kind.phase() {
-                // What was loaded stays loaded, whatever the target's settings are.
-                Phase::Tuning => true,
-                Phase::Globals => database.is_some_and(&is_verified),
-                Phase::Regular | Phase::Delayed => false,
-            };
-            if !stays {
+            // What was loaded stays loaded, whatever the target's settings and roles are.
+            if !steps[*need].id.kind.is_server_level() {
                 followers[*need].push(index);
             }
         }

@@ -2,6 +2,7 @@
 
 use super::arguments::RevertArguments;
 use super::failure::Failure;
+use super::output::tell;
 use super::prepare::load;
 use crate::exit::Exit;
 use crate::journal::{self, Journal, Lock, stored};
@@ -24,7 +25,7 @@ pub(super) async fn run(arguments: RevertArguments) -> Result<Exit, Failure> {
             return rewrite_report(&plan, &journal).map(|()| Exit::Completed);
         }
     }
-    eprintln!(
+    tell!(
         "{}: nothing to restore, no setting of the target is still as this plan changed it",
         plan.name
     );
@@ -40,19 +41,19 @@ pub(super) async fn restore_settings(plan: &Plan, journal: &mut Journal) -> Resu
         .await
         .map_err(Failure::with(Exit::WrongInput))?
         .endpoint;
-    eprintln!("{}: restoring the settings of the {target}", plan.name);
+    tell!("{}: restoring the settings of the {target}", plan.name);
     let Some(outcome) = run::restore_settings(plan, &target, journal).await? else {
         return Ok(false);
     };
     for line in &outcome.done {
-        eprintln!("  {}", escape_control_lines(line));
+        tell!("  {}", escape_control_lines(line));
     }
     for warning in &outcome.warnings {
         tracing::warn!("{warning}");
-        eprintln!("warning: {}", escape_control_lines(warning));
+        tell!("warning: {}", escape_control_lines(warning));
     }
     if outcome.done.is_empty() && outcome.warnings.is_empty() {
-        eprintln!("  they were already as before the load");
+        tell!("  they were already as before the load");
     }
     Ok(true)
 }

@@ -8,18 +8,19 @@ use tokio::sync::mpsc;
 use super::arguments::RunArguments;
 use super::failure::Failure;
 use super::log;
-use super::output::{Terminal, print};
+use super::output::{Terminal, offer, tell};
 use super::prepare::{Prepared, load, prepare};
 use super::revert::restore_settings;
 use crate::escape::escape_control_lines;
 use crate::event::Event;
 use crate::exit::Exit;
 use crate::failpoint::reach;
+use crate::finding::{Code, Finding};
 use crate::graph::{DatabaseSummary, PerStep, Step, archives};
 use crate::journal::{Journal, Lock, Outcome, State, stored};
 use crate::report::progress::Progress;
 use crate::report::{document, plan_json, summary};
-use crate::run::{Finished, Job, Signals};
+use crate::run::{Finished, Job, Signals, changed_since_completion, missing};
 
 /// How often the bars are drawn.
 const TICK: Duration = Duration::from_millis(200);
@@ -48,7 +49,12 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
             ));
         }
     };
-    let is_complete = is_complete(&prepared, journal.state());
+    let gone = missing(
+        prepared.graph.database_names(),
+        journal.state(),
+        &prepared.inspection.target,
+    );
+    let is_complete = gone.is_empty() && is_complete(&prepared, journal.state());
     if !is_complete {
         prepared.refuse_blockers()?;
     }
@@ -70,13 +76,11 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
         let Prepared { plan, graph, .. } = &prepared;
         let report = report_of(&plan.name, &graph.databases, &graph.steps, journal.state())?;
         document::write(&report, &report_file)?;
-        eprintln!(
+        tell!(
             "{}: already completed, nothing to do; `pg-migrate report` shows the result",
             prepared.plan.name
         );
-        return Ok(Exit::Completed);
     }
-
     let databases = prepared.graph.databases.clone();
     let steps = prepared.graph.steps.clone();
     let name = prepared.plan.name.clone();
@@ -88,6 +92,13 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
         graph: prepared.graph,
         journal,
     };
+    if is_complete {
+        for change in changed_since_completion(job).await {
+            tracing::warn!("{change}");
+            tell!("warning: {}", escape_control_lines(&change));
+        }
+        return Ok(Exit::Completed);
+    }
     let (events, received) = mpsc::unbounded_channel();
     let watcher = tokio::spawn(watch(progress, received));
     let finished = job.run(&mut signals, events).await;
@@ -100,13 +111,13 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
     let state = crate::journal::read(&state_dir)?.unwrap_or_default();
     let report = report_of(&name, &databases, &steps, &state)?;
     let written = document::write(&report, &report_file);
-    print(&summary::render(
+    offer(&summary::render(
         &report,
         terminal.columns(),
         terminal.stdout_color(),
-    ))?;
+    ));
     written?;
-    eprintln!("report: {}", report_file.display());
+    tell!("report: {}", report_file.display());
     Ok(exit)
 }
 
@@ -169,7 +180,7 @@ fn refuse_drift_and_store(prepared: &Prepared, state: &State) -> Result<(), Fail
         }
         for line in drift {
             tracing::warn!("since the last run: {line}");
-            eprintln!("since the last run: {}", escape_control_lines(&line));
+            tell!("since the last run: {}", escape_control_lines(&line));
         }
     }
     let sealed = stored.is_some_and(|stored| stored.sealed);
@@ -186,7 +197,9 @@ fn refuse_drift_and_store(prepared: &Prepared, state: &State) -> Result<(), Fail
 /// Every step is done, and the last run said so. The steps that set and restore settings move nothing.
 fn is_complete(prepared: &Prepared, state: &State) -> bool {
     let ended = state.runs.last().and_then(|run| run.ended);
+    let is_unfinished = |finding: &Finding| finding.code == Code::TargetUnfinished;
     matches!(ended, Some((_, Outcome::Completed, _)))
+        && !prepared.graph.blockers().any(is_unfinished)
         && prepared
             .graph
             .steps

@@ -10,6 +10,8 @@ use crate::report::status;
 
 pub(super) fn run(arguments: StatusArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
+    // It may end while the journal is read, and then the journal says so.
+    let is_under_way = Lock::is_held(&plan.state_dir);
     let state = journal::read(&plan.state_dir)?;
     let stored = stored::read(&plan.state_dir)?;
     let (Some(state), Some(stored)) = (state, stored) else {
@@ -29,7 +31,7 @@ pub(super) fn run(arguments: StatusArguments, terminal: &Terminal) -> Result<Exi
         &plan.name,
         &stored.steps,
         &state,
-        Lock::is_held(&plan.state_dir),
+        is_under_way,
         jiff::Timestamp::now(),
     );
     print(&match arguments.format {

@@ -10,28 +10,51 @@ use crate::escape::escape_control;
 use crate::exit::Exit;
 use crate::graph::DatabaseSummary;
 use crate::inspect::{Rows, count_tables};
-use crate::journal;
-use crate::names::{TableCount, TableName};
+use crate::journal::{self, State, Status};
+use crate::names::{Kind, RestoreError, StepId, TableCount, TableName};
 use crate::plan::{Side, VerifyMode};
 use crate::postgres::{Application, Pool, Session};
+use crate::process::restore_log::accepted;
 use crate::report::{comparison, counted};
+use crate::run::missing;
 use crate::verify::{Comparison, compare};
 
 /// Counts both sides now, each under a snapshot of its own, and compares. What clients wrote since the
-/// migration shows as a difference.
+/// migration shows as a difference, and so does what the last restore could not restore.
 pub(super) async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     let state = journal::read(&plan.state_dir)?.unwrap_or_default();
     let prepared = prepare(plan, &state).await?;
     let mut differing = 0;
+    let missing = missing(
+        prepared.graph.database_names(),
+        &state,
+        &prepared.inspection.target,
+    );
     for database in &prepared.graph.databases {
-        let comparison = compare_now(&prepared, database).await?;
+        let mut comparison = compare_now(&prepared, database).await?;
+        let gone = missing.iter().find(|one| one.database == database.name);
+        let gone_warning = gone.map(|gone| {
+            let what = gone.what(|name| escape_control(name).into_owned());
+            what.to_string()
+        });
+        let unfinished = unfinished(&prepared, &state, &database.name);
+        if let Some(comparison) = &mut comparison {
+            comparison.warnings.extend(unfinished);
+            comparison.warnings.extend(gone_warning);
+        }
+        let errors = restore_errors(&prepared, &state, &database.name);
         print(&comparison::render(
             &database.name,
             comparison.as_ref(),
+            &errors,
             terminal.columns(),
         ))?;
-        let matches = comparison.is_some_and(|found| found.mismatches().next().is_none());
+        // What could not be restored is missing, which no count of rows shows. Another database of its name is not what was
+        // verified, whatever it holds.
+        let matches = gone.is_none()
+            && errors.is_empty()
+            && comparison.is_some_and(|found| found.mismatches().next().is_none());
         differing += usize::from(!matches);
     }
     print(&format!(
@@ -40,11 +63,40 @@ pub(super) async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Resu
         counted(prepared.graph.databases.len(), "database"),
         comparison::differ(differing),
     ))?;
+    print(&comparison::scope(
+        prepared.plan.verify == VerifyMode::Fast,
+        terminal.columns(),
+    ))?;
     Ok(if differing > 0 {
         Exit::Mismatched
     } else {
         Exit::Completed
     })
+}
+
+/// What the database's last restore could not restore, and the plan does not accept now.
+fn restore_errors(prepared: &Prepared, state: &State, database: &str) -> Vec<RestoreError> {
+    let restore = StepId::database(&database.into(), Kind::Restore);
+    let errors = state.steps.get(&restore).into_iter();
+    errors
+        .flat_map(|step| step.output.restore_errors())
+        .filter(|error| !accepted(&prepared.plan.accept, database, &error.object))
+        .cloned()
+        .collect()
+}
+
+/// A warning where the database's migration did not come to its end.
+fn unfinished(prepared: &Prepared, state: &State, database: &str) -> Option<String> {
+    let mut steps = prepared.graph.steps.iter().map(|step| &step.id);
+    let open = steps.find(|id| id.is_about(database) && !state.is_done(id))?;
+    let what = match state.steps.get(open).map(|step| step.status) {
+        Some(Status::Failed) => "failed",
+        _ => "is not done",
+    };
+    Some(format!(
+        "its migration is not complete ({} {what}), so more may be missing",
+        escape_control(&open.to_string())
+    ))
 }
 
 /// Counts a database on both sides; `None`: the target has none of this name.
@@ -78,8 +130,12 @@ fn compare_all(
             .partition(|count| is_delayed(database, &count.table))
     };
     let ((source_delayed, source), (target_delayed, target)) = (split(source), split(target));
-    let mut comparison = compare(&source, &target, prepared.plan.verify);
-    let delayed = compare(&source_delayed, &target_delayed, VerifyMode::Exact);
+    let of_source = prepared.inspection.source.database(&database.name);
+    let contents = of_source.and_then(|database| database.contents.as_ref());
+    let moving = contents.map(|contents| contents.hashed_by_enum.clone());
+    let moving = moving.unwrap_or_default();
+    let mut comparison = compare(&source, &target, prepared.plan.verify, &moving);
+    let delayed = compare(&source_delayed, &target_delayed, VerifyMode::Exact, &moving);
     comparison.tables.extend(delayed.tables);
     comparison.warnings.extend(delayed.warnings);
     comparison

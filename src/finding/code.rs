@@ -123,6 +123,16 @@ codes! {
         why "pg_dump refuses a server of a newer major version than its own."
         fix "Install the client programs of the newer server's major version or later, and put them first on PATH."
 
+    DelayForeignKeyCycle "delay/foreign-key-cycle" Block Object "0.2.0"
+        what "delayed tables refer to each other"
+        why "Without the right to set session_replication_role foreign keys are checked row by row, so a delayed table is loaded after those that it refers to, and in a circle none can be the first."
+        fix "GRANT SET ON PARAMETER session_replication_role TO … on the target (15 or later), use a superuser, or do not delay these tables."
+
+    DelayIndexBuilds "delay/index-builds" Warn Object "0.2.0"
+        what "clients wait for index builds"
+        why "CREATE INDEX lets clients read a table and not write to it, so their writes to a delayed table wait while each of its secondary indexes is built after the load."
+        fix "Set delay.concurrently = true: the indexes are built by CREATE INDEX CONCURRENTLY, which lets clients write and takes longer."
+
     DelayIndexKept "delay/index-kept" Info Object "0.1.0"
         what "an index stays during a delayed load"
         why "An index that is attached to a partitioned index cannot be dropped alone, so it stays while the partition is loaded, which makes the load slower."
@@ -137,6 +147,16 @@ codes! {
         what "a table refers to a delayed table"
         why "The regular phase cannot create a foreign key that refers to rows which are only loaded later."
         fix "Delay the referring table as well, or do not delay the one that it refers to."
+
+    DelayTooNew "delay/too-new" Warn Object "0.2.0"
+        what "a table is newer than the dump"
+        why "A table that a pattern of delay.table_data matches and that was created after its database had been dumped and verified is not on the target, so its rows cannot be loaded there."
+        fix "Nothing has to be fixed where it may stay behind; otherwise create it on the target and copy its rows after the run."
+
+    DelayTriggersLock "delay/triggers-lock" Warn Object "0.2.0"
+        what "clients wait for a delayed load"
+        why "A trigger that is enabled always or for replicas fires in a load as well, so it is switched off within the load's transaction by ALTER TABLE, which locks the table against writes until the load ends."
+        fix "Nothing has to be fixed where clients can wait; otherwise ALTER TABLE … ENABLE TRIGGER (for ordinary sessions alone) on the source before the run, and ENABLE ALWAYS or ENABLE REPLICA on the target after it."
 
     PlanDelayMatchesNothing "plan/delay-matches-nothing" Warn Migration "0.1.0"
         what "a pattern of delay matches no table"
@@ -173,6 +193,11 @@ codes! {
         why "A waiver that matches nothing is either misspelt or no longer needed; if it stays, it may hide a finding later that has not been looked at."
         fix "Correct the object of the [[waive]] entry, or remove the entry."
 
+    SourceAclWithoutRole "source/acl-without-role" Warn Object "0.2.0"
+        what "a privilege of a role that is gone"
+        why "A privilege list that names a role which does not exist cannot be written as GRANT, so pg_dump warns and may leave privileges of others out."
+        fix "Set the privileges of the object again on the source, or on the target after the run."
+
     SourceConnectionsBeyondFree "source/connections-beyond-free" Warn Migration "0.1.0"
         what "the plan takes more than is free"
         why "Connections that the plan allows but the server does not have free are taken from its clients, or are refused in the middle of the run."
@@ -193,6 +218,11 @@ codes! {
         why "A database that is marked as a template is taken for a part of the installation, and does not migrate."
         fix "ALTER DATABASE … IS_TEMPLATE false on the source, or exclude it (databases.exclude)."
 
+    SourceDroppedObject "source/dropped-object" Warn Object "0.2.0"
+        what "public or plpgsql was dropped"
+        why "A new database has the schema public and the language plpgsql, and pg_dump does not write that the source dropped them."
+        fix "DROP them on the target after the run."
+
     SourceDumpJobsLowered "source/dump-jobs-lowered" Info Migration "0.1.0"
         what "fewer dump jobs than the plan asks for"
         why "The jobs of all databases that are dumped at a time have to fit into the connections that the run may use."
@@ -203,6 +233,26 @@ codes! {
         why "The databases that are dumped at a time have to fit into the connections that the run may use."
         fix "Raise source.max_connections in the plan, or max_connections on the server, or lower parallelism.dump_parallel."
 
+    SourceExtensionOwner "source/extension-owner" Warn Object "0.2.0"
+        what "an extension belongs to another role"
+        why "pg_restore creates extensions as the role that runs it, and no command changes the owner of one."
+        fix "Nothing where the role only uses the extension; ALTER and DROP EXTENSION are then for a superuser on the target."
+
+    SourceExtensionRows "source/extension-rows" Warn Object "0.2.0"
+        what "rows that belong to an extension"
+        why "pg_dump leaves the rows of an extension's tables to the extension, except those that it marks as configuration, so rows that were added by hand are lost."
+        fix "Compare the table on both sides after the run, and copy what is missing."
+
+    SourceFunctionSetting "source/function-setting" Fix Object "0.2.0"
+        what "a function sets what the target refuses"
+        why "A function that sets a parameter which the target does not know, or which its role may not set, cannot be created there, and neither can what needs it."
+        fix "ALTER FUNCTION … RESET on the source, drop the function there, or accept the restore error ([[accept]])."
+
+    SourceInstallationDatabase "source/installation-database" Warn Database "0.2.0"
+        what "properties of postgres or template1"
+        why "Each server has databases postgres and template1 of its own, so settings and privileges of those of the source do not migrate."
+        fix "Set them on the target by hand."
+
     SourceLockTable "source/lock-table" Fix Migration "0.2.0"
         what "the lock table may be too small"
         why "A dump locks every table of its database in one transaction, and the locks of all sessions share a table in memory that is as large as max_locks_per_transaction says."
@@ -212,6 +262,16 @@ codes! {
         what "login triggers fire for our sessions"
         why "A login trigger runs for each session of the run, and may write to the source or refuse the session; a superuser of 17 and later switches event triggers off for its sessions."
         fix "GRANT SET ON PARAMETER event_triggers to the source's role, or use a superuser for [source]."
+
+    SourceMembershipWithoutRole "source/membership-without-role" Warn Role "0.2.0"
+        what "a membership of a role that is gone"
+        why "A membership whose group, member or grantor does not exist any more is left out by pg_dumpall, or gets another grantor."
+        fix "REVOKE and GRANT it again on the source, or on the target after the run."
+
+    SourceMigratingRole "source/migrating-role" Warn Role "0.2.0"
+        what "the migrating role differs"
+        why "The role that runs the migration on the target is not changed there, whatever the source has set for its role of the same name."
+        fix "Set it on the target after the run, or use another role for [target]."
 
     SourceNoConnections "source/no-connections" Block Migration "0.1.0"
         what "too few connections are free"
@@ -233,6 +293,11 @@ codes! {
         why "Each server has a database \"postgres\" of its own, so that of the source does not migrate, whatever users have put into it."
         fix "Move the objects to another database before the run, or migrate them by hand."
 
+    SourceRangeFunction "source/range-function" Warn Object "0.2.0"
+        what "privileges of a range's functions"
+        why "CREATE TYPE makes the functions of a range type by itself, and pg_dump does not write their privileges."
+        fix "GRANT and REVOKE on the target after the run."
+
     SourceRoleNameReserved "source/role-name-reserved" Fix Role "0.1.0"
         what "a role's name is reserved on the target"
         why "Names that start with pg_ are reserved since 9.6, so the role cannot be created on the target."
@@ -243,20 +308,50 @@ codes! {
         why "Where row security applies to the source's role, the table cannot be read in full, neither to dump it nor to count it."
         fix "Use a role with BYPASSRLS, or the table's owner, for [source]."
 
+    SourceSecurityLabel "source/security-label" Warn Database "0.2.0"
+        what "a security label of a database"
+        why "A security label of a database is in no archive, and is not brought along."
+        fix "SECURITY LABEL ON DATABASE on the target after the run."
+
     SourceSessionsHidden "source/sessions-hidden" Warn Migration "0.2.0"
         what "the role does not see other sessions"
         why "How many connections the server has free is counted from its sessions; a role that does not see those of others guesses, and takes less."
         fix "GRANT pg_read_all_stats to the source's role, or set source.max_connections in the plan."
+
+    SourceSettingOfAllRoles "source/setting-of-all-roles" Warn Setting "0.2.0"
+        what "a setting of all roles"
+        why "ALTER ROLE ALL SET holds for every role in every database, also those of the target that have nothing to do with the plan, so it is not brought along."
+        fix "ALTER ROLE ALL SET on the target when everything has arrived."
 
     SourceStandby "source/standby" Warn Migration "0.1.0"
         what "the source is a standby"
         why "A standby cancels long queries, such as those of a dump, when they conflict with changes that it has to apply; before 10 it cannot export a snapshot at all, which blocks the run."
         fix "Raise max_standby_streaming_delay on the standby or set hot_standby_feedback = on, or use the primary as the source."
 
+    SourceSystemOwner "source/system-owner" Warn Object "0.2.0"
+        what "another owner of a part of the system"
+        why "pg_dump writes no owners of what initdb made, so on the target it belongs to the role that ran initdb there."
+        fix "ALTER … OWNER TO on the target after the run."
+
+    SourceSystemSchema "source/system-schema" Warn Object "0.2.0"
+        what "an object in a schema of the system"
+        why "pg_dump leaves out whatever is in pg_catalog and information_schema, also what users created there."
+        fix "Move it to a schema of your own before the run, or create it on the target by hand."
+
     SourceUnloggedOnStandby "source/unlogged-on-standby" Warn Object "0.2.0"
         what "the standby lacks an unlogged table"
         why "The rows of unlogged tables are not replicated, so a standby has none and cannot read such a table; it arrives empty."
         fix "Use the primary as the source, or fill the table on the target after the run."
+
+    SourceUnreadable "source/unreadable" Block Database "0.2.0"
+        what "the role may not read something"
+        why "The source's role needs the right to read every table, sequence and large object that migrates; without it the dump fails, after everything before it was done."
+        fix "GRANT pg_read_all_data to the source's role (14 and later), GRANT USAGE on the schemas and SELECT on what is named, or use a superuser for [source]."
+
+    SourceUnreadableDefinition "source/unreadable-definition" Warn Object "0.2.0"
+        what "a definition that cannot be read"
+        why "Connections of subscriptions and options of user mappings are for superusers alone, so pg_dump leaves them out for any other role."
+        fix "Use a superuser for [source], or create them on the target by hand."
 
     SourceWithOids "source/with-oids" Block Object "0.1.0"
         what "a table WITH OIDS loses its oids"
@@ -278,6 +373,11 @@ codes! {
         why "Connections that the plan allows but the server does not have free are taken from its clients, or are refused in the middle of the run."
         fix "Lower target.max_connections, or raise max_connections on the server."
 
+    TargetCrashedUnsafe "target/crashed-unsafe" Block Migration "0.2.0"
+        what "the target's machine went down unsafe"
+        why "fsync or full_page_writes was off for the load: unless the machine was shut down in order, the whole cluster may be damaged without a sign, and counts that match do not show it."
+        fix "Create the cluster again (initdb), and begin again under another name in the plan. Where the machine was shut down in order, waive it and run again."
+
     TargetDatabaseEncoding "target/database-encoding" Block Database "0.1.0"
         what "an empty database of another encoding"
         why "The target has an empty database of this name whose encoding differs from the source's, so what is restored into it could differ or fail."
@@ -288,6 +388,11 @@ codes! {
         why "The run uses the empty database as it is; because it did not create it, it will not empty it either if the restore is interrupted."
         fix "Drop the database on the target; the run creates it as it is on the source."
 
+    TargetDatabaseGone "target/database-gone" Block Database "0.2.0"
+        what "a verified database is gone"
+        why "This plan made and verified a database that the target does not have any more under its name: it was dropped or renamed, or another has its name, so nothing could be said of it truthfully."
+        fix "Give it its name back, or pg-migrate reset PLAN --database DB --drop DB and run again to have it created again, or exclude it (databases.exclude); one that was not verified is created again by the next run."
+
     TargetDatabaseNotEmpty "target/database-not-empty" Block Database "0.1.0"
         what "a database is there and not empty"
         why "Nothing is overwritten on the target that this plan did not create."
@@ -297,6 +402,7 @@ codes! {
         what "the next run drops a database"
         why "An earlier run of this plan created the database, and the next run drops it and creates it again, because its restore did not end or because reset asked for it."
         fix "Nothing has to be fixed; a database that was verified is only dropped where reset names it (--drop), and where nothing was written to it since. Exclude it (databases.exclude) to keep it as it is."
+
     TargetEventTriggers "target/event-triggers" Warn Database "0.2.0"
         what "event triggers fire for our work"
         why "Event triggers arrive with the database, and may log or forbid what the run does afterwards: building indexes, refreshing materialized views, connecting; a superuser of 17 and later switches them off for its sessions."
@@ -306,6 +412,21 @@ codes! {
         what "replication slots are not in use"
         why "The server keeps all WAL that the reader of a replication slot has not seen, so the whole load's WAL stays in pg_wal, whatever max_wal_size says."
         fix "Drop the slots (pg_drop_replication_slot), or limit them by max_slot_wal_keep_size (13 and later)."
+
+    TargetLeftUnsafe "target/left-unsafe" Block Migration "0.2.0"
+        what "the target is unsafe without this plan"
+        why "fsync or full_page_writes is off by ALTER SYSTEM: a run of another plan that was killed leaves the target so, and what is migrated would be lost in a crash of its operating system, after this run as well."
+        fix "Run pg-migrate revert with that plan, or ALTER SYSTEM RESET the setting and SELECT pg_reload_conf() on the target. Waive it where the server's owner wants it so."
+
+    TargetLibraryOfDatabase "target/library-of-database" Block Database "0.2.0"
+        what "a library in its settings is missing"
+        why "A session loads the libraries in session_preload_libraries and local_preload_libraries when it starts, and is refused where one is missing."
+        fix "Install the library on the target, or ALTER DATABASE … RESET the setting on the source."
+
+    TargetLibraryOfRole "target/library-of-role" Fix Role "0.2.0"
+        what "a library in its settings is missing"
+        why "A session loads the libraries in session_preload_libraries and local_preload_libraries when it starts, and is refused where one is missing."
+        fix "Install the library on the target, or ALTER ROLE … RESET the setting on the source."
 
     TargetLimitedRole "target/limited-role" Warn Migration "0.1.0"
         what "the target's role is not a superuser"
@@ -357,6 +478,16 @@ codes! {
         why "The databases that are restored at a time have to fit into the connections that the run may use."
         fix "Raise max_connections on the server, or lower parallelism.restore_parallel."
 
+    TargetRoleMissing "target/role-missing" Warn Role "0.2.0"
+        what "a role is not on the target"
+        why "Settings of a role in a database and its privileges on the database need the role, and with globals.migrate = false the run does not create it."
+        fix "Create the role on the target, or set globals.migrate = true."
+
+    TargetRoleSettingRefused "target/role-setting-refused" Warn Role "0.2.0"
+        what "a role's setting does not migrate"
+        why "The target does not know the parameter, takes another kind of value, or does not let its role set it; the setting is left out, and sessions of that role run without it."
+        fix "ALTER ROLE … RESET on the source where nobody needs the setting, or make it on the target after the run."
+
     TargetRowSecurity "target/row-security" Block Object "0.2.0"
         what "row security hides rows on the target"
         why "FORCE ROW LEVEL SECURITY applies to the table's owner, so once the table is restored a role that is neither a superuser nor has BYPASSRLS cannot count its rows, nor load them later."
@@ -371,6 +502,11 @@ codes! {
         what "the role does not see other sessions"
         why "How many connections the server has free is counted from its sessions; a role that does not see those of others guesses, and takes less."
         fix "GRANT pg_read_all_stats to the target's role, or set target.max_connections in the plan."
+
+    TargetSettingRefused "target/setting-refused" Warn Object "0.2.0"
+        what "a database's setting does not migrate"
+        why "The target does not know the parameter, takes another kind of value, or does not let its role set it; the setting is left out, and sessions of that database run without it."
+        fix "ALTER DATABASE … RESET on the source where nobody needs the setting, or make it on the target after the run."
 
     TargetShared "target/shared" Block Migration "0.1.0"
         what "the target serves other databases"
@@ -406,6 +542,11 @@ codes! {
         what "the target archives its WAL"
         why "All WAL of the load is archived, and after a crash with fsync off the archive may hold what the target has lost."
         fix "Turn archiving off for the load (it needs a restart), or take a base backup after it."
+
+    TargetTuningClients "target/tuning-clients" Info Migration "0.2.0"
+        what "clients use databases already"
+        why "An earlier run verified and opened them, so that settings with which a crash of the target's operating system loses the cluster are left as they are."
+        fix "Nothing has to be fixed; target.tuning.open_early = true sets them in spite of the danger."
 
     TargetTuningFixed "target/tuning-fixed" Block Setting "0.1.0"
         what "a setting cannot be changed"
@@ -461,6 +602,11 @@ codes! {
         what "pg_wal may grow to max_wal_size"
         why "With a larger max_wal_size more WAL stays in the target's pg_wal, whose free space cannot be seen from SQL."
         fix "Look at the free space of the target's pg_wal; lower max_wal_size in target.tuning.settings where it is short."
+
+    TargetUnfinished "target/unfinished" Block Database "0.2.0"
+        what "a database left the plan unfinished"
+        why "An earlier run created it on the target: it may be closed to all roles but ours, or lack the rows and indexes of delayed tables, while the plan leaves it out or the source has it no more."
+        fix "Take it into the plan again and run, drop it on the target, or finish it by hand and waive this for it."
 
     TargetWalLevel "target/wal-level" Info Migration "0.1.0"
         what "the load also writes WAL for replicas"

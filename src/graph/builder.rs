@@ -1,5 +1,6 @@
 //! The steps of every database, one after the other: what each needs, claims and calls.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::budget::{self, Share};
@@ -23,11 +24,18 @@ pub(super) fn contents(database: &Database) -> &Contents {
         relations: Vec::new(),
         indexes: 0,
         attached_indexes: Vec::new(),
+        indexed_tables: Vec::new(),
+        always_triggers: Vec::new(),
         load_order_constraints: Vec::new(),
         event_triggers: Vec::new(),
+        hashed_by_enum: BTreeMap::new(),
         large_objects: 0,
+        unreadable: Vec::new(),
+        unreadable_large_objects: 0,
         user_objects: 0,
         extensions: Vec::new(),
+        not_moved: Vec::new(),
+        function_settings: Vec::new(),
         bytes: 0,
     };
     database.contents.as_ref().unwrap_or(&NOTHING)
@@ -102,6 +110,7 @@ impl Builder<'_> {
             .collect();
         for ((database, name), create) in databases.iter().zip(&names).zip(creates) {
             self.findings.extend(preflight::for_database(
+                self.input.plan,
                 database,
                 self.input.inspection,
                 self.input.created,
@@ -167,7 +176,8 @@ impl Builder<'_> {
         let contents = contents(database);
         let options = plan.options(name);
         let archive = command::archive(plan, name);
-        let delayed = self.delays.for_database(database, contents);
+        let dumped = self.input.dumped.get(&database.name);
+        let delayed = self.delays.for_database(database, contents, dumped);
 
         let with_data = with_data(contents);
         // A job more than there are items would cost a connection and do nothing.
@@ -181,10 +191,13 @@ impl Builder<'_> {
         // Estimates are one query a side; the delayed tables' rows are counted all the same, and in the regular
         // phase where both dumps share a snapshot.
         let (source_queries, target_queries) = match plan.verify {
-            VerifyMode::Fast if plan.delay.snapshot == DelaySnapshot::Same => {
-                (queries(delayed.len() as u32), 1)
+            VerifyMode::Fast => {
+                let late = queries(delayed.len() as u32);
+                match plan.delay.snapshot {
+                    DelaySnapshot::Same => (late, late),
+                    DelaySnapshot::Later => (1, late),
+                }
             }
-            VerifyMode::Fast => (1, 1),
             VerifyMode::Exact | VerifyMode::Checksum => (queries(with_data), queries(with_data)),
         };
         let compression = compression::available(&options.compression, client);
@@ -216,6 +229,7 @@ impl Builder<'_> {
             target: self.input.inspection.target.version,
             lock_timeout: plan.source_lock_timeout,
             is_standby: self.input.inspection.source.in_recovery,
+            encoding: &database.encoding,
             content: Content::Regular(&delayed),
         }
         .render();
@@ -273,6 +287,7 @@ impl Builder<'_> {
                 name,
                 contents,
                 delayed.iter().map(|table| &table.name),
+                plan.delay.concurrently,
                 &self.input.inspection.target,
             ));
             let regular = Regular {
@@ -281,13 +296,19 @@ impl Builder<'_> {
                 snapshot,
                 compression,
             };
-            self.delayed(name, &delayed, &regular);
+            self.delayed(database, name, &delayed, &regular);
         }
     }
 
     /// The delayed phase of one database. Its dump shares the regular dump's snapshot where the plan says so,
     /// and then follows it at once, so that the snapshot holds back vacuum no longer than it must.
-    fn delayed(&mut self, name: &Arc<str>, tables: &[DelayedTable], regular: &Regular) {
+    fn delayed(
+        &mut self,
+        database: &Database,
+        name: &Arc<str>,
+        tables: &[DelayedTable],
+        regular: &Regular,
+    ) {
         let plan = self.input.plan;
         let options = plan.options(name);
         let count = u32::try_from(tables.len()).unwrap_or(u32::MAX);
@@ -323,6 +344,7 @@ impl Builder<'_> {
             target: self.input.inspection.target.version,
             lock_timeout: plan.source_lock_timeout,
             is_standby: self.input.inspection.source.in_recovery,
+            encoding: &database.encoding,
             content: Content::Delayed(tables),
         }
         .render();

@@ -21,6 +21,8 @@ pub(super) struct DumpCommand<'a> {
     pub lock_timeout: std::time::Duration,
     /// The source is one: it has no rows of unlogged tables and refuses to read them.
     pub is_standby: bool,
+    /// The database's own: its bytes arrive as they are, also those that another encoding lacks.
+    pub encoding: &'a str,
     pub content: Content<'a>,
 }
 
@@ -43,6 +45,7 @@ impl DumpCommand<'_> {
             format!("--lock-wait-timeout={}", self.lock_timeout.as_millis()),
             // A word may have become reserved between the two versions.
             "--quote-all-identifiers".to_owned(),
+            format!("--encoding={}", self.encoding),
         ];
         if self.is_standby {
             command.push("--no-unlogged-table-data".to_owned());
@@ -59,8 +62,6 @@ impl DumpCommand<'_> {
             }
             Content::Delayed(tables) => {
                 command.push("--data-only".to_owned());
-                // The run loads it by COPY in sessions of its own, which speak UTF-8.
-                command.push("--encoding=UTF8".to_owned());
                 let include = |table: &DelayedTable| format!("--table={}", table.name.quoted());
                 command.extend(tables.iter().map(include));
             }
@@ -93,7 +94,7 @@ pub(super) fn restore(conninfo: &str, archive: &Path, jobs: u32) -> Vec<String> 
 
 /// `pg_dumpall` of roles and tablespaces (PostgreSQL manual, pg_dumpall), which goes by way of this database. It does not
 /// care for the one in `conninfo`.
-pub(super) fn globals(conninfo: &str, database: &str, with_passwords: bool) -> Vec<String> {
+pub(crate) fn globals(conninfo: &str, database: &str, with_passwords: bool) -> Vec<String> {
     let mut command = vec![
         "pg_dumpall".to_owned(),
         "--globals-only".to_owned(),

@@ -49,6 +49,7 @@ pub(crate) fn compile(input: Input<'_>) -> Graph {
     let load = tuning::Load {
         jobs: restore_jobs_at_a_time(plan, &databases, &share).max(delayed_builds),
         others: selection::others(target, &databases, input.created),
+        in_use: input.in_use.iter().map(String::as_str).collect(),
     };
     let (tuning, tuning_findings) = tuning::tune(plan, target, &load);
     findings.extend(tuning_findings);
@@ -218,6 +219,11 @@ fn fingerprint(graph: &Graph, input: &Input<'_>) -> String {
 }
 
 impl Graph {
+    /// The databases that migrate.
+    pub(crate) fn database_names(&self) -> impl Iterator<Item = &String> {
+        self.databases.iter().map(|database| &database.name)
+    }
+
     /// The findings that keep the run from starting.
     pub(crate) fn blockers(&self) -> impl Iterator<Item = &Finding> {
         self.findings

@@ -34,11 +34,13 @@ impl<'a> Delays<'a> {
     }
 
     /// The delayed tables of one database, largest first. A pattern that matches a partitioned table means
-    /// its partitions, down to the leaves.
+    /// its partitions, down to the leaves. `dumped`: the tables that there were when the database was dumped, if that is done
+    /// for good; what came later takes no part.
     pub(crate) fn for_database(
         &mut self,
         database: &Database,
         contents: &Contents,
+        dumped: Option<&BTreeSet<TableName>>,
     ) -> Vec<DelayedTable> {
         let candidates: Vec<(usize, &DelayPattern)> = self
             .patterns
@@ -71,7 +73,11 @@ impl<'a> Delays<'a> {
             if !matched {
                 continue;
             }
+            let is_new = dumped.is_some_and(|dumped| !dumped.contains(&relation.table_name()));
             match relation.kind {
+                RelationKind::Table if is_new => self
+                    .findings
+                    .push(preflight::for_new_table(database, relation)),
                 RelationKind::Table if relation.extension.is_none() => delayed.push(DelayedTable {
                     name: relation.table_name(),
                     bytes: relation.bytes,
@@ -148,6 +154,7 @@ mod tests {
         );
         let plan = crate::plan::parse(&text, std::path::Path::new("/plans/p.toml")).unwrap();
         let database = Database {
+            oid: 0,
             name: "erp".into(),
             owner: "postgres".into(),
             bytes: None,
@@ -181,7 +188,7 @@ mod tests {
             ..Contents::default()
         };
         let mut delays = Delays::new(&plan);
-        let tables = delays.for_database(&database, &contents);
+        let tables = delays.for_database(&database, &contents, None);
         (
             tables.into_iter().map(|table| table.name.name).collect(),
             delays.finish(),

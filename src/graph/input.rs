@@ -1,9 +1,10 @@
 //! What a graph is compiled from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::Inspection;
 use crate::finding::Finding;
+use crate::names::TableName;
 use crate::plan::{Endpoint, Plan};
 
 /// Everything a graph is made of.
@@ -14,6 +15,10 @@ pub(crate) struct Input<'a> {
     pub inspection: &'a Inspection,
     /// Databases of the target that this plan created, by its journal.
     pub created: &'a BTreeSet<String>,
+    /// Of those, the ones that clients may use: they are verified and open.
+    pub in_use: &'a BTreeSet<String>,
+    /// Tables that the dump's snapshot showed, of databases whose dump is done for good: they were verified, by the journal.
+    pub dumped: &'a BTreeMap<String, BTreeSet<TableName>>,
     /// Decides which waivers still hold.
     pub today: jiff::civil::Date,
     /// What was found on this machine, beside the servers.

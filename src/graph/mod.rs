@@ -13,12 +13,12 @@ mod step;
 pub(crate) mod tests;
 mod tuning;
 
-pub(crate) use command::{PARTS, SNAPSHOT, archive, archives, delayed_archive, file_name};
+pub(crate) use command::{PARTS, SNAPSHOT, archive, archives, delayed_archive, file_name, globals};
 pub(crate) use compile::compile;
 pub(crate) use input::Input;
 pub(crate) use selection::select;
 pub(crate) use step::*;
-pub(crate) use tuning::{Reach, Tuning, TuningSetting};
+pub(crate) use tuning::{Reach, Tuning, TuningSetting, UNSAFE};
 
 use serde::{Deserialize, Serialize};
 

@@ -94,7 +94,8 @@ async fn parameters(connection: &Connection) -> Result<BTreeMap<String, Paramete
         "read the server's configuration",
         &format!(
             "SELECT lower(s.name), s.context, s.vartype, s.setting, s.unit, s.min_val, s.max_val, s.enumvals, \
-                    s.source IN ('command line', 'environment variable', 'override'), {}, {} \
+                    s.source IN ('command line', 'environment variable', 'override'), {}, {}, \
+                    coalesce(s.sourcefile LIKE '%postgresql.auto.conf', false) \
              FROM pg_catalog.pg_settings s, pg_catalog.pg_roles r WHERE r.rolname = current_user",
             privilege("ALTER SYSTEM"),
             privilege("SET"),
@@ -125,6 +126,7 @@ async fn parameters(connection: &Connection) -> Result<BTreeMap<String, Paramete
                 is_fixed: row.get(8),
                 may_alter_system: row.get(9),
                 may_set: row.get(10),
+                is_altered: row.get(11),
             };
             (name, parameter)
         })

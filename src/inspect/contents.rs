@@ -1,7 +1,14 @@
 //! What one database holds.
 
+use std::collections::BTreeMap;
+
+use tokio_postgres::Row;
+
 use super::query;
-use crate::catalog::{AttachedIndex, Contents, EventTrigger, LoadOrderConstraint, Relation};
+use crate::catalog::{
+    AttachedIndex, Contents, EventTrigger, FunctionSetting, LoadOrderConstraint, Relation,
+    TableTrigger,
+};
 use crate::names::{RelationKind, TableName};
 use crate::postgres::{Connection, Error};
 
@@ -93,26 +100,191 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
     } else {
         Vec::new()
     };
+    let hashed_by_enum = if version.major() >= 1100 {
+        hashed_by_enum(connection).await?
+    } else {
+        BTreeMap::new()
+    };
+    let indexed_tables = indexed_tables(connection).await?;
+    let always_triggers = always_triggers(connection).await?;
     let load_order_constraints = load_order_constraints(connection).await?;
     let event_triggers = event_triggers(connection).await?;
+    let (unreadable, unreadable_large_objects) = unreadable(connection).await?;
     let extensions = query::texts(
         connection,
         "list the extensions",
         "SELECT extname::text FROM pg_catalog.pg_extension ORDER BY extname::text COLLATE \"C\"",
     )
     .await?;
+    let function_settings = function_settings(connection).await?;
     let number = |column| u64::try_from(counts.get::<_, i64>(column)).unwrap_or(0);
     Ok(Contents {
         relations,
         indexes: u32::try_from(number(0)).unwrap_or(u32::MAX),
         attached_indexes,
+        indexed_tables,
+        always_triggers,
         load_order_constraints,
         event_triggers,
+        hashed_by_enum,
         large_objects: number(1),
+        unreadable,
+        unreadable_large_objects,
         user_objects: number(2),
         extensions,
+        not_moved: Vec::new(),
+        function_settings,
         bytes: number(3),
     })
+}
+
+/// What a dump would read and our role may not: tables, with what an extension marked as its configuration, and
+/// sequences; and how many large objects.
+async fn unreadable(connection: &Connection) -> Result<(Vec<TableName>, u64), Error> {
+    let rows = query::rows(
+        connection,
+        "ask for our rights to read the tables",
+        &format!(
+            "SELECT n.nspname::text, c.relname::text \
+             FROM pg_catalog.pg_class c \
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::regclass \
+                  AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e' \
+             LEFT JOIN (SELECT unnest(extconfig) AS config FROM pg_catalog.pg_extension) e ON e.config = c.oid \
+             WHERE (c.relkind IN ('r', 'p', 'S') OR c.relkind = 'm' AND c.relispopulated) AND {USER_SCHEMA} \
+               AND (d.objid IS NULL OR e.config IS NOT NULL) \
+               AND NOT (has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')) \
+             ORDER BY n.nspname::text COLLATE \"C\", c.relname::text COLLATE \"C\""
+        ),
+    )
+    .await?;
+    let tables = rows.iter().map(|row| TableName {
+        schema: row.get(0),
+        name: row.get(1),
+    });
+    // A superuser is a member of every role.
+    let large_objects = query::row(
+        connection,
+        "ask for our rights to read the large objects",
+        "SELECT count(*) FROM pg_catalog.pg_largeobject_metadata m \
+         WHERE NOT pg_has_role(m.lomowner, 'USAGE') \
+           AND NOT EXISTS (SELECT 1 FROM pg_catalog.aclexplode(m.lomacl) a \
+                           WHERE a.privilege_type = 'SELECT' \
+                             AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))",
+    )
+    .await?;
+    let large_objects = u64::try_from(large_objects.get::<_, i64>(0)).unwrap_or(0);
+    Ok((tables.collect(), large_objects))
+}
+
+/// What functions set for themselves, but those of extensions.
+async fn function_settings(connection: &Connection) -> Result<Vec<FunctionSetting>, Error> {
+    let rows = query::rows(
+        connection,
+        "list what functions set",
+        &format!(
+            "SELECT p.oid::regprocedure::text, c.setting \
+             FROM pg_catalog.pg_proc p \
+             JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace, \
+                  LATERAL unnest(p.proconfig) WITH ORDINALITY AS c(setting, position) \
+             WHERE {USER_SCHEMA} \
+               AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d \
+                               WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid \
+                                 AND d.deptype = 'e') \
+             ORDER BY p.oid::regprocedure::text COLLATE \"C\", c.position"
+        ),
+    )
+    .await?;
+    let setting = |row: &Row| {
+        let (name, value) = row.get::<_, &str>(1).split_once('=')?;
+        Some(FunctionSetting {
+            function: row.get(0),
+            name: name.to_owned(),
+            value: value.to_owned(),
+        })
+    };
+    Ok(rows.iter().filter_map(setting).collect())
+}
+
+/// Partitions of tables that are split by the hash of an enum, each with the topmost of these. The hash is that of the
+/// value's object id, so another server puts rows elsewhere; pg_dump asks the same (`getPartitioningInfo`).
+async fn hashed_by_enum(connection: &Connection) -> Result<BTreeMap<TableName, TableName>, Error> {
+    let rows = query::rows(
+        connection,
+        "list the partitions by the hash of an enum",
+        "WITH RECURSIVE tree AS ( \
+             SELECT partrelid AS root, partrelid AS part, 0 AS depth FROM pg_catalog.pg_partitioned_table \
+             WHERE partstrat = 'h' \
+               AND (SELECT o.oid FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am a ON a.oid = o.opcmethod \
+                    WHERE o.opcname = 'enum_ops' AND o.opcnamespace = 'pg_catalog'::regnamespace \
+                      AND a.amname = 'hash') = ANY (partclass) \
+             UNION ALL \
+             SELECT t.root, i.inhrelid, t.depth + 1 FROM tree t \
+             JOIN pg_catalog.pg_inherits i ON i.inhparent = t.part) \
+         SELECT DISTINCT ON (t.part) n.nspname::text, c.relname::text, rn.nspname::text, r.relname::text \
+         FROM tree t \
+         JOIN pg_catalog.pg_class c ON c.oid = t.part JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         JOIN pg_catalog.pg_class r ON r.oid = t.root JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace \
+         WHERE c.relkind = 'r' ORDER BY t.part, t.depth DESC",
+    )
+    .await?;
+    let name = |row: &Row, column: usize| TableName {
+        schema: row.get(column),
+        name: row.get(column + 1),
+    };
+    Ok(rows
+        .iter()
+        .map(|row| (name(row, 0), name(row, 2)))
+        .collect())
+}
+
+/// Tables with an index that a delayed load would drop.
+async fn indexed_tables(connection: &Connection) -> Result<Vec<TableName>, Error> {
+    let rows = query::rows(
+        connection,
+        "list the tables with secondary indexes",
+        &format!(
+            "SELECT DISTINCT n.nspname::text, t.relname::text FROM pg_catalog.pg_index x \
+             JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid \
+             JOIN pg_catalog.pg_class t ON t.oid = x.indrelid AND t.relkind = 'r' \
+             JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace \
+             WHERE {} AND {USER_SCHEMA} ORDER BY 1, 2",
+            super::delayed::DROPPABLE
+        ),
+    )
+    .await?;
+    Ok(rows
+        .iter()
+        .map(|row| TableName {
+            schema: row.get(0),
+            name: row.get(1),
+        })
+        .collect())
+}
+
+/// Triggers that fire in sessions of replicas too.
+async fn always_triggers(connection: &Connection) -> Result<Vec<TableTrigger>, Error> {
+    let rows = query::rows(
+        connection,
+        "list the triggers that fire always",
+        &format!(
+            "SELECT n.nspname::text, t.relname::text, g.tgname::text FROM pg_catalog.pg_trigger g \
+             JOIN pg_catalog.pg_class t ON t.oid = g.tgrelid AND t.relkind = 'r' \
+             JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace \
+             WHERE NOT g.tgisinternal AND g.tgenabled IN ('A', 'R') AND {USER_SCHEMA} ORDER BY 1, 2, 3"
+        ),
+    )
+    .await?;
+    Ok(rows
+        .iter()
+        .map(|row| TableTrigger {
+            table: TableName {
+                schema: row.get(0),
+                name: row.get(1),
+            },
+            name: row.get(2),
+        })
+        .collect())
 }
 
 /// Event triggers that fire in ordinary sessions.

@@ -51,6 +51,7 @@ pub(super) async fn read(connection: &Connection) -> Result<Vec<Database>, Error
             let oid: u32 = row.get(0);
             let default_privileges: bool = row.get(15);
             Database {
+                oid,
                 name: row.get(1),
                 owner: row.get(2),
                 bytes: row

@@ -5,6 +5,9 @@ use super::query;
 use crate::names::TableName;
 use crate::postgres::{Connection, Error};
 
+/// Of [`DumpedTable`].
+const COLUMNS: &str = "n.nspname::text, c.relname::text, c.oid, c.relfilenode, c.relkind::text = 'r', c.relpersistence::text = 'u'";
+
 /// Tables whose rows or definitions a dump takes, as pg_dump chooses them: what belongs to an extension comes with it, but
 /// for its configuration tables.
 fn tables() -> String {
@@ -23,17 +26,17 @@ fn tables() -> String {
 /// whatever a snapshot shows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct DumpedTable {
-    oid: u32,
-    file: u32,
+    pub(crate) oid: u32,
+    pub(crate) file: u32,
     pub(crate) name: TableName,
+    /// Those of a partitioned table are in its partitions.
+    pub(crate) has_rows: bool,
+    pub(crate) is_unlogged: bool,
 }
 
 /// The tables of the connection's database that a dump locks.
 pub(crate) async fn dumped_tables(connection: &Connection) -> Result<Vec<DumpedTable>, Error> {
-    let sql = format!(
-        "SELECT n.nspname::text, c.relname::text, c.oid, c.relfilenode {} ORDER BY c.oid",
-        tables()
-    );
+    let sql = format!("SELECT {COLUMNS} {} ORDER BY c.oid", tables());
     read(connection, "list the tables to lock", &sql).await
 }
 
@@ -43,7 +46,7 @@ pub(crate) async fn unlocked_tables(connection: &Connection) -> Result<Vec<Dumpe
         "WITH held AS MATERIALIZED (SELECT l.relation FROM pg_catalog.pg_locks l \
               WHERE l.locktype = 'relation' AND l.granted AND l.pid = pg_catalog.pg_backend_pid() \
                 AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())) \
-         SELECT n.nspname::text, c.relname::text, c.oid, c.relfilenode {} AND c.oid NOT IN (SELECT relation FROM held)",
+         SELECT {COLUMNS} {} AND c.oid NOT IN (SELECT relation FROM held)",
         tables()
     );
     // Before 12 a WITH query is materialized in any case.
@@ -58,7 +61,7 @@ pub(crate) async fn unlocked_tables(connection: &Connection) -> Result<Vec<Dumpe
 /// Those of [`dumped_tables`] that another session has for itself, or waits to have.
 pub(crate) async fn tables_in_use(connection: &Connection) -> Result<Vec<DumpedTable>, Error> {
     let sql = format!(
-        "SELECT n.nspname::text, c.relname::text, c.oid, c.relfilenode {} AND EXISTS ( \
+        "SELECT {COLUMNS} {} AND EXISTS ( \
               SELECT FROM pg_catalog.pg_locks l \
               WHERE l.relation = c.oid AND l.mode = 'AccessExclusiveLock' AND l.pid <> pg_catalog.pg_backend_pid() \
                 AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())) \
@@ -84,6 +87,8 @@ async fn read(connection: &Connection, action: &str, sql: &str) -> Result<Vec<Du
                 schema: row.get(0),
                 name: row.get(1),
             },
+            has_rows: row.get(4),
+            is_unlogged: row.get(5),
         })
         .collect())
 }

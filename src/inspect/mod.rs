@@ -7,7 +7,9 @@ mod count;
 mod countable;
 mod databases;
 mod delayed;
+mod libraries;
 mod locks;
+mod not_moved;
 mod query;
 mod sequences;
 mod server;
@@ -15,7 +17,10 @@ mod written;
 
 pub(crate) use contents::read as contents_of;
 pub(crate) use count::{Rows, count_tables};
-pub(crate) use delayed::{droppable_indexes, filled_materialized_views};
+pub(crate) use delayed::{
+    NamedIndex, Reference, droppable_indexes, filled_materialized_views, indexes_by_name,
+    references_between,
+};
 pub(crate) use locks::{DumpedTable, dumped_tables, tables_in_use, unlocked_tables};
 pub(crate) use sequences::sequences;
 pub(crate) use server::system_identifier;
@@ -26,7 +31,7 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::catalog::{Contents, Database, ServerFacts};
-use crate::plan::{Endpoint, Plan, TuningMode};
+use crate::plan::{Endpoint, Plan, Side, TuningMode};
 use crate::postgres::{Application, Connection, Error, Session, connect, with_retries};
 
 /// Databases that are looked into at a time.
@@ -47,17 +52,15 @@ pub(crate) async fn servers(
     let (mut source_facts, mut target_facts) =
         tokio::try_join!(facts(plan, source), facts_of_target(plan, target))?;
     let wanted = |database: &Database| {
-        database.allows_connections
-            && database.connection_limit != -2
-            && (plan.databases.takes(&database.name) || database.name == "postgres")
-            && !database.name.starts_with("template")
+        database.left_out().is_none()
+            && !database.is_of_installation()
+            && plan.databases.takes(&database.name)
     };
     let of_source: Vec<String> = names(&source_facts, wanted);
     let of_target = names(&target_facts, |database| {
         database.allows_connections
             // DROP DATABASE did not end, and no session can connect: one of ours is dropped again.
             && database.connection_limit != -2
-            && database.name != "postgres"
             && of_source.contains(&database.name)
     });
     let is_tuned = plan.tuning.mode != TuningMode::Off && may_alter_system(&target_facts);
@@ -65,15 +68,26 @@ pub(crate) async fn servers(
         is_tuned
             && database.allows_connections
             && database.connection_limit != -2
-            && !database.name.starts_with("template")
+            && !matches!(database.name.as_str(), "template0" | "template1")
             && !of_target.contains(&database.name)
     });
-    let (in_source, mut in_target, in_others) = tokio::try_join!(
+    let of_installation = names(&source_facts, |database| {
+        matches!(database.name.as_str(), "postgres" | "template1") && database.allows_connections
+    });
+    let (mut in_source, mut in_target, in_installation, in_others) = tokio::try_join!(
         look_into(plan, source, of_source),
         look_into(plan, target, of_target),
+        async { Ok(look_into_other_databases(plan, source, of_installation).await) },
         async { Ok(look_into_other_databases(plan, target, others).await) }
     )?;
+    in_source.extend(in_installation);
     fill(&mut source_facts, in_source);
+    source_facts.not_moved = {
+        let in_source = open(plan, source, &source.database).await?;
+        let in_target = open(plan, target, &target.database).await?;
+        target_facts.lacked_libraries = libraries::lacked(&in_source, &in_target).await?;
+        not_moved::of_server(&in_source, &in_target, &target_facts.user).await?
+    };
     in_target.extend(in_others);
     fill(&mut target_facts, in_target);
     Ok((source_facts, target_facts))
@@ -137,7 +151,7 @@ fn may_alter_system(facts: &ServerFacts) -> bool {
     parameters.any(|parameter| parameter.may_alter_system)
 }
 
-/// What those of the databases hold that can be looked into.
+/// What those of the databases hold that can be looked into: they do not migrate, and are only told about.
 async fn look_into_other_databases(
     plan: &Plan,
     endpoint: &Endpoint,
@@ -145,11 +159,10 @@ async fn look_into_other_databases(
 ) -> BTreeMap<String, Contents> {
     stream::iter(names)
         .map(|name| async move {
-            let look = async { contents::read(&open(plan, endpoint, &name).await?).await };
-            match look.await {
+            match look_into_one(plan, endpoint, &name).await {
                 Ok(contents) => Some((name, contents)),
                 Err(error) => {
-                    tracing::debug!(%error, "a database of the target cannot be looked into");
+                    tracing::debug!(%error, "a database that does not migrate cannot be looked into");
                     None
                 }
             }
@@ -185,7 +198,15 @@ async fn look_into(
 
 async fn look_into_one(plan: &Plan, endpoint: &Endpoint, name: &str) -> Result<Contents, Error> {
     let connection = open(plan, endpoint, name).await?;
-    contents::read(&connection).await
+    let mut contents = contents::read(&connection).await?;
+    if endpoint.side == Side::Source {
+        contents.not_moved = if matches!(name, "postgres" | "template1") {
+            not_moved::of_installation(&connection).await?
+        } else {
+            not_moved::of_database(&connection).await?
+        };
+    }
+    Ok(contents)
 }
 
 /// Asking for the size of a table takes a lock on it.

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::query;
-use crate::catalog::{Configuration, Role, ServerFacts};
+use tokio_postgres::Row;
+
+use crate::catalog::{Configuration, Role, ServerFacts, Setting};
 use crate::postgres::{Connection, Error};
 
 /// Reads everything but the databases.
@@ -75,6 +77,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
             can_login: row.get(2),
         })
         .collect();
+    let role_settings = role_settings(connection).await?;
     let tablespaces = query::texts(
         connection,
         "list the tablespaces",
@@ -125,11 +128,38 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
         // pg_settings shows it in kB.
         maintenance_work_mem: u64::from(number("maintenance_work_mem")) << 10,
         roles,
+        role_settings,
         databases: Vec::new(),
         tablespaces,
         locales,
+        not_moved: Vec::new(),
+        lacked_libraries: Vec::new(),
         configuration: Configuration::default(),
     })
+}
+
+/// `pg_db_role_setting` of each role in every database.
+async fn role_settings(connection: &Connection) -> Result<Vec<Setting>, Error> {
+    let rows = query::rows(
+        connection,
+        "read the settings of roles",
+        "SELECT r.rolname::text, c.setting \
+         FROM pg_catalog.pg_db_role_setting s \
+         JOIN pg_catalog.pg_roles r ON r.oid = s.setrole, \
+              LATERAL unnest(s.setconfig) WITH ORDINALITY AS c(setting, position) \
+         WHERE s.setdatabase = 0 \
+         ORDER BY r.rolname::text COLLATE \"C\", c.position",
+    )
+    .await?;
+    let setting = |row: &Row| {
+        let (name, value) = row.get::<_, &str>(1).split_once('=')?;
+        Some(Setting {
+            role: row.get(0),
+            name: name.to_owned(),
+            value: value.to_owned(),
+        })
+    };
+    Ok(rows.iter().filter_map(setting).collect())
 }
 
 /// How many connections are in use, and whether our role sees what others do: of a session that it does not see it learns

@@ -1,5 +1,6 @@
 //! One line of the journal.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -10,6 +11,9 @@ use crate::names::{IndexDefinition, Load, Output, StepId, WriteMark};
 /// The format that this program writes. A journal of a newer one is refused, never overwritten. Format 1, of version
 /// 0.1.0, has outputs of another form: [`crate::names::OutputV1`].
 pub const VERSION: u32 = 2;
+
+/// The reason of [`Entry::Forgotten`] where a person asked for it.
+pub(crate) const RESET: &str = "pg-migrate reset";
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record<O = Arc<Output>> {
@@ -25,7 +29,7 @@ pub struct Record<O = Arc<Output>> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Entry<O = Arc<Output>> {
-    /// A `run` took the journal over. Whatever was started before it and has no end was interrupted.
+    /// A `run` took the journal over, or `reset` did, which ends at once. Whatever was started before it and has no end was interrupted.
     RunStarted {
         program: String,
         fingerprint: String,
@@ -131,6 +135,8 @@ impl std::fmt::Display for Entry {
                     write!(f, "load-committed {database} {}", load.table)
                 }
                 Change::AlterSystem { .. } => f.write_str("alter-system"),
+                Change::MigrateRoles { .. } => f.write_str("migrate-roles"),
+                Change::MigratedRoles { .. } => f.write_str("migrated-roles"),
                 Change::SettingsRestored { .. } => f.write_str("put-back"),
                 Change::HoldSnapshot { database, .. } => write!(f, "hold-snapshot {database}"),
                 Change::EndSnapshot { database } => write!(f, "end-snapshot {database}"),
@@ -181,10 +187,33 @@ pub enum Change {
         settings: Vec<AlteredSetting>,
         since: Started,
     },
+    /// Roles and tablespaces of the source are about to be made or changed on the target: the digest of what the source
+    /// says of each.
+    MigrateRoles { subjects: BTreeMap<String, String> },
+    /// Written after the change: what became of them.
+    MigratedRoles {
+        subjects: BTreeMap<String, MigratedSubject>,
+    },
     /// Written after the change: the settings are as they were, and what was written without fsync is on
     /// disk as far as we could see to it.
     #[serde(rename = "put-back")]
-    SettingsRestored { settings: Vec<String> },
+    SettingsRestored {
+        settings: Vec<String>,
+        /// What was seen of a crash of the target's machine while they were set.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        damage: Option<String>,
+    },
+}
+
+/// What became of a role or a tablespace on the target.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigratedSubject {
+    /// The digest of what the target says of it afterwards: another one later is somebody else's work. `None`: it could
+    /// not be read.
+    pub target: Option<String>,
+    /// What of it is not on the target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Which start of a server, and of the machine below it, this is.

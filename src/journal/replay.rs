@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::record::{Change, Entry, Record, Unread, VERSION};
-use super::state::{Created, HeldSnapshot, RunState, State, Status, StepState, TunedSetting};
+use super::record::{Change, Entry, RESET, Record, Unread, VERSION};
+use super::state::{
+    Created, HeldSnapshot, RoleState, RunState, State, Status, StepState, TunedSetting,
+};
 use crate::names::{Kind, Output, OutputV1, StepId};
 
 /// A record that cannot follow those before it, or that cannot be read.
@@ -194,6 +196,7 @@ impl State {
                     findings,
                     databases,
                     warnings: Vec::new(),
+                    is_reset: false,
                     ended: None,
                 });
             }
@@ -265,7 +268,11 @@ impl State {
                     run.warnings.push((database, message));
                 }
             }
-            Entry::Forgotten { steps, drop, .. } => {
+            Entry::Forgotten {
+                steps,
+                reason,
+                drop,
+            } => {
                 for step in &steps {
                     if self.steps.get(step).map(|state| state.status) == Some(Status::Started) {
                         return Err(illegal(step, "is forgotten while it is under way"));
@@ -275,6 +282,9 @@ impl State {
                     self.steps.remove(step);
                 }
                 self.may_drop.extend(drop);
+                if let Some(run) = self.runs.last_mut().filter(|_| reason == RESET) {
+                    run.is_reset = true;
+                }
             }
             Entry::RunEnded { outcome, exit_code } => {
                 if let Some(run) = self.runs.last_mut() {
@@ -312,6 +322,8 @@ impl State {
             Change::FillDatabase { database, oid } => {
                 self.dropped_indexes.remove(&database);
                 self.loads.remove(&database);
+                self.verified.remove(&database);
+                self.may_drop.remove(&database);
                 self.created.insert(database, Created::Found(oid));
             }
             Change::DropIndexes { database, indexes } => {
@@ -358,7 +370,21 @@ impl State {
                     tuned.values.insert(setting.value.clone());
                 }
             }
-            Change::SettingsRestored { settings } => {
+            Change::MigrateRoles { subjects } => {
+                for (subject, source) in subjects {
+                    let after = None;
+                    self.roles.insert(subject, RoleState { source, after });
+                }
+            }
+            Change::MigratedRoles { subjects } => {
+                for (subject, after) in subjects {
+                    if let Some(role) = self.roles.get_mut(&subject) {
+                        role.after = Some(after);
+                    }
+                }
+            }
+            Change::SettingsRestored { settings, damage } => {
+                self.damage = self.damage.take().or(damage);
                 for name in settings {
                     self.tuned.remove(&name);
                 }
@@ -528,6 +554,7 @@ mod tests {
         let restored = line(Entry::Change {
             change: Change::SettingsRestored {
                 settings: vec!["work_mem".into()],
+                damage: None,
             },
         });
         let tuned = |text: &str| replay(text.as_bytes()).unwrap().state.tuned;
@@ -613,7 +640,7 @@ mod tests {
         for (id, step) in &replay.state.steps {
             assert_eq!(step.status, Status::Done, "{id}");
             let said = match &step.output.product {
-                Product::Nothing => continue,
+                Product::Nothing | Product::Globals(_) => continue,
                 Product::Dump(dump) => {
                     assert_eq!(dump.dump.archive.digest.len(), 64);
                     format!("{} delayed", dump.delayed.len())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::record::{Outcome, Started};
+use super::record::{MigratedSubject, Outcome, Started};
 use crate::names::{IndexDefinition, Kind, Load, Output, StepId, WriteMark};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct RunState {
     pub databases: Option<Vec<String>>,
     /// What the run found out under way, beside the steps' own warnings, with the database that it is about.
     pub warnings: Vec<(Option<String>, String)>,
+    /// It was no run: `reset` forgot steps.
+    pub is_reset: bool,
     /// Time, outcome and exit code; `None`: under way, or killed.
     pub ended: Option<(Timestamp, Outcome, u8)>,
 }
@@ -64,6 +66,8 @@ pub struct State {
     /// Those that were verified, with how much had been written to each then; `None`: that is not known, or was changed
     /// by this plan since.
     pub verified: BTreeMap<String, Option<WriteMark>>,
+    /// What was seen of a crash of the target's machine while settings for the load were set.
+    pub damage: Option<String>,
     /// Of those, the ones that were named to be dropped all the same.
     pub may_drop: BTreeSet<String>,
     /// Indexes that were dropped, or were about to be, by database.
@@ -75,6 +79,17 @@ pub struct State {
     pub snapshots: BTreeMap<String, HeldSnapshot>,
     /// Settings of the target that this plan changed, or was about to, and did not restore yet.
     pub tuned: BTreeMap<String, TunedSetting>,
+    /// Roles and tablespaces that this plan migrated, or was about to, by what messages call them.
+    pub roles: BTreeMap<String, RoleState>,
+}
+
+/// How far this plan is known to have come with a role or a tablespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleState {
+    /// The digest of what the source said of it.
+    pub source: String,
+    /// `None`: it was about to be migrated, and may have been in part.
+    pub after: Option<MigratedSubject>,
 }
 
 /// How far this plan is known to have come with a database that it creates.
@@ -116,6 +131,23 @@ impl State {
             self.is_done(&StepId::database(&name, Kind::Verify))
         };
         closed.filter(is_verified).cloned().collect()
+    }
+
+    /// The object id of the target's database that this plan made or fills.
+    pub(crate) fn made(&self, database: &str) -> Option<u32> {
+        match self.created.get(database)? {
+            Created::Begun => None,
+            Created::WithOid(oid) | Created::Found(oid) => Some(*oid),
+        }
+    }
+
+    /// Databases of the target that this plan verified, and that clients may use.
+    pub(crate) fn in_use(&self) -> BTreeSet<String> {
+        let verified = self.verified.keys();
+        verified
+            .filter(|name| !self.closed.contains(*name))
+            .cloned()
+            .collect()
     }
 
     pub fn is_done(&self, step: &StepId) -> bool {

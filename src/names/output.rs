@@ -1,5 +1,7 @@
 //! What steps hand on: to the steps that read it, to the journal, to the report.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{RelationKind, TableName};
@@ -20,6 +22,7 @@ pub struct Output {
 pub enum Product {
     #[default]
     Nothing,
+    Globals(GlobalsRead),
     Dump(RegularDump),
     DelayedDump(DelayedDump),
     Counts(Counts),
@@ -32,6 +35,13 @@ impl Product {
     fn is_nothing(&self) -> bool {
         matches!(self, Product::Nothing)
     }
+}
+
+/// Of `globals`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GlobalsRead {
+    /// The digest of what the source says of each role and tablespace.
+    pub subjects: BTreeMap<String, String>,
 }
 
 /// Of `dump`.
@@ -207,6 +217,8 @@ pub struct Load {
     pub table: TableName,
     /// Its entry in the archive.
     pub dump_id: u32,
+    /// The object id on the source of the table that the entry is of; `None`: version 0.1.0 did not write it down.
+    pub source_table: Option<u32>,
     /// The archive, by the digest of its seal; `None`: the one on record, whichever that is.
     pub archive: Option<String>,
     /// `txid_current()` of the transaction, on record before its commit: a later run asks the target whether
@@ -247,6 +259,8 @@ struct ResultFacts {
 #[derive(Serialize, Deserialize)]
 struct LoadFacts {
     dump_id: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source_table: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     archive: Option<String>,
     transaction: i64,
@@ -291,6 +305,7 @@ in_parts!(
     Load,
     LoadFacts {
         dump_id,
+        source_table,
         archive,
         transaction,
         server_started,

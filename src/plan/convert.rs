@@ -74,6 +74,7 @@ pub(super) fn plan(document: Document, origin: Origin<'_>) -> Plan {
         delay: Delay {
             patterns: document.delay.table_data,
             snapshot: document.delay.snapshot,
+            concurrently: document.delay.concurrently,
             index_memory: document.delay.index_memory.map(|size| size.0),
         },
         verify: document.verify.mode,

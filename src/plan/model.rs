@@ -241,6 +241,8 @@ pub struct Dump {
 pub struct Delay {
     pub patterns: Vec<DelayPattern>,
     pub snapshot: DelaySnapshot,
+    /// Indexes are built by CREATE INDEX CONCURRENTLY.
+    pub concurrently: bool,
     /// Bytes for all index builds at a time; `None`: from the target's settings.
     pub index_memory: Option<u64>,
 }

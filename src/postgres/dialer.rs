@@ -20,6 +20,7 @@ use super::endpoint::is_socket;
 use super::error::Error;
 use super::event_triggers;
 use super::identifier::{KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL};
+use super::notices::Notices;
 use super::place::Place;
 use super::pooler::{self, Pooler};
 use super::session::{Session, adopt_snapshot};
@@ -203,7 +204,7 @@ impl Dialer {
         let tell = ended.clone().drop_guard();
         tokio::spawn(async move {
             let result = {
-                let mut talking = pin!(talk(connection));
+                let mut talking = pin!(talk(connection, dialer.session.warnings_to()));
                 tokio::select! {
                     result = &mut talking => result,
                     () = dialer.stop.cancelled() => {
@@ -280,6 +281,7 @@ async fn ask_version(client: &Client) -> Result<Version, tokio_postgres::Error> 
 /// Talks until the session ends.
 async fn talk<S, T>(
     mut connection: tokio_postgres::Connection<S, T>,
+    warnings: Option<&Notices>,
 ) -> Result<(), tokio_postgres::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -293,6 +295,9 @@ where
                 "{}",
                 escape_control_lines(notice.message())
             );
+            if let Some(warnings) = warnings {
+                warnings.push(&notice);
+            }
         }
     }
     Ok(())

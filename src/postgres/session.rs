@@ -7,6 +7,7 @@ use tokio_postgres::Client;
 
 use super::application::application_name;
 use super::identifier::{quote_identifier, quote_literal};
+use super::notices::Notices;
 use crate::catalog::Version;
 use crate::plan::Side;
 
@@ -27,6 +28,7 @@ pub(crate) struct Session {
     snapshot: Option<String>,
     settings: Vec<(String, String)>,
     purpose: Purpose,
+    notices: Option<Notices>,
 }
 
 /// What a session's rows and texts are for.
@@ -52,6 +54,7 @@ impl Session {
             snapshot: None,
             settings: Vec::new(),
             purpose: Purpose::Comparison,
+            notices: None,
         }
     }
 
@@ -97,6 +100,16 @@ impl Session {
         self
     }
 
+    /// Keeps the server's warnings there.
+    pub(crate) fn keep_warnings(mut self, notices: &Notices) -> Self {
+        self.notices = Some(notices.clone());
+        self
+    }
+
+    pub(super) fn warnings_to(&self) -> Option<&Notices> {
+        self.notices.as_ref()
+    }
+
     /// The `application_name` of the session.
     pub(crate) fn application(&self) -> &str {
         &self.application
@@ -118,8 +131,6 @@ impl Session {
             ("lock_timeout", lock_timeout.as_str()),
             // What the server prints has qualified names, and no function of a user comes before its own.
             ("search_path", "pg_catalog"),
-            // Rows that the role may not see are an error, not a smaller count.
-            ("row_security", "off"),
             ("default_transaction_isolation", "read committed"),
             ("default_transaction_deferrable", "off"),
             // We never have a reason to change the source.
@@ -133,6 +144,10 @@ impl Session {
             ("quote_all_identifiers", "off"),
             ("standard_conforming_strings", "on"),
         ];
+        if self.purpose != Purpose::Refresh {
+            // Rows that the role may not see are an error, not a smaller count. The owner of a materialized view may see less.
+            settings.push(("row_security", "off"));
+        }
         match self.purpose {
             Purpose::Comparison => settings.extend([
                 ("DateStyle", "ISO, MDY"),
@@ -154,7 +169,8 @@ impl Session {
                 settings.push((name, "0"));
             }
         }
-        let mut statements = String::new();
+        // The plan's role, whatever role its sessions begin as there: it may read or own nothing.
+        let mut statements = "SET role = 'none';\n".to_owned();
         // Ours come after them, and win.
         for (name, value) in &self.settings {
             let _ = writeln!(
@@ -190,15 +206,16 @@ mod tests {
     fn each_version_gets_the_settings_that_it_has() {
         let session = Session::new("pg-migrate/p/d/dump").lock_timeout(Duration::from_secs(10));
         insta::assert_snapshot!(session.setup(Side::Source, Version(90_524)), @r"
+        SET role = 'none';
         SET statement_timeout = '0';
         SET lock_timeout = '10000ms';
         SET search_path = 'pg_catalog';
-        SET row_security = 'off';
         SET default_transaction_isolation = 'read committed';
         SET default_transaction_deferrable = 'off';
         SET default_transaction_read_only = 'on';
         SET quote_all_identifiers = 'off';
         SET standard_conforming_strings = 'on';
+        SET row_security = 'off';
         SET DateStyle = 'ISO, MDY';
         SET IntervalStyle = 'postgres';
         SET TimeZone = 'UTC';
@@ -225,7 +242,7 @@ mod tests {
         let session = Session::new("x").settings(settings.into_iter());
         let setup = session.setup(Side::Target, Version(180_006));
         assert!(setup.starts_with(
-            "SET \"maintenance_work_mem\" = '2GB';\nSET \"row_security\" = 'on';\nSET statement_timeout"
+            "SET role = 'none';\nSET \"maintenance_work_mem\" = '2GB';\nSET \"row_security\" = 'on';\nSET statement_timeout"
         ));
         assert!(setup.contains("SET row_security = 'off'"));
     }

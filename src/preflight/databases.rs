@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::catalog::{Database, LocaleProvider, ServerFacts, locale};
+use crate::catalog::{Database, LocaleProvider, Missing, ServerFacts, Setting, locale};
 use crate::finding::{Code, Finding, Severity};
 
 pub(super) fn for_database(
@@ -13,12 +13,58 @@ pub(super) fn for_database(
 ) -> Vec<Finding> {
     [
         about_target(database, target, created),
+        unreadable(database, source),
         login_triggers(database, source),
         event_triggers(database, target),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Tables that are named.
+const NAMED: usize = 5;
+
+/// What the dump would fail on.
+fn unreadable(database: &Database, source: &ServerFacts) -> Option<Finding> {
+    let contents = database.contents.as_ref()?;
+    let tables = &contents.unreadable;
+    let mut parts = Vec::new();
+    if !tables.is_empty() {
+        let named: Vec<String> = tables.iter().take(NAMED).map(ToString::to_string).collect();
+        let more = match tables.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let number = match tables.len() {
+            1 => "1 table or sequence".to_owned(),
+            number => format!("{number} tables or sequences"),
+        };
+        parts.push(format!("{number} ({}{more})", named.join(", ")));
+    }
+    if contents.unreadable_large_objects > 0 {
+        parts.push(match contents.unreadable_large_objects {
+            1 => "1 large object".to_owned(),
+            number => format!("{number} large objects"),
+        });
+    }
+    (!parts.is_empty()).then(|| {
+        let message = format!(
+            "the role \"{}\" may not read {}",
+            source.user,
+            parts.join(" and ")
+        );
+        let fix = if source.version.major() >= 1400 {
+            "GRANT pg_read_all_data to the role, or GRANT USAGE on the schemas and SELECT on what is named; for large \
+             objects, their owners' roles; or use a superuser for [source]"
+        } else {
+            "GRANT USAGE on the schemas and SELECT on what is named to the role; for large objects, their owners' roles; or \
+             use a superuser for [source]"
+        };
+        Finding::new(Code::SourceUnreadable, message)
+            .database(&database.name)
+            .fix(fix)
+    })
 }
 
 /// What fires in each session of ours on the source.
@@ -104,6 +150,19 @@ pub(crate) fn for_dropped(name: &str, is_verified: bool) -> Finding {
         .database(name)
 }
 
+/// About a database that this plan made, and that is not there any more. One that was not verified is made again.
+pub(crate) fn for_missing(missing: &Missing) -> Finding {
+    let shown = str::to_owned;
+    let what = missing.what(shown).to_string();
+    let finding = Finding::new(Code::TargetDatabaseGone, what).database(&missing.database);
+    if missing.is_verified {
+        finding.fix(missing.help(shown))
+    } else {
+        let message = format!("{}; the next run creates it again", finding.message);
+        Finding { message, ..finding }.severity(Severity::Info)
+    }
+}
+
 /// About a database of that name which this plan did not create.
 fn exists(database: &Database, existing: &Database) -> Finding {
     // What could not be looked into may hold anything.
@@ -123,14 +182,89 @@ fn exists(database: &Database, existing: &Database) -> Finding {
         );
         Finding::new(Code::TargetDatabaseEncoding, message).fix("drop it on the target")
     } else {
-        Finding::new(
-            Code::TargetDatabaseExists,
-            "the target has an empty database of this name, which will be used; if the restore is interrupted, it has to \
-             be emptied by hand, because this plan did not create it",
-        )
-        .fix("drop it on the target, and the run creates it as it is on the source")
+        let message = format!(
+            "the target has an empty database of this name, which will be used as it is{}; if the restore is interrupted, it \
+             has to be emptied by hand, because this plan did not create it",
+            differences(database, existing)
+        );
+        Finding::new(Code::TargetDatabaseExists, message)
+            .fix("drop it on the target, and the run creates it as it is on the source")
     };
     finding.database(&database.name)
+}
+
+/// What stays as it is on the target, in words. Owner and privileges become those of the source.
+fn differences(database: &Database, existing: &Database) -> String {
+    let provider = |of: &Database| format!("{:?}", of.provider).to_lowercase();
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+    let parts = [
+        ("locale provider", provider(database), provider(existing)),
+        (
+            "locale",
+            or_none(&database.locale),
+            or_none(&existing.locale),
+        ),
+        (
+            "ICU rules",
+            or_none(&database.icu_rules),
+            or_none(&existing.icu_rules),
+        ),
+        (
+            "locale (LC_COLLATE)",
+            database.collate.clone(),
+            existing.collate.clone(),
+        ),
+        (
+            "locale (LC_CTYPE)",
+            database.ctype.clone(),
+            existing.ctype.clone(),
+        ),
+        (
+            "tablespace",
+            database.tablespace.clone(),
+            existing.tablespace.clone(),
+        ),
+    ];
+    let differ = parts
+        .into_iter()
+        .filter(|(_, source, target)| source != target);
+    let mut told: Vec<String> = differ
+        .map(|(what, source, target)| format!("{what} {target} instead of {source}"))
+        .collect();
+    told.extend(own_properties(database, existing));
+    if told.is_empty() {
+        String::new()
+    } else {
+        format!(", with {}", told.join(", "))
+    }
+}
+
+/// What the target's database has and the source's does not, so that nothing is set in its place.
+fn own_properties(database: &Database, existing: &Database) -> Vec<String> {
+    let is_own = |setting: &&Setting| {
+        let mut here = database.settings.iter();
+        !here.any(|here| here.role == setting.role && here.name == setting.name)
+    };
+    let settings = existing.settings.iter().filter(is_own);
+    let mut own: Vec<String> = settings
+        .map(|setting| match &setting.role {
+            Some(role) => format!("its own setting {} of role {role}", setting.name),
+            None => format!("its own setting {}", setting.name),
+        })
+        .collect();
+    if database.comment.is_none() && existing.comment.is_some() {
+        own.push("its own comment".to_owned());
+    }
+    if database.connection_limit < 0 && existing.connection_limit >= 0 {
+        own.push(format!(
+            "its own CONNECTION LIMIT {}",
+            existing.connection_limit
+        ));
+    }
+    if !database.is_template && existing.is_template {
+        own.push("its mark of a template".to_owned());
+    }
+    own
 }
 
 fn locale_missing(database: &Database, target: &ServerFacts) -> Option<Finding> {

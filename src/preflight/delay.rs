@@ -1,9 +1,9 @@
 //! Delayed tables: what cannot be delayed, and what the delayed load would fail on.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::catalog::{
-    AttachedIndex, Contents, Database, LoadOrderConstraint, Relation, ServerFacts,
+    AttachedIndex, Contents, Database, LoadOrderConstraint, Relation, ServerFacts, TableTrigger,
 };
 use crate::finding::{Code, Finding};
 use crate::names::{RelationKind, TableName};
@@ -13,6 +13,7 @@ pub(crate) fn for_delayed_tables<'a>(
     database: &str,
     contents: &Contents,
     delayed: impl Iterator<Item = &'a TableName>,
+    concurrently: bool,
     target: &ServerFacts,
 ) -> Vec<Finding> {
     let delayed: HashSet<&TableName> = delayed.collect();
@@ -21,12 +22,35 @@ pub(crate) fn for_delayed_tables<'a>(
         .filter(|index| delayed.contains(&index.table))
         .map(index_kept)
         .collect();
+    if !concurrently {
+        let tables = contents.indexed_tables.iter();
+        found.extend(
+            tables
+                .filter(|table| delayed.contains(table))
+                .map(index_builds),
+        );
+    }
+    let triggers = contents.always_triggers.iter();
+    found.extend(
+        triggers
+            .filter(|trigger| delayed.contains(&trigger.table))
+            .map(trigger_locks),
+    );
     let constraints = contents.load_order_constraints.iter();
     found.extend(
         constraints
             .filter(|constraint| delayed.contains(&constraint.table))
-            .filter_map(|constraint| unloadable(constraint, &delayed)),
+            .filter_map(not_valid),
     );
+    let mut tables: Vec<&TableName> = delayed.iter().copied().collect();
+    tables.sort();
+    let tables = tables.into_iter();
+    found.extend(
+        tables.filter_map(|table| referenced(table, &contents.load_order_constraints, &delayed)),
+    );
+    if !target.sets_replication_role {
+        found.extend(foreign_key_cycles(contents, &delayed, target));
+    }
     found.extend(triggers_by_table(target));
     let mut found: Vec<Finding> = found
         .into_iter()
@@ -64,6 +88,16 @@ pub(crate) fn for_refused_table(database: &Database, relation: &Relation) -> Fin
         .fix("make the pattern narrower")
 }
 
+/// What a pattern of `delay.table_data` matches and was not there when the database was dumped.
+pub(crate) fn for_new_table(database: &Database, relation: &Relation) -> Finding {
+    let message = "it matches delay.table_data and was created after the database had been dumped: the target has no such table, \
+                   and its rows do not migrate";
+    Finding::new(Code::DelayTooNew, message)
+        .database(&database.name)
+        .object(relation.table_name().to_string())
+        .fix("none where it may stay behind; otherwise create it on the target and copy its rows after the run")
+}
+
 /// A secondary index of a delayed table that stays during the load.
 fn index_kept(index: &AttachedIndex) -> Finding {
     let message = format!(
@@ -75,33 +109,138 @@ fn index_kept(index: &AttachedIndex) -> Finding {
     Finding::new(Code::DelayIndexKept, message).object(name.to_string())
 }
 
-/// A constraint with which the regular phase or the load would fail.
-fn unloadable(found: &LoadOrderConstraint, delayed: &HashSet<&TableName>) -> Option<Finding> {
+/// A table whose secondary indexes are built while clients use it.
+fn index_builds(table: &TableName) -> Finding {
+    let message = "clients cannot write to it while each of its secondary indexes is built again after the load: CREATE INDEX \
+                   locks the table against writes for as long as the build takes";
+    Finding::new(Code::DelayIndexBuilds, message)
+        .object(table.to_string())
+        .fix("delay.concurrently = true (CREATE INDEX CONCURRENTLY), which lets clients write and takes longer")
+}
+
+/// A table that is locked for as long as it is loaded.
+fn trigger_locks(trigger: &TableTrigger) -> Finding {
+    let message = format!(
+        "clients cannot write to it while it is loaded: its trigger {} is enabled always or for replicas, and is switched \
+         off for the load by ALTER TABLE, whose lock lasts until the load ends",
+        trigger.name
+    );
+    Finding::new(Code::DelayTriggersLock, message)
+        .object(trigger.table.to_string())
+        .fix("ALTER TABLE … ENABLE TRIGGER … on the source before the run, and as it was on the target after it")
+}
+
+/// A check with which the load would fail.
+fn not_valid(found: &LoadOrderConstraint) -> Option<Finding> {
+    if found.referring.is_some() {
+        return None;
+    }
     let (table, constraint) = (&found.table, &found.constraint);
-    let finding = match &found.referring {
-        Some(referring) if delayed.contains(referring) => return None,
-        Some(referring) => Finding::new(
-            Code::DelayReferenced,
-            format!(
-                "{referring} refers to it by the foreign key {constraint}, which the regular phase could not \
-                 create: the rows that {referring} refers to would not be there yet"
-            ),
-        )
-        .fix(format!(
-            "delay {referring} as well, or do not delay {table}"
-        )),
-        None => Finding::new(
-            Code::DelayNotValidCheck,
-            format!(
-                "the check {constraint} is NOT VALID: a regular restore loads rows that violate it before it adds the check, \
-                 but the delayed load would fail on them"
-            ),
-        )
-        .fix(format!(
-            "ALTER TABLE … VALIDATE CONSTRAINT on the source, or do not delay {table}"
-        )),
+    let message = format!(
+        "the check {constraint} is NOT VALID: a regular restore loads rows that violate it before it adds the check, but the \
+         delayed load would fail on them"
+    );
+    Some(
+        Finding::new(Code::DelayNotValidCheck, message)
+            .fix(format!(
+                "ALTER TABLE … VALIDATE CONSTRAINT on the source, or do not delay {table}"
+            ))
+            .object(table.to_string()),
+    )
+}
+
+/// Foreign keys that are named; one is enough to see what is meant.
+const KEYS_NAMED: usize = 3;
+
+/// Foreign keys to a delayed table with which the regular phase would fail: one finding, that names every table which has
+/// to be delayed for it.
+fn referenced(
+    table: &TableName,
+    constraints: &[LoadOrderConstraint],
+    delayed: &HashSet<&TableName>,
+) -> Option<Finding> {
+    let keys_to = |table: &TableName| {
+        let keys = constraints.iter().filter(move |key| key.table == *table);
+        let keys = keys.filter_map(|key| Some((key.referring.as_ref()?, &key.constraint)));
+        keys.filter(|(referring, _)| !delayed.contains(referring))
+            .collect::<Vec<_>>()
     };
-    Some(finding.object(table.to_string()))
+    let keys = keys_to(table);
+    if keys.is_empty() {
+        return None;
+    }
+    let named: Vec<String> = keys
+        .iter()
+        .take(KEYS_NAMED)
+        .map(|(referring, constraint)| format!("{constraint} of {referring}"))
+        .collect();
+    let more = match keys.len().saturating_sub(KEYS_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let message = format!(
+        "the regular phase could not create the foreign keys that refer to it, for the rows that they refer to would not be \
+         there yet: {}{more}",
+        named.join(", ")
+    );
+    // A table that is delayed for this one may be referred to in turn.
+    let mut needed: BTreeSet<&TableName> = BTreeSet::new();
+    let mut waiting: Vec<&TableName> = keys.iter().map(|(referring, _)| *referring).collect();
+    while let Some(next) = waiting.pop() {
+        if needed.insert(next) {
+            waiting.extend(keys_to(next).into_iter().map(|(referring, _)| referring));
+        }
+    }
+    let needed: Vec<String> = needed.iter().map(ToString::to_string).collect();
+    Some(
+        Finding::new(Code::DelayReferenced, message)
+            .fix(format!(
+                "delay as well: {}; or do not delay {table}",
+                needed.join(", ")
+            ))
+            .object(table.to_string()),
+    )
+}
+
+/// Tables of which none can be loaded before the others.
+fn foreign_key_cycles(
+    contents: &Contents,
+    delayed: &HashSet<&TableName>,
+    target: &ServerFacts,
+) -> Vec<Finding> {
+    let mut parents: BTreeMap<&TableName, Vec<&TableName>> = BTreeMap::new();
+    for found in &contents.load_order_constraints {
+        let referring = found.referring.as_ref();
+        if let Some(child) = referring.filter(|child| delayed.contains(child))
+            && delayed.contains(&found.table)
+        {
+            parents.entry(child).or_default().push(&found.table);
+        }
+    }
+    let refers_to_itself = |table: &&&TableName| {
+        let mut seen: HashSet<&TableName> = HashSet::new();
+        let mut next: Vec<&TableName> = parents.get(**table).cloned().unwrap_or_default();
+        while let Some(parent) = next.pop() {
+            if seen.insert(parent) {
+                next.extend(parents.get(parent).into_iter().flatten());
+            }
+        }
+        seen.contains(**table)
+    };
+    let message = format!(
+        "its foreign keys lead back to it by way of other delayed tables, and the role \"{}\" may not set \
+         session_replication_role on the target: none of them can be loaded before the others",
+        target.user
+    );
+    let found = parents.keys().filter(refers_to_itself).map(|table| {
+        Finding::new(Code::DelayForeignKeyCycle, &*message)
+            .object(table.to_string())
+            .fix(
+                "GRANT SET ON PARAMETER session_replication_role TO … on the target (15 or later), use a superuser, or do not \
+                 delay these tables",
+            )
+    });
+    found.collect()
 }
 
 /// About the target as a whole, so once, however many databases have delayed tables.

@@ -8,7 +8,11 @@ mod budgets;
 mod clients;
 mod databases;
 mod delay;
+mod left;
+mod libraries;
 mod locks;
+mod lost_settings;
+mod not_moved;
 mod objects;
 mod plan_keys;
 mod roles;
@@ -22,12 +26,13 @@ mod waivers;
 
 pub(crate) use budgets::{Budget, Fitted, for_budgets};
 pub(crate) use clients::{for_compression, for_dump_root};
-pub(crate) use databases::for_dropped;
-pub(crate) use delay::{for_delay_pattern, for_delayed_tables, for_refused_table};
+pub(crate) use databases::{for_dropped, for_missing};
+pub(crate) use delay::{for_delay_pattern, for_delayed_tables, for_new_table, for_refused_table};
+pub(crate) use left::{Unfinished, for_damage, for_left_unsafe, for_settings_left, for_unfinished};
 pub(crate) use locks::for_lock_table;
 pub(crate) use selection::for_selection;
 pub(crate) use settings::{for_setting, for_settings_out_of_reach, for_unknown_setting};
-pub(crate) use tuning::{MemoryUse, TuningFacts, for_memory, for_settings_left, for_tuning};
+pub(crate) use tuning::{MemoryUse, TuningFacts, for_memory, for_tuning};
 pub(crate) use waivers::waive;
 
 use std::collections::BTreeSet;
@@ -53,6 +58,10 @@ pub(crate) fn for_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> 
         servers::for_target(&inspection.target),
         roles::for_source(plan, &inspection.source),
         roles::for_target(plan, inspection),
+        libraries::for_roles(plan.globals, &inspection.target),
+        not_moved::for_server(plan.globals, inspection),
+        lost_settings::for_roles(plan, inspection),
+        lost_settings::for_missing_roles(plan, inspection),
         plan_keys::for_plan(plan),
     ]
     .concat()
@@ -60,6 +69,7 @@ pub(crate) fn for_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> 
 
 /// About one database that migrates. `created`: the target's databases that this plan created.
 pub(crate) fn for_database(
+    plan: &Plan,
     database: &Database,
     inspection: &Inspection,
     created: &BTreeSet<String>,
@@ -68,6 +78,9 @@ pub(crate) fn for_database(
     [
         databases::for_database(database, source, target, created),
         objects::for_database(database, source, target),
+        libraries::for_database(database, target),
+        not_moved::for_database(database, target),
+        lost_settings::for_database(plan, database, inspection),
     ]
     .concat()
 }

@@ -1,7 +1,9 @@
 //! Which databases migrate, and what a reader might miss among them.
 
+use globset::GlobMatcher;
+
 use crate::catalog::{Database, LeftOut, ServerFacts};
-use crate::finding::{Code, Finding};
+use crate::finding::{Code, Finding, Severity};
 use crate::plan::Plan;
 
 /// `selected`: the databases that migrate.
@@ -14,7 +16,11 @@ pub(crate) fn for_selection(
     found.extend(includes_without_match(plan, source));
     found.extend(overrides_without_match(plan, selected));
     found.extend(no_databases(selected));
-    found.extend(postgres_database(source));
+    let included = included_of_installation(plan, source);
+    if included.is_empty() {
+        found.extend(postgres_database(source, selected));
+    }
+    found.extend(included);
     found
 }
 
@@ -48,9 +54,9 @@ fn left_out(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
 }
 
 fn includes_without_match(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
-    let has_match = |glob: &globset::GlobMatcher| {
+    let has_match = |glob: &GlobMatcher| {
         let mut databases = source.databases.iter();
-        databases.any(|database| !database.is_of_installation() && glob.is_match(&database.name))
+        databases.any(|database| glob.is_match(&database.name))
     };
     let globs = plan.databases.include.iter();
     globs
@@ -62,6 +68,36 @@ fn includes_without_match(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
             );
             Finding::new(Code::PlanIncludeMatchesNothing, message)
                 .fix("correct the pattern, or remove it")
+        })
+        .collect()
+}
+
+/// Patterns that are about databases of the installation and no others: what is in these is wanted.
+fn included_of_installation(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
+    let databases = || source.databases.iter();
+    let names_user_database = |glob: &GlobMatcher| {
+        databases().any(|database| !database.is_of_installation() && glob.is_match(&database.name))
+    };
+    let globs = plan.databases.include.iter();
+    let globs = globs.filter(|glob| glob.glob().glob() != "*" && !names_user_database(glob));
+    globs
+        .flat_map(|glob| {
+            databases().filter(|database| {
+                database.is_of_installation() && glob.is_match(&database.name)
+            })
+        })
+        .map(|database| {
+            let message = format!(
+                "databases.include names \"{}\", which does not migrate: each server has its own",
+                database.name
+            );
+            Finding::new(Code::SourcePostgresDatabase, message)
+                .severity(Severity::Block)
+                .database(&database.name)
+                .fix(
+                    "remove it from databases.include; what is in it has to be moved to another database before the run, or \
+                     migrated by hand",
+                )
         })
         .collect()
 }
@@ -97,14 +133,21 @@ fn no_databases(selected: &[&Database]) -> Option<Finding> {
     })
 }
 
-fn postgres_database(source: &ServerFacts) -> Option<Finding> {
+/// Where nothing else migrates, a run would end well and would have moved nothing.
+fn postgres_database(source: &ServerFacts, selected: &[&Database]) -> Option<Finding> {
     let postgres = source.database("postgres")?;
     let contents = postgres.contents.as_ref()?;
     (!contents.is_empty()).then(|| {
-        Finding::new(
-            Code::SourcePostgresDatabase,
-            "the database \"postgres\" holds user objects; it does not migrate, because each server has its own",
-        )
+        let (severity, besides) = if selected.is_empty() {
+            (Severity::Block, ", and there is no other database")
+        } else {
+            (Severity::Warn, "")
+        };
+        let message = format!(
+            "the database \"postgres\" holds user objects{besides}; it does not migrate, because each server has its own"
+        );
+        Finding::new(Code::SourcePostgresDatabase, message)
+        .severity(severity)
         .database("postgres")
         .fix("move them to another database, or migrate them by hand")
     })

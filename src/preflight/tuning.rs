@@ -17,6 +17,9 @@ pub(crate) struct TuningFacts<'a> {
     pub dangers: Vec<&'a str>,
     /// Databases of the target that this plan did not make and that hold something, or may.
     pub others: &'a [&'a str],
+    /// Databases of this plan that clients may use already, where settings with which a crash of the target's operating
+    /// system loses the cluster are left out because of them.
+    pub in_use: &'a [&'a str],
 }
 
 pub(crate) fn for_tuning(
@@ -32,8 +35,19 @@ pub(crate) fn for_tuning(
     if !tuning.dangers.is_empty() {
         found.extend(for_dangers(plan, target, tuning));
     }
+    found.extend(clients_spared(tuning));
     found.extend(idle_slots(target));
     found
+}
+
+fn clients_spared(tuning: &TuningFacts<'_>) -> Option<Finding> {
+    (!tuning.in_use.is_empty()).then(|| {
+        let message = format!(
+            "clients may use databases that this plan has verified ({}): fsync and full_page_writes stay as they are",
+            named(tuning.in_use)
+        );
+        Finding::new(Code::TargetTuningClients, message)
+    })
 }
 
 /// What `fsync` or `full_page_writes` off means.
@@ -44,20 +58,6 @@ fn for_dangers(plan: &Plan, target: &ServerFacts, tuning: &TuningFacts<'_>) -> V
     found.extend(archiving(target).or_else(|| wal_level(target)));
     found.extend(no_sync(target));
     found
-}
-
-/// Settings that a run of this plan has changed and not restored, by its journal.
-pub(crate) fn for_settings_left(names: &[&str]) -> Option<Finding> {
-    (!names.is_empty()).then(|| {
-        let message = format!(
-            "a run of this plan has changed settings of the target and not restored them yet: {}",
-            names.join(", ")
-        );
-        Finding::new(Code::TargetStillTuned, message).fix(
-            "wait for the run, if it is at work; otherwise `pg-migrate revert` restores them, and so does the next run \
-             before anything else",
-        )
-    })
 }
 
 /// The memory that index builds may take in the worst case.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use line::{Line, SEVERITIES, starts_with_any, strip_any};
 use progress::ItemCount;
 pub(crate) use toc::Entry;
+pub(crate) use toc::TableRows;
 pub use toc::Toc;
 
 use super::transient::is_transient;
@@ -82,13 +83,31 @@ struct Open {
     /// The command that failed is being quoted, to the end of the error.
     in_command: bool,
     is_harmless: bool,
+    taken: Taken,
 }
 
-/// What a server says to a setting that pg_restore makes for its own session and that came with a later
-/// version (`_doSetFixedOutputState` in pg_backup_archiver.c): 9.6 and 17.
-const UNKNOWN_SETTINGS: [&str; 2] = [
-    "unrecognized configuration parameter \"idle_in_transaction_session_timeout\"",
-    "unrecognized configuration parameter \"transaction_timeout\"",
+/// The entry that an error was given, in case it turns out to be of none.
+#[derive(Debug, Default)]
+struct Taken {
+    entry: Option<(u32, Entry)>,
+    was_announced: bool,
+    failed_first: bool,
+}
+
+/// Settings that pg_restore makes for its own session and that came with a later version (`_doSetFixedOutputState` in
+/// pg_backup_archiver.c): 9.6 and 17. With the command, and what a server says to it. One whose messages are in another
+/// language, where our role may not change that, has other words, and there the command tells.
+const LATER_SETTINGS: [(&str, &str, &str); 2] = [
+    (
+        "idle_in_transaction_session_timeout",
+        "SET idle_in_transaction_session_timeout = 0;",
+        "unrecognized configuration parameter \"idle_in_transaction_session_timeout\"",
+    ),
+    (
+        "transaction_timeout",
+        "SET transaction_timeout = 0;",
+        "unrecognized configuration parameter \"transaction_timeout\"",
+    ),
 ];
 
 /// What introduces a command in an error.
@@ -247,8 +266,8 @@ impl RestoreLog {
         } else if let Some(entry) = line.strip_prefix(FROM_ENTRY).filter(|_| self.torn) {
             self.torn = false;
             self.announce(entry);
-        } else if let Some(open) = &mut self.open {
-            open.push(line);
+        } else {
+            self.more(line);
         }
     }
 
@@ -285,18 +304,26 @@ impl RestoreLog {
     }
 
     fn error(&mut self, text: &str) {
-        let unknown = UNKNOWN_SETTINGS
+        let unknown = LATER_SETTINGS
             .into_iter()
-            .find(|words| text.ends_with(words));
+            .find_map(|(_, _, words)| text.ends_with(words).then_some(words));
         let is_harmless = unknown.is_some();
         self.unknown_settings.extend(unknown);
+        let announced = self.announced.len();
         // Every worker makes such a setting before its first entry, and must not take the entry of another's error.
         let entry = if is_harmless {
             None
         } else {
             self.entry_of(text)
         };
-        self.failed.extend(entry.as_ref().map(|(id, _)| *id));
+        let failed_first = entry
+            .as_ref()
+            .is_some_and(|(id, _)| self.failed.insert(*id));
+        let taken = Taken {
+            entry: entry.clone(),
+            was_announced: self.announced.len() < announced,
+            failed_first,
+        };
         let entry = entry.map(|(_, entry)| entry);
         let mut message = text.strip_prefix(RECOVERABLE[0]).unwrap_or(text);
         if let (Some(Entry { tag, .. }), Some(rest)) = (&entry, message.strip_prefix(COPY_FAILED)) {
@@ -315,7 +342,31 @@ impl RestoreLog {
             ],
             in_command: false,
             is_harmless,
+            taken,
         });
+    }
+
+    /// Takes a further line of the error.
+    fn more(&mut self, line: &str) {
+        let Some(open) = &mut self.open else { return };
+        let setting = if open.is_harmless {
+            None
+        } else {
+            open.later_setting(line)
+        };
+        open.push(line);
+        let Some(setting) = setting else { return };
+        open.is_harmless = true;
+        let taken = std::mem::take(&mut open.taken);
+        self.unknown_settings.insert(setting);
+        if let Some(entry) = taken.entry {
+            if taken.failed_first {
+                self.failed.remove(&entry.0);
+            }
+            if taken.was_announced {
+                self.announced.push_front(entry);
+            }
+        }
     }
 
     /// The entry that an error belongs to: one that was announced, or else the last one.
@@ -369,6 +420,16 @@ impl Open {
         if !self.in_command {
             self.message.push(line.to_owned());
         }
+    }
+
+    /// The setting that the error is about, by the command in its next line, and by its name in what the server said.
+    fn later_setting(&self, line: &str) -> Option<&'static str> {
+        let command = strip_any(line.trim_start(), &COMMAND)?.trim_end();
+        let (name, words) = LATER_SETTINGS
+            .iter()
+            .find_map(|(name, set, words)| (*set == command).then_some((*name, *words)))?;
+        let says = self.message.first()?;
+        (!self.in_command && says.contains(name)).then_some(words)
     }
 
     /// The message, where `with_command` decides on the part of the command that libpq shows in it:

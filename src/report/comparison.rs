@@ -3,12 +3,20 @@
 use super::format::counted;
 use super::width::wrap;
 use crate::escape::escape_control;
-use crate::names::TableResult;
+use crate::names::{RestoreError, TableResult};
 use crate::verify::Comparison;
 
-/// The database's result and every table that differs, for a terminal of this width; `None`: the target has no such
-/// database.
-pub(crate) fn render(database: &str, comparison: Option<&Comparison>, columns: usize) -> String {
+/// Restore errors that are shown; the report has all.
+const SHOWN: usize = 20;
+
+/// The database's result, every table that differs and what its restore could not restore, for a terminal of this width;
+/// `None`: the target has no such database.
+pub(crate) fn render(
+    database: &str,
+    comparison: Option<&Comparison>,
+    restore_errors: &[RestoreError],
+    columns: usize,
+) -> String {
     let mut out = String::new();
     let name = escape_control(database);
     let Some(comparison) = comparison else {
@@ -31,6 +39,35 @@ pub(crate) fn render(database: &str, comparison: Option<&Comparison>, columns: u
     for table in comparison.mismatches() {
         wrap(&mut out, "  - ", &difference(table), columns);
     }
+    for error in restore_errors.iter().take(SHOWN) {
+        let object = escape_control(&error.object);
+        let text = format!("restore error: {object}: {}", error.message);
+        wrap(&mut out, "  - ", &text, columns);
+    }
+    let more = restore_errors.len().saturating_sub(SHOWN);
+    if more > 0 {
+        let text = format!(
+            "and {}: see `pg-migrate report`",
+            counted(more, "more restore error")
+        );
+        wrap(&mut out, "  - ", &text, columns);
+    }
+    out
+}
+
+/// What such a comparison does and does not tell.
+pub(crate) fn scope(is_estimated: bool, columns: usize) -> String {
+    let rows = if is_estimated {
+        "how many rows the servers estimate each to have"
+    } else {
+        "how many rows each has now"
+    };
+    let text = format!(
+        "Compared: which tables there are, and {rows}. Not compared: values, indexes, constraints, triggers, functions, \
+         sequences, large objects, settings and privileges."
+    );
+    let mut out = String::new();
+    wrap(&mut out, "", &text, columns);
     out
 }
 
@@ -77,11 +114,17 @@ mod tests {
             ],
             warnings: Vec::new(),
         };
+        let key = RestoreError {
+            object: "FK CONSTRAINT public.orders orders_customer_fkey".to_owned(),
+            message: "insert or update violates it".to_owned(),
+            accepted: false,
+        };
         let text: String = [
-            render("crm", Some(&same), 60),
-            render("erp", Some(&other), 60),
-            render("empty", Some(&Comparison::default()), 60),
-            render(EVIL, None, 60),
+            render("crm", Some(&same), &[], 60),
+            render("erp", Some(&other), &[key], 60),
+            render("empty", Some(&Comparison::default()), &[], 60),
+            render(EVIL, None, &[], 60),
+            scope(false, 60),
         ]
         .concat();
         insta::assert_snapshot!(text, @r#"
@@ -91,8 +134,14 @@ mod tests {
         erp: 2 tables compared, 1 differs
           - public.orders_of_a_name_that_is_long: 1 row on the
             source, 2,000 rows on the target
+          - restore error: FK CONSTRAINT public.orders
+            orders_customer_fkey: insert or update violates it
         empty: no tables
         we\u{1b}[31mird "db": the target has no such database
+        Compared: which tables there are, and how many rows each has
+        now. Not compared: values, indexes, constraints, triggers,
+        functions, sequences, large objects, settings and
+        privileges.
         "#);
     }
 }

@@ -233,11 +233,11 @@ mod tests {
           client/no-tls       block the client programs lack TLS
           client/too-old      block the client programs are too old
 
-          delay/index-kept       info  an index stays during a delayed load
-          delay/not-valid-check  warn  a delayed table has a NOT VALID check
-          delay/referenced       block a table refers to a delayed table
-
-          plan/delay-matches-nothing     warn  a pattern of delay matches no table
+          delay/foreign-key-cycle  block delayed tables refer to each other
+          delay/index-builds       warn  clients wait for index builds
+          delay/index-kept         info  an index stays during a delayed load
+          delay/not-valid-check    warn  a delayed table has a NOT VALID check
+          delay/referenced         block a table refers to a delayed table
         ");
         for code in Code::ALL {
             let word = format!("  {code} ");

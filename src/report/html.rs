@@ -7,7 +7,9 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
-use super::document::{DatabaseOutcome, DatabaseReport, Report, StepOutcome, StepReport};
+use super::document::{
+    DatabaseOutcome, DatabaseReport, Report, StepOutcome, StepReport, WithoutEnd,
+};
 use super::format::{bytes, count, counted, duration, seconds_between};
 use crate::journal::Outcome;
 use crate::names::{RestoreError, TableResult};
@@ -102,6 +104,8 @@ struct RestoreErrorRow {
 impl Page {
     fn from_report(report: &Report) -> Self {
         let (tone, outcome) = match report.outcome {
+            _ if report.without_end == Some(WithoutEnd::UnderWay) => ("attention", "under way"),
+            _ if report.without_end == Some(WithoutEnd::Reset) => ("attention", "reset"),
             Outcome::Completed => ("good", "completed"),
             Outcome::Failed => ("bad", "failed"),
             Outcome::Mismatched => ("bad", "mismatched"),
@@ -118,7 +122,8 @@ impl Page {
             tone,
             outcome,
             facts: facts(report),
-            settings_restored: report.settings_restored,
+            settings_restored: report.settings_restored
+                || report.without_end == Some(WithoutEnd::UnderWay),
             parts,
         }
     }

@@ -30,7 +30,6 @@ pub(crate) mod plan_text;
 pub(crate) mod progress;
 #[cfg(test)]
 mod samples;
-mod shell;
 pub(crate) mod status;
 pub(crate) mod summary;
 mod width;

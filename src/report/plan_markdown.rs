@@ -2,11 +2,11 @@
 
 use super::format::{bytes, count};
 use super::plan_text::{claims, finding_counts, is_blocked, moves, place};
-use super::shell;
 use crate::finding::Severity;
 use crate::graph::{Graph, Resource, Step};
 use crate::names::list_of_tables;
 use crate::postgres::escape_control;
+use crate::shell;
 
 /// The plan in GitHub's Markdown: the same text for the same graph.
 pub(crate) fn render(graph: &Graph) -> String {

@@ -6,12 +6,12 @@
 use indexmap::IndexMap;
 
 use super::format::{bytes, count, counted};
-use super::shell;
 use super::width::{command_lines, left, name, right, width, wrap};
 use crate::finding::{Code, Finding, Severity};
 use crate::graph::{Amounts, Graph, Reach, Resource, ServerSummary, Step, Tuning};
 use crate::names::{Kind, StepId, list_of_tables};
 use crate::postgres::escape_control;
+use crate::shell;
 
 /// Needs of one step that are named.
 const NEEDS_NAMED: usize = 4;

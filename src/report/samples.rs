@@ -249,6 +249,7 @@ pub(super) fn state() -> State {
         findings: Vec::new(),
         target: None,
         warnings: Vec::new(),
+        is_reset: false,
         ended,
     };
     let mut state = State {

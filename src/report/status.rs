@@ -42,6 +42,9 @@ pub(crate) struct Run {
     pub started: Timestamp,
     /// A run is at work now.
     pub under_way: bool,
+    /// Since the last run, `pg-migrate reset` forgot steps: `started` says when.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reset: bool,
     /// `null`: it is under way, or was killed. So are `outcome` and `exit_code`.
     pub ended: Option<Timestamp>,
     pub outcome: Option<Outcome>,
@@ -117,10 +120,11 @@ pub(crate) fn status(
         now,
         steps_total: steps.len(),
         steps_done: 0,
-        runs: state.runs.len(),
+        runs: state.runs.iter().filter(|run| !run.is_reset).count(),
         run: state.runs.last().map(|run| Run {
             started: run.started,
-            under_way: under_way && run.ended.is_none(),
+            under_way: under_way && run.ended.is_none() && !run.is_reset,
+            reset: run.is_reset,
             ended: run.ended.map(|(at, _, _)| at),
             outcome: run.ended.map(|(_, outcome, _)| outcome),
             exit_code: run.ended.map(|(_, _, exit_code)| exit_code),
@@ -265,6 +269,11 @@ fn run(status: &Status) -> String {
         "run".to_owned()
     };
     let started = clock(run.started);
+    if run.reset {
+        return format!(
+            "`pg-migrate reset` forgot steps at {started}: `pg-migrate run PLAN` does them again"
+        );
+    }
     match (run.ended, run.outcome) {
         (Some(ended), Some(outcome)) => format!(
             "{number} {} after {}, {} ago (from {started} to {}{})",

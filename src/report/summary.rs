@@ -4,12 +4,14 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::color::{Color, Tone};
 use super::comparison::difference;
-use super::document::{DatabaseOutcome, DatabaseReport, Report, StepOutcome, StepReport};
+use super::document::{
+    DatabaseOutcome, DatabaseReport, Report, StepOutcome, StepReport, WithoutEnd,
+};
 use super::format::{bytes, count, counted, duration};
-use super::shell;
 use super::width::{name, width, wrap};
 use crate::journal::Outcome;
 use crate::postgres::escape_control;
+use crate::shell;
 
 /// Entries of a list that are shown; all are in the report.
 const SHOWN: usize = 20;
@@ -39,6 +41,8 @@ pub(crate) fn render(report: &Report, columns: usize, color: Color) -> String {
 
 fn headline(out: &mut String, report: &Report, columns: usize, color: Color) {
     let (tone, word) = match report.outcome {
+        _ if report.without_end == Some(WithoutEnd::UnderWay) => (Tone::Plain, "UNDER WAY"),
+        _ if report.without_end == Some(WithoutEnd::Reset) => (Tone::Attention, "RESET"),
         Outcome::Completed => (Tone::Good, "completed"),
         Outcome::Failed => (Tone::Bad, "FAILED"),
         Outcome::Mismatched => (Tone::Bad, "MISMATCHED"),
@@ -51,7 +55,11 @@ fn headline(out: &mut String, report: &Report, columns: usize, color: Color) {
             let seconds = took.total(jiff::Unit::Second).unwrap_or(0.0);
             text.push_str(&format!(" in {}", duration(seconds)));
         }
-        None => text.push_str(": the run was killed"),
+        None => text.push_str(match report.without_end {
+            Some(WithoutEnd::UnderWay) => ": this is how far the run is",
+            Some(WithoutEnd::Reset) => ": `pg-migrate reset` forgot steps since the last run",
+            None => ": the run was killed",
+        }),
     }
     if report.resumed {
         text.push_str(", resumed from an earlier run");
@@ -333,6 +341,9 @@ fn warnings(page: &mut Page, report: &Report) {
 }
 
 fn what_next(page: &mut Page, report: &Report) {
+    if report.without_end == Some(WithoutEnd::UnderWay) {
+        return;
+    }
     let mut advice = Vec::new();
     if !report.settings_restored {
         advice.push(
@@ -350,9 +361,23 @@ fn what_next(page: &mut Page, report: &Report) {
                 .to_owned(),
         ),
         Outcome::Mismatched => {}
+        Outcome::Interrupted if report.without_end == Some(WithoutEnd::Reset) => advice.push(
+            "`pg-migrate run PLAN` does what was forgotten again.".to_owned(),
+        ),
         Outcome::Interrupted => advice.push(
             "`pg-migrate run PLAN` resumes: what is done is not done again.".to_owned(),
         ),
+    }
+    let refused = report.databases.iter().find(|database| {
+        let mut errors = database.restore_errors.iter();
+        errors.any(|error| !error.accepted)
+    });
+    if let Some(database) = refused {
+        advice.push(format!(
+            "Restore errors whose cause is on the source stay in the archive: fix the cause there, and \
+             `pg-migrate reset PLAN --database {} --step dump` before the next run has it dumped again.",
+            shell::quote(&database.name)
+        ));
     }
     let mismatched = report
         .databases
@@ -414,6 +439,10 @@ mod tests {
           - Fix the cause, then `pg-migrate run PLAN` resumes: what is done is not done
             again. What the client programs wrote is in the state directory, under log/.
             A restore error that is expected goes into the plan under [[accept]].
+          - Restore errors whose cause is on the source stay in the archive: fix the
+            cause there, and `pg-migrate reset PLAN --database
+            '請求書管理システム顧客別売上集計二〇二四年' --step dump` before the next
+            run has it dumped again.
           - Find out why the tables differ: whether another session wrote to the target,
             or an object is missing there. `pg-migrate verify PLAN` compares again;
             `pg-migrate reset PLAN --database $'we\033[31mird "db"' --drop

@@ -18,13 +18,13 @@ pub(super) fn restored_by(dump: &StepId) -> Option<StepId> {
     Some(StepId::database(dump.database_name()?, kind))
 }
 
-/// Reads the archives that are on record and have to be restored, be it again because the database was `emptied`,
+/// Reads the archives that are on record and have to be restored, be it again because what was restored is `lost`,
 /// and returns the dumps whose archive is as it was written. Those that `stop` leaves unread are not among them.
 pub(super) async fn whole(
     graph: &Graph,
     state: &State,
     plan: &Plan,
-    emptied: &HashSet<String>,
+    lost: &HashSet<String>,
     stop: &CancellationToken,
 ) -> HashSet<StepId> {
     let mut whole = HashSet::new();
@@ -33,11 +33,11 @@ pub(super) async fn whole(
         let (Some(restore), Some(output)) = (restored_by(id), state.output_of(id)) else {
             continue;
         };
-        let is_emptied = restore.kind == Kind::Restore
+        let is_lost = restore.kind == Kind::Restore
             && restore
                 .database_name()
-                .is_some_and(|name| emptied.contains(&**name));
-        if state.is_done(&restore) && !is_emptied {
+                .is_some_and(|name| lost.contains(&**name));
+        if state.is_done(&restore) && !is_lost {
             continue;
         }
         let path = archive_of(plan, id);

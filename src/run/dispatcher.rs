@@ -15,9 +15,9 @@ use super::signal::{Signal, Signals};
 use super::snapshots::{OldSnapshot, Snapshots};
 use crate::event::{Ending, Event};
 use crate::graph::StepIndex;
-use crate::journal::{self, Change, Created, Entry, Journal, TunedSetting};
+use crate::journal::{self, Change, Created, Entry, Journal, RoleState, TunedSetting};
 use crate::names::{IndexDefinition, Kind, Load, Output, StepId, WriteMark};
-use crate::postgres::{Class, escape_control};
+use crate::postgres::{Class, Notices, escape_control};
 use crate::schedule::{Ended, Schedule, Standing, Start};
 use crate::step::{self, ChangeRequest, Context, LockedSnapshot, Shared, StepError};
 
@@ -211,7 +211,14 @@ impl<'a> Dispatcher<'a> {
         };
         if id.kind.is_tuning() {
             given.tuned = state.tuned.clone();
-            given.closed = state.verified_and_closed();
+            given.closed = state
+                .verified_and_closed()
+                .into_iter()
+                .map(|name| (name.clone(), state.made(&name)))
+                .collect();
+        }
+        if id.kind == Kind::Globals {
+            given.roles = state.roles.clone();
         }
         let Some(database) = id.database_name() else {
             return given;
@@ -224,7 +231,7 @@ impl<'a> Dispatcher<'a> {
             let dropped = state.dropped_indexes.get(&**database);
             given.dropped_indexes = dropped.cloned().unwrap_or_default();
         }
-        if id.kind == Kind::DelayedRestore {
+        if matches!(id.kind, Kind::TargetCounts | Kind::DelayedRestore) {
             given.loads = state.loads.get(&**database).cloned().unwrap_or_default();
         }
         let read = id.kind.traits().reads.iter().filter_map(|kind| {
@@ -428,7 +435,8 @@ struct Given {
     may_drop: bool,
     is_closed: bool,
     tuned: BTreeMap<String, TunedSetting>,
-    closed: Vec<String>,
+    roles: BTreeMap<String, RoleState>,
+    closed: Vec<(String, Option<u32>)>,
     is_retry: bool,
 }
 
@@ -457,6 +465,8 @@ async fn attempt(
         may_drop: given.may_drop,
         is_closed: given.is_closed,
         tuned: given.tuned,
+        roles: given.roles,
+        notices: Notices::default(),
         stop: shared.stop.child_token(),
         closed: given.closed,
     };

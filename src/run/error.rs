@@ -59,6 +59,12 @@ pub(crate) enum Error {
          NAME`: the next run drops it and creates it again, unless it was written to since"
     ))]
     Conflict(String),
+    #[error("what was verified is not there:\n{what}")]
+    Missing {
+        what: String,
+        #[help]
+        help: String,
+    },
     #[error("what was to be dropped is in use:\n{0}")]
     #[diagnostic(help("{}", crate::step::used::KEEP_OR_DROP))]
     InUse(String),

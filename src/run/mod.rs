@@ -5,7 +5,9 @@ mod control;
 mod dispatcher;
 mod error;
 mod leftovers;
+mod presence;
 mod resume;
+mod roles;
 mod settings;
 mod signal;
 mod snapshots;
@@ -13,7 +15,9 @@ mod unlogged;
 mod used;
 
 pub(crate) use error::Error;
+pub(crate) use presence::{is_missing, is_replaced, missing};
 pub(crate) use resume::{Resume, ResumePolicy, resume};
+pub(crate) use roles::changed_since_completion;
 pub(crate) use settings::restore_settings;
 pub(crate) use signal::Signals;
 
@@ -80,8 +84,15 @@ impl Job {
         leftovers::end(&self.source, &application).await?;
         let stop = CancellationToken::new();
         let state = self.journal.state();
+        let missing = missing(self.graph.database_names(), state, &self.inspection.target);
+        if let Some(error) = presence::refusal(&missing) {
+            control.release().await;
+            return Err(error);
+        }
         let read = async {
-            let suspects = unlogged::not_yet_verified(&self.graph, state, &self.inspection);
+            let is_missing = |name: &str| missing.iter().any(|one| one.database == name);
+            let mut suspects = unlogged::not_yet_verified(&self.graph, state, &self.inspection);
+            suspects.retain(|suspect| !is_missing(&suspect.database));
             let check = UnloggedCheck {
                 plan: &self.plan,
                 target: &self.target,
@@ -94,7 +105,9 @@ impl Job {
             }
             let emptied: HashSet<String> =
                 emptied.into_iter().map(|found| found.database).collect();
-            let whole = archives::whole(&self.graph, state, &self.plan, &emptied, &stop).await;
+            let mut lost = emptied.clone();
+            lost.extend(missing.iter().map(|one| one.database.clone()));
+            let whole = archives::whole(&self.graph, state, &self.plan, &lost, &stop).await;
             (emptied, whole)
         };
         let (emptied, whole) = tokio::select! {
@@ -114,6 +127,7 @@ impl Job {
             &self.graph,
             state,
             policy,
+            |database| missing.iter().any(|one| one.database == database),
             |database| emptied.contains(database),
             |dump| whole.contains(dump),
         );
@@ -121,7 +135,14 @@ impl Job {
             control.release().await;
             return Err(Error::Conflict(resumed.conflicts.join("\n")));
         }
-        let in_use = used::in_use(&self.graph, state, &self.target, &application, &resumed).await;
+        let in_use = used::in_use(
+            &self.graph,
+            state,
+            (&self.target, &self.inspection.target),
+            &application,
+            &resumed,
+        )
+        .await;
         if !in_use.is_empty() {
             control.release().await;
             return Err(Error::InUse(in_use.join("\n")));
@@ -151,6 +172,8 @@ impl Job {
             }
         };
         reach!("run over");
+        roles::tell_changes(&shared, &mut self.journal, &endings).await?;
+        presence::recheck_after_run(&shared, &mut self.journal, signals, &mut endings).await?;
         unlogged::recheck_after_run(
             &shared,
             &mut self.journal,

@@ -31,15 +31,16 @@ pub(crate) struct ResumePolicy {
     pub verify: VerifyMode,
 }
 
-/// Works out what is done. `is_emptied` tells whether a crash of the target emptied unlogged tables of a database that
-/// was restored and is not verified, `archive_is_whole` whether the archive of a dump, which is still to be restored, is
-/// as it was written.
+/// Works out what is done. `is_missing` tells whether a database that this plan made is gone from the target, `is_emptied`
+/// whether a crash of the target emptied unlogged tables of a database that was restored and is not verified,
+/// `archive_is_whole` whether the archive of a dump, which is still to be restored, is as it was written.
 ///
 /// A start without an end is not done. What else is not, the rules below say.
 pub(crate) fn resume(
     graph: &Graph,
     state: &State,
     policy: ResumePolicy,
+    is_missing: impl Fn(&str) -> bool,
     is_emptied: impl Fn(&str) -> bool,
     archive_is_whole: impl Fn(&StepId) -> bool,
 ) -> Resume {
@@ -48,16 +49,22 @@ pub(crate) fn resume(
         let name: Arc<str> = database.name.as_str().into();
         record.redo_what_0_1_0_left(&name);
         record.redo_other_delayed_tables(&name, database);
+        let is_missing = record.is_unverified(&name) && is_missing(&name);
         let is_emptied = record.is_unverified(&name) && is_emptied(&name);
-        if is_emptied {
-            record.redo_emptied_tables(&name);
+        if is_missing {
+            record.restore_again(&name, "its database is gone from the target");
+        } else if is_emptied {
+            record.restore_again(
+                &name,
+                "its unlogged tables were emptied by a crash of the target",
+            );
         } else {
             record.redo_unfinished_restore(&name);
             record.count_again_after_a_difference(&name);
         }
         record.restored.insert(
             Arc::clone(&name),
-            record.all_done(&name, Kind::Restore) && !is_emptied,
+            record.all_done(&name, Kind::Restore) && !is_emptied && !is_missing,
         );
     }
     for snapshot in graph.snapshots.iter() {
@@ -72,7 +79,7 @@ pub(crate) fn resume(
     for database in &graph.databases {
         record.keep_what_is_used(&database.name.as_str().into());
     }
-    record.tune_again();
+    record.do_every_time();
     record.finish()
 }
 
@@ -157,19 +164,15 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// A crash of the target took rows that were restored and not verified: the database is restored again.
-    fn redo_emptied_tables(&mut self, name: &Arc<str>) {
+    /// A crash of the target took rows that were restored and not verified, or another session the whole database.
+    fn restore_again(&mut self, name: &Arc<str>, reason: &'static str) {
         for kind in [
             Kind::Create,
             Kind::Restore,
             Kind::TargetCounts,
             Kind::Verify,
         ] {
-            self.redo_kind(
-                name,
-                kind,
-                "its unlogged tables were emptied by a crash of the target",
-            );
+            self.redo_kind(name, kind, reason);
         }
     }
 
@@ -336,12 +339,18 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// A run that has nothing else to do does not change the target's settings.
-    fn tune_again(&mut self) {
+    /// A run that has nothing else to do changes neither the target's settings nor its roles.
+    fn do_every_time(&mut self) {
         let has_work = self.graph.steps.iter().any(|step| {
             !step.id.kind.is_tuning()
                 && (!self.state.is_done(&step.id) || self.again.contains_key(&step.id))
         });
+        if has_work {
+            self.redo(
+                &StepId::server(Kind::Globals),
+                "every run that moves something brings along what changed of roles since",
+            );
+        }
         if has_work || !self.state.verified_and_closed().is_empty() {
             for kind in Kind::of_phase(Phase::Tuning) {
                 self.redo(

@@ -67,6 +67,7 @@ fn resumed(state: &State, read_only: bool) -> (Vec<String>, Vec<String>) {
         state,
         policy(read_only),
         |_| false,
+        |_| false,
         |_| true,
     ))
 }
@@ -94,6 +95,7 @@ fn a_first_run_takes_nothing_over() {
             &State::default(),
             ResumePolicy::default(),
             |_| false,
+            |_| false,
             |_| false
         ),
         Resume::default()
@@ -103,11 +105,19 @@ fn a_first_run_takes_nothing_over() {
 #[test]
 fn only_what_has_an_end_is_done() {
     for status in [Status::Started, Status::Failed, Status::Interrupted] {
-        let state = state([("globals", Status::Done), ("a/create", status)]);
+        let state = state([("a/create", Status::Done), ("b/create", status)]);
         let (done, again) = resumed(&state, false);
-        assert_eq!(done, ["globals"], "{status:?}");
+        assert_eq!(done, ["a/create"], "{status:?}");
         assert_eq!(again, Vec::<String>::new());
     }
+}
+
+#[test]
+fn roles_are_looked_at_again_by_a_run_that_has_work() {
+    let state = state([("globals", Status::Done), ("a/create", Status::Done)]);
+    let (done, again) = resumed(&state, false);
+    assert_eq!(done, ["a/create"]);
+    assert_eq!(again, ["globals"]);
 }
 
 #[test]
@@ -124,6 +134,7 @@ fn a_completed_database_stays_as_it_is_though_its_archive_is_gone() {
         &graph(),
         &state(done(&all)),
         ResumePolicy::default(),
+        |_| false,
         |_| false,
         |_| false,
     );
@@ -151,6 +162,7 @@ fn a_database_that_a_crash_emptied_is_made_again_until_it_is_verified() {
             &graph(),
             &state,
             policy(read_only),
+            |_| false,
             |database| database == "a",
             |_| is_whole,
         ))
@@ -239,9 +251,17 @@ fn counts_of_another_mode_are_redone_until_the_database_is_restored() {
             verify: VerifyMode::Fast,
             ..policy(read_only)
         };
-        named(&resume(&graph(), &state, terms, |_| false, |_| true)).1
+        named(&resume(
+            &graph(),
+            &state,
+            terms,
+            |_| false,
+            |_| false,
+            |_| true,
+        ))
+        .1
     };
-    let dumped = ["globals", "a/create", "a/dump", "a/source-counts"];
+    let dumped = ["a/create", "a/dump", "a/source-counts"];
     assert_eq!(fast(&dumped, false), ["a/source-counts", "a/dump"]);
     assert_eq!(fast(&dumped, true), ["a/source-counts"]);
     let restored = [&dumped[..], &["a/restore"]].concat();
@@ -267,6 +287,7 @@ fn a_dump_whose_archive_is_gone_is_redone_and_its_counts_with_it() {
             &graph(),
             &steps,
             policy(read_only),
+            |_| false,
             |_| false,
             |dump| *dump != id("a/dump"),
         ))
@@ -323,7 +344,12 @@ fn the_target_is_tuned_again_by_a_run_that_loads_and_by_no_other() {
     assert!(done.contains(&"b/verify".to_owned()));
     assert_eq!(
         again,
-        ["a/target-counts", "tune-target", "restore-settings"]
+        [
+            "a/target-counts",
+            "globals",
+            "tune-target",
+            "restore-settings"
+        ]
     );
 
     // The run before was killed at its very end.
@@ -357,7 +383,14 @@ fn resumed_with_delays(
     let graph = delayed_graph(snapshot);
     let mut state = state(steps.iter().copied());
     leave_to_the_delayed_phase(&mut state, &graph.databases[0].delayed);
-    let resume = resume(&graph, &state, policy(read_only), |_| false, archive_exists);
+    let resume = resume(
+        &graph,
+        &state,
+        policy(read_only),
+        |_| false,
+        |_| false,
+        archive_exists,
+    );
     let done = resume.done.iter();
     let done = done.map(|step| graph.steps[*step].id.to_string());
     let again = resume.forgotten.iter().map(|(step, _)| step.to_string());
@@ -466,7 +499,14 @@ fn other_delayed_tables_take_the_database_with_them_until_that_is_verified() {
         let mut state = state(done(steps));
         let tables: Vec<TableName> = tables.iter().map(|table| table.parse().unwrap()).collect();
         leave_to_the_delayed_phase(&mut state, &tables);
-        let resume = resume(&graph, &state, ResumePolicy::default(), |_| false, |_| true);
+        let resume = resume(
+            &graph,
+            &state,
+            ResumePolicy::default(),
+            |_| false,
+            |_| false,
+            |_| true,
+        );
         (resume.done.len(), resume.conflicts.len())
     };
     let same = ["public.table_0000"];
@@ -497,6 +537,7 @@ fn other_delayed_tables_take_the_database_with_them_until_that_is_verified() {
         &without,
         &state,
         ResumePolicy::default(),
+        |_| false,
         |_| false,
         |_| true,
     );
@@ -560,7 +601,7 @@ proptest! {
         let mut state = state(texts.iter().map(|(step, status)| (step.as_str(), *status)));
         leave_to_the_delayed_phase(&mut state, &graph.databases[0].delayed);
         let archive = |kind| if kind == Kind::Dump { archives.0 } else { archives.1 };
-        let resume = resume(&graph, &state, policy(read_only), |_| is_emptied, |dump| archive(dump.kind));
+        let resume = resume(&graph, &state, policy(read_only), |_| false, |_| is_emptied, |dump| archive(dump.kind));
         let kinds: BTreeSet<Kind> = resume
             .done
             .iter()

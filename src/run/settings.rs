@@ -46,6 +46,7 @@ pub(crate) async fn restore_settings(
     journal.append(Entry::Change {
         change: Change::SettingsRestored {
             settings: tuned.into_keys().collect(),
+            damage: outcome.damage.clone(),
         },
     })?;
     control.release().await;

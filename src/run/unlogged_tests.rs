@@ -130,6 +130,7 @@ fn what_a_completed_run_has_seen_is_its_owners() {
         findings: Vec::new(),
         databases: databases.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
         warnings: Vec::new(),
+        is_reset: false,
         ended: Some((Timestamp::UNIX_EPOCH, outcome, 0)),
     };
     let (mismatched, completed) = (Outcome::Mismatched, Outcome::Completed);

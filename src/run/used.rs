@@ -1,6 +1,8 @@
 //! Databases that were verified, and that the run is to drop: whether clients wrote to them.
 
+use super::presence::is_missing;
 use super::resume::Resume;
+use crate::catalog::ServerFacts;
 use crate::graph::Graph;
 use crate::journal::State;
 use crate::names::{Kind, Since};
@@ -12,7 +14,7 @@ use crate::step::used::{written_since, written_words};
 pub(super) async fn in_use(
     graph: &Graph,
     state: &State,
-    target: &Endpoint,
+    (target, facts): (&Endpoint, &ServerFacts),
     application: &Application,
     resumed: &Resume,
 ) -> Vec<String> {
@@ -27,6 +29,10 @@ pub(super) async fn in_use(
         else {
             continue;
         };
+        // Another of its name is not dropped.
+        if is_missing(database, state, facts) {
+            continue;
+        }
         let session = Session::new(&application.application_name_for(&format!("{database}/used")));
         let shown = escape_control(database);
         match written_since(target, database, &session, application, verified.as_ref()).await {

@@ -1,5 +1,8 @@
 //! Client programs of PostgreSQL, as the steps run them.
 
+use std::ffi::OsString;
+
+use super::error::printable;
 use super::{Context, StepError};
 use crate::plan::Side;
 use crate::postgres::{application_name, escape_control};
@@ -14,7 +17,8 @@ fn options(context: &Context, side: Side, more: &[(&str, &str)]) -> String {
         Side::Source => (&inspection.source, "on"),
         Side::Target => (&inspection.target, "off"),
     };
-    let mut options = format!("-c default_transaction_read_only={read_only}");
+    // Neither may sessions begin as another role than the plan's.
+    let mut options = format!("-c default_transaction_read_only={read_only} -c role=none");
     if server.version.major() >= 1400 {
         options.push_str(" -c idle_session_timeout=0");
     }
@@ -49,10 +53,10 @@ fn option_value(value: &str) -> String {
 }
 
 /// A command of the step, ready to run against one of the servers. Its sessions have these settings too.
-pub(super) fn invocation(
+pub(super) fn invocation<A: Clone + Into<OsString>>(
     context: &Context,
     side: Side,
-    command: &[String],
+    command: &[A],
     settings: &[(&str, &str)],
 ) -> Invocation {
     let (program, arguments) = command
@@ -63,24 +67,87 @@ pub(super) fn invocation(
         &application_name(&context.application()),
     )
     .options(&options(context, side, settings));
-    Invocation::new(program)
-        .arguments(arguments)
+    Invocation::new(program.clone())
+        .arguments(arguments.iter().cloned())
         .environment(environment)
         .log(context.log_file())
 }
 
-/// Runs it to its end, keeping what it prints to standard output.
+/// Runs it to its end, keeping what it prints to standard output, and its warnings.
 pub(super) async fn capture(
     context: &Context,
     invocation: Invocation,
     limit: usize,
-) -> Result<Finished, StepError> {
+) -> Result<(Finished, Vec<String>), StepError> {
+    let mut warnings = ProgramWarnings::default();
     let finished = invocation
         .stdout(Stdout::Capture { limit })
-        .run(&context.stop, |_| {})
+        .run(&context.stop, |line| warnings.push_line(line))
         .await
         .and_then(Finished::success);
-    finished.map_err(|error| failure(context, error))
+    let finished = finished.map_err(|error| failure(context, error))?;
+    Ok((finished, warnings.into_lines(context)))
+}
+
+/// Warnings that a report lists of one program; the log has all.
+const MOST_WARNINGS: usize = 200;
+
+/// What a client program warns of: often the only word about something that it leaves out.
+#[derive(Default)]
+pub(super) struct ProgramWarnings {
+    lines: Vec<String>,
+    more: usize,
+    /// The last line was a warning or belonged to one, so details and hints do too.
+    under_way: bool,
+}
+
+impl ProgramWarnings {
+    /// `pg_dump: warning: …`, and the details and hints after it; `WARNING:  …`, with or without the program's name, is the
+    /// server's.
+    pub(super) fn push_line(&mut self, line: &str) {
+        let kind = line.split_once(": ").and_then(|(program, rest)| {
+            if program == "WARNING" {
+                return Some("warning");
+            }
+            let (kind, _) = rest.split_once(": ")?;
+            program.starts_with("pg_").then_some(match kind {
+                "WARNING" => "warning",
+                kind => kind,
+            })
+        });
+        self.under_way = match kind {
+            Some("warning") => true,
+            Some("detail" | "hint") => self.under_way,
+            _ => false,
+        };
+        if !self.under_way {
+            return;
+        }
+        if kind == Some("warning") {
+            if self.lines.len() < MOST_WARNINGS {
+                self.lines.push(line.to_owned());
+            } else {
+                self.more += 1;
+            }
+        } else if self.more == 0
+            && let Some(last) = self.lines.last_mut()
+        {
+            last.push_str("; ");
+            last.push_str(line);
+        }
+    }
+
+    pub(super) fn into_lines(self, context: &Context) -> Vec<String> {
+        let mut lines: Vec<String> = self.lines.iter().map(|line| printable(line)).collect();
+        if self.more > 0 {
+            lines.push(format!(
+                "and {} more warnings, in {}",
+                self.more,
+                context.log_file().display()
+            ));
+        }
+        lines
+    }
 }
 
 /// A child's failure as the step's: worth another attempt where the connection was lost.
@@ -105,6 +172,34 @@ pub(super) fn failure(context: &Context, error: ChildError) -> StepError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn warnings_are_told_from_progress_with_their_details() {
+        let mut warnings = ProgramWarnings::default();
+        for line in [
+            "pg_dump: reading extensions",
+            "pg_dump: warning: circular foreign keys:",
+            "pg_dump: detail: a",
+            "pg_dump: hint: b",
+            "pg_dump: last built-in OID is 16383",
+            "pg_dump: detail: of something else",
+            "pg_dumpall: warning: orphaned pg_auth_members entry",
+            "pg_dump: WARNING:  of the server",
+            "WARNING:  of the server as well",
+            "a: warning: of another program",
+        ] {
+            warnings.push_line(line);
+        }
+        assert_eq!(
+            warnings.lines,
+            [
+                "pg_dump: warning: circular foreign keys:; pg_dump: detail: a; pg_dump: hint: b",
+                "pg_dumpall: warning: orphaned pg_auth_members entry",
+                "pg_dump: WARNING:  of the server",
+                "WARNING:  of the server as well",
+            ]
+        );
+    }
 
     #[test]
     fn blanks_in_values_do_not_separate() {

@@ -13,13 +13,13 @@ use super::locked_snapshot::LockedSnapshot;
 use crate::catalog::{Database, Inspection, Relation};
 use crate::event::{Event, Progress};
 use crate::graph::{Graph, Step, StepIndex, Tuning, file_name};
-use crate::journal::{Change, Created, TunedSetting};
+use crate::journal::{Change, Created, RoleState, TunedSetting};
 use crate::names::{
     Counts, DelayedDump, IndexDefinition, Kind, Load, Output, Product, RegularDump, StepId,
     Subject, TableName, WriteMark,
 };
 use crate::plan::{Endpoint, Plan, Side};
-use crate::postgres::{Application, Session, escape_control};
+use crate::postgres::{Application, Notices, Session, escape_control};
 
 /// What every step of a run shares.
 pub(crate) struct Shared {
@@ -64,15 +64,20 @@ pub(crate) struct Context {
     pub created: Mutex<Option<Created>>,
     /// By the journal, that database was verified, so that clients may use it, with how much had been written to it then.
     pub verified: Option<Option<WriteMark>>,
+    /// By the journal, no other role may connect to it yet.
+    pub is_closed: bool,
     /// That database was named to be dropped all the same.
     pub may_drop: bool,
-    /// By the journal, nobody else may connect to that database yet.
-    pub is_closed: bool,
-    /// In a step about the whole server: databases that are verified and still closed to others.
-    pub closed: Vec<String>,
+    /// In a step about the whole server: databases that are verified and still closed to others, with
+    /// their object ids.
+    pub closed: Vec<(String, Option<u32>)>,
     /// In a step about the whole server: settings of the target that this plan changed and has to restore,
     /// by its journal.
     pub tuned: BTreeMap<String, TunedSetting>,
+    /// What the target warned this step's sessions of.
+    pub notices: Notices,
+    /// In `globals`: what this plan migrated before, by its journal.
+    pub roles: BTreeMap<String, RoleState>,
 }
 
 impl Shared {
@@ -99,6 +104,28 @@ impl Shared {
 }
 
 impl Context {
+    /// For a step to which the journal hands nothing.
+    pub(crate) fn new(shared: Arc<Shared>, index: StepIndex) -> Context {
+        Context {
+            stop: shared.stop.child_token(),
+            shared,
+            index,
+            is_retry: false,
+            inputs: HashMap::new(),
+            snapshot: None,
+            dropped_indexes: Vec::new(),
+            loads: Vec::new(),
+            created: Mutex::new(None),
+            verified: None,
+            may_drop: false,
+            is_closed: false,
+            closed: Vec::new(),
+            tuned: BTreeMap::new(),
+            notices: Notices::default(),
+            roles: BTreeMap::new(),
+        }
+    }
+
     pub(crate) fn step(&self) -> &Step {
         &self.shared.graph.steps[self.index]
     }
@@ -215,6 +242,13 @@ impl Context {
             .collect())
     }
 
+    /// Partitions between which rows move on their way, each with the partitioned table as a whole of which they are compared.
+    pub(crate) fn hashed_by_enum(&self) -> Result<&BTreeMap<TableName, TableName>, StepError> {
+        static NONE: BTreeMap<TableName, TableName> = BTreeMap::new();
+        let contents = self.database()?.contents.as_ref();
+        Ok(contents.map_or(&NONE, |contents| &contents.hashed_by_enum))
+    }
+
     /// Whether rows of unlogged tables are not there to be read.
     pub(crate) fn is_standby(&self, side: Side) -> bool {
         side == Side::Source && self.shared.inspection.source.in_recovery
@@ -239,7 +273,9 @@ impl Context {
         let session = Session::new(&self.application());
         match side {
             Side::Source => session.lock_timeout(self.plan().source_lock_timeout),
-            Side::Target => session.settings(self.session_settings()),
+            Side::Target => session
+                .settings(self.session_settings())
+                .keep_warnings(&self.notices),
         }
     }
 

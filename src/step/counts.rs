@@ -3,13 +3,13 @@
 use super::{Context, StepError};
 use crate::event::{Progress, Unit};
 use crate::inspect::{Rows, count_tables};
-use crate::names::{Counts, Output, Product, TableName};
+use crate::names::{Counts, Output, Product, TableCount, TableName};
 use crate::plan::{DelaySnapshot, Side, VerifyMode};
-use crate::postgres::Pool;
+use crate::postgres::{Pool, escape_control};
 
 /// Finds the rows of every table of the step's database, the source's under the shared snapshot. Where estimates will do,
-/// unlogged tables are counted all the same, and delayed ones on the source: the delayed load is compared with that. On the target they have no
-/// rows yet but those of clients.
+/// unlogged tables are counted all the same, and delayed ones: on the source the delayed load is compared with that, on the
+/// target they have no rows yet.
 pub(super) async fn run(context: &Context, side: Side) -> Result<Output, StepError> {
     let mut session = context.session(side);
     if let Some(snapshot) = &context.snapshot {
@@ -31,7 +31,7 @@ pub(super) async fn run(context: &Context, side: Side) -> Result<Output, StepErr
     };
     // Under a later snapshot the delayed dump counts them itself.
     let is_counted_here =
-        side == Side::Source && context.plan().delay.snapshot == DelaySnapshot::Same;
+        side == Side::Target || context.plan().delay.snapshot == DelaySnapshot::Same;
     let delayed = context.delayed_tables();
     // Their rows are looked for again at the end of the run.
     let unlogged = context.unlogged_tables()?;
@@ -55,6 +55,9 @@ pub(super) async fn run(context: &Context, side: Side) -> Result<Output, StepErr
         on_count,
     )
     .await?;
+    if side == Side::Target {
+        ensure_not_loaded(context, &tables)?;
+    }
     let counts = Counts {
         tables,
         estimated: mode == VerifyMode::Fast,
@@ -65,6 +68,33 @@ pub(super) async fn run(context: &Context, side: Side) -> Result<Output, StepErr
         source_read_only: context.plan().source_read_only,
     };
     Ok(Product::Counts(counts).into())
+}
+
+/// Rows in a delayed table before clients may use the database would be there twice after the delayed load.
+fn ensure_not_loaded(context: &Context, tables: &[TableCount]) -> Result<(), StepError> {
+    // Of a database that was verified or loaded before, they may be anybody's.
+    if context.verified.is_some() || !context.loads.is_empty() {
+        return Ok(());
+    }
+    let delayed = context.delayed_tables();
+    let filled: Vec<String> = tables
+        .iter()
+        .filter(|count| delayed.contains(&count.table))
+        .filter_map(|count| Some((count, count.rows.filter(|rows| *rows > 0)?)))
+        .map(|(count, rows)| escape_control(&format!("{} ({rows})", count.table)).into_owned())
+        .collect();
+    if filled.is_empty() {
+        return Ok(());
+    }
+    Err(StepError::new(format!(
+        "database \"{}\": there are rows in delayed tables before they are loaded: {}",
+        context.shown_database(),
+        filled.join(", ")
+    ))
+    .help(
+        "with those of the source they could be there twice; find out what wrote them on the target (a trigger, a rule, \
+         another session), delete them there, and run again: the target is counted again",
+    ))
 }
 
 /// How the source was counted. A plan that changed since does not change that, and estimates cannot stand beside

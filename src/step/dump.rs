@@ -1,10 +1,13 @@
 //! `dump`: pg_dump of one database under the shared snapshot.
 
+mod contents;
+mod patterns;
+
 use std::path::Path;
 use std::time::Duration;
 
 use super::archive::{self, make_room};
-use super::child::{failure, invocation};
+use super::child::{ProgramWarnings, failure, invocation};
 use super::{Context, StepError};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
@@ -22,13 +25,20 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Dumps the database into an archive of its own. What an attempt before left there is removed.
 pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     let path = graph::archive(context.plan(), context.database_name());
-    let dump = into(context, &path).await?;
+    let (dump, warnings) = into(context, &path).await?;
     let delayed = context.delayed_tables().into_iter().collect();
-    Ok(Product::Dump(RegularDump { dump, delayed }).into())
+    Ok(Output {
+        warnings,
+        product: Product::Dump(RegularDump { dump, delayed }),
+    })
 }
 
-/// Runs the step's pg_dump under the step's snapshot, into an archive that is not there yet or is removed.
-pub(super) async fn into(context: &Context, path: &Path) -> Result<Dumped, StepError> {
+/// Runs the step's pg_dump under the step's snapshot, into an archive that is not there yet or is removed. Returns what
+/// pg_dump warned of as well.
+pub(super) async fn into(
+    context: &Context,
+    path: &Path,
+) -> Result<(Dumped, Vec<String>), StepError> {
     let snapshot = context
         .snapshot
         .as_ref()
@@ -45,7 +55,10 @@ pub(super) async fn into(context: &Context, path: &Path) -> Result<Dumped, StepE
             other => other.to_owned(),
         })
         .collect();
-    let child = invocation(context, Side::Source, &command, &[MONEY]).run(&context.stop, |_| {});
+    let command = patterns::encoded(context, &command).await?;
+    let mut warnings = ProgramWarnings::default();
+    let child = invocation(context, Side::Source, &command, &[MONEY])
+        .run(&context.stop, |line| warnings.push_line(line));
     let finished = {
         let mut child = std::pin::pin!(child);
         let mut look = tokio::time::interval(LOOK);
@@ -63,6 +76,7 @@ pub(super) async fn into(context: &Context, path: &Path) -> Result<Dumped, StepE
     finished
         .and_then(Finished::success)
         .map_err(|error| failure(context, error))?;
+    contents::ensure(context, path, snapshot).await?;
     // Before anything can happen to it: a run that goes on compares.
     let seal = archive::seal(path, context.step().jobs, &context.stop).await;
     let seal = seal.map_err(|error| {
@@ -80,10 +94,11 @@ pub(super) async fn into(context: &Context, path: &Path) -> Result<Dumped, StepE
         total: Some(seal.bytes),
         unit: Unit::Bytes,
     });
-    Ok(Dumped {
+    let dumped = Dumped {
         archive: seal,
         snapshot: snapshot.id().to_owned(),
         oldest_transaction: Some(snapshot.oldest_transaction()),
         source_read_only: context.plan().source_read_only,
-    })
+    };
+    Ok((dumped, warnings.into_lines(context)))
 }

@@ -51,6 +51,10 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
         Kind::TuneTarget => tuning::tune(context).await,
         Kind::RestoreSettings => tuning::restore(context).await,
     };
+    let result = result.map(|mut output| {
+        output.warnings.extend(context.notices.take());
+        output
+    });
     let result = match &context.snapshot {
         Some(snapshot) => snapshot::ensure_same_tables(context, snapshot, result).await,
         None => result,

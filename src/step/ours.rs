@@ -71,8 +71,12 @@ fn gone(context: &Context) -> StepError {
     StepError::new(format!(
         "the database \"{database}\" that this plan made is gone from the target: it was dropped or renamed"
     ))
-    .help(format!(
-        "give it its name back if it was renamed, and run again; to create and restore it again: pg-migrate reset PLAN \
-         --database \"{database}\", then run"
-    ))
+    .help(if context.verified.is_some() {
+        format!(
+            "give it its name back if it was renamed, and run again; to create and restore it again: pg-migrate reset PLAN \
+             --database \"{database}\" --drop \"{database}\", then run"
+        )
+    } else {
+        "run again: it is created and restored again".to_owned()
+    })
 }

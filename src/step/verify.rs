@@ -15,18 +15,23 @@ use crate::verify::compare;
 
 /// Compares, and removes the archive of a database that is complete unless the plan keeps it.
 pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
-    // Delayed tables are empty yet, but for what clients added.
+    // Delayed tables are empty yet.
     let delayed = context.delayed_tables();
     let counts = |side| -> Result<Vec<TableCount>, StepError> {
         let mut counts = context.counts(side)?.tables.clone();
         counts.retain(|count| !delayed.contains(&count.table));
         Ok(counts)
     };
-    let comparison = compare(
-        &counts(Side::Source)?,
-        &counts(Side::Target)?,
+    let (source, target) = (counts(Side::Source)?, counts(Side::Target)?);
+    let mut comparison = compare(
+        &source,
+        &target,
         mode_of_source(context)?,
+        context.hashed_by_enum()?,
     );
+    if !delayed.is_empty() {
+        comparison.postpone_views(&source);
+    }
     let differing: Vec<String> = comparison
         .mismatches()
         .map(|result| result.table.to_string())
@@ -41,7 +46,8 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     if differing.is_empty() {
         mark_written(context).await?;
         if !context.shared.opens_late() {
-            create::open(context, context.database()?).await?;
+            let refused = create::open(context, context.database()?, context.made()).await?;
+            output.warnings.extend(refused);
             reach!("{} opened", context.step().id);
         }
         let archive = graph::archive(context.plan(), context.database_name());

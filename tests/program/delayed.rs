@@ -139,14 +139,11 @@ fn clients_insert_throughout_and_none_fails_or_is_lost() {
     let proxy = Proxy::to(target.port());
     let project = delayed(&source, &target).target("port", &proxy.port().to_string());
     let mut running = project.start(&["run"]);
-    // From the moment at which the regular phase has made the table and set its sequence.
-    running.until("the table", || {
-        target
-            .try_psql(
-                "erp",
-                "SELECT 1 FROM pg_index, events_id_seq WHERE indexrelid = 'by_customer'::regclass AND is_called",
-            )
-            .is_ok_and(|found| found == "1")
+    // What is in a delayed table before that would be there twice, by all that the run knows.
+    running.until("the count of the regular tables", || {
+        let counted = "erp/target-counts".to_owned();
+        project.state_directory().join("journal.jsonl").exists()
+            && project.journal_steps("step-done").contains(&counted)
     });
     proxy.set_delay(Duration::from_millis(60));
     let target = Arc::new(target);
@@ -199,16 +196,14 @@ fn clients_insert_throughout_and_none_fails_or_is_lost() {
 fn a_key_that_clients_took_is_an_error_that_names_the_range_and_loads_nothing() {
     let (source, target) = (Server::start(16), Server::start(18));
     let project = delayed(&source, &target);
-    let mut running = project.start(&["run"]);
-    running.until("the table", || {
-        target
-            .try_psql(
-                "erp",
-                "INSERT INTO events (id, customer, code) VALUES (17, 7, 'taken'), (19999, 7, 'too')",
-            )
-            .is_ok()
-    });
-    let finished = running.wait().expect_code(4);
+    let point = "journal step-done erp/verify synced:1";
+    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
+    assert_eq!(killed.wait().signal, Some(9));
+    target.psql(
+        "erp",
+        "INSERT INTO events (id, customer, code) VALUES (17, 7, 'taken'), (19999, 7, 'too')",
+    );
+    let finished = project.run(&["run"]).expect_code(4);
     assert!(
         finished.stdout.contains("id from 17 to 19999"),
         "{}",

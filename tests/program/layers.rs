@@ -14,12 +14,13 @@ use super::support::place;
 /// Every module with those that it may use. A module stands below all that use it, so the table has no
 /// cycle. Modules may use themselves. `main.rs` and `lib.rs` join them and are not in it; tests may use
 /// anything.
-const MAY_USE: [(&str, &[&str]); 23] = [
+const MAY_USE: [(&str, &[&str]); 24] = [
     ("escape", &[]),
     ("names", &[]),
     ("exit", &[]),
     ("failpoint", &[]),
     ("spelling", &[]),
+    ("shell", &["escape"]),
     ("finding", &[]),
     ("atomic_file", &["failpoint"]),
     ("explain", &["spelling", "finding"]),
@@ -59,6 +60,7 @@ const MAY_USE: [(&str, &[&str]); 23] = [
         "step",
         &[
             "escape",
+            "shell",
             "names",
             "failpoint",
             "catalog",
@@ -93,6 +95,7 @@ const MAY_USE: [(&str, &[&str]); 23] = [
     (
         "report",
         &[
+            "shell",
             "atomic_file",
             "escape",
             "names",

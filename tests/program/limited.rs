@@ -194,14 +194,18 @@ fn triggers_that_were_off_for_the_load_are_on_again_after_every_ending() {
             target,
             project,
         };
-        let mut running = limited.project.start(&["run"]);
+        let point = match ending {
+            "failed" => "journal step-done erp/verify synced:1",
+            _ => "never:1",
+        };
+        let variables = [("PG_MIGRATE_FAILPOINT", point.as_ref())];
+        let mut running = limited.project.start_with(&["run"], &variables);
         let journal = limited.project.state_directory().join("journal.jsonl");
         if ending == "failed" {
-            running.until("the table", || {
-                let taken = "INSERT INTO events (id, customer, code) VALUES (17, 7, 'taken')";
-                limited.target.try_psql("erp", taken).is_ok()
-            });
-            running.wait().expect_code(4);
+            assert_eq!(running.wait().signal, Some(9));
+            let taken = "INSERT INTO events (id, customer, code) VALUES (17, 7, 'taken')";
+            limited.target.psql("erp", taken);
+            limited.project.run(&["run"]).expect_code(4);
             limited.assert_triggers();
             limited
                 .target

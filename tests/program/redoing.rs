@@ -95,9 +95,10 @@ fn a_database_that_was_made_in_place_of_ours_is_left_alone() {
     target.psql("postgres", "DROP DATABASE db2");
     target.psql("postgres", "CREATE DATABASE db2");
     target.psql("db2", "CREATE TABLE by_hand AS SELECT 7 AS number");
-    let finished = project.run(&["run"]).expect_code(4);
-    let said = "is not empty and that this plan did not create";
-    assert!(finished.stderr.contains(said), "{}", finished.stderr);
+    project
+        .run(&["run"])
+        .expect_code(3)
+        .expect_words(&["target/database-not-empty", "it is not empty"]);
     assert_eq!(target.psql("db2", "SELECT number FROM by_hand"), "7");
     target.psql("postgres", "DROP DATABASE db2");
     project.run(&["run"]).expect_code(0);

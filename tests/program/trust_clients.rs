@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::held::Held;
-use crate::support::open::still_open;
 use crate::support::pooler::Pooler;
 use crate::support::project::{Project, string};
 use crate::support::server::Server;
@@ -203,16 +202,14 @@ fn a_live_source_keeps_most_of_its_connections() {
 /// Building an index waits for clients and they for it; the plan says so.
 #[test]
 fn the_plan_says_that_clients_wait_for_index_builds() {
-    still_open("the plan is silent", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql("postgres", "CREATE DATABASE erp");
-        source.psql(
-            "erp",
-            "CREATE TABLE events AS SELECT n AS id FROM generate_series(1, 100) n; CREATE INDEX by_id ON events (id)",
-        );
-        let project =
-            Project::between(&source, &target).with("[delay]\ntable_data = [\"erp.events\"]\n");
-        let plan = project.run(&["plan", "--dry-run"]).expect_code(0).stdout;
-        assert!(plan.contains("concurrently"), "the plan is silent: {plan}");
-    });
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE events AS SELECT n AS id FROM generate_series(1, 100) n; CREATE INDEX by_id ON events (id)",
+    );
+    let project =
+        Project::between(&source, &target).with("[delay]\ntable_data = [\"erp.events\"]\n");
+    let plan = project.run(&["plan", "--dry-run"]).expect_code(0).stdout;
+    assert!(plan.contains("concurrently"), "the plan is silent: {plan}");
 }

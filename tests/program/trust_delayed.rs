@@ -1,7 +1,7 @@
 //! Delayed tables: what comes after the regular data has to fit to it.
 
 use crate::support::compare;
-use crate::support::open::still_open;
+use crate::support::held::Held;
 use crate::support::project::{Finished, Project};
 use crate::support::server::{Server, identifier};
 
@@ -158,89 +158,172 @@ fn foreign_keys_of_every_form_are_proved() {
 /// The patterns of pg_dump are in the encoding of its command line, names in that of the database.
 #[test]
 fn a_delayed_table_with_an_umlaut_in_latin1_is_loaded_once() {
-    still_open("rows were loaded twice", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql(
-            "postgres",
-            "CREATE DATABASE erp ENCODING LATIN1 LOCALE 'C' TEMPLATE template0",
-        );
-        let table = identifier("größe");
-        source.psql(
-            "erp",
-            &format!(
-                "CREATE TABLE {table} AS SELECT n AS id, 'ä' AS word FROM generate_series(1, 500) n"
-            ),
-        );
-        let project = Project::between(&source, &target)
-            .with("[delay]\ntable_data = [\"erp.public.größe\"]\n");
-        project.run(&["run"]).expect_code(0);
-        let rows = target.psql("erp", &format!("SELECT count(*) FROM {table}"));
-        assert_eq!(rows, "500", "rows were loaded twice");
-        compare::assert_same(&source, &target, "erp");
-    });
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql(
+        "postgres",
+        "CREATE DATABASE erp ENCODING LATIN1 LOCALE 'C' TEMPLATE template0",
+    );
+    let table = identifier("größe");
+    source.psql(
+        "erp",
+        &format!(
+            "CREATE TABLE {table} AS SELECT n AS id, 'ä' AS word FROM generate_series(1, 500) n"
+        ),
+    );
+    let project =
+        Project::between(&source, &target).with("[delay]\ntable_data = [\"erp.public.größe\"]\n");
+    project.run(&["run"]).expect_code(0);
+    let rows = target.psql("erp", &format!("SELECT count(*) FROM {table}"));
+    assert_eq!(rows, "500", "rows were loaded twice");
+    compare::assert_same(&source, &target, "erp");
 }
 
 /// Children before their parents by name, and a role that may not load as a replica does.
 #[test]
 fn foreign_keys_between_delayed_tables_do_not_keep_a_limited_role_out() {
-    still_open("a_children_parent_fkey", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql("postgres", "CREATE ROLE app LOGIN");
-        source.psql("postgres", "CREATE DATABASE erp OWNER app");
-        // By name, children come before parents.
-        source.psql(
-            "erp",
-            "SET ROLE app;
-             CREATE TABLE b_parents (id int PRIMARY KEY);
-             CREATE TABLE a_children (id int PRIMARY KEY, parent int NOT NULL REFERENCES b_parents);
-             INSERT INTO b_parents SELECT generate_series(1, 100);
-             INSERT INTO a_children SELECT n, 1 + n % 100 FROM generate_series(1, 1000) n",
-        );
-        target.psql(
-            "postgres",
-            "CREATE ROLE mover LOGIN CREATEDB CREATEROLE PASSWORD 'of the mover'",
-        );
-        let project = Project::between(&source, &target)
-            .target("user", "\"mover\"")
-            .variable("TARGET_PASSWORD", "of the mover")
-            .with("[delay]\ntable_data = [\"erp.a_children\", \"erp.b_parents\"]\n");
-        project.run(&["run"]).expect_code(0);
-        compare::assert_same(&source, &target, "erp");
-    });
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE ROLE app LOGIN");
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    // By name, children come before parents.
+    source.psql(
+        "erp",
+        "SET ROLE app;
+         CREATE TABLE b_parents (id int PRIMARY KEY);
+         CREATE TABLE a_children (id int PRIMARY KEY, parent int NOT NULL REFERENCES b_parents);
+         INSERT INTO b_parents SELECT generate_series(1, 100);
+         INSERT INTO a_children SELECT n, 1 + n % 100 FROM generate_series(1, 1000) n",
+    );
+    target.psql(
+        "postgres",
+        "CREATE ROLE mover LOGIN CREATEDB CREATEROLE PASSWORD 'of the mover'",
+    );
+    let project = Project::between(&source, &target)
+        .target("user", "\"mover\"")
+        .variable("TARGET_PASSWORD", "of the mover")
+        .with("[delay]\ntable_data = [\"erp.a_children\", \"erp.b_parents\"]\n");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
 }
 
 /// Clients write while an index is built where the plan says `concurrently`.
 #[test]
 fn clients_write_while_indexes_of_delayed_tables_are_built() {
-    still_open("unknown key `concurrently`", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql("postgres", "CREATE DATABASE erp");
-        source.psql(
-            "erp",
-            "CREATE TABLE events (id serial PRIMARY KEY, word text);
-             CREATE FUNCTION slow(t text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS
-                 $$ BEGIN IF current_setting('server_version_num')::int >= 180000 THEN PERFORM pg_sleep(0.004); END IF; RETURN t; END $$;
-             INSERT INTO events (word) SELECT 'e' FROM generate_series(1, 500);
-             CREATE INDEX by_word ON events (public.slow(word))",
-        );
-        let project = Project::between(&source, &target)
-            .with("[delay]\ntable_data = [\"erp.events\"]\nconcurrently = true\n");
-        project.run(&["check", "--offline"]).expect_code(0);
-        let mut running = project.start(&["run"]);
-        running.until("the index build", || {
-            let building =
-                "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = 'erp'";
-            project.state_directory().join("journal.jsonl").exists()
-                && project
-                    .journal_steps("step-started")
-                    .contains(&"erp/recreate-indexes".to_owned())
-                && target.psql("postgres", building) != "0"
-        });
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE events (id serial PRIMARY KEY, word text);
+         CREATE FUNCTION slow(t text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS
+             $$ BEGIN IF current_setting('server_version_num')::int >= 180000 THEN PERFORM pg_sleep(0.004); END IF; RETURN t; END $$;
+         INSERT INTO events (word) SELECT 'e' FROM generate_series(1, 500);
+         CREATE INDEX by_word ON events (public.slow(word))",
+    );
+    let project = Project::between(&source, &target)
+        .with("[delay]\ntable_data = [\"erp.events\"]\nconcurrently = true\n");
+    project.run(&["check", "--offline"]).expect_code(0);
+    let mut running = project.start(&["run"]);
+    running.until("the index build", || {
+        let building = "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = 'erp'";
+        project.state_directory().join("journal.jsonl").exists()
+            && project
+                .journal_steps("step-started")
+                .contains(&"erp/recreate-indexes".to_owned())
+            && target.psql("postgres", building) != "0"
+    });
+    target.psql(
+        "erp",
+        "SET lock_timeout = '200ms'; INSERT INTO events (word) VALUES ('of a client')",
+    );
+    running.wait().expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM events"), "501");
+}
+
+/// What a killed CREATE INDEX CONCURRENTLY leaves is dropped and built again; what another session left is not ours.
+#[test]
+fn an_index_that_a_killed_build_left_is_built_again() {
+    let (source, target, project) = verified_and_killed(
+        "CREATE TABLE events (id int PRIMARY KEY, word text);
+         CREATE FUNCTION slow(t text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS
+             $$ BEGIN IF current_setting('server_version_num')::int >= 180000 THEN PERFORM pg_sleep(0.01); END IF; RETURN t; END $$;
+         INSERT INTO events SELECT n, 'e' || n FROM generate_series(1, 500) n;
+         CREATE INDEX by_word ON events (public.slow(word)); COMMENT ON INDEX by_word IS 'slow';
+         CREATE INDEX by_both ON events (word, id)",
+        "table_data = [\"erp.events\"]\nconcurrently = true",
+    );
+    let mut running = project.start(&["run"]);
+    let building = "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = 'erp' AND phase ~ 'building'";
+    running.until("the index build", || {
+        target.psql("postgres", building) != "0"
+    });
+    running.kill9();
+    running.wait();
+    let invalid = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
+    assert_eq!(target.psql("erp", invalid), "1");
+    // A client's, which nobody drops.
+    let failing = "CREATE INDEX CONCURRENTLY of_a_client ON events ((1 / (id - id)))";
+    assert!(target.try_psql("erp", failing).is_err());
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(
         target.psql(
             "erp",
-            "SET lock_timeout = '200ms'; INSERT INTO events (word) VALUES ('of a client')",
-        );
-        running.wait().expect_code(0);
-        assert_eq!(target.psql("erp", "SELECT count(*) FROM events"), "501");
+            "SELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid"
+        ),
+        "of_a_client"
+    );
+    target.psql("erp", "DROP INDEX of_a_client");
+    compare::assert_same(&source, &target, "erp");
+}
+
+/// A client's transaction that has the table keeps an index build waiting, and nobody waits behind it for long.
+#[test]
+fn an_index_build_does_not_keep_clients_waiting_behind_it() {
+    let (source, target, project) = verified_and_killed(
+        "CREATE TABLE events (id serial PRIMARY KEY, word text);
+         INSERT INTO events (word) SELECT 'e' FROM generate_series(1, 500);
+         CREATE INDEX by_word ON events (word)",
+        "table_data = [\"erp.events\"]",
+    );
+    let mut running = project.start(&["run"]);
+    running.until("the load", || {
+        project
+            .journal_steps("step-done")
+            .contains(&"erp/drop-indexes".to_owned())
     });
+    let held = Held::begin(&target, "erp", "INSERT INTO events (word) VALUES ('held')");
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'CREATE INDEX'";
+    running.until("the build", || target.psql("postgres", waiting) != "0");
+    target.psql(
+        "erp",
+        "SET lock_timeout = '20s'; INSERT INTO events (word) VALUES ('of a client')",
+    );
+    held.commit();
+    running.wait().expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM events"), "502");
+    let indexes = "SELECT indexdef FROM pg_indexes WHERE tablename = 'events' ORDER BY 1";
+    assert_eq!(target.psql("erp", indexes), source.psql("erp", indexes));
+}
+
+/// What clients of the source create after the dump has nothing to do with it, whatever patterns match it.
+#[test]
+fn a_table_that_is_newer_than_the_dump_is_told_and_keeps_nobody_from_going_on() {
+    for snapshot in ["same", "later"] {
+        let (source, target, project) = verified_and_killed(
+            "CREATE TABLE events (id int, day date) PARTITION BY RANGE (day);
+             CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+             INSERT INTO events SELECT n, '2026-01-17' FROM generate_series(1, 500) n",
+            &format!("table_data = [\"erp.events\", \"erp.new_*\"]\nsnapshot = \"{snapshot}\""),
+        );
+        source.psql(
+            "erp",
+            "CREATE TABLE new_things AS SELECT 1 AS one;
+             CREATE TABLE events_2 PARTITION OF events FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
+             INSERT INTO events VALUES (1, '2026-02-17')",
+        );
+        let said = project.run(&["run"]).expect_code(0).stderr;
+        for table in ["public.new_things", "public.events_2"] {
+            let told = format!("delay/too-new: database \"erp\", {table}");
+            assert!(said.contains(&told), "{said}");
+        }
+        assert_eq!(target.psql("erp", "SELECT count(*) FROM events"), "500");
+    }
 }

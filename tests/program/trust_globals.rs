@@ -1,174 +1,386 @@
 //! Roles, and the properties of databases: what changed on the source since, and what existed on the target before.
 
+use std::os::unix::fs::PermissionsExt;
+
 use crate::support::compare;
-use crate::support::open::still_open;
+use crate::support::held::Held;
+use crate::support::place;
 use crate::support::project::Project;
 use crate::support::server::Server;
 
 /// A run that was killed when the globals were done; then the source's roles changed.
 #[test]
 fn what_changed_after_the_globals_arrives_or_is_told() {
-    still_open("differs silently", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'first'");
-        source.psql("postgres", "CREATE DATABASE erp OWNER app");
-        source.psql(
-            "erp",
-            "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
-        );
-        let project = Project::between(&source, &target);
-        let point = "journal step-done globals synced:1";
-        let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-        assert_eq!(killed.wait().signal, Some(9));
-        source.psql(
-            "postgres",
-            "ALTER ROLE app PASSWORD 'second'; CREATE ROLE late_role LOGIN; GRANT late_role TO app;
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'first'");
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    source.psql(
+        "erp",
+        "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
+    );
+    let project = Project::between(&source, &target);
+    let point = "journal step-done globals synced:1";
+    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
+    assert_eq!(killed.wait().signal, Some(9));
+    source.psql(
+        "postgres",
+        "ALTER ROLE app PASSWORD 'second'; CREATE ROLE late_role LOGIN; GRANT late_role TO app;
              ALTER ROLE app SET work_mem = '7MB'",
+    );
+    let ended = project.run(&["run"]);
+    let said = [ended.stdout.as_str(), &ended.stderr].concat();
+    for difference in compare::globals(&source, &target) {
+        let role = if difference.contains("late_role") {
+            "late_role"
+        } else {
+            "app"
+        };
+        assert!(
+            said.contains(&format!("\"{role}\"")),
+            "differs silently: {difference}"
         );
-        let ended = project.run(&["run"]);
-        let said = [ended.stdout.as_str(), &ended.stderr].concat();
-        for difference in compare::globals(&source, &target) {
-            let role = if difference.contains("late_role") {
-                "late_role"
-            } else {
-                "app"
-            };
-            assert!(
-                said.contains(&format!("\"{role}\"")),
-                "differs silently: {difference}"
-            );
-        }
+    }
+}
+
+/// As [`what_changed_after_the_globals_arrives_or_is_told`], and what a person did on the target stays.
+#[test]
+fn what_changed_on_both_sides_is_told_and_left() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql(
+        "postgres",
+        "CREATE ROLE app LOGIN PASSWORD 'first'; CREATE ROLE twice LOGIN PASSWORD 'first'; CREATE ROLE kept LOGIN;
+         CREATE ROLE gone; CREATE ROLE team; GRANT team TO app",
+    );
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    source.psql(
+        "erp",
+        "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
+    );
+    let project = Project::between(&source, &target);
+    let point = "journal step-done globals synced:1";
+    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
+    assert_eq!(killed.wait().signal, Some(9));
+    source.psql(
+        "postgres",
+        "ALTER ROLE twice PASSWORD 'second'; DROP ROLE gone; REVOKE team FROM app; ALTER ROLE app CREATEDB",
+    );
+    target.psql(
+        "postgres",
+        "ALTER ROLE twice PASSWORD 'of the target'; ALTER ROLE kept CONNECTION LIMIT 3",
+    );
+    let of_target = "SELECT rolpassword FROM pg_authid WHERE rolname = 'twice'";
+    let password = target.psql("postgres", of_target);
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("postgres", of_target), password);
+    let limit = "SELECT rolconnlimit FROM pg_roles WHERE rolname = 'kept'";
+    assert_eq!(target.psql("postgres", limit), "3");
+    let created = "SELECT rolcreatedb FROM pg_roles WHERE rolname = 'app'";
+    assert_eq!(target.psql("postgres", created), "t");
+    let warnings = project.report()["server"]["warnings"].to_string();
+    for word in [
+        "role \\\"twice\\\" changed on the source since",
+        "role \\\"gone\\\" is no longer on the source",
+        "role \\\"app\\\" is a member of role \\\"team\\\" on the target, and not on the source",
+    ] {
+        assert!(warnings.contains(word), "{word}: {warnings}");
+    }
+    assert!(!warnings.contains("kept"), "{warnings}");
+}
+
+/// A role that came while the run was under way is named at its end, and what that advises brings it along.
+#[test]
+fn a_role_made_during_a_run_is_told() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
+    );
+    let project = Project::between(&source, &target).source("lock_timeout", "\"60s\"");
+    let mut running = project.start(&["run"]);
+    running.until("the globals", || {
+        project.state_directory().join("journal.jsonl").exists()
+            && project
+                .journal_steps("step-started")
+                .contains(&"globals".to_owned())
     });
+    let held = Held::begin(&source, "erp", "LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
+    running.until("a lock that the dump waits for", || {
+        source.psql("erp", "SELECT count(*) FROM pg_locks WHERE NOT granted") != "0"
+    });
+    source.psql("postgres", "CREATE ROLE latecomer");
+    held.commit();
+    let ended = running.wait().expect_code(0);
+    assert!(
+        ended
+            .stdout
+            .contains("role \"latecomer\" was made on the source during the run"),
+        "{}",
+        ended.stdout
+    );
+    project.run(&["reset", "--step", "globals"]).expect_code(0);
+    target.psql("erp", "INSERT INTO t VALUES (11)");
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "11");
+    assert_eq!(
+        target.psql(
+            "postgres",
+            "SELECT count(*) FROM pg_roles WHERE rolname = 'latecomer'"
+        ),
+        "1"
+    );
+}
+
+/// A pg_dumpall whose output ends between two statements would lose roles silently.
+#[test]
+fn globals_without_their_closing_line_are_not_used() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE ROLE app");
+    let project = Project::between(&source, &target);
+    let programs = project.directory().join("bin");
+    std::fs::create_dir(&programs).unwrap();
+    let real = place::clients(18);
+    let wrapper = programs.join("pg_dumpall");
+    let script = format!(
+        "#!/bin/bash\nset -o pipefail\n\"{}\" \"$@\" | grep -v 'cluster dump complete'\n",
+        real.join("pg_dumpall").display()
+    );
+    std::fs::write(&wrapper, script).unwrap();
+    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    let project = project.variable("PATH", place::path_with(&[programs, real]));
+    let ended = project.run(&["run"]).expect_code(4);
+    assert!(
+        ended.stdout.contains("has no closing line"),
+        "{}",
+        ended.stdout
+    );
 }
 
 #[test]
 fn a_database_added_later_gets_its_new_owner() {
-    still_open("cannot run CREATE DATABASE", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql("postgres", "CREATE DATABASE erp");
-        let project = Project::between(&source, &target);
-        project.run(&["run"]).expect_code(0);
-        source.psql("postgres", "CREATE ROLE late_owner");
-        source.psql("postgres", "CREATE DATABASE crm OWNER late_owner");
-        source.psql(
-            "crm",
-            "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
-        );
-        project.run(&["run"]).expect_code(0);
-        compare::assert_same(&source, &target, "crm");
-        assert_eq!(compare::globals(&source, &target), Vec::<String>::new());
-    });
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+    source.psql("postgres", "CREATE ROLE late_owner");
+    source.psql("postgres", "CREATE DATABASE crm OWNER late_owner");
+    source.psql(
+        "crm",
+        "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
+    );
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "crm");
+    assert_eq!(compare::globals(&source, &target), Vec::<String>::new());
 }
 
 /// The target's database is there already, empty, and made in another way.
 #[test]
 fn an_empty_database_of_the_target_becomes_like_the_source_or_is_told() {
-    still_open("differs silently", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql("postgres", "CREATE ROLE app");
-        source.psql("postgres", "CREATE DATABASE erp OWNER app");
-        source.psql(
-            "erp",
-            "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
-        );
-        target.psql("postgres", "CREATE ROLE other");
-        target.psql(
-            "postgres",
-            "CREATE DATABASE erp OWNER other TEMPLATE template0 LOCALE 'C' ENCODING 'UTF8'",
-        );
-        let project = Project::between(&source, &target);
-        let ended = project.run(&["run"]);
-        let said = [ended.stdout.as_str(), &ended.stderr].concat();
-        let differences: Vec<String> = compare::globals(&source, &target)
-            .into_iter()
-            .filter(|difference| difference.contains("erp"))
-            .collect();
-        assert!(
-            differences.is_empty() || said.contains("locale"),
-            "differs silently: {differences:?}"
-        );
-    });
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE ROLE app");
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    source.psql(
+        "erp",
+        "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
+    );
+    target.psql("postgres", "CREATE ROLE other");
+    target.psql(
+        "postgres",
+        "CREATE DATABASE erp OWNER other TEMPLATE template0 LOCALE 'C' ENCODING 'UTF8'",
+    );
+    let project = Project::between(&source, &target);
+    let ended = project.run(&["run"]);
+    let said = [ended.stdout.as_str(), &ended.stderr].concat();
+    let differences: Vec<String> = compare::globals(&source, &target)
+        .into_iter()
+        .filter(|difference| difference.contains("erp"))
+        .collect();
+    assert!(
+        differences.is_empty() || said.contains("locale"),
+        "differs silently: {differences:?}"
+    );
 }
 
 /// What a maintenance database holds besides tables.
 #[test]
 fn settings_and_privileges_of_the_database_postgres_are_told() {
-    still_open("is silent about", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql("postgres", "CREATE ROLE backup");
-        source.psql("postgres", "CREATE DATABASE erp");
-        source.psql(
-            "postgres",
-            "ALTER DATABASE postgres SET work_mem = '7MB';
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE ROLE backup");
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "postgres",
+        "ALTER DATABASE postgres SET work_mem = '7MB';
              REVOKE CONNECT ON DATABASE postgres FROM PUBLIC;
              GRANT EXECUTE ON FUNCTION pg_switch_wal() TO backup;
              ALTER DATABASE template1 SET statement_timeout = '1h'",
+    );
+    let project = Project::between(&source, &target);
+    let check = project.run(&["check"]).stdout;
+    for word in ["work_mem", "CONNECT", "pg_switch_wal", "statement_timeout"] {
+        assert!(
+            check.contains(word),
+            "check is silent about {word}:\n{check}"
         );
-        let project = Project::between(&source, &target);
-        let check = project.run(&["check"]).stdout;
-        for word in ["work_mem", "CONNECT", "pg_switch_wal", "statement_timeout"] {
-            assert!(
-                check.contains(word),
-                "check is silent about {word}:\n{check}"
-            );
-        }
-    });
+    }
 }
 
 /// A role that is no superuser reads neither subscriptions nor the options of user mappings.
 #[test]
 fn what_a_limited_source_role_cannot_read_is_told() {
-    still_open("is silent about", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql(
-            "postgres",
-            "CREATE ROLE reader LOGIN PASSWORD 'reads' IN ROLE pg_read_all_data",
-        );
-        source.psql("postgres", "CREATE DATABASE erp");
-        source.psql(
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql(
+        "postgres",
+        "CREATE ROLE reader LOGIN PASSWORD 'reads' IN ROLE pg_read_all_data",
+    );
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
             "erp",
             "CREATE EXTENSION postgres_fdw;
              CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw;
              CREATE USER MAPPING FOR postgres SERVER far OPTIONS (user 'someone', password 'hidden');",
         );
-        source.psql(
-            "erp",
-            "CREATE SUBSCRIPTION orders CONNECTION 'host=localhost port=1 dbname=none' PUBLICATION p
+    source.psql(
+        "erp",
+        "CREATE SUBSCRIPTION orders CONNECTION 'host=localhost port=1 dbname=none' PUBLICATION p
              WITH (connect = false, slot_name = NONE)",
+    );
+    let project = Project::between(&source, &target)
+        .source("user", "\"reader\"")
+        .variable("SOURCE_PASSWORD", "reads")
+        .with("[globals]\nmigrate = false\n");
+    let check = project.run(&["check"]).stdout;
+    for word in ["orders", "far"] {
+        assert!(
+            check.contains(word),
+            "check is silent about {word}:\n{check}"
         );
-        let project = Project::between(&source, &target)
-            .source("user", "\"reader\"")
-            .variable("SOURCE_PASSWORD", "reads")
-            .with("[globals]\nmigrate = false\n");
-        let check = project.run(&["check"]).stdout;
-        for word in ["orders", "far"] {
-            assert!(
-                check.contains(word),
-                "check is silent about {word}:\n{check}"
-            );
-        }
-    });
+    }
 }
 
 /// pg_dump writes no privileges of what CREATE TYPE makes by itself.
 #[test]
 fn privileges_of_a_range_types_functions_arrive_or_are_told() {
-    still_open("is silent about", || {
-        let (source, target) = (Server::start(16), Server::start(18));
-        source.psql("postgres", "CREATE ROLE app");
-        source.psql("postgres", "CREATE DATABASE erp");
-        source.psql(
-            "erp",
-            "CREATE TYPE span AS RANGE (subtype = float8);
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE ROLE app");
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TYPE span AS RANGE (subtype = float8);
              REVOKE EXECUTE ON FUNCTION span(float8, float8) FROM PUBLIC",
+    );
+    let project = Project::between(&source, &target);
+    let check = project.run(&["check"]).stdout;
+    project.run(&["run"]);
+    let may = "SELECT has_function_privilege('app', 'span(float8, float8)', 'EXECUTE')";
+    assert!(
+        target.psql("erp", may) == "f" || check.contains("span("),
+        "check is silent about span(float8, float8)"
+    );
+}
+
+/// What else no client program writes: on the oldest and a newer server.
+#[test]
+fn what_is_in_the_system_and_what_roles_that_are_gone_left_is_told() {
+    for version in [10, 16] {
+        let (source, target) = (Server::start(version), Server::start(18));
+        source.psql("postgres", "CREATE ROLE app; CREATE ROLE gone");
+        source.psql("postgres", "CREATE DATABASE template_of_forms");
+        source.psql(
+            "template_of_forms",
+            "ALTER FUNCTION pg_catalog.pg_sleep(double precision) OWNER TO app;
+             CREATE TYPE pg_catalog.mood AS ENUM ('good');
+             CREATE FUNCTION tax() RETURNS int LANGUAGE sql AS 'SELECT 1';
+             GRANT EXECUTE ON FUNCTION tax() TO gone;
+             CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
+        );
+        source.psql(
+            "postgres",
+            "GRANT SELECT ON pg_catalog.pg_authid TO app; ALTER DATABASE postgres CONNECTION LIMIT 77;
+             ALTER DATABASE template1 OWNER TO app",
+        );
+        source.psql(
+            "postgres",
+            "DELETE FROM pg_catalog.pg_authid WHERE rolname = 'gone'",
         );
         let project = Project::between(&source, &target);
         let check = project.run(&["check"]).stdout;
-        project.run(&["run"]);
-        let may = "SELECT has_function_privilege('app', 'span(float8, float8)', 'EXECUTE')";
-        assert!(
-            target.psql("erp", may) == "f" || check.contains("span("),
-            "check is silent about span(float8, float8)"
+        for word in [
+            "pg_sleep(",
+            "pg_catalog.mood",
+            "tax()",
+            "pg_authid",
+            "LIMIT 77",
+            "owner app",
+        ] {
+            assert!(
+                check.contains(word),
+                "{version}: check is silent about {word}:\n{check}"
+            );
+        }
+    }
+}
+
+/// What the target has already need not be set there.
+#[test]
+fn what_a_person_has_set_on_the_target_is_not_told_again() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    for server in [&source, &target] {
+        server.psql(
+            "postgres",
+            "ALTER ROLE ALL SET enable_sort = off; ALTER ROLE postgres SET enable_sort = on",
         );
-    });
+    }
+    source.psql("postgres", "ALTER ROLE ALL SET lock_timeout = '31s'");
+    let project = Project::between(&source, &target);
+    let check = project.run(&["check"]).stdout;
+    assert!(check.contains("lock_timeout"), "{check}");
+    assert!(!check.contains("enable_sort"), "{check}");
+}
+
+/// A role that may not grant is warned by the server, and no more than that.
+#[test]
+fn what_the_target_warns_of_is_in_the_report() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE FUNCTION warned() RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+             $$ BEGIN RAISE WARNING 'the index was built with care'; RETURN 1; END $$;
+         CREATE TABLE late AS SELECT generate_series(1, 10) AS id;
+         CREATE INDEX careful ON late ((id + public.warned()))",
+    );
+    let project =
+        Project::between(&source, &target).with("[delay]\ntable_data = [\"erp.public.late\"]\n");
+    project.run(&["run"]).expect_code(0);
+    let report = project.report().to_string();
+    assert!(
+        report.contains("the target warned: the index was built with care"),
+        "{report}"
+    );
+}
+
+/// A run of a plan that is completed moves nothing; what it says brings it along.
+#[test]
+fn what_changed_after_the_plan_was_completed_is_told() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'first'");
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+    let again = project.run(&["run"]).expect_code(0);
+    assert!(!again.stderr.contains("warning"), "{}", again.stderr);
+    source.psql("postgres", "ALTER ROLE app PASSWORD 'second'");
+    let again = project.run(&["run"]).expect_code(0);
+    assert!(
+        again
+            .stderr
+            .contains("role \"app\" changed on the source since the plan was completed"),
+        "{}",
+        again.stderr
+    );
+    project.run(&["reset", "--step", "globals"]).expect_code(0);
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(compare::globals(&source, &target), Vec::<String>::new());
 }

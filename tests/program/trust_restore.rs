@@ -1,13 +1,15 @@
 //! A restore counts as done by how it ended, not by what its log does not say.
 
 use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::compare;
 use crate::support::project::Project;
-use crate::support::server::Server;
+use crate::support::server::{Server, literal};
 
 /// The children of a process that run this program.
 fn children(parent: u32, program: &str) -> Vec<i32> {
@@ -105,6 +107,79 @@ fn a_database_with_a_subscription_is_made_again() {
     );
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");
+}
+
+/// A publisher that is at work: nothing is asked of it, and subscriptions of other databases go on.
+#[test]
+fn a_subscription_that_is_dropped_with_its_database_leaves_the_publisher_alone() {
+    let publisher = Server::of(16).set("wal_level", "logical").start();
+    let (source, target) = (Server::start(16), Server::start(18));
+    let table = "CREATE TABLE t (id int PRIMARY KEY)";
+    publisher.psql("postgres", table);
+    publisher.psql(
+        "postgres",
+        "INSERT INTO t SELECT generate_series(1, 100); CREATE PUBLICATION p FOR TABLE t",
+    );
+    let password = publisher.password().replace('\\', "\\\\");
+    let conninfo = format!(
+        "host=127.0.0.1 port={} dbname=postgres user=postgres password='{}'",
+        publisher.port(),
+        password.replace('\'', "\\'")
+    );
+    let subscribe = |server: &Server, database: &str, name: &str| {
+        server.psql("postgres", &format!("CREATE DATABASE {database}"));
+        server.psql(database, table);
+        server.psql(
+            database,
+            &format!(
+                "CREATE SUBSCRIPTION {name} CONNECTION {} PUBLICATION p",
+                literal(&conninfo)
+            ),
+        );
+    };
+    subscribe(&source, "erp", "orders");
+    subscribe(&target, "own", "theirs");
+    let arrived = |server: &Server, database: &str| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while server.psql(database, "SELECT count(*) FROM t") != "100" {
+            assert!(Instant::now() < deadline, "nothing is replicated");
+            sleep(Duration::from_millis(50));
+        }
+    };
+    arrived(&source, "erp");
+    arrived(&target, "own");
+    let slots = || {
+        let slots = "SELECT slot_name, slot_type FROM pg_replication_slots
+                     WHERE slot_name IN ('orders', 'theirs') ORDER BY 1";
+        publisher.psql("postgres", slots)
+    };
+    let before = slots();
+    assert_eq!(before, "orders|logical\ntheirs|logical");
+    let theirs = || {
+        target.psql("own", "SELECT oid, subname, subenabled, subslotname FROM pg_subscription WHERE subname = 'theirs'")
+    };
+    let own = theirs();
+
+    let project = Project::between(&source, &target).with("[target.tuning]\nmode = \"off\"\n");
+    let point = "journal step-done erp/restore before:1";
+    for _ in 0..2 {
+        let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
+        assert_eq!(killed.wait().signal, Some(9));
+        let restored = "SELECT subname, subenabled FROM pg_subscription ORDER BY 1";
+        assert_eq!(target.psql("erp", restored), "orders|f\ntheirs|t");
+    }
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+    assert_eq!(slots(), before, "a slot of the publisher is gone");
+    assert_eq!(theirs(), own, "another database's subscription was changed");
+    publisher.psql("postgres", "INSERT INTO t VALUES (101)");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while target.psql("own", "SELECT count(*) FROM t") != "101"
+        || source.psql("erp", "SELECT count(*) FROM t") != "101"
+    {
+        assert!(Instant::now() < deadline, "replication has stopped");
+        sleep(Duration::from_millis(50));
+    }
 }
 
 /// What two kills leave: the first after CREATE DATABASE, before its object id is on record; the second within the

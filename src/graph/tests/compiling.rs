@@ -81,8 +81,8 @@ fn a_small_plan_reads_like_this() {
       dump             after create; takes 1 source.connections, 1 source.databases; shares Weird
                        "Name"/snapshot (1 source.connections)
         $ pg_dump --format=directory --jobs=1 --compress=lz4 --lock-wait-timeout=10000 \
-            --quote-all-identifiers --statistics --verbose '--snapshot=<exported by the run>' \
-            '--file=/plans/pg_dumps/erp/Weird %22Name%22' \
+            --quote-all-identifiers --encoding=UTF8 --statistics --verbose \
+            '--snapshot=<exported by the run>' '--file=/plans/pg_dumps/erp/Weird %22Name%22' \
             '--dbname=host=old-db port=5432 user=postgres dbname='\''Weird "Name"'\'' sslmode=prefer connect_timeout=10 keepalives_idle=60 keepalives_interval=10 keepalives_count=6'
       source-counts    after create; takes 1 source.connections, 1 verify.queries; shares Weird
                        "Name"/snapshot (1 source.connections)
@@ -100,8 +100,8 @@ fn a_small_plan_reads_like_this() {
       dump             after create; takes 3 source.connections, 1 source.databases; shares crm/snapshot
                        (1 source.connections)
         $ pg_dump --format=directory --jobs=2 --compress=lz4 --lock-wait-timeout=10000 \
-            --quote-all-identifiers --statistics --verbose '--snapshot=<exported by the run>' \
-            --file=/plans/pg_dumps/erp/crm \
+            --quote-all-identifiers --encoding=UTF8 --statistics --verbose \
+            '--snapshot=<exported by the run>' --file=/plans/pg_dumps/erp/crm \
             '--dbname=host=old-db port=5432 user=postgres dbname=crm sslmode=prefer connect_timeout=10 keepalives_idle=60 keepalives_interval=10 keepalives_count=6'
       source-counts    after create; takes 2 source.connections, 2 verify.queries; shares crm/snapshot
                        (1 source.connections)
@@ -204,6 +204,7 @@ fn a_small_plan_is_this_json() {
             "--compress=zstd:5",
             "--lock-wait-timeout=10000",
             "--quote-all-identifiers",
+            "--encoding=UTF8",
             "--statistics",
             "--verbose",
             "--snapshot=<exported by the run>",
@@ -446,9 +447,10 @@ fn estimates_are_one_query_a_side_and_delayed_tables_are_counted() {
     assert_eq!(jobs(fast, "target-counts"), 1);
     let delayed = format!("{fast}[delay]\ntable_data = [\"erp.table_0002\", \"erp.table_0004\"]\n");
     assert_eq!(jobs(&delayed, "source-counts"), 2);
-    assert_eq!(jobs(&delayed, "target-counts"), 1);
+    assert_eq!(jobs(&delayed, "target-counts"), 2);
     let later = format!("{delayed}snapshot = \"later\"\n");
     assert_eq!(jobs(&later, "source-counts"), 1);
+    assert_eq!(jobs(&later, "target-counts"), 2);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Servers that exist on paper only, for tests of what a plan compiles to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::catalog::{
@@ -9,7 +9,7 @@ use crate::catalog::{
 };
 use crate::finding::Finding;
 use crate::graph::{Graph, Input, compile};
-use crate::names::RelationKind;
+use crate::names::{RelationKind, TableName};
 use crate::plan::{Endpoint, Plan, Side, SslMode, parse};
 
 /// Everything that a compilation starts from. Tests change what they are about.
@@ -18,6 +18,8 @@ pub(crate) struct Case {
     pub plan: Plan,
     pub inspection: Inspection,
     pub created: BTreeSet<String>,
+    pub in_use: BTreeSet<String>,
+    pub dumped: BTreeMap<String, BTreeSet<TableName>>,
     pub today: jiff::civil::Date,
     pub findings: Vec<Finding>,
 }
@@ -43,6 +45,8 @@ impl Case {
                 },
             },
             created: BTreeSet::new(),
+            in_use: BTreeSet::new(),
+            dumped: BTreeMap::new(),
             today: jiff::civil::date(2026, 3, 1),
             findings: Vec::new(),
         }
@@ -55,6 +59,8 @@ impl Case {
             target: &endpoint(Side::Target, "new-db"),
             inspection: &self.inspection,
             created: &self.created,
+            in_use: &self.in_use,
+            dumped: &self.dumped,
             today: self.today,
             findings: self.findings.clone(),
         });
@@ -111,9 +117,12 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
         maintenance_work_mem: 64 << 20,
         in_recovery: false,
         roles: Vec::new(),
+        role_settings: Vec::new(),
         databases,
         tablespaces: Vec::new(),
         locales: vec!["en_US.utf8".into()],
+        not_moved: Vec::new(),
+        lacked_libraries: Vec::new(),
         configuration: Configuration::default(),
     }
 }
@@ -121,6 +130,7 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
 /// A database of this size with so many tables, each with a primary key and an index.
 pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
     Database {
+        oid: 0,
         name: name.into(),
         owner: "postgres".into(),
         bytes: Some(bytes),
@@ -144,11 +154,18 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
                 .collect(),
             indexes: 2 * tables,
             attached_indexes: Vec::new(),
+            indexed_tables: Vec::new(),
+            always_triggers: Vec::new(),
             load_order_constraints: Vec::new(),
             event_triggers: Vec::new(),
+            hashed_by_enum: Default::default(),
             large_objects: 0,
+            unreadable: Vec::new(),
+            unreadable_large_objects: 0,
             user_objects: 0,
             extensions: Vec::new(),
+            not_moved: Vec::new(),
+            function_settings: Vec::new(),
         }),
     }
 }

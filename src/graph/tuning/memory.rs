@@ -1,7 +1,7 @@
 //! `maintenance_work_mem`: each index build may take as much, and many run at a time.
 
-use super::value::{bytes, memory_text};
 use crate::catalog::Configuration;
+use crate::catalog::value::{bytes, memory_text};
 use crate::preflight::MemoryUse;
 
 /// What the reference tool sets, and the most that an index build gets here.

@@ -1,20 +1,19 @@
 //! The target's settings for the load: which, with which values, and how far each of them reaches.
 
 mod memory;
-mod value;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::parameter::{Changeable, Parameter};
-use crate::catalog::{Configuration, ServerFacts};
+use crate::catalog::{Configuration, ServerFacts, value};
 use crate::finding::Finding;
 use crate::plan::{Plan, TuningMode};
 use crate::preflight::{self, TuningFacts};
 use memory::Memory;
 
 /// Settings with which a crash of the operating system loses the whole cluster.
-const UNSAFE: [(&str, &str); 2] = [("fsync", "off"), ("full_page_writes", "off")];
+pub(crate) const UNSAFE: [(&str, &str); 2] = [("fsync", "off"), ("full_page_writes", "off")];
 
 /// Settings of either mode, beside those that are worked out. They help without danger: fewer checkpoints
 /// write fewer pages twice, commits of a load need not wait for the disk one by one, and autovacuum does
@@ -73,7 +72,7 @@ impl Tuning {
             .filter(move |setting| reaches.contains(&setting.reach))
     }
 
-    fn facts<'a>(&'a self, load: &'a Load<'_>) -> TuningFacts<'a> {
+    fn facts<'a>(&'a self, load: &'a Load<'_>, spared: &'a [&'a str]) -> TuningFacts<'a> {
         let pair = |setting: &'a TuningSetting| (setting.name.as_str(), setting.value.as_str());
         let in_sessions_alone = self
             .settings
@@ -84,6 +83,7 @@ impl Tuning {
             session: in_sessions_alone.map(pair).collect(),
             dangers: self.unsafe_settings(),
             others: &load.others,
+            in_use: spared,
         }
     }
 
@@ -110,6 +110,8 @@ pub(super) struct Load<'a> {
     pub jobs: u32,
     /// Databases of the target that this plan did not make and that hold something, or may.
     pub others: Vec<&'a str>,
+    /// Databases of this plan that clients may use already.
+    pub in_use: Vec<&'a str>,
 }
 
 /// Works out the settings; `None` where the plan wants the target as it is.
@@ -129,6 +131,14 @@ pub(super) fn tune(
 
     let mut findings = Vec::new();
     let mut tuning = Tuning::default();
+    let mut spared: &[&str] = &[];
+    if !load.in_use.is_empty() && !plan.tuning.open_early {
+        let all = wanted.len();
+        wanted.retain(|name, _| !UNSAFE.iter().any(|(one, _)| one == name));
+        if wanted.len() < all {
+            spared = &load.in_use;
+        }
+    }
     let mut out_of_reach = Vec::new();
     let may_alter = configuration.no_alter_system().is_none();
     for (name, value) in wanted {
@@ -149,7 +159,11 @@ pub(super) fn tune(
             None => out_of_reach.push(parameter),
         }
     }
-    findings.extend(preflight::for_tuning(plan, target, &tuning.facts(load)));
+    findings.extend(preflight::for_tuning(
+        plan,
+        target,
+        &tuning.facts(load, spared),
+    ));
     findings.extend(preflight::for_settings_out_of_reach(&out_of_reach, target));
     if let (Some(memory), Some(parameter)) =
         (memory, configuration.parameters.get("maintenance_work_mem"))
@@ -187,7 +201,7 @@ fn of_mode(
     }
     for (name, value) in SAFE {
         // Other databases still need it.
-        if name == "autovacuum" && !load.others.is_empty() {
+        if name == "autovacuum" && !(load.others.is_empty() && load.in_use.is_empty()) {
             continue;
         }
         let value = match configuration.parameters.get(name) {

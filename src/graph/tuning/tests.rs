@@ -3,65 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::catalog::samples::{PARAMETERS, parameter};
 use crate::catalog::{ReplicationSlot, Version};
 use crate::finding::{Code, Severity};
-
-/// The parameters that matter here, as PostgreSQL 18 has them: name, type, value, unit, and the least and the
-/// most of a number or the words of an enum.
-const PARAMETERS: &str = "
-archive_mode                  restart enum    off         always,on,off
-autovacuum                    reload  bool    on
-checkpoint_completion_target  reload  real    0.5      -  0  1
-checkpoint_timeout            reload  integer 300      s  30 86400
-effective_cache_size          session integer 524288  8kB 1  2147483647
-fsync                         reload  bool    on
-full_page_writes              reload  bool    on
-maintenance_work_mem          session integer 65536   kB  1024 2147483647
-max_wal_size                  reload  integer 1024    MB  2  2147483647
-search_path                   session string  public
-shared_buffers                restart integer 16384   8kB 16 1073741823
-synchronous_commit            session enum    on          local,remote_write,on,off
-synchronous_standby_names     reload  string
-wal_compression               super   enum    off         pglz,on,off
-wal_level                     restart enum    replica     minimal,replica,logical
-";
-
-/// A parameter of a server on which we are superuser.
-pub(super) fn parameter(name: &str) -> Parameter {
-    let mut lines = PARAMETERS.lines();
-    let line = lines.find(|line| line.split_whitespace().next() == Some(name));
-    let words: Vec<&str> = line.unwrap().split_whitespace().collect();
-    let word = |position: usize| words.get(position).copied();
-    let is_number = matches!(words[2], "integer" | "real");
-    let number = |position| {
-        word(position)
-            .filter(|_| is_number)
-            .map(|text| text.parse().unwrap())
-    };
-    Parameter {
-        name: name.to_owned(),
-        changeable: match words[1] {
-            "restart" => Changeable::Restart,
-            "reload" => Changeable::Reload,
-            "super" => Changeable::PrivilegedSession,
-            _ => Changeable::Session,
-        },
-        vartype: words[2].to_owned(),
-        setting: word(3).unwrap_or_default().to_owned(),
-        unit: word(4)
-            .filter(|unit| is_number && *unit != "-")
-            .map(str::to_owned),
-        min: number(5),
-        max: number(6),
-        choices: match (words[2], word(4)) {
-            ("enum", Some(choices)) => choices.split(',').map(str::to_owned).collect(),
-            _ => Vec::new(),
-        },
-        is_fixed: false,
-        may_alter_system: true,
-        may_set: true,
-    }
-}
 
 /// Of a superuser on a host with 64 GB.
 pub(super) fn configuration() -> Configuration {
@@ -98,6 +42,7 @@ fn target() -> ServerFacts {
         reads_passwords: true,
         in_recovery: false,
         roles: Vec::new(),
+        role_settings: Vec::new(),
         databases: Vec::new(),
         tablespaces: Vec::new(),
         locales: Vec::new(),
@@ -107,6 +52,8 @@ fn target() -> ServerFacts {
         sets_language: true,
         lock_slots: 6_400,
         maintenance_work_mem: 64 << 20,
+        not_moved: Vec::new(),
+        lacked_libraries: Vec::new(),
         configuration: configuration(),
     }
 }
@@ -137,6 +84,7 @@ fn mode(mode: &str) -> Plan {
 const ALONE: Load = Load {
     jobs: 4,
     others: Vec::new(),
+    in_use: Vec::new(),
 };
 
 fn shown(plan: &Plan, target: &ServerFacts, load: &Load) -> String {
@@ -251,6 +199,37 @@ fn clients_that_are_let_in_early_are_told() {
     plan = mode("safe");
     plan.tuning.open_early = true;
     assert!(!codes(&plan, &target(), &ALONE).contains(&(Severity::Warn, Code::TargetOpensEarly)));
+}
+
+/// An earlier run of the plan verified and opened them.
+#[test]
+fn databases_that_clients_use_are_not_risked() {
+    let load = Load {
+        jobs: 4,
+        others: Vec::new(),
+        in_use: vec!["crm", "erp"],
+    };
+    let names = |plan: &Plan| -> Vec<String> {
+        let tuning = tune(plan, &target(), &load).0.unwrap();
+        tuning
+            .system()
+            .map(|setting| setting.name.clone())
+            .collect()
+    };
+    let mut plan = mode("fast");
+    let kept = [
+        "maintenance_work_mem",
+        "checkpoint_completion_target",
+        "max_wal_size",
+        "checkpoint_timeout",
+    ];
+    assert_eq!(names(&plan), kept);
+    let spared = (Severity::Info, Code::TargetTuningClients);
+    assert!(codes(&plan, &target(), &load).contains(&spared));
+    assert!(!codes(&mode("safe"), &target(), &load).contains(&spared));
+    plan.tuning.open_early = true;
+    assert!(names(&plan).contains(&"fsync".to_owned()));
+    assert!(!codes(&plan, &target(), &load).contains(&spared));
 }
 
 #[test]
@@ -373,6 +352,7 @@ fn a_server_with_other_databases_is_not_risked_unasked() {
     let shared = Load {
         jobs: 4,
         others: vec!["crm", "erp"],
+        in_use: Vec::new(),
     };
     let severity = |plan: &Plan, target: &ServerFacts| {
         codes(plan, target, &shared)

@@ -177,6 +177,9 @@ pub(super) struct Delay {
     pub table_data: Vec<DelayPattern>,
     /// Which snapshot of the source the delayed rows are read from. Default: `same`.
     pub snapshot: DelaySnapshot,
+    /// Build the indexes by CREATE INDEX CONCURRENTLY: clients write to the table meanwhile, and the build takes longer.
+    /// Default: false.
+    pub concurrently: bool,
     /// Memory for all index builds at a time, together: `"4GB"`. Units are PostgreSQL's: kB, MB,
     /// GB, TB. Default: made from the target's settings.
     pub index_memory: Option<Size>,

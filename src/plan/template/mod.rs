@@ -218,6 +218,12 @@ fn the_rest(plan: &mut Writer, values: &Template) {
         "\"same\"",
         "later: a new one for the delayed rows",
     );
+    plan.key(
+        "concurrently",
+        None,
+        "false",
+        "true: clients write while indexes are built",
+    );
 
     plan.table(
         "verify",

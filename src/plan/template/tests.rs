@@ -105,6 +105,7 @@ fn a_written_plan_is_commented() {
     # "DATABASE.TABLE" or "DATABASE.SCHEMA.TABLE", each part a glob.
     table_data = ["analytics.events", "warehouse.fact_*"]
     # snapshot = "same"              # later: a new one for the delayed rows
+    # concurrently = false           # true: clients write while indexes are built
 
     # How the servers are compared: exact, fast (estimates) or checksum.
     [verify]

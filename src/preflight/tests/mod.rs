@@ -1,5 +1,6 @@
 //! Plans and servers in, findings out.
 
+mod not_moved;
 mod plans;
 mod subjects;
 mod waivers;

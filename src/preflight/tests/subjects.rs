@@ -1,9 +1,14 @@
 //! What a reader should know before the run, and whether it may start.
 
+use std::collections::BTreeSet;
+
 use insta::assert_snapshot;
 
 use super::{codes, lines};
-use crate::catalog::{AttachedIndex, EventTrigger, LoadOrderConstraint, Role, Version};
+use crate::catalog::{
+    AttachedIndex, EventTrigger, FunctionSetting, LoadOrderConstraint, Role, Setting, TableTrigger,
+    Version,
+};
 use crate::finding::{Code, Finding, Severity};
 use crate::graph::tests::synthetic::{Case, contents, database, table};
 use crate::names::TableName;
@@ -31,8 +36,10 @@ fn databases_that_cannot_migrate_are_named_with_the_reason() {
     );
     let graph = case.compile();
     assert_eq!(graph.databases, []);
-    assert_eq!(graph.blockers().count(), 0);
+    assert_eq!(graph.blockers().count(), 1);
     assert_snapshot!(lines(&graph), @r#"
+    Block source/postgres-database [postgres] the database "postgres" holds user objects, and there is no other database; it does not migrate, because each server has its own
+      fix: move them to another database, or migrate them by hand
     Warn plan/include-matches-nothing [] databases.include has "crn", which no database of the source matches
       fix: correct the pattern, or remove it
     Warn source/no-databases [] no database of the source migrates
@@ -43,8 +50,79 @@ fn databases_that_cannot_migrate_are_named_with_the_reason() {
       fix: DROP DATABASE on the source, or exclude it
     Warn source/database-template [mould] it is a template (IS_TEMPLATE is true); it does not migrate
       fix: ALTER DATABASE … IS_TEMPLATE false on the source, or exclude it
-    Warn source/postgres-database [postgres] the database "postgres" holds user objects; it does not migrate, because each server has its own
-      fix: move them to another database, or migrate them by hand
+    "#);
+}
+
+#[test]
+fn a_database_of_the_installation_that_is_included_by_name_is_refused() {
+    let mut postgres = database("postgres", 1, 1);
+    contents(&mut postgres).user_objects = 1;
+    let case = Case::new(
+        "[databases]\ninclude = [\"erp\", \"post*\"]",
+        vec![database("erp", 1 << 20, 3), postgres],
+    );
+    assert_snapshot!(lines(&case.compile()), @r#"
+    Block source/postgres-database [postgres] databases.include names "postgres", which does not migrate: each server has its own
+      fix: remove it from databases.include; what is in it has to be moved to another database before the run, or migrated by hand
+    "#);
+}
+
+#[test]
+fn settings_that_the_target_refuses_are_told_where_they_are_made() {
+    let setting = |role: Option<&str>, name: &str| Setting {
+        role: role.map(str::to_owned),
+        name: name.to_owned(),
+        value: "on".to_owned(),
+    };
+    let mut erp = database("erp", 1 << 20, 3);
+    erp.settings = vec![
+        setting(None, "sql_inheritance"),
+        setting(None, "work_mem"),
+        setting(Some("app"), "app-x.mode"),
+        setting(Some("absent"), "work_mem"),
+    ];
+    contents(&mut erp).function_settings = vec![FunctionSetting {
+        function: "public.legacy()".to_owned(),
+        name: "operator_precedence_warning".to_owned(),
+        value: "off".to_owned(),
+    }];
+    let mut case = Case::new("", vec![erp.clone()]);
+    case.inspection.source.roles = ["app", "absent"].map(role).into();
+    case.inspection.source.role_settings = vec![setting(Some("app"), "default_with_oids")];
+    assert_snapshot!(lines(&case.compile()), @r#"
+    Fix source/function-setting [erp public.legacy()] the function sets operator_precedence_warning, and cannot be restored: PostgreSQL 14 and later have no parameter operator_precedence_warning
+      fix: ALTER FUNCTION … RESET on the source, or drop the function there
+    Warn target/role-setting-refused [ROLE app] the setting default_with_oids of the role "app" is left out on the target: PostgreSQL 12 and later have no parameter default_with_oids
+      fix: ALTER ROLE … RESET on the source where nobody needs it, or make it on the target after the run
+    Warn target/setting-refused [erp app-x.mode] the setting for the role "app" is left out on the target: from PostgreSQL 14 on app-x.mode is not a valid name of a parameter
+      fix: ALTER ROLE … IN DATABASE … RESET on the source where nobody needs it, or make it on the target after the run
+    Warn target/setting-refused [erp sql_inheritance] the setting is left out on the target: PostgreSQL 10 and later have no parameter sql_inheritance
+      fix: ALTER DATABASE … RESET on the source where nobody needs it, or make it on the target after the run
+    "#);
+    let mut case = Case::new("[globals]\nmigrate = false", vec![erp]);
+    case.inspection.target.roles = ["app", "postgres"].map(role).into();
+    let graph = case.compile();
+    assert!(codes(&graph).contains(&(Severity::Warn, Code::TargetRoleMissing)));
+    assert!(!lines(&graph).contains("default_with_oids"));
+}
+
+fn role(name: &str) -> Role {
+    Role {
+        name: name.to_owned(),
+        is_superuser: false,
+        can_login: true,
+    }
+}
+
+#[test]
+fn what_the_role_may_not_read_blocks_the_run_in_one_line() {
+    let mut erp = database("erp", 1 << 20, 3);
+    let name = |number: u32| TableName::new("public", format!("table_{number:04}"));
+    contents(&mut erp).unreadable = (0..120).map(name).collect();
+    contents(&mut erp).unreadable_large_objects = 2;
+    assert_snapshot!(lines(&Case::new("", vec![erp]).compile()), @r#"
+    Block source/unreadable [erp] the role "postgres" may not read 120 tables or sequences (public.table_0000, public.table_0001, public.table_0002, public.table_0003, public.table_0004 and 115 more) and 2 large objects
+      fix: GRANT USAGE on the schemas and SELECT on what is named to the role; for large objects, their owners' roles; or use a superuser for [source]
     "#);
 }
 
@@ -67,6 +145,75 @@ fn an_attached_index_of_a_delayed_partition_is_kept_and_said() {
 }
 
 #[test]
+fn delayed_tables_that_refer_to_each_other_need_a_role_that_loads_as_a_replica() {
+    let mut erp = database("erp", 1 << 20, 4);
+    let refers = |child: &str, parent: &str| LoadOrderConstraint {
+        table: TableName::new("public", parent),
+        constraint: "k".into(),
+        referring: Some(TableName::new("public", child)),
+    };
+    contents(&mut erp).load_order_constraints = vec![
+        refers("table_0000", "table_0001"),
+        refers("table_0001", "table_0002"),
+        refers("table_0002", "table_0001"),
+        refers("table_0003", "table_0000"),
+    ];
+    let rest = "[delay]\ntable_data = [\"erp.table_*\"]\n";
+    let mut case = Case::new(rest, vec![erp]);
+    assert_eq!(codes(&case.compile()), []);
+    case.inspection.target.sets_replication_role = false;
+    case.inspection.target.user = "mover".into();
+    let found: Vec<String> = lines(&case.compile())
+        .lines()
+        .filter(|line| line.contains("delay/"))
+        .map(str::to_owned)
+        .collect();
+    assert_snapshot!(found.join("\n"), @r#"
+    Block delay/foreign-key-cycle [erp public.table_0001] its foreign keys lead back to it by way of other delayed tables, and the role "mover" may not set session_replication_role on the target: none of them can be loaded before the others
+    Block delay/foreign-key-cycle [erp public.table_0002] its foreign keys lead back to it by way of other delayed tables, and the role "mover" may not set session_replication_role on the target: none of them can be loaded before the others
+    "#);
+}
+
+#[test]
+fn a_table_that_came_after_the_dump_is_not_delayed() {
+    let rest = "[delay]\ntable_data = [\"erp.table_*\"]\n";
+    let mut case = Case::new(rest, vec![database("erp", 1 << 20, 2)]);
+    let delayed = |case: &Case| case.compile().databases[0].delayed.len();
+    assert_eq!(delayed(&case), 2);
+    let then = BTreeSet::from([TableName::new("public", "table_0001")]);
+    case.dumped.insert("erp".into(), then);
+    assert_eq!(delayed(&case), 1);
+    assert_snapshot!(lines(&case.compile()), @"
+    Warn delay/too-new [erp public.table_0000] it matches delay.table_data and was created after the database had been dumped: the target has no such table, and its rows do not migrate
+      fix: none where it may stay behind; otherwise create it on the target and copy its rows after the run
+    ");
+}
+
+#[test]
+fn what_clients_of_a_delayed_table_wait_for_is_said() {
+    let mut erp = database("erp", 1 << 20, 3);
+    let name = |table: &str| TableName::new("public", table);
+    contents(&mut erp).indexed_tables = vec![name("table_0000"), name("table_0002")];
+    contents(&mut erp).always_triggers = vec![TableTrigger {
+        table: name("table_0002"),
+        name: "audit".into(),
+    }];
+    assert_eq!(codes(&Case::new("", vec![erp.clone()]).compile()), []);
+    let rest = "[delay]\ntable_data = [\"erp.table_0002\"]\n";
+    assert_snapshot!(lines(&Case::new(rest, vec![erp.clone()]).compile()), @"
+    Warn delay/index-builds [erp public.table_0002] clients cannot write to it while each of its secondary indexes is built again after the load: CREATE INDEX locks the table against writes for as long as the build takes
+      fix: delay.concurrently = true (CREATE INDEX CONCURRENTLY), which lets clients write and takes longer
+    Warn delay/triggers-lock [erp public.table_0002] clients cannot write to it while it is loaded: its trigger audit is enabled always or for replicas, and is switched off for the load by ALTER TABLE, whose lock lasts until the load ends
+      fix: ALTER TABLE … ENABLE TRIGGER … on the source before the run, and as it was on the target after it
+    ");
+    let rest = format!("{rest}concurrently = true");
+    assert_eq!(
+        codes(&Case::new(&rest, vec![erp]).compile()),
+        [(Severity::Warn, Code::DelayTriggersLock)]
+    );
+}
+
+#[test]
 fn constraints_that_a_delayed_table_cannot_meet_are_said_before_the_night() {
     let mut erp = database("erp", 1 << 20, 3);
     let constraint = |constraint: &str, referring: Option<&str>| LoadOrderConstraint {
@@ -82,8 +229,8 @@ fn constraints_that_a_delayed_table_cannot_meet_are_said_before_the_night() {
     assert_eq!(codes(&Case::new("", vec![erp.clone()]).compile()), []);
     let rest = "[delay]\ntable_data = [\"erp.table_0000\", \"erp.table_0002\"]";
     assert_snapshot!(lines(&Case::new(rest, vec![erp]).compile()), @"
-    Block delay/referenced [erp public.table_0000] public.table_0001 refers to it by the foreign key fkey_1, which the regular phase could not create: the rows that public.table_0001 refers to would not be there yet
-      fix: delay public.table_0001 as well, or do not delay public.table_0000
+    Block delay/referenced [erp public.table_0000] the regular phase could not create the foreign keys that refer to it, for the rows that they refer to would not be there yet: fkey_1 of public.table_0001
+      fix: delay as well: public.table_0001; or do not delay public.table_0000
     Warn delay/not-valid-check [erp public.table_0000] the check positive is NOT VALID: a regular restore loads rows that violate it before it adds the check, but the delayed load would fail on them
       fix: ALTER TABLE … VALIDATE CONSTRAINT on the source, or do not delay public.table_0000
     ");
@@ -301,7 +448,26 @@ fn a_lock_table_that_is_too_small_is_said() {
     assert_eq!(codes(&case.compile()), []);
     case.inspection.source.lock_slots = 6_000;
     assert_snapshot!(lines(&case.compile()), @r#"
-    Fix source/lock-table [] the run locks up to 6300 tables and indexes of the source, 2 databases at a time, and the server has room for about 6000 locks of all sessions together (max_locks_per_transaction): "out of shared memory" is likely
-      fix: raise max_locks_per_transaction on the source (a restart), or lower parallelism.dump_parallel
+    Fix source/lock-table [] the run needs room for up to 6300 locks on tables and indexes of the source, 2 databases at a time, and the server has room for about 6000, for all sessions together (max_locks_per_transaction, for each of max_connections and max_prepared_transactions): "out of shared memory" is likely
+      fix: raise max_locks_per_transaction on the source to 3 times what it is (a restart), or lower parallelism.dump_parallel
     "#);
+    // One database alone has too many: nothing but the server's setting helps.
+    case.inspection.source.lock_slots = 1_000;
+    let fix = lines(&case.compile());
+    assert!(!fix.contains("dump_parallel"), "{fix}");
+}
+
+/// Snapshot, pg_dump, its jobs and the counts each hold a table that has no index.
+#[test]
+fn tables_without_indexes_need_room_for_all_who_lock_them() {
+    let mut crm = database("crm", 1, 2_000);
+    contents(&mut crm).indexes = 0;
+    let mut case = Case::new("", vec![crm]);
+    case.inspection.source.lock_slots = 3_999;
+    assert_eq!(
+        codes(&case.compile()),
+        [(Severity::Fix, Code::SourceLockTable)]
+    );
+    case.inspection.source.lock_slots = 4_000;
+    assert_eq!(codes(&case.compile()), []);
 }

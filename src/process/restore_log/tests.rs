@@ -42,6 +42,44 @@ fn sorted(report: RestoreReport) -> Vec<(String, String)> {
     errors
 }
 
+/// The role may not ask for messages in English.
+#[test]
+fn a_setting_that_an_older_server_does_not_have_is_no_error_in_any_language() {
+    for said in [
+        "FEHLER:  unbekannter Konfigurationsparameter »transaction_timeout«",
+        "ERREUR:  paramètre de configuration « transaction_timeout » non reconnu",
+    ] {
+        let mut log = RestoreLog::new(Toc::default(), 1);
+        for line in [
+            "pg_restore: while INITIALIZING:",
+            &format!("pg_restore: error: could not execute query: {said}"),
+            "Command was: SET transaction_timeout = 0;",
+            "pg_restore: warning: errors ignored on restore: 1",
+        ] {
+            log.push_line(line);
+        }
+        let report = log.finish();
+        assert_eq!(report.harmless, 1, "{report:?}");
+        assert!(report.errors.is_empty() && report.fatal.is_empty());
+    }
+    // An object may be called so, and the rest of a command is not looked at.
+    let mut log = RestoreLog::new(Toc::default(), 1);
+    for line in [
+        "pg_restore: while PROCESSING TOC:",
+        "pg_restore: from TOC entry 7; 1255 16385 FUNCTION transaction_timeout() postgres",
+        "pg_restore: error: could not execute query: FEHLER:  Funktion transaction_timeout existiert",
+        "Command was: CREATE FUNCTION transaction_timeout() RETURNS int AS $$",
+        "SET transaction_timeout = 0;",
+        "Command was: SET transaction_timeout = 0;",
+        "pg_restore: warning: errors ignored on restore: 1",
+    ] {
+        log.push_line(line);
+    }
+    let report = log.finish();
+    assert_eq!(report.harmless, 0, "{report:?}");
+    assert_eq!(report.errors.len() + report.fatal.len(), 1, "{report:?}");
+}
+
 #[test]
 fn a_setting_that_an_older_server_does_not_have_is_not_an_error() {
     let mut log = RestoreLog::new(Toc::default(), 1);

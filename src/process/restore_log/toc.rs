@@ -92,6 +92,14 @@ impl Entry {
     }
 }
 
+/// An entry that holds the rows of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableRows {
+    pub dump_id: u32,
+    /// The table's object id on the source: names are in the archive's encoding.
+    pub table: u32,
+}
+
 /// A table of contents, by dump id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Toc {
@@ -143,13 +151,14 @@ impl Toc {
         ids.collect()
     }
 
-    /// Dump ids of the entries that hold a table's rows.
-    pub fn table_data(&self) -> Vec<u32> {
-        let rows = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.description == "TABLE DATA");
-        rows.map(|(id, _)| *id).collect()
+    /// The entries of a listing that hold the rows of tables.
+    pub fn table_rows(listing: &str) -> Vec<TableRows> {
+        let rows = listing.lines().filter_map(|line| {
+            let (dump_id, table, rest) = split_numbers(line)?;
+            let (description, _) = split_description(rest);
+            (description == "TABLE DATA").then_some(TableRows { dump_id, table })
+        });
+        rows.collect()
     }
 
     pub fn get(&self, dump_id: u32) -> Option<&Entry> {
@@ -169,12 +178,17 @@ fn in_one_line(name: &str) -> String {
 
 /// `215; 1259 16385 ` at the start of a line.
 fn split_ids(text: &str) -> Option<(u32, &str)> {
+    let (id, _, rest) = split_numbers(text)?;
+    Some((id, rest))
+}
+
+/// As [`split_ids`], with the object id.
+fn split_numbers(text: &str) -> Option<(u32, u32, &str)> {
     let (id, rest) = text.split_once("; ")?;
     let (catalog, rest) = rest.split_once(' ')?;
     let (oid, rest) = rest.split_once(' ')?;
     catalog.parse::<u32>().ok()?;
-    oid.parse::<u32>().ok()?;
-    Some((id.parse().ok()?, rest))
+    Some((id.parse().ok()?, oid.parse().ok()?, rest))
 }
 
 /// The longest known description, or else the first word.
@@ -271,6 +285,17 @@ mod tests {
         9: FUNCTION public.f(integer, text) of "new line"
         10: THING public.t of "postgres"
         "#);
+    }
+
+    #[test]
+    fn tables_with_rows_are_known_by_their_object_ids() {
+        let listing = "6; 1259 16385 TABLE public TABLE DATA postgres\n\
+                       7; 0 16385 TABLE DATA public TABLE DATA postgres\n\
+                       8; 0 16390 MATERIALIZED VIEW DATA public v postgres\n\
+                       9; 0 16399 TABLE DATA public stra\u{fffd}e postgres\n";
+        let rows = Toc::table_rows(listing).into_iter();
+        let rows: Vec<_> = rows.map(|rows| (rows.dump_id, rows.table)).collect();
+        assert_eq!(rows, [(7, 16385), (9, 16399)]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     DatabaseOutcome, DatabaseReport, Report, Seconds, ServerReport, StepOutcome, StepReport,
+    WithoutEnd,
 };
 use crate::graph::{DatabaseSummary, PerStep, Step, StepIndex};
 use crate::journal::{Outcome, State, Status, StepState};
@@ -25,6 +26,7 @@ pub(crate) fn build<'a>(
     state: &'a State,
 ) -> Option<Report> {
     let run = state.runs.last()?;
+    let ended = run.ended.filter(|_| !run.is_reset);
     let outcomes = outcomes(steps, state);
     let mut by_database: HashMap<Option<&str>, Vec<(&Step, StepOutcome)>> = HashMap::new();
     for (step, outcome) in steps.iter().zip(outcomes.iter().copied()) {
@@ -42,12 +44,11 @@ pub(crate) fn build<'a>(
     };
     Some(Report {
         name: name.to_owned(),
-        outcome: run
-            .ended
-            .map_or(Outcome::Interrupted, |(_, outcome, _)| outcome),
-        exit_code: run.ended.map(|(_, _, exit_code)| exit_code),
+        outcome: ended.map_or(Outcome::Interrupted, |(_, outcome, _)| outcome),
+        exit_code: ended.map(|(_, _, exit_code)| exit_code),
         started: run.started,
-        finished: run.ended.map(|(at, _, _)| at),
+        finished: ended.map(|(at, _, _)| at),
+        without_end: run.is_reset.then_some(WithoutEnd::Reset),
         resumed: state.runs.len() > 1,
         settings_restored: state.tuned.is_empty(),
         server: work(None).server(),

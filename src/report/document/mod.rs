@@ -1,7 +1,7 @@
 //! `report.json`: the last run of a plan, whole, for scripts and for the pages made from it.
 //!
 //! Beyond the keys that are promised, the document holds `server` (the steps about the whole server,
-//! with their restore errors (key `ledger`) and warnings) and, of each step that was started, `started`, and of each that read the source under a snapshot, `snapshot`.
+//! with their restore errors (key `ledger`) and warnings), `without_end` and, of each step that was started, `started`, and of each that read the source under a snapshot, `snapshot`.
 
 mod build;
 mod file;
@@ -19,14 +19,17 @@ use crate::names::{Kind, RestoreError, TableResult};
 pub(crate) struct Report {
     /// The plan's name.
     pub name: String,
-    /// `interrupted` also where the run was killed and left no end in the journal.
+    /// `interrupted` also where the run was killed and left no end in the journal, and where there is no end yet.
     pub outcome: Outcome,
-    /// `null`: the run was killed.
+    /// `null`: the run was killed, or `without_end` says why.
     pub exit_code: Option<u8>,
     /// Of the last run.
     pub started: Timestamp,
-    /// `null`: the run was killed.
+    /// As `exit_code`.
     pub finished: Option<Timestamp>,
+    /// Why there is no end, other than that the run was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_end: Option<WithoutEnd>,
     /// An earlier run had started the plan.
     pub resumed: bool,
     /// The target's settings are as they were before this plan tuned it, or it did not tune it.
@@ -35,6 +38,30 @@ pub(crate) struct Report {
     pub server: ServerReport,
     /// In the graph's order.
     pub databases: Vec<DatabaseReport>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum WithoutEnd {
+    /// The run is at work.
+    UnderWay,
+    /// `pg-migrate reset` forgot steps since the last run.
+    Reset,
+}
+
+impl Report {
+    /// The report of a run that is at work, which the journal alone cannot tell from one that was killed.
+    pub(crate) fn under_way(mut self) -> Report {
+        self.without_end = Some(WithoutEnd::UnderWay);
+        let databases = self.databases.iter_mut();
+        let steps = databases.flat_map(|database| &mut database.steps);
+        for step in steps.chain(&mut self.server.steps) {
+            if step.state == StepOutcome::Pending {
+                step.error = None;
+            }
+        }
+        self
+    }
 }
 
 /// Steps about the whole server: tune-target, globals, restore-settings.

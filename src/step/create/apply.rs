@@ -25,7 +25,7 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     match find(&connection, name).await? {
         Some(found) if is_own(context, &found).await? => {
             if !found.is_invalid {
-                refuse_to_drop_what_is_used(context).await?;
+                refuse_to_drop_what_is_used(context, &found).await?;
             }
             drop_own(context, &connection, &found).await?;
             make(context, &connection, &creation).await?;
@@ -42,9 +42,10 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
         }
         None => make(context, &connection, &creation).await?,
     }
-    apply(&connection, &creation.before_load).await?;
+    let refused = apply(context, &connection, &creation.before_load).await?;
     connection.close().await;
-    Ok(Output::of_warnings(creation.losses))
+    let warnings = [creation.losses, refused].concat();
+    Ok(Output::of_warnings(warnings))
 }
 
 /// Puts on record that nobody else may connect from here on.
@@ -85,33 +86,83 @@ async fn make(
 }
 
 /// Opens a database that is verified: owner, privileges, settings are as on the source. All of it may be done again.
-/// Then it has answered an ordinary session.
+/// Then it has answered an ordinary session. What is optional and was refused, it returns: a line each. `made`: the object id
+/// of the one that is ours.
 ///
 /// # Errors
 ///
-/// A statement that the target refuses: then the database stays closed. A database that lets nobody in.
-pub(crate) async fn open(context: &Context, database: &Database) -> Result<(), StepError> {
+/// Any other statement that the target refuses: then the database stays closed. A database that lets nobody in.
+pub(crate) async fn open(
+    context: &Context,
+    database: &Database,
+    made: Option<u32>,
+) -> Result<Vec<String>, StepError> {
     let target = Target::from(&context.shared.inspection.target);
     let creation = creation(database, &target);
     let connection = connect_for(context).await?;
+    if !is_there(&connection, &database.name, made).await? {
+        let name = escape_control(&database.name);
+        return Err(StepError::new(format!(
+            "the database \"{name}\" that this plan made is gone from the target: it was dropped or renamed, so its owner, \
+             privileges and settings were not set"
+        ))
+        .help("run again: the run says what to do"));
+    }
     let execute = async |sql: &str, what: &str| {
         connection
             .batch_execute(sql)
             .await
             .map_err(connection.failed(format!("set {what}")))
     };
-    execute("BEGIN", "owner, privileges and settings").await?;
+    let mut refused = Vec::new();
+    // What is on record as opened is open after a crash of the server as well.
+    let begin = "BEGIN; SET LOCAL synchronous_commit = local";
+    execute(begin, "owner, privileges and settings").await?;
     for statement in &creation.open {
-        execute(&statement.sql, &statement.what).await?;
+        if statement.is_optional {
+            execute("SAVEPOINT optional", &statement.what).await?;
+            if let Some(warning) = attempt(&connection, &database.name, statement).await? {
+                refused.push(warning);
+                execute("ROLLBACK TO SAVEPOINT optional", &statement.what).await?;
+            }
+        } else {
+            execute(&statement.sql, &statement.what).await?;
+        }
         reach!("set {}", statement.sql);
     }
     execute("COMMIT", "owner, privileges and settings").await?;
     connection.close().await;
+    prove_open(context, database).await?;
     let opened = Change::OpenDatabase {
         database: database.name.clone(),
     };
     context.record(opened).await?;
-    prove_open(context, database).await
+    Ok(refused)
+}
+
+/// Whether the target has a database of this name that is ours, and not another.
+async fn is_there(
+    connection: &Connection,
+    name: &str,
+    made: Option<u32>,
+) -> Result<bool, StepError> {
+    let found = find(connection, name).await?;
+    Ok(found.is_some_and(|found| made.is_none_or(|made| made == found.oid)))
+}
+
+/// Whether there is nothing to open any more: it is gone, and the plan leaves it out now.
+pub(crate) async fn is_left_out(
+    context: &Context,
+    name: &str,
+    made: Option<u32>,
+) -> Result<bool, StepError> {
+    if context.shared.graph.database_names().any(|one| one == name) {
+        return Ok(false);
+    }
+    let connection = connect_for(context).await?;
+    let is_there = is_there(&connection, name, made).await?;
+    connection.close().await;
+    Ok(!is_there)
 }
 
 /// A session without settings of ours gets those of the database, as a client would. A limit of connections keeps
@@ -200,7 +251,7 @@ async fn is_own(context: &Context, found: &Found) -> Result<bool, StepError> {
     Ok(match context.created() {
         None | Some(Created::Found(_)) => false,
         Some(Created::WithOid(made)) => made == found.oid,
-        Some(Created::Begun) => found.is_invalid || is_empty(context).await?,
+        Some(Created::Begun) => found.is_invalid || found.is_bare || is_empty(context).await?,
     })
 }
 
@@ -216,15 +267,45 @@ async fn create(connection: &Connection, creation: &Creation) -> Result<(), Step
     Ok(())
 }
 
-async fn apply(connection: &Connection, statements: &[Statement]) -> Result<(), StepError> {
+/// Runs statements one by one; which optional ones were refused, a line each.
+async fn apply(
+    context: &Context,
+    connection: &Connection,
+    statements: &[Statement],
+) -> Result<Vec<String>, StepError> {
+    let mut refused = Vec::new();
     for statement in statements {
-        connection
-            .batch_execute(&statement.sql)
-            .await
-            .map_err(connection.failed(format!("set {}", statement.what)))?;
+        refused.extend(attempt(connection, context.database_name(), statement).await?);
         reach!("set {}", statement.sql);
     }
-    Ok(())
+    Ok(refused)
+}
+
+/// Runs a statement; a warning where it is optional and the server refuses it.
+async fn attempt(
+    connection: &Connection,
+    database: &str,
+    statement: &Statement,
+) -> Result<Option<String>, StepError> {
+    let Err(error) = connection.batch_execute(&statement.sql).await else {
+        return Ok(None);
+    };
+    let refusal = error.as_db_error().filter(|error| is_refusal(error.code()));
+    match refusal {
+        Some(refusal) if statement.is_optional => Ok(Some(format!(
+            "database {database}: {} is left out on the target, which refused it ({}): fix the cause and make it there",
+            statement.what,
+            refusal.message()
+        ))),
+        _ => Err(connection.failed(format!("set {}", statement.what))(error).into()),
+    }
+}
+
+/// Whether the server understood the statement and will not do it, now or later: a value, a name or an object that it does
+/// not have, a right that our role lacks (PostgreSQL manual, appendix A).
+fn is_refusal(code: &SqlState) -> bool {
+    let class = &code.code()[..2];
+    matches!(class, "0L" | "0P" | "22" | "42") || *code == SqlState::CANT_CHANGE_RUNTIME_PARAM
 }
 
 async fn is_empty(context: &Context) -> Result<bool, StepError> {

@@ -10,11 +10,23 @@ use crate::step::{Context, StepError};
 
 /// Keeps a database that was verified, so that clients may use it, unless it was named to be dropped and nothing was
 /// written to it since. The run looked before its first step already; a client may have come in between.
-pub(super) async fn refuse_to_drop_what_is_used(context: &Context) -> Result<(), StepError> {
+///
+/// One that was not verified may have been completed and opened by hand.
+pub(super) async fn refuse_to_drop_what_is_used(
+    context: &Context,
+    found: &Found,
+) -> Result<(), StepError> {
+    let name = context.shown_database();
     let Some(verified) = &context.verified else {
+        if context.is_closed && found.is_open {
+            return Err(StepError::new(format!(
+                "the database \"{name}\" was not verified, and other roles may connect to it, which this plan did not \
+                 allow; it was left as it is"
+            ))
+            .help(KEEP_OR_DROP));
+        }
         return Ok(());
     };
-    let name = context.shown_database();
     if !context.may_drop {
         return Err(StepError::new(format!(
             "the database \"{name}\" was verified, so clients may use it, and nobody asked for it to be dropped; it was left \
@@ -48,7 +60,7 @@ pub(super) async fn drop_own(
         database = name,
         "dropping the database that an earlier run of this plan made"
     );
-    if !found.is_invalid {
+    if !found.is_invalid && !found.is_bare {
         drop_subscriptions(context).await?;
     }
     reach!("{name}/create drops");

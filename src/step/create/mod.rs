@@ -8,5 +8,5 @@ mod settings;
 mod sql;
 mod statement;
 
-pub(crate) use apply::{open, run};
+pub(crate) use apply::{is_left_out, open, run};
 pub(super) use settings::value_of;

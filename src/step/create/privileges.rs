@@ -41,6 +41,7 @@ pub(super) fn revokes(database: &Database) -> Vec<Statement> {
             role(owner),
         ),
         what: format!("privileges taken from {}", person(owner)),
+        is_optional: false,
     }]
 }
 
@@ -54,6 +55,7 @@ pub(super) fn grants(database: &Database) -> Vec<Statement> {
                 quote_identifier(&database.name)
             ),
             what: "privileges of PUBLIC".to_owned(),
+            is_optional: false,
         }];
     };
     let extra: Vec<&Privilege> = privileges
@@ -91,6 +93,7 @@ pub(super) fn creators(database: &Database) -> Vec<Statement> {
                 quote_identifier(grantee)
             ),
             what: format!("that role {grantee} may own schemas"),
+            is_optional: false,
         })
         .collect()
 }
@@ -103,10 +106,12 @@ pub(super) fn lock_out_owner(database: &Database) -> [Statement; 2] {
         Statement {
             sql: format!("REVOKE CONNECT ON DATABASE {name} FROM {owner}"),
             what: "that its owner may not connect either".to_owned(),
+            is_optional: false,
         },
         Statement {
             sql: format!("GRANT CONNECT ON DATABASE {name} TO CURRENT_USER"),
             what: "that our role may".to_owned(),
+            is_optional: false,
         },
     ]
 }
@@ -119,10 +124,12 @@ pub(super) fn let_owner_in(database: &Database) -> [Statement; 2] {
         Statement {
             sql: format!("REVOKE CONNECT ON DATABASE {name} FROM CURRENT_USER"),
             what: "that our role needs no privilege any more".to_owned(),
+            is_optional: false,
         },
         Statement {
             sql: format!("GRANT CONNECT ON DATABASE {name} TO {owner}"),
             what: "that its owner may connect".to_owned(),
+            is_optional: false,
         },
     ]
 }
@@ -157,11 +164,12 @@ fn grant(database: &Database, entry: &[&Privilege], grantable: bool) -> Option<S
     // GRANTED BY accepts only the current one (PostgreSQL manual, GRANT).
     if first.grantor != database.owner {
         let grantor = quote_identifier(&first.grantor);
-        sql = format!("SET ROLE {grantor}; {sql}; RESET ROLE");
+        sql = format!("SET ROLE {grantor}; {sql}; SET ROLE NONE");
     }
     Some(Statement {
         sql,
         what: format!("privileges of {}", person(grantee)),
+        is_optional: true,
     })
 }
 

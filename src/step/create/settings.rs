@@ -48,6 +48,7 @@ pub(super) fn statement(database: &str, setting: &Setting) -> Statement {
         // A name in quotes may hold the dot of a customized parameter; pg_dump writes it so too.
         sql: format!("ALTER {subject} SET {} TO {value}", quote_identifier(name)),
         what: format!("setting {name}{of_role}"),
+        is_optional: true,
     }
 }
 

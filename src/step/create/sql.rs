@@ -64,6 +64,7 @@ pub(super) fn creation(database: &Database, target: &Target<'_>) -> Creation {
         before_load.push(Statement {
             sql: format!("COMMENT ON DATABASE {name} IS {}", quote_literal(comment)),
             what: "the comment".to_owned(),
+            is_optional: false,
         });
     }
     let owner = Statement {
@@ -72,10 +73,12 @@ pub(super) fn creation(database: &Database, target: &Target<'_>) -> Creation {
             quote_identifier(&database.owner)
         ),
         what: "the owner".to_owned(),
+        is_optional: false,
     };
     before_load.push(Statement {
         sql: format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC"),
         what: "that nobody else may connect".to_owned(),
+        is_optional: false,
     });
     if target.is_superuser {
         open.push(owner);
@@ -101,6 +104,7 @@ pub(super) fn creation(database: &Database, target: &Target<'_>) -> Creation {
     before_load.push(Statement {
         sql: format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true"),
         what: "that our role may connect".to_owned(),
+        is_optional: false,
     });
     open.extend(privileges::revokes(database));
     open.extend(privileges::grants(database));
@@ -108,6 +112,7 @@ pub(super) fn creation(database: &Database, target: &Target<'_>) -> Creation {
         open.push(Statement {
             sql: format!("ALTER DATABASE {name} WITH IS_TEMPLATE true"),
             what: "the mark of a template".to_owned(),
+            is_optional: false,
         });
     }
     if database.connection_limit >= 0 {
@@ -115,6 +120,7 @@ pub(super) fn creation(database: &Database, target: &Target<'_>) -> Creation {
         open.push(Statement {
             sql: format!("ALTER DATABASE {name} WITH CONNECTION LIMIT {limit}"),
             what: "the connection limit".to_owned(),
+            is_optional: false,
         });
     }
     Creation {
@@ -178,6 +184,7 @@ mod tests {
 
     fn database() -> Database {
         Database {
+            oid: 0,
             name: "My DB".to_owned(),
             owner: "o'brien".to_owned(),
             bytes: None,
@@ -335,8 +342,8 @@ mod tests {
         GRANT CONNECT ON DATABASE "My DB" TO "reader"; -- privileges of role reader
         GRANT CONNECT ON DATABASE "My DB" TO "lead"; -- privileges of role lead
         GRANT CREATE, TEMPORARY ON DATABASE "My DB" TO "lead" WITH GRANT OPTION; -- privileges of role lead
-        SET ROLE "lead"; GRANT CREATE ON DATABASE "My DB" TO "b;c"; RESET ROLE; -- privileges of role b;c
-        SET ROLE "lead"; GRANT CREATE ON DATABASE "My DB" TO PUBLIC; RESET ROLE; -- privileges of PUBLIC
+        SET ROLE "lead"; GRANT CREATE ON DATABASE "My DB" TO "b;c"; SET ROLE NONE; -- privileges of role b;c
+        SET ROLE "lead"; GRANT CREATE ON DATABASE "My DB" TO PUBLIC; SET ROLE NONE; -- privileges of PUBLIC
         ALTER DATABASE "My DB" WITH IS_TEMPLATE true; -- the mark of a template
         ALTER DATABASE "My DB" WITH CONNECTION LIMIT 0; -- the connection limit
         "#);

@@ -8,4 +8,6 @@ pub(super) struct Statement {
     pub sql: String,
     /// What the statement is about, for messages: `setting work_mem`.
     pub what: String,
+    /// A refusal by the server is a warning, and the database is complete without it.
+    pub is_optional: bool,
 }

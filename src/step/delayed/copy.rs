@@ -23,6 +23,8 @@ pub(super) enum CopyError {
     Read(#[from] std::io::Error),
     #[error("pg_restore's script holds no COPY statement")]
     NoStatement,
+    #[error("pg_restore's script does not say in which encoding its rows are")]
+    NoEncoding,
     #[error("pg_restore's script ends in the middle of the rows")]
     CutOff,
     #[error(transparent)]
@@ -32,8 +34,10 @@ pub(super) enum CopyError {
 /// A script of pg_restore, read up to its rows.
 pub(super) struct Script<R> {
     input: R,
-    /// `COPY … FROM stdin`, as the archive has it.
-    pub statement: String,
+    /// `COPY … FROM stdin`, as the archive has it, in the archive's encoding.
+    pub statement: Vec<u8>,
+    /// Of the statement and the rows, by its name in PostgreSQL.
+    pub encoding: String,
     buffer: BytesMut,
 }
 
@@ -43,11 +47,13 @@ impl<R: AsyncRead + Unpin> Script<R> {
         let mut buffer = BytesMut::with_capacity(CHUNK);
         loop {
             if let Some((statement, rows)) = find_statement(&buffer) {
+                let encoding = find_encoding(&buffer[..rows]).ok_or(CopyError::NoEncoding)?;
                 // What comes before the first row ends a line, so that an empty table's end is found like any.
                 let _ = buffer.split_to(rows - 1);
                 return Ok(Some(Script {
                     input,
                     statement,
+                    encoding,
                     buffer,
                 }));
             }
@@ -101,8 +107,16 @@ impl<R: AsyncRead + Unpin> Script<R> {
     }
 }
 
+/// What pg_restore sets before anything else.
+fn find_encoding(script: &[u8]) -> Option<String> {
+    let setting = b"\nSET client_encoding = '";
+    let start = memmem::find(script, setting)? + setting.len();
+    let end = start + memmem::find(&script[start..], b"';\n")?;
+    String::from_utf8(script[start..end].to_vec()).ok()
+}
+
 /// The COPY statement without its semicolon, and where its rows begin.
-fn find_statement(script: &[u8]) -> Option<(String, usize)> {
+fn find_statement(script: &[u8]) -> Option<(Vec<u8>, usize)> {
     let start = if script.starts_with(b"COPY ") {
         0
     } else {
@@ -110,15 +124,15 @@ fn find_statement(script: &[u8]) -> Option<(String, usize)> {
     };
     let ending = b" FROM stdin;\n";
     let end = start + memmem::find(&script[start..], ending)?;
-    let statement = String::from_utf8_lossy(&script[start..end]).into_owned();
-    Some((format!("{statement} FROM stdin"), end + ending.len()))
+    let statement = [&script[start..end], b" FROM stdin"].concat();
+    Some((statement, end + ending.len()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SCRIPT: &str = "--\n-- PostgreSQL database dump\n--\n\n\\restrict abc\n\nSET a = 1;\n\
+    const SCRIPT: &str = "--\n-- PostgreSQL database dump\n--\n\n\\restrict abc\n\nSET a = 1;\nSET client_encoding = 'LATIN1';\n\
          COPY \"public\".\"t\" (\"a\") FROM stdin;\n1\n\\\\.\n2\n\\.\n\n-- done\n\\unrestrict abc\n";
 
     #[tokio::test]
@@ -131,7 +145,11 @@ mod tests {
                 let _ = writer.write_all(SCRIPT.as_bytes()).await;
             });
             let script = Script::open(reader).await.unwrap().unwrap();
-            assert_eq!(script.statement, "COPY \"public\".\"t\" (\"a\") FROM stdin");
+            assert_eq!(
+                script.statement,
+                b"COPY \"public\".\"t\" (\"a\") FROM stdin"
+            );
+            assert_eq!(script.encoding, "LATIN1");
             drop(script);
             write.await.unwrap();
         }
@@ -146,6 +164,6 @@ mod tests {
     #[test]
     fn a_name_may_hold_a_line_feed() {
         let (statement, _) = find_statement(b"\nCOPY \"a\nb\".\"t\" FROM stdin;\n").unwrap();
-        assert_eq!(statement, "COPY \"a\nb\".\"t\" FROM stdin");
+        assert_eq!(statement, b"COPY \"a\nb\".\"t\" FROM stdin");
     }
 }

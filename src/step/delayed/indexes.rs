@@ -1,12 +1,13 @@
 //! `drop-indexes` and `recreate-indexes`: the secondary indexes of delayed tables.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+use super::waiting::{LOCK_TIMEOUT, patiently};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
-use crate::inspect::{droppable_indexes, filled_materialized_views};
+use crate::inspect::{NamedIndex, droppable_indexes, filled_materialized_views, indexes_by_name};
 use crate::journal::Change;
 use crate::names::{IndexDefinition, Output};
 use crate::plan::Side;
@@ -14,9 +15,6 @@ use crate::postgres::{
     Connection, Pool, escape_control, quote_identifier, quote_literal, quote_qualified,
 };
 use crate::step::{Context, StepError, ours};
-
-/// DROP INDEX waits behind clients of the table, and new clients behind it: not for longer than this.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Drops the secondary indexes, each on record with everything that makes it what it is.
 pub(crate) async fn drop_indexes(context: &Context) -> Result<Output, StepError> {
@@ -33,10 +31,13 @@ pub(crate) async fn drop_indexes(context: &Context) -> Result<Output, StepError>
     }
     for index in &indexes {
         let name = qualified(index);
-        connection
-            .batch_execute(&format!("DROP INDEX IF EXISTS {name}"))
-            .await
-            .map_err(connection.failed(format!("drop the index {name} before the delayed load")))?;
+        let action = format!("drop the index {name} before the delayed load");
+        let sql = format!("DROP INDEX IF EXISTS {name}");
+        patiently(context, || async {
+            let dropped = connection.batch_execute(&sql).await;
+            Ok(dropped.map_err(connection.failed(&*action))?)
+        })
+        .await?;
         reach!("dropped {name}");
     }
     connection.close().await;
@@ -46,41 +47,24 @@ pub(crate) async fn drop_indexes(context: &Context) -> Result<Output, StepError>
 /// Makes the dropped indexes again, those of the largest table first, and refreshes what was computed from
 /// the tables while they were empty. An index that is there already is left alone.
 pub(crate) async fn recreate_indexes(context: &Context) -> Result<Output, StepError> {
-    let builds = context.step().jobs as usize;
     let mut indexes = context.dropped_indexes.clone();
     indexes.sort_by(|a, b| {
         (b.table_bytes, &a.schema, &a.name).cmp(&(a.table_bytes, &b.schema, &b.name))
     });
-    let total = indexes.len() as u64;
-    let pool = Pool::new(
-        context.endpoint(Side::Target),
-        context.database_name(),
-        &context.session(Side::Target),
-        builds,
-    )?;
-    let mut done = 0;
-    let mut building = stream::iter(indexes.clone())
-        .map(|index| build(context, &pool, index))
-        .buffer_unordered(builds);
-    while building.try_next().await?.is_some() {
-        done += 1;
-        context.report(Progress {
-            done,
-            total: Some(total),
-            unit: Unit::Items,
-        });
-    }
-    drop(building);
-    let connection = pool.get().await?;
-    ours::verify(context, &connection).await?;
+    // As they were read when they were dropped, and not with the settings of the builds.
+    let connection = ours::open(context, &context.session(Side::Target)).await?;
+    let there = indexes_by_name(&connection, &indexes).await?;
+    connection.close().await;
+    build_all(context, &indexes, &there).await?;
+    let connection = ours::open(context, &context.session(Side::Target)).await?;
     let now = definitions(context, &connection).await?;
+    connection.close().await;
     let lost: Vec<String> = indexes
         .iter()
         .filter(|index| !now.iter().any(|other| same(index, other)))
         .map(|index| escape_control(&qualified(index)).into_owned())
         .collect();
     if lost.is_empty() {
-        drop((connection, pool));
         let session = context.session(Side::Target).for_refresh();
         let connection = ours::open(context, &session).await?;
         refresh_views(context, &connection).await?;
@@ -93,6 +77,90 @@ pub(crate) async fn recreate_indexes(context: &Context) -> Result<Output, StepEr
         lost.join(", ")
     ))
     .help("their definitions are in the journal, in the record of the change drop-indexes"))
+}
+
+/// Builds what is missing, as many indexes at a time as the step claims.
+async fn build_all(
+    context: &Context,
+    indexes: &[IndexDefinition],
+    there: &[NamedIndex],
+) -> Result<(), StepError> {
+    let session = context.session(Side::Target).for_load();
+    let session = if context.plan().delay.concurrently {
+        // Nobody waits behind such a build.
+        session
+    } else {
+        session.lock_timeout(LOCK_TIMEOUT)
+    };
+    let builds = context.step().jobs as usize;
+    let endpoint = context.endpoint(Side::Target);
+    let pool = Pool::new(endpoint, context.database_name(), &session, builds)?;
+    let (total, done) = (indexes.len() as u64, AtomicU64::new(0));
+    let on_built = || {
+        context.report(Progress {
+            done: done.fetch_add(1, Ordering::Relaxed) + 1,
+            total: Some(total),
+            unit: Unit::Items,
+        });
+    };
+    stream::iter(at_a_time(indexes, context.plan().delay.concurrently))
+        .map(|indexes| build_in_turn(context, &pool, indexes, there, &on_built))
+        .buffer_unordered(builds)
+        .try_collect()
+        .await
+}
+
+async fn build_in_turn(
+    context: &Context,
+    pool: &Pool,
+    indexes: Vec<IndexDefinition>,
+    there: &[NamedIndex],
+    on_built: &(dyn Fn() + Sync),
+) -> Result<(), StepError> {
+    for index in &indexes {
+        let state = state(index, there);
+        patiently(context, || build(context, pool, index, state)).await?;
+        on_built();
+    }
+    Ok(())
+}
+
+/// What is built one after the other: two CREATE INDEX CONCURRENTLY of one table would wait for each other.
+fn at_a_time(indexes: &[IndexDefinition], concurrently: bool) -> Vec<Vec<IndexDefinition>> {
+    let mut groups: Vec<Vec<IndexDefinition>> = Vec::new();
+    for index in indexes.iter().cloned() {
+        let group = groups
+            .iter_mut()
+            .find(|group| concurrently && group[0].table_name() == index.table_name());
+        match group {
+            Some(group) => group.push(index),
+            None => groups.push(vec![index]),
+        }
+    }
+    groups
+}
+
+/// What there is of an index before it is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum There {
+    Nothing,
+    /// What a CREATE INDEX CONCURRENTLY of ours left that did not end: no query uses it, and every write pays for it.
+    Invalid,
+    /// It may lack its properties, where a run was killed before it gave them.
+    Index,
+    /// Something else of its name.
+    Other,
+}
+
+fn state(index: &IndexDefinition, there: &[NamedIndex]) -> There {
+    let of_name =
+        |named: &&NamedIndex| (&named.schema, &named.name) == (&index.schema, &index.name);
+    match there.iter().find(of_name) {
+        None => There::Nothing,
+        Some(named) if named.definition.as_ref() != Some(&index.definition) => There::Other,
+        Some(named) if named.is_valid => There::Index,
+        Some(_) => There::Invalid,
+    }
 }
 
 /// The restore refreshed the materialized views while the delayed tables were empty. All of them are refreshed
@@ -136,39 +204,75 @@ async fn definitions(
     Ok(indexes)
 }
 
-/// One index, in one transaction: it is there with all its properties, or not at all.
-async fn build(context: &Context, pool: &Pool, index: IndexDefinition) -> Result<(), StepError> {
-    let connection = pool.get().await?;
-    ours::verify(context, &connection).await?;
-    let name = qualified(&index);
-    let exists = connection
-        .query_one("SELECT to_regclass($1) IS NOT NULL", &[&name])
-        .await
-        .map_err(connection.failed(format!("look for the index {name}")))?;
-    if exists.get(0) {
+/// One index with all its properties.
+async fn build(
+    context: &Context,
+    pool: &Pool,
+    index: &IndexDefinition,
+    there: There,
+) -> Result<(), StepError> {
+    if there == There::Other {
         return Ok(());
     }
-    let script = script(context, &index);
-    connection
-        .attempt(
-            format!("make the index {name} again"),
-            &context.shared.stop,
-            connection.batch_execute(&script),
-        )
-        .await?;
+    let connection = pool.get().await?;
+    ours::verify(context, &connection).await?;
+    let statements = if there == There::Index {
+        vec![format!("BEGIN; {} COMMIT", properties(index))]
+    } else if context.plan().delay.concurrently {
+        concurrently(context, index)
+    } else {
+        vec![format!(
+            "BEGIN;{} {};{} COMMIT",
+            settings(context, index, "SET LOCAL"),
+            index.definition,
+            properties(index)
+        )]
+    };
+    let name = qualified(index);
+    let drop = (there == There::Invalid).then(|| match context.plan().delay.concurrently {
+        true => format!("DROP INDEX CONCURRENTLY IF EXISTS {name}"),
+        false => format!("DROP INDEX IF EXISTS {name}"),
+    });
+    for statement in drop.into_iter().chain(statements) {
+        connection
+            .attempt(
+                format!("make the index {name} again"),
+                &context.shared.stop,
+                connection.batch_execute(&statement),
+            )
+            .await?;
+    }
     reach!("recreated {name}");
     Ok(())
 }
 
-fn script(context: &Context, index: &IndexDefinition) -> String {
-    let name = qualified(index);
+/// Statements that are no transaction: CREATE INDEX CONCURRENTLY is two of its own. What a run that is killed in between leaves,
+/// the next one finds.
+fn concurrently(context: &Context, index: &IndexDefinition) -> Vec<String> {
+    let definition = index
+        .definition
+        .replacen("CREATE INDEX ", "CREATE INDEX CONCURRENTLY ", 1);
+    vec![
+        settings(context, index, "SET"),
+        definition,
+        format!("BEGIN; {} COMMIT", properties(index)),
+    ]
+}
+
+/// Where the index comes to be, and how much memory its build takes.
+fn settings(context: &Context, index: &IndexDefinition, set: &str) -> String {
     let memory = context.shared.graph.maintenance_work_mem >> 10;
     let tablespace = index.tablespace.as_deref().unwrap_or_default();
-    let mut script = format!(
-        "BEGIN; SET LOCAL default_tablespace = {}; SET LOCAL maintenance_work_mem = {memory}; {};",
-        quote_literal(tablespace),
-        index.definition
-    );
+    format!(
+        " {set} default_tablespace = {}; {set} maintenance_work_mem = {memory};",
+        quote_literal(tablespace)
+    )
+}
+
+/// What the definition does not say.
+fn properties(index: &IndexDefinition) -> String {
+    let name = qualified(index);
+    let mut script = String::new();
     if let Some(comment) = &index.comment {
         script += &format!(" COMMENT ON INDEX {name} IS {};", quote_literal(comment));
     }
@@ -183,9 +287,63 @@ fn script(context: &Context, index: &IndexDefinition) -> String {
             quote_identifier(&index.name)
         );
     }
-    script + " COMMIT"
+    script
 }
 
 fn qualified(index: &IndexDefinition) -> String {
     quote_qualified(&index.schema, &index.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(table: &str, name: &str) -> IndexDefinition {
+        IndexDefinition {
+            schema: "public".into(),
+            table: table.into(),
+            name: name.into(),
+            definition: format!("CREATE INDEX {name} ON public.{table} USING btree (id)"),
+            tablespace: None,
+            comment: None,
+            statistics: Vec::new(),
+            clustered: false,
+            table_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn what_is_there_is_ours_by_its_definition() {
+        let index = index("t", "i");
+        let named = |is_valid, definition: Option<&str>| {
+            [NamedIndex {
+                schema: "public".into(),
+                name: "i".into(),
+                is_valid,
+                definition: definition.map(str::to_owned),
+            }]
+        };
+        let ours = Some(&*index.definition);
+        assert_eq!(state(&index, &[]), There::Nothing);
+        assert_eq!(state(&index, &named(true, ours)), There::Index);
+        assert_eq!(state(&index, &named(false, ours)), There::Invalid);
+        let other = Some("CREATE INDEX i ON public.u USING btree (id)");
+        assert_eq!(state(&index, &named(false, other)), There::Other);
+        assert_eq!(state(&index, &named(true, None)), There::Other);
+    }
+
+    #[test]
+    fn indexes_of_one_table_wait_for_each_other_where_clients_write() {
+        let indexes = [index("t", "a"), index("u", "b"), index("t", "c")];
+        let names = |concurrently| -> Vec<String> {
+            let groups = at_a_time(&indexes, concurrently);
+            let names = groups.iter().map(|group| {
+                let names: Vec<&str> = group.iter().map(|index| &*index.name).collect();
+                names.join(" ")
+            });
+            names.collect()
+        };
+        assert_eq!(names(true), ["a c", "b"]);
+        assert_eq!(names(false), ["a", "b", "c"]);
+    }
 }

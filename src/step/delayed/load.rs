@@ -1,5 +1,6 @@
 //! `delayed-restore`: the rows of the delayed tables, each table in one transaction of our own session.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,52 +11,51 @@ use tokio_postgres::error::SqlState;
 
 use super::super::archive::LIST;
 use super::copy::{CopyError, Script};
-use super::{loaded, sequences};
+use super::waiting::{LOCK_TIMEOUT, patiently};
+use super::{loaded, order, sequences};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::delayed_archive;
 use crate::journal::Change;
 use crate::names::{Load, Loaded, Output, Product, RelationKind, TableCount, TableName};
 use crate::plan::Side;
-use crate::postgres::Connection;
+use crate::postgres::{Connection, quote_literal};
+use crate::process::restore_log::{TableRows, Toc};
 use crate::process::{Finished, Invocation};
-use crate::step::child::failure;
-use crate::step::restore::table_of_contents;
+use crate::step::child::{ProgramWarnings, failure};
+use crate::step::restore::list;
 use crate::step::{Context, StepError, ours};
 
 /// Loads every table of the archive that is not loaded yet, the largest first. Yields the rows of each.
 pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
     let archive = delayed_archive(context.plan(), context.database_name());
-    let entries = by_size(
-        &archive,
-        table_of_contents(context, &archive).await?.table_data(),
-    );
-    let digest = &context.delayed_dump()?.dump.archive.digest;
-    // The entries of another archive have other numbers.
-    let (loaded, elsewhere): (Vec<Load>, Vec<Load>) = loaded::committed(context)
-        .await?
-        .into_iter()
-        .partition(|load| {
-            load.archive
-                .as_ref()
-                .is_none_or(|archive| archive == digest)
-        });
+    let listing = list(context, &archive, None).await?;
+    let entries = by_size(&archive, Toc::table_rows(&listing));
+    let loaded = loaded::committed(context).await?;
+    loaded::fit_together(context, &loaded)?;
     if context.delayed_dump()?.is_later() {
         sequences::advance(context).await?;
     }
     let sent = AtomicU64::new(0);
-    let (there, missing): (Vec<u32>, Vec<u32>) = entries
-        .into_iter()
-        .partition(|id| loaded.iter().any(|load| load.dump_id == *id));
-    let loads: Vec<Load> = stream::iter(missing)
-        .map(|id| load_table(context, &archive, id, &elsewhere, &sent))
-        .buffer_unordered(context.step().jobs as usize)
-        .try_collect()
-        .await?;
-    let before = loaded
-        .into_iter()
-        .filter(|load| there.contains(&load.dump_id));
+    let (before, missing) = loaded::without(context, loaded, entries)?;
+    let tables: HashMap<u32, u32> = missing
+        .iter()
+        .map(|rows| (rows.dump_id, rows.table))
+        .collect();
+    let mut loads: Vec<Load> = Vec::with_capacity(missing.len());
+    for turn in order::turns(context, missing).await? {
+        let of_turn: Vec<Load> = stream::iter(turn)
+            .map(|dump_id| {
+                let table = tables[&dump_id];
+                load_table(context, &archive, TableRows { dump_id, table }, &sent)
+            })
+            .buffer_unordered(context.step().jobs as usize)
+            .try_collect()
+            .await?;
+        loads.extend(of_turn);
+    }
     let mut counts: Vec<TableCount> = before
+        .into_iter()
         .chain(loads)
         .map(|load| TableCount {
             table: load.table,
@@ -68,8 +68,8 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
 }
 
 /// Largest first. The rows of an entry are in a file named after its dump id.
-fn by_size(archive: &Path, mut entries: Vec<u32>) -> Vec<u32> {
-    let size = |id: &u32| {
+fn by_size(archive: &Path, mut entries: Vec<TableRows>) -> Vec<TableRows> {
+    let size = |id: u32| {
         let endings = ["dat", "dat.gz", "dat.lz4", "dat.zst"];
         let files = endings.map(|ending| archive.join(format!("{id}.{ending}")));
         files
@@ -78,7 +78,7 @@ fn by_size(archive: &Path, mut entries: Vec<u32>) -> Vec<u32> {
             .map(|file| file.len())
             .sum::<u64>()
     };
-    entries.sort_by_cached_key(|id| (std::cmp::Reverse(size(id)), *id));
+    entries.sort_by_cached_key(|rows| (std::cmp::Reverse(size(rows.dump_id)), rows.dump_id));
     entries
 }
 
@@ -86,11 +86,10 @@ fn by_size(archive: &Path, mut entries: Vec<u32>) -> Vec<u32> {
 async fn load_table(
     context: &Context,
     archive: &Path,
-    id: u32,
-    elsewhere: &[Load],
+    entry: TableRows,
     sent: &AtomicU64,
 ) -> Result<Load, StepError> {
-    let list = entry_list(archive, id)?;
+    let list = entry_list(archive, entry.dump_id)?;
     let connection = ours::open(context, &context.session(Side::Target).for_load()).await?;
     let child = Invocation::new("pg_restore")
         .arguments([
@@ -101,22 +100,24 @@ async fn load_table(
             archive.as_os_str(),
         ])
         .log(context.log_file());
-    let copy = async |stdout| copy_table(context, &connection, stdout, elsewhere, sent).await;
+    let copy = async |stdout| copy_table(context, &connection, stdout, sent).await;
     let stop = &context.shared.stop;
+    let mut warnings = ProgramWarnings::default();
     let (finished, copied) = child
-        .stream(stop, |_| {}, copy)
+        .stream(stop, |line| warnings.push_line(line), copy)
         .await
         .map_err(|error| failure(context, error))?;
+    context.notices.extend(warnings.into_lines(context));
     let interrupted = finished.interrupted;
     let mut load = match (copied, finished.success()) {
-        (Ok(Copied::Before(load)), _) if !interrupted => return Ok(load),
-        (Ok(Copied::Now(load) | Copied::Before(load)), Ok(Finished { .. })) => load,
+        (Ok(load), Ok(Finished { .. })) => load,
         // What the server said is the cause, what the child said of a closed pipe is not.
         (Err(error), _) if !interrupted => return Err(error),
         (_, Err(error)) => return Err(failure(context, error)),
         (Err(error), Ok(_)) => return Err(error),
     };
-    load.dump_id = id;
+    load.dump_id = entry.dump_id;
+    load.source_table = Some(entry.table);
     load.archive = Some(context.delayed_dump()?.dump.archive.digest.clone());
     context
         .record(Change::CommitLoad {
@@ -146,11 +147,29 @@ fn entry_list(archive: &Path, id: u32) -> Result<PathBuf, StepError> {
     Ok(path)
 }
 
-/// What became of an entry.
-enum Copied {
-    Now(Load),
-    /// An earlier run loaded the table from another archive.
-    Before(Load),
+/// The archive's statement for a session that speaks UTF-8. The rows are in the database's own encoding: it may have bytes that
+/// mean nothing in another, and that no conversion takes.
+async fn readable<R>(connection: &Connection, script: &Script<R>) -> Result<String, StepError> {
+    let (statement, encoding) = (&script.statement, script.encoding.as_str());
+    let text = if encoding == "UTF8" || statement.is_ascii() {
+        String::from_utf8(statement.clone()).map_err(StepError::fault)?
+    } else {
+        let row = connection
+            .query_one(
+                "SELECT pg_catalog.convert_from($1, $2)",
+                &[&statement, &encoding],
+            )
+            .await
+            .map_err(
+                connection.failed(format!("read the archive's COPY statement in {encoding}")),
+            )?;
+        row.try_get(0)
+            .map_err(connection.failed("read the names in the archive's COPY statement"))?
+    };
+    Ok(match encoding {
+        "UTF8" => text,
+        _ => format!("{text} WITH (ENCODING {})", quote_literal(encoding)),
+    })
 }
 
 /// Begins a transaction and copies the rows. The transaction is left open.
@@ -158,25 +177,21 @@ async fn copy_table(
     context: &Context,
     connection: &Connection,
     stdout: tokio::process::ChildStdout,
-    elsewhere: &[Load],
     sent: &AtomicU64,
-) -> Result<Copied, StepError> {
+) -> Result<Load, StepError> {
     let script = Script::open(stdout)
         .await
         .map_err(|error| failed(connection, "the delayed load", error))?
         .ok_or_else(|| StepError::new("an entry of the delayed archive holds no rows to copy"))?;
-    let statement = script.statement.clone();
+    let statement = readable(connection, &script).await?;
     // pg_dump quotes all identifiers.
     let table = statement
         .strip_prefix("COPY ")
         .and_then(TableName::parse_quoted_prefix)
         .ok_or_else(|| StepError::fault(format!("no table in {statement}")))?;
-    if let Some(load) = elsewhere.iter().find(|load| load.table == table) {
-        return loaded::again(context, load).map(|()| Copied::Before(load.clone()));
-    }
     let name = table.quoted();
     let action = format!("load {name}");
-    let switched_off = begin(context, connection, &name).await?;
+    let switched_off = patiently(context, || begin(context, connection, &name)).await?;
 
     let on_bytes = |bytes| {
         context.report(Progress {
@@ -220,15 +235,16 @@ async fn copy_table(
         )
         .await
         .map_err(connection.failed(&action))?;
-    Ok(Copied::Now(Load {
+    Ok(Load {
         table,
         dump_id: 0,
+        source_table: None,
         archive: None,
         transaction: row.get(0),
         server_started: row.get(1),
         rows,
         committed: false,
-    }))
+    })
 }
 
 /// Triggers that would fire during the load, with how they are enabled now. From 11 to 14, those that a partition has from
@@ -257,30 +273,39 @@ async fn begin(
         .map_err(connection.failed(format!("begin the load of {name}")))?;
     reach!("began the load of {name}");
     let firing = firing(context, connection, name).await?;
-    for (trigger, _) in &firing {
-        connection
-            .batch_execute(&format!("ALTER TABLE {name} DISABLE TRIGGER {trigger}"))
-            .await
-            .map_err(|error| cannot_switch_off(connection, name, trigger, error))?;
+    if firing.is_empty() {
+        return Ok(firing);
     }
+    let off: String = firing
+        .iter()
+        .map(|(trigger, _)| format!(" ALTER TABLE {name} DISABLE TRIGGER {trigger};"))
+        .collect();
+    let timeout = LOCK_TIMEOUT.as_millis();
+    let sql = format!("SET LOCAL lock_timeout = {timeout};{off} SET LOCAL lock_timeout = 0");
+    let switched_off = connection.batch_execute(&sql).await;
+    if switched_off.is_err() {
+        // It may be tried again.
+        let _ = connection.batch_execute("ROLLBACK").await;
+    }
+    switched_off.map_err(|error| cannot_switch_off(connection, name, error))?;
     Ok(firing)
 }
 
 fn cannot_switch_off(
     connection: &Connection,
     name: &str,
-    trigger: &str,
     error: tokio_postgres::Error,
 ) -> StepError {
     let is_refused = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
-    let what = format!("switch off the trigger {trigger} for the load of {name}");
+    let what = format!("switch off the triggers of {name} that fire in a load");
     let failure: StepError = connection.failed(what)(error).into();
     if !is_refused || connection.version().major() >= 1500 {
         return failure;
     }
     failure.help(
         "on this version, only a superuser may switch off a trigger that a partition has from its parent table: use a \
-         superuser for [target], or drop the trigger of the parent table on the target, run again, and create it again after the run",
+         superuser for [target], or drop the trigger of the parent table on the target, run again, and create it again \
+         after the run",
     )
 }
 

@@ -1,9 +1,12 @@
 //! Loads of delayed tables by earlier runs: which of them the target did commit.
 
+use std::collections::HashMap;
+
 use crate::journal::Change;
-use crate::names::Load;
+use crate::names::{Dumped, Load, TableName, list_of_tables};
 use crate::plan::Side;
 use crate::postgres::{Class, Connection, connect};
+use crate::process::restore_log::TableRows;
 use crate::step::{Context, StepError};
 
 /// Puts on record that a load was committed: from then on nobody has to be asked.
@@ -41,21 +44,58 @@ pub(super) async fn committed(context: &Context) -> Result<Vec<Load>, StepError>
     Ok(loads)
 }
 
-/// A table that was loaded from another archive is not loaded again. Under the regular dump's snapshot, or one that shows
-/// the same rows, it has the rows of this archive too.
-pub(super) fn again(context: &Context, load: &Load) -> Result<(), StepError> {
-    if !context.delayed_dump()?.is_later() {
+/// Fails where tables were loaded from another archive of another time. Under the regular dump's snapshot, or one that shows
+/// the same rows, they have the rows of this archive too.
+pub(super) fn fit_together(context: &Context, loaded: &[Load]) -> Result<(), StepError> {
+    let dump = context.delayed_dump()?;
+    let elsewhere: Vec<TableName> = loaded
+        .iter()
+        .filter(|load| !is_from(load, &dump.dump))
+        .map(|load| load.table.clone())
+        .collect();
+    if !dump.is_later() || elsewhere.is_empty() {
         return Ok(());
     }
     Err(StepError::new(format!(
-        "{} was loaded from another archive, of another time (delay.snapshot = \"later\"): the delayed tables would not fit \
-         together",
-        load.table
+        "these delayed tables were loaded from another archive, of another time (delay.snapshot = \"later\"), so the others \
+         would not fit to them: {}",
+        list_of_tables(&elsewhere)
     ))
     .help(
-        "nothing of this archive was loaded into it; to create the database again, with nothing that clients wrote: DROP \
-         DATABASE on the target, and pg-migrate reset PLAN --database NAME --drop NAME",
+        "nothing of this archive was loaded; to create the database again, with nothing that clients wrote: DROP DATABASE \
+         on the target, and pg-migrate reset PLAN --database NAME --drop NAME",
     ))
+}
+
+fn is_from(load: &Load, dump: &Dumped) -> bool {
+    let archive = load.archive.as_ref();
+    archive.is_none_or(|archive| *archive == dump.archive.digest)
+}
+
+/// The loads that are of one of the entries, and the entries that none is of. Entries of another archive have other numbers:
+/// those are told by their tables.
+pub(super) fn without(
+    context: &Context,
+    loaded: Vec<Load>,
+    entries: Vec<TableRows>,
+) -> Result<(Vec<Load>, Vec<TableRows>), StepError> {
+    let dump = &context.delayed_dump()?.dump;
+    let contents = context.database()?.contents.iter();
+    let names: HashMap<u32, TableName> = contents
+        .flat_map(|contents| &contents.relations)
+        .map(|relation| (relation.oid, relation.table_name()))
+        .collect();
+    let is_of = |load: &Load, entry: &TableRows| match load.source_table {
+        _ if is_from(load, dump) => load.dump_id == entry.dump_id,
+        Some(table) => table == entry.table,
+        None => names.get(&entry.table) == Some(&load.table),
+    };
+    let (there, missing): (Vec<TableRows>, Vec<TableRows>) = entries
+        .into_iter()
+        .partition(|entry| loaded.iter().any(|load| is_of(load, entry)));
+    let mut before = loaded;
+    before.retain(|load| there.iter().any(|entry| is_of(load, entry)));
+    Ok((before, missing))
 }
 
 /// What became of a transaction, and whether the server was started again since. A number that the server did
@@ -124,7 +164,16 @@ async fn was_lost(
 
 async fn has_rows(connection: &Connection, load: &Load, which: &str) -> Result<bool, StepError> {
     let table = load.table.quoted();
-    let sql = format!("SELECT EXISTS (SELECT FROM ONLY {table} {which})");
+    // The rows of partitions that are loaded by way of the partitioned table are in these.
+    let row = connection
+        .query_one(
+            "SELECT relkind = 'p' FROM pg_catalog.pg_class WHERE oid = $1::text::regclass",
+            &[&table],
+        )
+        .await
+        .map_err(connection.failed(format!("look for {table}")))?;
+    let only = if row.get(0) { "" } else { "ONLY" };
+    let sql = format!("SELECT EXISTS (SELECT FROM {only} {table} {which})");
     let row = connection
         .query_one(&sql, &[])
         .await

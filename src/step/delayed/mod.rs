@@ -5,14 +5,18 @@ mod copy;
 mod indexes;
 mod load;
 mod loaded;
+mod order;
 mod references;
 mod sequences;
 mod unchanged;
 mod verify;
+mod waiting;
 
 pub(super) use indexes::{drop_indexes, recreate_indexes};
 pub(super) use load::load;
 pub(super) use verify::verify;
+
+use std::collections::BTreeSet;
 
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +42,8 @@ pub(super) async fn dump(context: &Context) -> Result<Output, StepError> {
     }
     let warning = unchanged::warn_of_altered(context, snapshot).await?;
     let session = context.session(Side::Source).under_snapshot(snapshot.id());
-    let counting = count(context, Side::Source, &session, &context.stop);
+    let none = BTreeSet::new();
+    let counting = count(context, Side::Source, &session, &none, &context.stop);
     let (dump, counts) = tokio::try_join!(dump::into(context, &archive), counting)?;
     // Its rows are older than that: their keys were given out before.
     let sequences = read_sequences(context).await?;
@@ -55,13 +60,14 @@ async fn read_sequences(context: &Context) -> Result<Vec<SequenceValue>, StepErr
 }
 
 fn output(
-    dump: Dumped,
+    (dump, mut warnings): (Dumped, Vec<String>),
     counts: Vec<TableCount>,
     sequences: Vec<SequenceValue>,
     warning: Option<String>,
 ) -> Output {
+    warnings.extend(warning);
     Output {
-        warnings: warning.into_iter().collect(),
+        warnings,
         product: Product::DelayedDump(DelayedDump {
             dump,
             counts,
@@ -103,11 +109,12 @@ async fn same_rows(context: &Context, now: &Snapshot) -> Result<Option<String>, 
     }
 }
 
-/// Exact rows of the delayed tables on one server, whatever the plan's mode is for the others.
+/// Exact rows of the delayed tables on one server, and of these views, whatever the plan's mode is for the others.
 async fn count(
     context: &Context,
     side: Side,
     session: &Session,
+    views: &BTreeSet<TableName>,
     stop: &CancellationToken,
 ) -> Result<Vec<TableCount>, StepError> {
     let delayed = context.delayed_tables();
@@ -122,7 +129,7 @@ async fn count(
         } else {
             Rows::Counted
         };
-        delayed.contains(table).then_some(rows)
+        (delayed.contains(table) || views.contains(table)).then_some(rows)
     };
     let snapshot = context.snapshot.as_deref().map(|snapshot| &**snapshot);
     let counts = count_tables(&pool, snapshot, side, queries, stop, how, |_, _| {}).await?;

@@ -1,11 +1,13 @@
 //! `delayed-verify`: the rows that the source had, that the load brought, and that are there now.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::count;
 use super::references::{self, Broken};
 use crate::graph::delayed_archive;
-use crate::names::{Compared, Kind, Output, Product, TableCount, TableName, TableResult};
+use crate::names::{
+    Compared, Kind, Output, Product, RelationKind, TableCount, TableName, TableResult,
+};
 use crate::plan::Side;
 use crate::postgres::{Pool, escape_control};
 use crate::step::verify::remove_archive;
@@ -15,7 +17,13 @@ use crate::step::{Context, StepError};
 /// there beyond them was added by clients meanwhile: reported, and no difference.
 pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     let session = context.session(Side::Target);
-    let now = count(context, Side::Target, &session, &context.shared.stop).await?;
+    let before = context.counts(Side::Source)?.tables.iter();
+    let views: Vec<&TableCount> = before
+        .filter(|count| count.kind == RelationKind::MaterializedView)
+        .collect();
+    let names = views.iter().map(|view| view.table.clone()).collect();
+    let stop = &context.shared.stop;
+    let now = count(context, Side::Target, &session, &names, stop).await?;
     // As they were dumped: the plan may say something else since.
     let (kind, note) = if context.delayed_dump()?.is_later() {
         (Kind::DelayedDump, Some(later(context)?))
@@ -27,6 +35,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         context.input(kind)?.counts(),
         context.input(Kind::DelayedRestore)?.counts(),
         &now,
+        context.hashed_by_enum()?,
     );
     let queries = context.step().jobs as usize;
     let endpoint = context.endpoint(Side::Target);
@@ -37,9 +46,13 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         .filter(|result| !result.matches)
         .map(|result| escape_control(&result.table.to_string()).into_owned())
         .collect();
-    let tables = with_orphans(tables, &broken);
+    let mut tables = with_orphans(tables, &broken);
+    let views = refreshed(&views, &now);
+    let mut warnings: Vec<String> = note.into_iter().collect();
+    warnings.extend(views.iter().filter_map(refreshed_otherwise));
+    tables.extend(views);
     let mut output = Output {
-        warnings: note.into_iter().collect(),
+        warnings,
         product: Product::Comparison(Compared { tables }),
     };
     if !broken.is_empty() {
@@ -91,6 +104,34 @@ fn with_orphans(mut tables: Vec<TableResult>, broken: &[Broken]) -> Vec<TableRes
     tables
 }
 
+/// The materialized views as they are after the last refresh, which computed them from what is there by then. Those that clients
+/// dropped or emptied since are theirs.
+fn refreshed(views: &[&TableCount], now: &[TableCount]) -> Vec<TableResult> {
+    let result = |view: &&TableCount| {
+        let now = now.iter().find(|count| count.table == view.table)?;
+        let target_rows = Some(now.rows?);
+        let is_other = view.rows != target_rows;
+        Some(TableResult {
+            table: view.table.clone(),
+            source_rows: view.rows,
+            target_rows,
+            matches: true,
+            note: is_other.then(|| "refreshed after the delayed load".to_owned()),
+        })
+    };
+    views.iter().filter_map(result).collect()
+}
+
+/// The source may not have refreshed a view for long.
+fn refreshed_otherwise(view: &TableResult) -> Option<String> {
+    let note = view.note.as_ref()?;
+    let (source, target) = (view.source_rows?, view.target_rows?);
+    Some(format!(
+        "{}: {source} rows on the source, {target} on the target ({note})",
+        view.table
+    ))
+}
+
 /// What a report says where the two dumps saw the source at different times.
 fn later(context: &Context) -> Result<String, StepError> {
     let snapshot = |kind| -> Result<&str, StepError> {
@@ -108,13 +149,25 @@ fn compare(
     source: &[TableCount],
     loaded: &[TableCount],
     now: &[TableCount],
+    hashed_by_enum: &BTreeMap<TableName, TableName>,
 ) -> Vec<TableResult> {
+    // Partitions between which rows move are loaded by way of the partitioned table, and compared as a whole.
+    let whole = |table: &TableName| hashed_by_enum.get(table).unwrap_or(table).clone();
     let by_name = |counts: &[TableCount]| -> HashMap<TableName, Option<u64>> {
-        let entry = |count: &TableCount| (count.table.clone(), count.rows);
-        counts.iter().map(entry).collect()
+        let mut sums: HashMap<TableName, Option<u64>> = HashMap::new();
+        // A partitioned table has no rows of its own.
+        let tables = counts
+            .iter()
+            .filter(|count| count.kind != RelationKind::PartitionedTable);
+        for count in tables {
+            let sum = sums.entry(whole(&count.table)).or_insert(Some(0));
+            *sum = sum.zip(count.rows).map(|(sum, rows)| sum + rows);
+        }
+        sums
     };
     let (source, loaded, now) = (by_name(source), by_name(loaded), by_name(now));
-    delayed
+    let compared: BTreeSet<TableName> = delayed.iter().map(whole).collect();
+    compared
         .iter()
         .map(|table| {
             let rows = |counts: &HashMap<TableName, Option<u64>>| counts.get(table).copied()?;
@@ -148,7 +201,6 @@ fn compare(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::RelationKind;
 
     fn counts(rows: Option<u64>) -> Vec<TableCount> {
         rows.map(|rows| TableCount {
@@ -162,7 +214,13 @@ mod tests {
 
     fn judged(source: Option<u64>, loaded: Option<u64>, now: Option<u64>) -> (bool, String) {
         let delayed = [TableName::new("public", "t")];
-        let mut results = compare(&delayed, &counts(source), &counts(loaded), &counts(now));
+        let mut results = compare(
+            &delayed,
+            &counts(source),
+            &counts(loaded),
+            &counts(now),
+            &BTreeMap::new(),
+        );
         let result = results.pop().unwrap();
         (result.matches, result.note.unwrap_or_default())
     }
@@ -174,6 +232,36 @@ mod tests {
         assert!(matches);
         assert_eq!(note, "5 rows were loaded, 3 were added by clients");
         assert!(judged(Some(5), Some(5), Some(4)).0);
+    }
+
+    #[test]
+    fn views_are_told_with_the_rows_of_their_last_refresh() {
+        let view = |name: &str, rows| TableCount {
+            table: TableName::new("public", name),
+            kind: RelationKind::MaterializedView,
+            rows,
+        };
+        let before = [
+            view("same", Some(7)),
+            view("stale", Some(7)),
+            view("dropped", Some(7)),
+            view("never", None),
+        ];
+        let now = [
+            view("same", Some(7)),
+            view("stale", Some(8)),
+            view("never", None),
+        ];
+        let results = refreshed(&before.iter().collect::<Vec<_>>(), &now);
+        let rows: Vec<_> = results.iter().map(|result| result.target_rows).collect();
+        assert_eq!(rows, [Some(7), Some(8)]);
+        let told: Vec<String> = results.iter().filter_map(refreshed_otherwise).collect();
+        assert_eq!(
+            told,
+            [
+                "public.stale: 7 rows on the source, 8 on the target (refreshed after the delayed load)"
+            ]
+        );
     }
 
     #[test]

@@ -1,34 +1,99 @@
 //! Carrying the plan of the globals out on the target.
 
-use super::{Action, OnError, Run, Skip, Target, plan, statements};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::dump::dump;
+use super::since::{BySubject, Since, by_subject, digests, only_on_target, since};
+use super::{Action, OnError, Planned, Run, Skip, Target, plan, statements};
 use crate::failpoint::reach;
-use crate::names::Output;
+use crate::journal::{Change, MigratedSubject};
+use crate::names::{GlobalsRead, Output, Product};
 use crate::plan::Side;
 use crate::postgres::{Connection, connect, escape_control, quote_identifier};
-use crate::step::child::{capture, invocation};
 use crate::step::{Context, StepError};
 
-/// Far more than the roles of any server need.
-const LARGEST_SCRIPT: usize = 256 << 20;
-
-/// Dumps roles, memberships and tablespaces of the source and brings the target up to them.
+/// Brings roles, memberships and tablespaces of the target up to those of the source. What an earlier run of this plan
+/// brought is only touched again where it changed on the source since, and not on the target.
 pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
-    let child = invocation(context, Side::Source, &context.step().command, &[]);
-    let script = capture(context, child, LARGEST_SCRIPT).await?.stdout;
-    // It is written in UTF-8 (`--encoding`), but a cluster of encoding SQL_ASCII passes any bytes through.
-    let script = String::from_utf8(script).map_err(|error| {
-        StepError::new(format!(
-            "the roles of the {} have names or comments that are not UTF-8 (byte {}); rename them there",
-            context.endpoint(Side::Source),
-            error.utf8_error().valid_up_to()
-        ))
-    })?;
-    let statements = statements(&script).map_err(StepError::fault)?;
-    let actions = plan(
-        &statements,
-        &Target::from(&context.shared.inspection.target),
-    );
+    let script = dump(context, Side::Source).await?;
+    let dumped = statements(&script.text).map_err(StepError::fault)?;
+    let source = by_subject(&dumped);
+    let digests = digests(&source);
+    let verdicts = verdicts(context, &digests).await?;
+    let is_wanted = |subject: &Option<String>| {
+        let verdict = subject.as_ref().and_then(|subject| verdicts.get(subject));
+        verdict.is_none_or(|since| *since == Since::Migrate)
+    };
+    let of = |wanted| -> BTreeMap<String, String> {
+        let subjects = digests.iter();
+        subjects
+            .filter(|(subject, _)| verdicts[*subject] == wanted)
+            .map(|(subject, digest)| (subject.clone(), digest.clone()))
+            .collect()
+    };
+    let (to_migrate, same) = (of(Since::Migrate), of(Since::Same));
+    let subjects: BTreeMap<_, _> = to_migrate.iter().chain(&same).collect();
+    if !subjects.is_empty() {
+        let owned = |(subject, digest): (&String, &String)| (subject.clone(), digest.clone());
+        let subjects = subjects.into_iter().map(owned).collect();
+        context.record(Change::MigrateRoles { subjects }).await?;
+    }
+    let mut actions = plan(&dumped, &Target::from(&context.shared.inspection.target));
+    actions.retain(|planned| is_wanted(&planned.subject));
+    let mut warnings = carry_out(context, &actions).await?;
+    let general = warnings.remove(&None).unwrap_or_default();
+    let changed = to_migrate.into_keys().map(|subject| {
+        let found = warnings.remove(&Some(subject.clone()));
+        (subject, found.unwrap_or_default())
+    });
+    let mut migrated = afterwards(context, changed.collect(), &source).await;
+    let told = told(context, &verdicts, &migrated);
+    migrated.extend(same.into_iter().map(|(subject, digest)| {
+        let target = Some(digest);
+        let warnings = Vec::new();
+        (subject, MigratedSubject { target, warnings })
+    }));
+    if !migrated.is_empty() {
+        let subjects = migrated;
+        context.record(Change::MigratedRoles { subjects }).await?;
+    }
+    let mut output = Output {
+        warnings: [script.warnings, general, told].concat(),
+        product: Product::Globals(GlobalsRead { subjects: digests }),
+    };
+    // A name that holds a line feed makes no second line, and no server's message does.
+    for warning in &mut output.warnings {
+        *warning = escape_control(warning).into_owned();
+    }
+    Ok(output)
+}
 
+/// What is to be done about each subject of the source.
+async fn verdicts(
+    context: &Context,
+    source: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, Since>, StepError> {
+    // The first time nobody can have changed what this plan made.
+    let target = if context.roles.is_empty() {
+        BTreeMap::new()
+    } else {
+        let script = dump(context, Side::Target).await?;
+        let dumped = statements(&script.text).map_err(StepError::fault)?;
+        digests(&by_subject(&dumped))
+    };
+    let verdict = |(subject, digest): (&String, &String)| {
+        let target = target.get(subject).map(String::as_str);
+        let since = since(context.roles.get(subject), digest, target);
+        (subject.clone(), since)
+    };
+    Ok(source.iter().map(verdict).collect())
+}
+
+/// Runs the actions; what somebody should know, by what it is about.
+async fn carry_out(
+    context: &Context,
+    actions: &[Planned],
+) -> Result<BTreeMap<Option<String>, Vec<String>>, StepError> {
     let target = context.endpoint(Side::Target);
     let connection = connect(target, &target.database, &context.session(Side::Target)).await?;
     let facts = &context.shared.inspection.target;
@@ -39,39 +104,110 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
             .await
             .map_err(connection.failed("set createrole_self_grant"))?;
     }
-    let mut output = Output::default();
-    for action in &actions {
-        match action {
+    let mut warnings: BTreeMap<Option<String>, Vec<String>> = BTreeMap::new();
+    for Planned { subject, action } in actions {
+        let warning = match action {
             Action::Run(run) => {
-                if let Some(warning) = execute(&connection, run).await? {
-                    output.warnings.push(warning);
-                }
+                let warning = execute(&connection, run).await?;
                 reach!("globals statement");
+                warning
             }
-            Action::Skip(Skip {
-                sql,
-                reason,
-                is_loss,
-            }) => {
-                if *is_loss {
-                    output.warnings.push(reason.clone());
-                } else {
-                    tracing::debug!(%sql, reason, "skipped");
-                }
+            Action::Skip(skip) if skip.is_loss => Some(skip.reason.clone()),
+            Action::Skip(Skip { sql, reason, .. }) => {
+                tracing::debug!(%sql, reason, "skipped");
+                None
             }
-        }
+        };
+        warnings.entry(subject.clone()).or_default().extend(warning);
     }
     if facts.version.major() < 1600 && !facts.is_superuser && facts.can_create_role {
-        output
-            .warnings
-            .extend(join_roles(context, &connection).await);
+        let joined = join_roles(context, &connection).await;
+        warnings.entry(None).or_default().extend(joined);
     }
     connection.close().await;
-    // A name that holds a line feed makes no second line, and no server's message does.
-    for warning in &mut output.warnings {
-        *warning = escape_control(warning).into_owned();
+    Ok(warnings)
+}
+
+/// What the target says of what was migrated. Where it cannot be read, a later run cannot know what somebody changed,
+/// and leaves it alone.
+async fn afterwards(
+    context: &Context,
+    changed: BTreeMap<String, Vec<String>>,
+    source: &BySubject<'_>,
+) -> BTreeMap<String, MigratedSubject> {
+    if changed.is_empty() {
+        return BTreeMap::new();
     }
-    Ok(output)
+    let script = match dump(context, Side::Target).await {
+        Ok(script) => script.text,
+        Err(error) => {
+            tracing::warn!(%error, "cannot read the target's roles");
+            String::new()
+        }
+    };
+    let dumped = statements(&script).unwrap_or_default();
+    let target = by_subject(&dumped);
+    // Without passwords it does not show whether somebody changed one.
+    let is_whole = context.shared.inspection.target.reads_passwords;
+    let mut digests = digests(&target);
+    let none = BTreeSet::new();
+    let changed = changed.into_iter().map(|(subject, mut warnings)| {
+        // The role that runs the migration stays as it is.
+        if subject != role(context) {
+            let of_source = source.get(&subject).unwrap_or(&none);
+            let of_target = target.get(&subject).unwrap_or(&none);
+            let extra = only_on_target(of_source, of_target).into_iter();
+            warnings.extend(extra.map(|what| {
+                format!(
+                    "{subject} {what} on the target, and not on the source: it was left as it is"
+                )
+            }));
+        }
+        let target = digests.remove(&subject).filter(|_| is_whole);
+        (subject, MigratedSubject { target, warnings })
+    });
+    changed.collect()
+}
+
+fn role(context: &Context) -> String {
+    format!("role \"{}\"", context.shared.inspection.target.user)
+}
+
+/// What somebody should know of each subject: what is missing of it on the target, now or since an earlier run, and what
+/// was not brought along.
+fn told(
+    context: &Context,
+    verdicts: &BTreeMap<String, Since>,
+    migrated: &BTreeMap<String, MigratedSubject>,
+) -> Vec<String> {
+    let mut told = Vec::new();
+    for (subject, since) in verdicts {
+        let before = context.roles.get(subject);
+        let before = before.and_then(|role| role.after.as_ref());
+        match (since, migrated.get(subject)) {
+            (Since::Migrate, Some(now)) => told.extend(now.warnings.iter().cloned()),
+            (Since::Unchanged, _) => {
+                told.extend(before.into_iter().flat_map(|then| then.warnings.iter().cloned()));
+            }
+            (Since::ChangedOnBoth, _) if *subject != role(context) => told.push(format!(
+                "{subject} changed on the source since an earlier run of this plan migrated it, and {}: it was left as it is; \
+                 compare both and change it on the target by hand",
+                match before.and_then(|then| then.target.as_ref()) {
+                    Some(_) => "on the target as well",
+                    None => "it cannot be told whether it did on the target",
+                }
+            )),
+            _ => {}
+        }
+    }
+    let gone = context.roles.keys();
+    let gone = gone.filter(|subject| !verdicts.contains_key(*subject));
+    told.extend(gone.map(|subject| {
+        format!(
+            "{subject} is no longer on the source; an earlier run of this plan migrated it, and it is still on the target"
+        )
+    }));
+    told
 }
 
 /// Before 16, the creator of a role is not a member of it, and so may not give it a database or a table. A role with

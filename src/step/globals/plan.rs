@@ -114,12 +114,29 @@ const GRANTOR_REFUSED: &[SqlState] = &[
     SqlState::INVALID_GRANT_OPERATION,
 ];
 
+/// What a statement is about, as messages call it: `role "app"`. `None`: the script itself, or a database.
+pub(crate) fn subject_of(statement: &Statement) -> Option<String> {
+    match statement {
+        Statement::CreateTablespace { name, .. } | Statement::AlterTablespace { name } => {
+            Some(format!("tablespace \"{name}\""))
+        }
+        _ => changed_role(statement).map(|role| format!("role \"{role}\"")),
+    }
+}
+
+/// An action, and what it is about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned {
+    pub subject: Option<String>,
+    pub action: Action,
+}
+
 /// Decides what happens with each statement, in the dump's order.
 ///
 /// `SET SESSION AUTHORIZATION` and its reset have no action of their own: what stands between them
 /// becomes a statement that takes the role on by itself, so that no failure leaves a later
 /// statement to run as the wrong role.
-pub fn plan(statements: &[&str], target: &Target<'_>) -> Vec<Action> {
+pub fn plan(statements: &[&str], target: &Target<'_>) -> Vec<Planned> {
     let statements: Vec<(&str, Statement)> = statements
         .iter()
         .map(|sql| (*sql, Statement::classify(sql)))
@@ -138,7 +155,11 @@ pub fn plan(statements: &[&str], target: &Target<'_>) -> Vec<Action> {
     };
     statements
         .iter()
-        .filter_map(|(sql, statement)| planner.decide(sql, statement))
+        .filter_map(|(sql, statement)| {
+            let action = planner.decide(sql, statement)?;
+            let subject = subject_of(statement);
+            Some(Planned { subject, action })
+        })
         .collect()
 }
 
@@ -306,7 +327,7 @@ impl<'a> Planner<'a> {
                     )),
                 };
                 (
-                    format!("SET ROLE {quoted}; {sql}; RESET ROLE"),
+                    format!("SET ROLE {quoted}; {sql}; SET ROLE NONE"),
                     Some(fallback),
                 )
             }

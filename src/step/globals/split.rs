@@ -90,6 +90,23 @@ pub fn statements(script: &str) -> Result<Vec<&str>, Truncated> {
     Ok(statements)
 }
 
+/// Whether the script has its closing line, after its last statement. One that ends between two statements looks whole
+/// without it, and the roles that are missing would be missing silently.
+pub(crate) fn has_closing_line(script: &str) -> bool {
+    let pieces = pieces(script);
+    let after_statements = pieces
+        .iter()
+        .rev()
+        .take_while(|piece| !matches!(piece, Piece::Statement(_) | Piece::Unterminated(_)));
+    after_statements.into_iter().any(|piece| match piece {
+        Piece::Filler(text) => text.lines().any(|line| line == CLOSING_LINE),
+        _ => false,
+    })
+}
+
+/// No version translates it.
+const CLOSING_LINE: &str = "-- PostgreSQL database cluster dump complete";
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -176,6 +193,9 @@ mod tests {
             ),
         ] {
             assert_eq!(join(&pieces(script)), script);
+            assert!(has_closing_line(script));
+            let cut = script.rfind("\n-- PostgreSQL").unwrap();
+            assert!(!has_closing_line(&script[..cut]));
             let statements = statements(script).unwrap();
             assert_eq!(statements.len(), count);
             for statement in statements {

@@ -17,6 +17,7 @@ use crate::plan::Side;
 use crate::postgres::Class;
 use crate::process::restore_log::{RestoreLog, RestoreReport, Toc, accepted};
 use crate::process::{Invocation, Stdout};
+use crate::shell;
 use parts::Part;
 
 /// A table of contents of a million objects stays below it.
@@ -149,8 +150,10 @@ fn judge(context: &Context, report: &RestoreReport) -> Result<Output, StepError>
     ))
     .help(format!(
         "what they are about may be missing on the target; all messages are in {}: find those that are not in the \
-         report, fix their cause, and run again",
-        context.log_file().display()
+         report, fix their cause, and run again (where it is on the source, after `pg-migrate reset PLAN --database {} \
+         --step dump`)",
+        context.log_file().display(),
+        shell::quote(context.database_name())
     ));
     Err(error.with_output(output(report, errors)))
 }
@@ -161,7 +164,7 @@ fn unaccepted(context: &Context, report: &RestoreReport) -> usize {
 }
 
 /// The archive's table of contents, which names the objects that errors are about.
-pub(super) async fn table_of_contents(context: &Context, archive: &Path) -> Result<Toc, StepError> {
+async fn table_of_contents(context: &Context, archive: &Path) -> Result<Toc, StepError> {
     let listing = list(context, archive, None).await?;
     let roles = &context.shared.inspection.source.roles;
     Ok(Toc::parse(
@@ -186,7 +189,7 @@ async fn parts_of(
 }
 
 /// The entries of an archive, or of one of its sections, as pg_restore lists them.
-async fn list(
+pub(super) async fn list(
     context: &Context,
     archive: &Path,
     section: Option<&str>,
@@ -198,8 +201,9 @@ async fn list(
         .arguments([archive.as_os_str()])
         .stdout(Stdout::Null)
         .log(context.log_file());
-    let listing = capture(context, listing, LARGEST_LISTING).await?.stdout;
-    Ok(String::from_utf8_lossy(&listing).into_owned())
+    let (finished, warnings) = capture(context, listing, LARGEST_LISTING).await?;
+    context.notices.extend(warnings);
+    Ok(String::from_utf8_lossy(&finished.stdout).into_owned())
 }
 
 fn output(report: &RestoreReport, errors: Vec<RestoreError>) -> Output {
@@ -241,8 +245,11 @@ fn refusal(context: &Context, errors: &[RestoreError]) -> StepError {
         refused.len(),
         shown.join("\n")
     ))
-    .help(
-        "fix the cause on the source, or accept them in the plan ([[accept]] with database, object and reason), \
-         and run again: the database is created and restored again",
-    )
+    .help(format!(
+        "fix the cause on the target, or accept them in the plan ([[accept]] with database, object and reason), and run \
+         again: the database is created again and restored from the same archive\n\
+         where the cause is on the source, fix it there, and let it be dumped again: `pg-migrate reset PLAN --database {} \
+         --step dump`, then run again",
+        shell::quote(context.database_name())
+    ))
 }

@@ -15,39 +15,61 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
         endpoint: context.endpoint(Side::Target),
         session: Session::new(&context.application()),
     };
-    let SettingsRestored { done, warnings } = patiently(context, &target).await?;
+    let SettingsRestored {
+        done,
+        warnings,
+        damage,
+    } = patiently(context, &target).await?;
     for line in done {
         tracing::info!("restored: {line}");
     }
     if !context.tuned.is_empty() {
         let settings = context.tuned.keys().cloned().collect();
         context
-            .record(Change::SettingsRestored { settings })
+            .record(Change::SettingsRestored {
+                settings,
+                damage: damage.clone(),
+            })
             .await?;
     }
-    open_databases(context).await?;
-    Ok(Output {
+    let mut output = Output {
         warnings,
         ..Output::default()
-    })
+    };
+    if let Some(damage) = damage {
+        return Err(StepError::new(format!(
+            "{damage}; its databases stay closed to other roles"
+        ))
+        .help("`pg-migrate explain target/crashed-unsafe` tells what to do")
+        .with_output(output));
+    }
+    output.warnings.extend(open_databases(context).await?);
+    Ok(output)
 }
 
 /// The target is safe again: clients may use what is verified. One that cannot be opened keeps no other closed.
-async fn open_databases(context: &Context) -> Result<(), StepError> {
+async fn open_databases(context: &Context) -> Result<Vec<String>, StepError> {
     let source = &context.shared.inspection.source;
+    let mut warnings = Vec::new();
     let mut failed = None;
-    for name in &context.closed {
+    for (name, made) in &context.closed {
         let Some(database) = source.database(name) else {
             // Gone from the source since; the target's is as it was verified, and ours.
             continue;
         };
-        if let Err(error) = create::open(context, database).await {
-            tracing::error!(database = name, %error, "cannot open the database");
-            failed.get_or_insert(error);
+        if create::is_left_out(context, name, *made).await? {
+            continue;
+        }
+        match create::open(context, database, *made).await {
+            Ok(refused) => warnings.extend(refused),
+            Err(error) => {
+                tracing::error!(database = name, %error, "cannot open the database");
+                failed.get_or_insert(error);
+            }
         }
         reach!("{name} opened");
     }
-    failed.map_or(Ok(()), Err)
+    failed.map_or(Ok(warnings), Err)
 }
 
 /// While the run is stopping no step is tried again, and a target that restarts may be why it stops.

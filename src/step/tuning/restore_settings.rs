@@ -18,6 +18,8 @@ pub(crate) struct SettingsRestored {
     pub done: Vec<String>,
     /// What the user should know: settings that were changed by another session, data that may not be on disk.
     pub warnings: Vec<String>,
+    /// Of the warnings, the one that the whole cluster may be damaged.
+    pub damage: Option<String>,
 }
 
 /// What to do about one setting.
@@ -75,9 +77,8 @@ pub(crate) async fn restore_settings(
     // Also where nothing was changed: an earlier attempt may have died before this.
     connection = reload(connection, &target).await?;
     reach!("put back and reloaded");
-    outcome
-        .warnings
-        .extend(started::crash_warning(&connection, tuned).await?);
+    outcome.damage = started::crash_warning(&connection, tuned).await?;
+    outcome.warnings.extend(outcome.damage.clone());
     if durable::is_needed(tuned) {
         outcome.warnings.extend(durable::flush(&connection).await?);
     }

@@ -45,8 +45,8 @@ fn mean_the_same_written_again(written: &[&str]) {
     };
     let actions = plan(written, &target);
     assert!(actions.len() <= written.len());
-    for action in &actions {
-        let sql = match action {
+    for planned in &actions {
+        let sql = match &planned.action {
             Action::Run(run) => &run.sql,
             Action::Skip(skip) => &skip.sql,
         };

@@ -31,6 +31,17 @@ pub struct Project {
     literal: Option<String>,
     environment: BTreeMap<String, OsString>,
     umask: Option<u32>,
+    outlet: Outlet,
+}
+
+/// Where stdout and stderr of the program lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlet {
+    Files,
+    /// A pipe whose reader has gone, as of a terminal or `tee` that ended.
+    GonePipe,
+    /// A disk without room.
+    FullDisk,
 }
 
 impl Project {
@@ -67,8 +78,15 @@ impl Project {
             ]),
             scratch,
             umask: None,
+            outlet: Outlet::Files,
         }
         .clients(18)
+    }
+
+    /// What is printed from here on goes there.
+    pub fn printing_to(mut self, outlet: Outlet) -> Project {
+        self.outlet = outlet;
+        self
     }
 
     /// The plan's name; "test" unless it is set.
@@ -267,6 +285,18 @@ impl Project {
             .stdin(Stdio::null())
             .stdout(File::create(output.path().join("stdout")).unwrap())
             .stderr(File::create(output.path().join("stderr")).unwrap());
+        match self.outlet {
+            Outlet::Files => {}
+            Outlet::GonePipe => {
+                let (_, stdout) = std::io::pipe().unwrap();
+                let (_, stderr) = std::io::pipe().unwrap();
+                command.stdout(stdout).stderr(stderr);
+            }
+            Outlet::FullDisk => {
+                let full = || File::options().write(true).open("/dev/full").unwrap();
+                command.stdout(full()).stderr(full());
+            }
+        }
         Running {
             child: child::spawn(command, Signal::SIGKILL).expect("pg-migrate can be started"),
             output,

@@ -11,7 +11,8 @@ fn target<'a>(user: &'a str, roles: &[&'a str], tablespaces: &[&'a str]) -> Targ
 }
 
 fn planned(script: &str, target: &Target<'_>) -> Vec<Action> {
-    plan(&statements(script).unwrap(), target)
+    let planned = plan(&statements(script).unwrap(), target);
+    planned.into_iter().map(|planned| planned.action).collect()
 }
 
 /// Actions as a person would want to see them.
@@ -134,7 +135,7 @@ fn a_dump_of_every_kind_of_statement() {
          role pg_monitor cannot exist on the target: names that start with pg_ are reserved since 9.6; rename the role on the source
     run  GRANT pg_read_all_data TO "Old; One"
       failed: role Old; One is not a member of role pg_read_all_data: fix the cause and run the statement on the target
-    run  SET ROLE "superuser"; GRANT SET ON PARAMETER work_mem TO "Old; One"; RESET ROLE
+    run  SET ROLE "superuser"; GRANT SET ON PARAMETER work_mem TO "Old; One"; SET ROLE NONE
       or GRANT SET ON PARAMETER work_mem TO "Old; One"
          a privilege on parameter work_mem was granted by superuser on the source and has another grantor on the target
       failed: role Old; One has no privilege on parameter work_mem: fix the cause and run the statement on the target

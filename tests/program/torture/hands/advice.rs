@@ -11,10 +11,11 @@ type Remedy = fn(&mut People<'_>) -> bool;
 /// What is said, and what a person does then; whether anything was done. The first that fits.
 const ADVICE: &[(&str, Remedy)] = &[
     ("target.tuning.shared_target = true", accept_shared_target),
+    ("delete these rows there, and run again", delete_orphans),
     ("drop or rename it", drop_what_is_by_hand),
     ("being accessed by other users", end_sessions),
+    ("and it is gone from the target", reset_gone),
     ("put the plan back as it was", put_plan_back),
-    ("put the plan back as it was", name_delayed_tables),
     ("reset PLAN --database NAME", reset_unused),
     ("set delay.snapshot = \"later\"", take_later_snapshot),
     (
@@ -81,24 +82,36 @@ fn put_plan_back(people: &mut People<'_>) -> bool {
     is_other
 }
 
-/// A pattern of the plan covers a table that is new: those that were delayed are named one by one.
-fn name_delayed_tables(people: &mut People<'_>) -> bool {
-    let is_other = people
-        .keys
-        .delayed
-        .iter()
-        .any(|one| one.ends_with("later*"));
-    people.keys.delayed.retain(|one| !one.ends_with("later*"));
-    people.keys.delayed.extend([
-        "events.public.later_hand",
-        "events.public.later_reload",
-        "events.public.later_children",
-        "shop.public.later_hand",
-        "shop.public.later_reload",
-        "shop.public.later_children",
-    ]);
-    people.write_plan();
-    is_other
+/// Rows whose parents came to the source after the regular snapshot.
+pub const DELETE_ORPHANS: &str = "SET default_transaction_read_only = off;
+    DELETE FROM public.later_children c
+    WHERE NOT EXISTS (SELECT FROM public.hand_parents p WHERE p.id = c.parent) RETURNING 'an orphan'";
+
+fn delete_orphans(people: &mut People<'_>) -> bool {
+    let mut any = false;
+    for database in ["events", "shop"] {
+        let deleted = people.target.try_psql(database, DELETE_ORPHANS);
+        people.tell(format!(
+            "target {database:?}: orphans are deleted: {deleted:?}"
+        ));
+        if deleted.is_ok_and(|rows| !rows.is_empty()) {
+            people.orphans_deleted.insert(database.to_owned());
+            any = true;
+        }
+    }
+    any
+}
+
+/// Databases that were dropped or renamed are to be made again.
+fn reset_gone(people: &mut People<'_>) -> bool {
+    let mut any = false;
+    for database in DATABASES {
+        if people.oid(database).is_none() {
+            let reset = ["reset", "--database", database, "--drop", database];
+            any |= people.project.run(&reset).code == Some(0);
+        }
+    }
+    any
 }
 
 /// Where the database is not in use on the target.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::advice;
 use super::people::{CLIENTS, People};
 use super::watch::{self, has_delayed};
 use super::worker::{Ended, Transaction};
@@ -214,6 +215,9 @@ impl People<'_> {
             if let Err(error) = replay.try_psql(database, &sql) {
                 return vec![format!("{database:?}: cannot replay {one:?}: {error}")];
             }
+        }
+        if self.orphans_deleted.contains(database) {
+            replay.psql(database, advice::DELETE_ORPHANS);
         }
         let views = "SELECT format('REFRESH MATERIALIZED VIEW %I.%I;', n.nspname, c.relname)
                      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -42,6 +42,8 @@ pub struct People<'a> {
     pub client_rows: BTreeSet<(String, &'static str, u32)>,
     /// Databases of ours that a user dropped, renamed or filled: that user knows.
     pub disturbed: BTreeSet<String>,
+    /// Databases of the target in which a person deleted the rows that a run had named, whose parents are not there.
+    pub orphans_deleted: BTreeSet<String>,
     pub sessions: Vec<Child>,
     /// A client of the source wrote under a run's snapshot.
     pub wrote_meanwhile: bool,
@@ -141,6 +143,7 @@ impl<'a> People<'a> {
             foreign_roles: BTreeSet::new(),
             client_rows: BTreeSet::new(),
             disturbed: BTreeSet::new(),
+            orphans_deleted: BTreeSet::new(),
             sessions: Vec::new(),
             wrote_meanwhile: false,
             is_running: false,

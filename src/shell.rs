@@ -6,16 +6,16 @@
 
 use std::borrow::Cow;
 
-use crate::postgres::escape_control;
+use crate::escape::escape_control;
 
 /// The words of a command, quoted for a POSIX shell where they need it.
-pub(super) fn words(command: &[String]) -> Vec<String> {
+pub(crate) fn words(command: &[String]) -> Vec<String> {
     command.iter().map(|word| quote(word)).collect()
 }
 
 /// One word, quoted for a POSIX shell where it needs it; a word with characters that a reader would not
 /// see is written as `$'…'`, which bash and zsh know.
-pub(super) fn quote(word: &str) -> String {
+pub(crate) fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+.,:/@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();

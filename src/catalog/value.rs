@@ -1,7 +1,7 @@
 //! Values of parameters, as the server would read them (PostgreSQL manual, 19.1.1 "Parameter Names and
 //! Values").
 
-use crate::catalog::parameter::Parameter;
+use super::parameter::Parameter;
 
 /// Bytes of each unit of memory, and microseconds of each unit of time.
 const MEMORY: [(&str, f64); 5] = [
@@ -25,7 +25,7 @@ const TIME: [(&str, f64); 6] = [
 /// # Errors
 ///
 /// Why it does not, as the end of a sentence that begins with the value.
-pub(super) fn check(parameter: &Parameter, value: &str) -> Result<(), String> {
+pub(crate) fn check(parameter: &Parameter, value: &str) -> Result<(), String> {
     match parameter.vartype.as_str() {
         "bool" => match boolean(value) {
             Some(_) => Ok(()),
@@ -59,7 +59,7 @@ pub(super) fn check(parameter: &Parameter, value: &str) -> Result<(), String> {
 }
 
 /// What a boolean's value says.
-pub(super) fn boolean(value: &str) -> Option<bool> {
+pub(crate) fn boolean(value: &str) -> Option<bool> {
     match value.to_ascii_lowercase().as_str() {
         "on" | "true" | "yes" | "1" | "t" | "y" => Some(true),
         "off" | "false" | "no" | "0" | "f" | "n" => Some(false),
@@ -68,7 +68,7 @@ pub(super) fn boolean(value: &str) -> Option<bool> {
 }
 
 /// A number with its unit, counted in the parameter's own unit.
-pub(super) fn amount(parameter: &Parameter, value: &str) -> Result<f64, String> {
+pub(crate) fn amount(parameter: &Parameter, value: &str) -> Result<f64, String> {
     let value = value.trim();
     let is_number = |c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '+');
     let end = value.find(|c| !is_number(c)).unwrap_or(value.len());
@@ -102,14 +102,14 @@ fn size(units: &[(&str, f64)], unit: &str) -> Option<f64> {
 }
 
 /// Bytes of a parameter that counts memory; `None` where it does not.
-pub(super) fn bytes(parameter: &Parameter, value: &str) -> Option<u64> {
+pub(crate) fn bytes(parameter: &Parameter, value: &str) -> Option<u64> {
     let unit = size(&MEMORY, parameter.unit.as_deref()?)?;
     let amount = amount(parameter, value).ok()?;
     (amount >= 0.0).then_some((amount * unit) as u64)
 }
 
 /// The value, or what the server has already where that is more.
-pub(super) fn at_least(parameter: &Parameter, value: &str) -> String {
+pub(crate) fn at_least(parameter: &Parameter, value: &str) -> String {
     let more = match (
         amount(parameter, value),
         amount(parameter, &parameter.setting),
@@ -129,7 +129,7 @@ pub(super) fn at_least(parameter: &Parameter, value: &str) -> String {
 }
 
 /// Bytes as PostgreSQL takes them, in the largest unit that leaves nothing over.
-pub(super) fn memory_text(bytes: u64) -> String {
+pub(crate) fn memory_text(bytes: u64) -> String {
     for (unit, size) in MEMORY.iter().skip(1).rev() {
         let size = *size as u64;
         if bytes >= size && bytes.is_multiple_of(size) {
@@ -141,7 +141,7 @@ pub(super) fn memory_text(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::parameter;
+    use super::super::samples::parameter;
     use super::*;
 
     #[test]

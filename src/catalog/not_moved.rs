@@ -1,0 +1,55 @@
+//! What no client program brings along, and no count shows.
+
+/// Something of the source that will be missing or different on the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NotMoved {
+    pub what: NotMovedKind,
+    /// The name of what it is about.
+    pub object: String,
+    /// What of it: a role, a value. May be empty.
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotMovedKind {
+    /// A privilege of a role that is gone (detail: its number).
+    AclWithoutRole,
+    /// An extension of another owner than our role (detail: the owner).
+    ExtensionOwner,
+    /// A table of an extension that is not marked as configuration (detail: the extension).
+    ExtensionRows,
+    /// A membership one side of which is gone (detail: the member).
+    MembershipWithoutRole,
+    /// A setting, the comment or a membership of the role that runs the migration on the target.
+    MigratingRole,
+    /// The schema public or the language plpgsql, which a new database has and this one does not.
+    Dropped,
+    /// Privileges on a function that CREATE TYPE … AS RANGE made.
+    RangeFunction,
+    /// A security label of a database (detail: its provider).
+    SecurityLabel,
+    /// ALTER ROLE ALL SET (detail: the value).
+    SettingOfAllRoles,
+    /// An object of the system with another owner (detail: the owner).
+    SystemOwner,
+    /// Privileges on a function or table of the system, in a database that does not migrate.
+    SystemPrivilege,
+    /// A table, view or function in a schema of the system.
+    SystemSchema,
+    /// A definition that only a superuser may read.
+    UnreadableDefinition,
+}
+
+/// A library that a setting of the source loads into sessions, and that the target does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LackedLibrary {
+    /// The database that has the setting; `None`: the role has it in every database.
+    pub database: Option<String>,
+    /// The role that has it; `None`: every role.
+    pub role: Option<String>,
+    /// `session_preload_libraries` or `local_preload_libraries`.
+    pub setting: String,
+    pub library: String,
+    /// The target's files could be looked at.
+    pub is_certain: bool,
+}

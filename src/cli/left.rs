@@ -1,0 +1,103 @@
+//! Findings about what earlier runs left on the target, by the journal of the plan.
+
+use std::collections::HashSet;
+
+use crate::catalog::Inspection;
+use crate::finding::Finding;
+use crate::graph::{UNSAFE, select};
+use crate::journal::State;
+use crate::names::{Kind, Product, StepId};
+use crate::plan::Plan;
+use crate::preflight::{self, Unfinished};
+use crate::run::{is_missing, missing};
+
+pub(super) fn findings(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Finding> {
+    let mut found: Vec<Finding> = [still_tuned(state), left_unsafe(state, inspection)]
+        .into_iter()
+        .flatten()
+        .collect();
+    found.extend(state.damage.as_deref().map(preflight::for_damage));
+    found.extend(gone(plan, state, inspection));
+    found.extend(dropped_next(plan, state, inspection));
+    found.extend(unfinished(plan, state, inspection));
+    found
+}
+
+/// A finding where a run left the target with its settings for the load, or is at work with them.
+fn still_tuned(state: &State) -> Option<Finding> {
+    let names: Vec<&str> = state.tuned.keys().map(String::as_str).collect();
+    preflight::for_settings_left(&names)
+}
+
+/// A finding where another plan's run may have left the target unsafe.
+fn left_unsafe(state: &State, inspection: &Inspection) -> Option<Finding> {
+    let parameters = &inspection.target.configuration.parameters;
+    let names = UNSAFE.iter().map(|(name, _)| *name);
+    let left: Vec<&str> = names
+        .filter(|name| !state.tuned.contains_key(*name))
+        .filter(|name| {
+            let parameter = parameters.get(*name);
+            parameter.is_some_and(|found| found.is_altered && found.setting == "off")
+        })
+        .collect();
+    preflight::for_left_unsafe(&left)
+}
+
+/// Findings about databases that this plan made, and that the target does not have any more.
+fn gone(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Finding> {
+    let databases = select(plan, &inspection.source);
+    let names = databases.iter().map(|database| &database.name);
+    let missing = missing(names, state, &inspection.target);
+    missing.iter().map(preflight::for_missing).collect()
+}
+
+/// Findings about databases that this plan created and that the next run drops.
+fn dropped_next(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Finding> {
+    let databases = select(plan, &inspection.source);
+    let databases = databases.iter().map(|database| &database.name);
+    let found = databases.filter(|name| {
+        let id = |kind| StepId::database(&name.as_str().into(), kind);
+        let (create, restore) = (id(Kind::Create), id(Kind::Restore));
+        // A restore that did not end has its database created again.
+        let is_begun = state.steps.contains_key(&restore) && !state.is_done(&restore);
+        state.created.contains_key(*name)
+            && inspection.target.database(name).is_some()
+            && !is_missing(name, state, &inspection.target)
+            && (!state.is_done(&create) || is_begun)
+    });
+    found
+        .map(|name| preflight::for_dropped(name, state.verified.contains_key(name)))
+        .collect()
+}
+
+/// Findings about databases that this plan began, and does not move any more.
+fn unfinished(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Finding> {
+    let selected = select(plan, &inspection.source);
+    let selected: HashSet<&str> = selected.iter().map(|database| &*database.name).collect();
+    let left = state.created.keys().filter(|name| {
+        !selected.contains(name.as_str())
+            && inspection.target.database(name).is_some()
+            && !is_missing(name, state, &inspection.target)
+    });
+    left.filter_map(|name| {
+        let unfinished = how_unfinished(state, name)?;
+        Some(preflight::for_unfinished(name, &unfinished))
+    })
+    .collect()
+}
+
+fn how_unfinished(state: &State, name: &str) -> Option<Unfinished> {
+    let is_closed = state.closed.contains(name);
+    if !state.verified.contains_key(name) {
+        return is_closed.then_some(Unfinished::Unverified);
+    }
+    let id = |kind| StepId::database(&name.into(), kind);
+    let dump = state.output_of(&id(Kind::Dump));
+    let has_delayed = dump.is_some_and(
+        |dump| matches!(&dump.product, Product::Dump(dump) if !dump.delayed.is_empty()),
+    );
+    if has_delayed && !state.is_done(&id(Kind::DelayedVerify)) {
+        return Some(Unfinished::Delayed);
+    }
+    is_closed.then_some(Unfinished::Closed)
+}

@@ -1,0 +1,234 @@
+//! What of the source no client program brings along, and no count shows.
+
+use crate::catalog::{Database, Inspection, NotMoved, NotMovedKind, Privilege, ServerFacts};
+use crate::finding::{Code, Finding};
+
+/// About the server as a whole, and its databases that do not migrate.
+pub(super) fn for_server(globals: bool, inspection: &Inspection) -> Vec<Finding> {
+    let mut found: Vec<Finding> = Vec::new();
+    for not_moved in &inspection.source.not_moved {
+        found.extend(of_server(globals, not_moved));
+    }
+    found.extend(of_installation(&inspection.source));
+    found
+}
+
+fn of_server(
+    globals: bool,
+    NotMoved {
+        what,
+        object,
+        detail,
+    }: &NotMoved,
+) -> Option<Finding> {
+    match what {
+        NotMovedKind::SettingOfAllRoles => Some(
+            Finding::new(
+                Code::SourceSettingOfAllRoles,
+                format!("ALTER ROLE ALL SET {object} = {detail:?} is not brought along: it would hold in the whole target"),
+            )
+            .object(object)
+            .fix("run it on the target when everything has arrived, if it shall hold there"),
+        ),
+        NotMovedKind::MembershipWithoutRole if globals => Some(
+            Finding::new(
+                Code::SourceMembershipWithoutRole,
+                format!(
+                    "the membership of {detail} in {object} refers to a role that is gone, as member, group or grantor: \
+                     pg_dumpall leaves it out or gives it another grantor"
+                ),
+            )
+            .object(format!("ROLE {object}"))
+            .fix("REVOKE it and GRANT it again on the source, or on the target after the run"),
+        ),
+        NotMovedKind::MigratingRole if globals => Some(
+            Finding::new(
+                Code::SourceMigratingRole,
+                format!(
+                    "the source's {detail} of this role is not brought along: the role runs the migration on the target, and \
+                     stays there as it is"
+                ),
+            )
+            .object(format!("ROLE {object}"))
+            .fix("set it on the target after the run, or use another role for [target]"),
+        ),
+        NotMovedKind::SecurityLabel => Some(
+            Finding::new(
+                Code::SourceSecurityLabel,
+                format!("its security label of provider {detail} is not brought along"),
+            )
+            .database(object)
+            .fix("SECURITY LABEL … ON DATABASE … on the target after the run"),
+        ),
+        _ => None,
+    }
+}
+
+/// Settings and privileges of the databases that every installation has.
+fn of_installation(source: &ServerFacts) -> Vec<Finding> {
+    let databases = source.databases.iter();
+    databases
+        .filter(|database| database.is_of_installation())
+        .filter_map(|database| {
+            let mut parts: Vec<String> = database
+                .settings
+                .iter()
+                .map(|setting| match &setting.role {
+                    Some(role) => format!("setting {} of role {role}", setting.name),
+                    None => format!("setting {}", setting.name),
+                })
+                .collect();
+            parts.extend(privileges(database));
+            parts.extend(others(database, source));
+            let in_it = database.contents.iter();
+            let functions = in_it.flat_map(|contents| &contents.not_moved);
+            parts.extend(
+                functions
+                    .filter(|found| found.what == NotMovedKind::SystemPrivilege)
+                    .map(|found| format!("privileges on {}", found.object)),
+            );
+            (!parts.is_empty()).then(|| {
+                Finding::new(
+                    Code::SourceInstallationDatabase,
+                    format!(
+                        "each server has its own database of this name, so these of the source are not brought along: {}",
+                        parts.join(", ")
+                    ),
+                )
+                .database(&database.name)
+                .fix("set them on the target by hand, where they matter")
+            })
+        })
+        .collect()
+}
+
+/// What else was changed since initdb.
+fn others(database: &Database, source: &ServerFacts) -> Vec<String> {
+    let mut parts = Vec::new();
+    // Hardly anybody gives template0 to another role.
+    let initdb = source.database("template0");
+    if initdb.is_some_and(|template0| template0.owner != database.owner) {
+        parts.push(format!("owner {}", database.owner));
+    }
+    if database.connection_limit >= 0 {
+        parts.push(format!("CONNECTION LIMIT {}", database.connection_limit));
+    }
+    match &database.contents {
+        _ if database.name == "template0" => {}
+        None if database.allows_connections => {
+            parts.push("whatever is in it, which our role cannot see".to_owned());
+        }
+        None => parts.push("ALLOW_CONNECTIONS false".to_owned()),
+        // Those of postgres are a finding of their own.
+        Some(contents) if database.name == "template1" && !contents.is_empty() => {
+            parts.push("objects of users, which new databases get".to_owned());
+        }
+        Some(_) => {}
+    }
+    parts
+}
+
+/// How the privileges differ from those that initdb gives.
+fn privileges(database: &Database) -> Vec<String> {
+    let Some(privileges) = &database.privileges else {
+        return Vec::new();
+    };
+    let public: &[&str] = match database.name.as_str() {
+        "postgres" => &["CONNECT", "TEMPORARY"],
+        _ => &["CONNECT"],
+    };
+    let is_public = |entry: &&Privilege| entry.grantee.is_none();
+    let mut differences = Vec::new();
+    for name in public {
+        if !privileges
+            .iter()
+            .filter(is_public)
+            .any(|entry| entry.privilege == *name)
+        {
+            differences.push(format!("{name} taken from PUBLIC"));
+        }
+    }
+    let extra = privileges.iter().filter(|entry| match &entry.grantee {
+        None => !public.contains(&entry.privilege.as_str()),
+        Some(grantee) => *grantee != database.owner,
+    });
+    differences.extend(extra.map(|entry| {
+        let grantee = entry.grantee.as_deref().unwrap_or("PUBLIC");
+        format!("{} of {grantee}", entry.privilege)
+    }));
+    differences
+}
+
+/// About a database that migrates.
+pub(super) fn for_database(database: &Database, target: &ServerFacts) -> Vec<Finding> {
+    let Some(contents) = &database.contents else {
+        return Vec::new();
+    };
+    contents
+        .not_moved
+        .iter()
+        .filter_map(|found| of_database(found, target))
+        .map(|finding| finding.database(&database.name))
+        .collect()
+}
+
+fn of_database(
+    NotMoved {
+        what,
+        object,
+        detail,
+    }: &NotMoved,
+    target: &ServerFacts,
+) -> Option<Finding> {
+    let (code, message, fix) = match what {
+        NotMovedKind::AclWithoutRole => (
+            Code::SourceAclWithoutRole,
+            format!("a privilege on it is held by a role that is gone (oid {detail}); it may take others along"),
+            "compare its privileges on both sides after the run, and GRANT on the target what is missing",
+        ),
+        NotMovedKind::ExtensionOwner if *detail != target.user => (
+            Code::SourceExtensionOwner,
+            format!(
+                "the extension {object} belongs to role {detail}; on the target it belongs to {}, who creates it",
+                target.user
+            ),
+            "nothing where the role only uses it; ALTER and DROP EXTENSION are then for a superuser on the target",
+        ),
+        NotMovedKind::ExtensionRows => (
+            Code::SourceExtensionRows,
+            format!(
+                "the table belongs to the extension {detail} and is not marked as configuration \
+                 (pg_extension_config_dump), so pg_dump leaves its rows out: those that were added or changed are not \
+                 brought along"
+            ),
+            "compare the table on both sides after the run, and copy what is missing by hand",
+        ),
+        NotMovedKind::Dropped => (
+            Code::SourceDroppedObject,
+            format!("the source has no {object}; a new database has it, so it is on the target"),
+            "DROP it on the target after the run",
+        ),
+        NotMovedKind::RangeFunction => (
+            Code::SourceRangeFunction,
+            "its privileges were changed; pg_dump does not bring along those of a function that CREATE TYPE made".to_owned(),
+            "GRANT and REVOKE on the target after the run",
+        ),
+        NotMovedKind::SystemOwner => (
+            Code::SourceSystemOwner,
+            format!("it is a part of the system and belongs to role {detail}; on the target it belongs to the role that ran initdb"),
+            "ALTER … OWNER TO on the target after the run",
+        ),
+        NotMovedKind::SystemSchema => (
+            Code::SourceSystemSchema,
+            "it is in a schema of the system, which pg_dump leaves out: it is not brought along".to_owned(),
+            "create it in a schema of your own before the run, or on the target by hand",
+        ),
+        NotMovedKind::UnreadableDefinition => (
+            Code::SourceUnreadableDefinition,
+            format!("only a superuser may read all of {object}; pg_dump leaves it, or its options, out"),
+            "use a superuser for [source], or create it on the target by hand",
+        ),
+        _ => return None,
+    };
+    Some(Finding::new(code, message).object(object).fix(fix))
+}

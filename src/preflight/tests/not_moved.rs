@@ -1,0 +1,163 @@
+//! What no client program brings along is told before the run.
+
+use insta::assert_snapshot;
+
+use super::{codes, lines};
+use crate::catalog::{LackedLibrary, NotMoved, NotMovedKind, Privilege, Setting};
+use crate::finding::{Code, Severity};
+use crate::graph::tests::synthetic::{Case, contents, database};
+
+fn not_moved(what: NotMovedKind, object: &str, detail: &str) -> NotMoved {
+    NotMoved {
+        what,
+        object: object.into(),
+        detail: detail.into(),
+    }
+}
+
+#[test]
+fn what_a_database_loses_is_told_object_by_object() {
+    let mut erp = database("erp", 1 << 20, 1);
+    contents(&mut erp).not_moved = vec![
+        not_moved(NotMovedKind::AclWithoutRole, "public.salary", "16412"),
+        not_moved(NotMovedKind::ExtensionOwner, "hstore", "app"),
+        not_moved(NotMovedKind::ExtensionOwner, "pg_trgm", "postgres"),
+        not_moved(NotMovedKind::ExtensionRows, "public.hint", "hints"),
+        not_moved(NotMovedKind::Dropped, "schema public", ""),
+        not_moved(NotMovedKind::RangeFunction, "span(real,real)", ""),
+        not_moved(NotMovedKind::SystemOwner, "now()", "app"),
+        not_moved(NotMovedKind::SystemSchema, "pg_catalog.days", ""),
+        not_moved(
+            NotMovedKind::UnreadableDefinition,
+            "subscription orders",
+            "",
+        ),
+    ];
+    assert_snapshot!(lines(&Case::new("", vec![erp]).compile()), @r#"
+    Warn source/acl-without-role [erp public.salary] a privilege on it is held by a role that is gone (oid 16412); it may take others along
+      fix: compare its privileges on both sides after the run, and GRANT on the target what is missing
+    Warn source/dropped-object [erp schema public] the source has no schema public; a new database has it, so it is on the target
+      fix: DROP it on the target after the run
+    Warn source/extension-owner [erp hstore] the extension hstore belongs to role app; on the target it belongs to postgres, who creates it
+      fix: nothing where the role only uses it; ALTER and DROP EXTENSION are then for a superuser on the target
+    Warn source/extension-rows [erp public.hint] the table belongs to the extension hints and is not marked as configuration (pg_extension_config_dump), so pg_dump leaves its rows out: those that were added or changed are not brought along
+      fix: compare the table on both sides after the run, and copy what is missing by hand
+    Warn source/range-function [erp span(real,real)] its privileges were changed; pg_dump does not bring along those of a function that CREATE TYPE made
+      fix: GRANT and REVOKE on the target after the run
+    Warn source/system-owner [erp now()] it is a part of the system and belongs to role app; on the target it belongs to the role that ran initdb
+      fix: ALTER … OWNER TO on the target after the run
+    Warn source/system-schema [erp pg_catalog.days] it is in a schema of the system, which pg_dump leaves out: it is not brought along
+      fix: create it in a schema of your own before the run, or on the target by hand
+    Warn source/unreadable-definition [erp subscription orders] only a superuser may read all of subscription orders; pg_dump leaves it, or its options, out
+      fix: use a superuser for [source], or create it on the target by hand
+    "#);
+}
+
+#[test]
+fn what_the_server_loses_is_told() {
+    let mut postgres = database("postgres", 1, 0);
+    postgres.settings = vec![Setting {
+        role: None,
+        name: "work_mem".into(),
+        value: "7MB".into(),
+    }];
+    postgres.privileges = Some(vec![Privilege {
+        grantor: "postgres".into(),
+        grantee: None,
+        privilege: "TEMPORARY".into(),
+        grantable: false,
+    }]);
+    contents(&mut postgres).not_moved = vec![not_moved(
+        NotMovedKind::SystemPrivilege,
+        "pg_switch_wal()",
+        "",
+    )];
+    let mut case = Case::new("", vec![postgres, database("erp", 1, 1)]);
+    case.inspection.source.not_moved = vec![
+        not_moved(NotMovedKind::SettingOfAllRoles, "log_statement", "ddl"),
+        not_moved(NotMovedKind::MembershipWithoutRole, "team", "lead"),
+        not_moved(
+            NotMovedKind::MigratingRole,
+            "postgres",
+            "setting work_mem=7MB",
+        ),
+        not_moved(NotMovedKind::SecurityLabel, "erp", "selinux"),
+    ];
+    assert_snapshot!(lines(&case.compile()), @r#"
+    Warn source/membership-without-role [ROLE team] the membership of lead in team refers to a role that is gone, as member, group or grantor: pg_dumpall leaves it out or gives it another grantor
+      fix: REVOKE it and GRANT it again on the source, or on the target after the run
+    Warn source/migrating-role [ROLE postgres] the source's setting work_mem=7MB of this role is not brought along: the role runs the migration on the target, and stays there as it is
+      fix: set it on the target after the run, or use another role for [target]
+    Warn source/setting-of-all-roles [log_statement] ALTER ROLE ALL SET log_statement = "ddl" is not brought along: it would hold in the whole target
+      fix: run it on the target when everything has arrived, if it shall hold there
+    Warn source/security-label [erp] its security label of provider selinux is not brought along
+      fix: SECURITY LABEL … ON DATABASE … on the target after the run
+    Warn source/installation-database [postgres] each server has its own database of this name, so these of the source are not brought along: setting work_mem, CONNECT taken from PUBLIC, privileges on pg_switch_wal()
+      fix: set them on the target by hand, where they matter
+    "#);
+
+    // Without roles, nothing of them is expected.
+    case.plan.globals = false;
+    assert_eq!(
+        codes(&case.compile()),
+        [
+            (Severity::Block, Code::TargetOwnerMissing),
+            (Severity::Warn, Code::SourceSettingOfAllRoles),
+            (Severity::Warn, Code::SourceSecurityLabel),
+            (Severity::Warn, Code::SourceInstallationDatabase),
+        ]
+    );
+}
+
+/// An empty database of the target is used as it is.
+#[test]
+fn how_an_empty_database_of_the_target_differs_is_told() {
+    let mut case = Case::new("", vec![database("crm", 1, 1)]);
+    let mut empty = database("crm", 1, 0);
+    empty.owner = "other".into();
+    empty.collate = "C".into();
+    empty.comment = Some("of the target".into());
+    empty.connection_limit = 5;
+    empty.settings = vec![Setting {
+        role: Some("app".into()),
+        name: "work_mem".into(),
+        value: "7MB".into(),
+    }];
+    case.inspection.target.databases = vec![empty];
+    assert_snapshot!(lines(&case.compile()), @r#"
+    Warn target/database-exists [crm] the target has an empty database of this name, which will be used as it is, with locale (LC_COLLATE) C instead of en_US.UTF-8, its own setting work_mem of role app, its own comment, its own CONNECTION LIMIT 5; if the restore is interrupted, it has to be emptied by hand, because this plan did not create it
+      fix: drop it on the target, and the run creates it as it is on the source
+    "#);
+}
+
+#[test]
+fn libraries_that_the_target_lacks_are_told_with_whom_they_keep_out() {
+    let lacked = |database: Option<&str>, role: Option<&str>, is_certain| LackedLibrary {
+        database: database.map(str::to_owned),
+        role: role.map(str::to_owned),
+        setting: "session_preload_libraries".into(),
+        library: "safeupdate".into(),
+        is_certain,
+    };
+    let mut case = Case::new("", vec![database("crm", 1, 1)]);
+    case.inspection.target.lacked_libraries = vec![
+        lacked(None, Some("app"), true),
+        lacked(None, Some("guest"), false),
+        lacked(Some("crm"), None, true),
+        lacked(Some("crm"), Some("app"), true),
+        lacked(Some("crm"), Some("guest"), false),
+        lacked(Some("another"), None, true),
+    ];
+    assert_snapshot!(lines(&case.compile()), @r#"
+    Block target/library-of-database [crm] session_preload_libraries names safeupdate, which the target does not have, so no client can connect to it
+      fix: install the library on the target, or ALTER … RESET the setting on the source before the run
+    Fix target/library-of-role [ROLE app] session_preload_libraries names safeupdate, which the target does not have, so the role cannot connect to it
+      fix: install the library on the target, or ALTER … RESET the setting on the source before the run
+    Fix target/library-of-database [crm] session_preload_libraries names safeupdate, which the target does not have, so role app cannot connect to it
+      fix: install the library on the target, or ALTER … RESET the setting on the source before the run
+    Warn target/library-of-role [ROLE guest] session_preload_libraries names safeupdate; our role may not see whether the target has it, and without it the role cannot connect
+      fix: look for the library on the target
+    Warn target/library-of-database [crm] session_preload_libraries names safeupdate; our role may not see whether the target has it, and without it role guest cannot connect
+      fix: look for the library on the target
+    "#);
+}

@@ -1,0 +1,164 @@
+//! What a run left behind, and what people did in between, when the next one comes.
+
+use std::ffi::OsStr;
+use std::fs;
+
+use crate::support::compare;
+use crate::support::project::Project;
+use crate::support::server::Server;
+
+fn servers() -> (Server, Server) {
+    let (source, target) = (Server::start(16), Server::of(18).durable().start());
+    source.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'of the app'");
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    source.psql(
+        "erp",
+        "CREATE TABLE t AS SELECT generate_series(1, 100) AS id",
+    );
+    (source, target)
+}
+
+fn killed_at(project: &Project, point: &str) {
+    let variables = [("PG_MIGRATE_FAILPOINT", OsStr::new(point))];
+    let killed = project.start_with(&["run"], &variables);
+    assert_eq!(killed.wait().signal, Some(9), "{point}");
+}
+
+/// The application moved to what the first run verified, and is not asked to risk its commits.
+#[test]
+fn a_later_run_does_not_risk_what_clients_use_already() {
+    let (source, target) = servers();
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+    assert!(target.lets_in("erp", "app", "of the app"));
+    source.psql("postgres", "CREATE DATABASE crm");
+    let plan = project.run(&["plan", "--dry-run"]).expect_code(0).stdout;
+    assert!(plan.contains("target/tuning-clients"), "{plan}");
+    assert!(!plan.contains("fsync = off"), "{plan}");
+    project.run(&["run"]).expect_code(0);
+    let altered: Vec<String> = project
+        .journal()
+        .iter()
+        .map(|record| record["entry"]["change"]["change"].to_string())
+        .filter(|change| change.contains("alter-system"))
+        .collect();
+    assert_eq!(altered.len(), 2);
+    assert!(altered[0].contains("fsync") && altered[0].contains("autovacuum"));
+    assert!(!altered[1].contains("fsync") && !altered[1].contains("autovacuum"));
+}
+
+/// With another plan, that a killed run's settings are the owner's is not taken for granted.
+#[test]
+fn what_another_plans_killed_run_left_is_refused() {
+    let (source, target) = servers();
+    let first = Project::between(&source, &target).named("first");
+    killed_at(&first, "journal step-started erp/restore before:1");
+    assert_eq!(target.psql("postgres", "SHOW fsync"), "off");
+    let second = Project::between(&source, &target)
+        .named("second")
+        .with("[databases]\nexclude = [\"erp\"]");
+    second
+        .run(&["run"])
+        .expect_code(3)
+        .expect_words(&["target/left-unsafe", "pg-migrate revert"]);
+    first.run(&["revert"]).expect_code(0);
+    assert_eq!(target.psql("postgres", "SHOW fsync"), "on");
+    second.run(&["check"]).expect_code(0);
+}
+
+#[test]
+fn a_database_that_lets_nobody_in_is_never_completed() {
+    let (source, target) = servers();
+    source.psql(
+        "postgres",
+        "ALTER DATABASE erp SET session_preload_libraries = '$libdir/adminpack'",
+    );
+    let project = Project::between(&source, &target);
+    project
+        .run(&["run"])
+        .expect_code(4)
+        .expect_words(&["no client can connect to it", "adminpack"]);
+    project
+        .run(&["run"])
+        .expect_code(3)
+        .expect_words(&["of the target server", "adminpack"]);
+    for server in [&source, &target] {
+        server.psql(
+            "postgres",
+            "ALTER DATABASE erp RESET session_preload_libraries",
+        );
+    }
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}
+
+#[test]
+fn a_run_that_was_killed_while_it_made_a_database_goes_on() {
+    let (source, target) = servers();
+    let project = Project::between(&source, &target);
+    killed_at(&project, "erp/create made:1");
+    killed_at(&project, "journal created-database erp synced:1");
+    killed_at(&project, "erp/create drops:1");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}
+
+/// Its restore failed, a person completed it, and let clients in.
+#[test]
+fn a_database_that_was_completed_by_hand_is_kept() {
+    let (source, target) = servers();
+    let project = Project::between(&source, &target);
+    killed_at(&project, "journal step-done erp/restore before:1");
+    target.psql("postgres", "ALTER DATABASE erp OWNER TO app");
+    target.psql("erp", "INSERT INTO t VALUES (101)");
+    project
+        .run(&["run"])
+        .expect_code(4)
+        .expect_words(&["other roles may connect to it", "DROP DATABASE"]);
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "101");
+    target.psql("postgres", "DROP DATABASE erp");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}
+
+#[test]
+fn a_closed_database_that_the_source_has_no_more_is_told() {
+    let (source, target) = servers();
+    source.psql("postgres", "CREATE DATABASE crm");
+    let project = Project::between(&source, &target);
+    killed_at(&project, "journal step-started restore-settings before:1");
+    source.psql("postgres", "ALTER DATABASE erp RENAME TO old_erp");
+    let plan = fs::read_to_string(project.plan_file()).unwrap();
+    let out = "\n[databases]\nexclude = [\"old_erp\"]\n";
+    fs::write(project.plan_file(), plan.clone() + out).unwrap();
+    project.run_as_is(&["run"]).expect_code(3).expect_words(&[
+        "target/unfinished",
+        "erp",
+        "still closed",
+    ]);
+    assert!(!target.lets_in("erp", "app", "of the app"));
+    source.psql("postgres", "ALTER DATABASE old_erp RENAME TO erp");
+    fs::write(project.plan_file(), plan).unwrap();
+    project.run_as_is(&["run"]).expect_code(0);
+    assert!(target.lets_in("erp", "app", "of the app"));
+}
+
+#[test]
+fn a_database_whose_delayed_tables_are_missing_is_not_left_out() {
+    let (source, target) = servers();
+    let delay = "[delay]\ntable_data = [\"erp.public.t\"]\n";
+    let mut project = Project::between(&source, &target).with(delay);
+    project.run(&["plan", "--dry-run"]).expect_code(0);
+    killed_at(
+        &project,
+        "journal step-started erp/delayed-restore before:1",
+    );
+    project.set_rest(&format!("{delay}[databases]\nexclude = [\"erp\"]\n"));
+    project
+        .run(&["run"])
+        .expect_code(3)
+        .expect_words(&["target/unfinished", "delayed tables are not loaded"]);
+    project.set_rest(delay);
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}

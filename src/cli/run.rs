@@ -20,7 +20,7 @@ use crate::graph::{DatabaseSummary, PerStep, Step, archives};
 use crate::journal::{Journal, Lock, Outcome, State, stored};
 use crate::report::progress::Progress;
 use crate::report::{document, plan_json, summary};
-use crate::run::{Finished, Job, Signals, changed_since_completion, missing};
+use crate::run::{Finished, Job, Signals, changed_since_completion, missing, refuse_held_target};
 
 /// How often the bars are drawn.
 const TICK: Duration = Duration::from_millis(200);
@@ -56,6 +56,11 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
     );
     let is_complete = gone.is_empty() && is_complete(&prepared, journal.state());
     if !is_complete {
+        let is_unsafe = |finding: &Finding| finding.code == Code::TargetLeftUnsafe;
+        if prepared.graph.blockers().any(is_unsafe) {
+            // A run at work sets that, and says so better.
+            refuse_held_target(&prepared.plan, &prepared.target, &journal).await?;
+        }
         prepared.refuse_blockers()?;
     }
     reach!("prepared");

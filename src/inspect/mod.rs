@@ -35,7 +35,9 @@ use crate::plan::{Endpoint, Plan, Side, TuningMode};
 use crate::postgres::{Application, Connection, Error, Session, connect, with_retries};
 
 /// Databases that are looked into at a time.
-const LOOKS_AT_A_TIME: usize = 8;
+const LOOKS_AT_A_TIME: usize = 4;
+/// As many beside them into databases that do not migrate.
+const OTHERS_AT_A_TIME: usize = 2;
 
 /// Both servers, with the contents of every database that may matter: on the source those that the plan
 /// takes, on the target those of the same names, and where the whole target may be tuned, the others as far
@@ -167,7 +169,7 @@ async fn look_into_other_databases(
                 }
             }
         })
-        .buffer_unordered(LOOKS_AT_A_TIME)
+        .buffer_unordered(OTHERS_AT_A_TIME)
         .filter_map(std::future::ready)
         .collect()
         .await

@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
 use super::leftovers;
-use crate::plan::{Endpoint, Retry};
+use crate::journal::Journal;
+use crate::plan::{Endpoint, Plan, Retry};
 use crate::postgres::{self, Application, Class, Connection, Session, connect, with_retries};
 
 /// The advisory lock's key, one for all plans: "pg-m" and "igra" as numbers.
@@ -75,6 +76,22 @@ impl Control {
             tracing::warn!("the connection that held the target did not end in time");
         }
     }
+}
+
+/// Refuses a target that a run of another plan, or of another state, is at work on.
+///
+/// # Errors
+///
+/// That it is; a target that cannot be reached.
+pub(crate) async fn refuse_held_target(
+    plan: &Plan,
+    target: &Endpoint,
+    journal: &Journal,
+) -> Result<(), Error> {
+    let application = Application::for_state(&plan.name, journal.id());
+    let control = Control::take(&application, target, plan.retry).await?;
+    control.release().await;
+    Ok(())
 }
 
 impl Drop for Control {

@@ -4,6 +4,7 @@ mod archives;
 mod control;
 mod dispatcher;
 mod error;
+mod job;
 mod leftovers;
 mod presence;
 mod resume;
@@ -14,7 +15,9 @@ mod snapshots;
 mod unlogged;
 mod used;
 
+pub(crate) use control::refuse_held_target;
 pub(crate) use error::Error;
+pub(crate) use job::Job;
 pub(crate) use presence::{is_missing, is_replaced, missing};
 pub(crate) use resume::{Resume, ResumePolicy, resume};
 pub(crate) use roles::changed_since_completion;
@@ -28,15 +31,13 @@ use indexmap::IndexMap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::Inspection;
 use crate::event::{DatabaseWork, Event};
 use crate::exit::Exit;
 use crate::failpoint::reach;
 use crate::finding::Severity;
-use crate::graph::{self, Graph, StepIndex};
+use crate::graph::{self, StepIndex};
 use crate::journal::{self, Entry, Journal, Outcome};
 use crate::names::StepId;
-use crate::plan::{Endpoint, Plan};
 use crate::postgres::{Application, escape_control};
 use crate::schedule::Schedule;
 use crate::step::Shared;
@@ -45,16 +46,6 @@ use crate::step::tuning;
 use control::Control;
 use dispatcher::{Dispatcher, Endings};
 use unlogged::UnloggedCheck;
-
-/// What a run needs. The graph has no blockers.
-pub(crate) struct Job {
-    pub plan: Plan,
-    pub source: Endpoint,
-    pub target: Endpoint,
-    pub inspection: Inspection,
-    pub graph: Graph,
-    pub journal: Journal,
-}
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::Job;
 use super::dispatcher::Endings;
+use super::job::Job;
 use crate::event::Event;
 use crate::journal::{self, Entry, Journal};
 use crate::names::{Kind, StepId};

@@ -73,7 +73,13 @@ fn a_database_that_lets_nobody_in_is_never_completed() {
         "postgres",
         "ALTER DATABASE erp SET session_preload_libraries = '$libdir/adminpack'",
     );
+    let waiver = "[[waive]]\ncode = \"target/library-of-database\"\nobject = \"*\"\nuntil = 2999-12-31\nreason = \"none\"";
     let project = Project::between(&source, &target);
+    project
+        .run(&["run"])
+        .expect_code(3)
+        .expect_words(&["target/library-of-database"]);
+    let project = project.with(waiver);
     project
         .run(&["run"])
         .expect_code(4)

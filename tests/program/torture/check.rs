@@ -17,7 +17,7 @@ use crate::support::server::{Server, literal};
 const NOTICE: Duration = Duration::from_secs(5);
 
 /// Why a run may do again what is done, by the words in its journal.
-const REASONS: [&str; 7] = [
+const REASONS: [&str; 8] = [
     "its restore did not end",
     "the target is counted again after a difference",
     "its archive is gone or damaged",
@@ -25,6 +25,7 @@ const REASONS: [&str; 7] = [
     "the snapshot of its delayed tables is gone",
     "the snapshot that they shared was lost",
     "every run that loads tunes the target, and restores its settings",
+    "every run that moves something brings along what changed of roles since",
 ];
 
 /// What must come back.

@@ -1,7 +1,7 @@
 //! One line of the journal.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -70,7 +70,8 @@ pub enum Entry<O = Arc<Output>> {
     },
     /// A change to a server, recorded before it is made.
     Change {
-        change: Change,
+        // They are large, and few: most records begin or end a step.
+        change: Box<Change>,
     },
     /// A person should know, and no step's output says it.
     Warning {
@@ -91,6 +92,14 @@ pub enum Entry<O = Arc<Output>> {
     },
 }
 
+impl<O> From<Change> for Entry<O> {
+    fn from(change: Change) -> Self {
+        Entry::Change {
+            change: Box::new(change),
+        }
+    }
+}
+
 /// An output that is JSON, and of which nothing else is known.
 #[derive(Debug)]
 pub(super) struct Unread;
@@ -101,10 +110,13 @@ impl<'de> Deserialize<'de> for Unread {
     }
 }
 
+/// The output of a step that has none, or none yet: a journal has many.
+pub(super) static NOTHING: LazyLock<Arc<Output>> = LazyLock::new(Arc::default);
+
 /// To be read when it turns out to count.
 impl From<Unread> for Arc<Output> {
     fn from(_: Unread) -> Arc<Output> {
-        Arc::default()
+        Arc::clone(&NOTHING)
     }
 }
 
@@ -118,7 +130,7 @@ impl std::fmt::Display for Entry {
             Entry::StepDone { step, .. } => write!(f, "step-done {step}"),
             Entry::StepFailed { step, .. } => write!(f, "step-failed {step}"),
             Entry::StepInterrupted { step, .. } => write!(f, "step-interrupted {step}"),
-            Entry::Change { change } => match change {
+            Entry::Change { change } => match &**change {
                 Change::CreateDatabase { database } => write!(f, "create-database {database}"),
                 Change::CreatedDatabase { database, .. } => {
                     write!(f, "created-database {database}")

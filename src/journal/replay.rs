@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::record::{Change, Entry, RESET, Record, Unread, VERSION};
+use super::record::{Change, Entry, NOTHING, RESET, Record, Unread, VERSION};
 use super::state::{
     Created, HeldSnapshot, RoleState, RunState, State, Status, StepState, TunedSetting,
 };
@@ -222,7 +222,7 @@ impl State {
                     started: record.at,
                     seconds: None,
                     error: None,
-                    output: Arc::default(),
+                    output: Arc::clone(&NOTHING),
                 });
             }
             Entry::StepDone {
@@ -238,11 +238,13 @@ impl State {
                 state.output = output.into();
                 if let (Kind::Verify, Some(database)) = (step.kind, step.database_name()) {
                     // A version that did not write down how much had been written opened it all the same.
-                    self.verified.entry(database.to_string()).or_insert(None);
+                    if !self.verified.contains_key(database.as_ref()) {
+                        self.verified.insert(database.to_string(), None);
+                    }
                 }
                 if is_old {
                     self.done_by_0_1_0.insert(step);
-                } else {
+                } else if !self.done_by_0_1_0.is_empty() {
                     self.done_by_0_1_0.remove(&step);
                 }
             }
@@ -262,7 +264,7 @@ impl State {
             Entry::StepInterrupted { step, attempt } => {
                 self.under_way(&step, attempt)?.status = Status::Interrupted;
             }
-            Entry::Change { change } => self.change(change, record.at),
+            Entry::Change { change } => self.change(*change, record.at),
             Entry::Warning { database, message } => {
                 if let Some(run) = self.runs.last_mut() {
                     run.warnings.push((database, message));
@@ -544,19 +546,21 @@ mod tests {
                 value: value.into(),
                 before: before.map(str::to_owned),
             };
-            line(Entry::Change {
-                change: Change::AlterSystem {
+            line(
+                Change::AlterSystem {
                     settings: vec![setting],
                     since: crate::journal::Started::default(),
-                },
-            })
+                }
+                .into(),
+            )
         };
-        let restored = line(Entry::Change {
-            change: Change::SettingsRestored {
+        let restored = line(
+            Change::SettingsRestored {
                 settings: vec!["work_mem".into()],
                 damage: None,
-            },
-        });
+            }
+            .into(),
+        );
         let tuned = |text: &str| replay(text.as_bytes()).unwrap().state.tuned;
         let killed = run() + &alter("1GB", Some("64MB")) + &run() + &alter("2GB", Some("1GB"));
         let work_mem = &tuned(&killed)["work_mem"];
@@ -569,7 +573,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_is_held_until_it_or_its_run_ends() {
-        let change = |change| line(Entry::Change { change });
+        let change = |change: Change| line(change.into());
         let hold = change(Change::HoldSnapshot {
             database: "erp".into(),
             snapshot: "00000003-1".into(),

@@ -65,7 +65,7 @@ pub struct State {
     pub closed: BTreeSet<String>,
     /// Those that were verified, with how much had been written to each then; `None`: that is not known, or was changed
     /// by this plan since.
-    pub verified: BTreeMap<String, Option<WriteMark>>,
+    pub verified: HashMap<String, Option<WriteMark>>,
     /// What was seen of a crash of the target's machine while settings for the load were set.
     pub damage: Option<String>,
     /// Of those, the ones that were named to be dropped all the same.

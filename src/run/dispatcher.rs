@@ -129,7 +129,7 @@ impl<'a> Dispatcher<'a> {
                 // A change waits for the disk, and its step with it.
                 biased;
                 Some(request) = self.changes.recv() => {
-                    self.journal.append(Entry::Change { change: request.change })?;
+                    self.journal.append(request.change.into())?;
                     // A step that is gone makes no change.
                     let _ = request.recorded.send(());
                 }
@@ -354,7 +354,7 @@ impl<'a> Dispatcher<'a> {
             && let Some(database) = self.snapshots.close(snapshot).await
         {
             let change = Change::EndSnapshot { database };
-            self.journal.append(Entry::Change { change })?;
+            self.journal.append(change.into())?;
         }
         let pause = consequences.pause;
         if error.is_some() && pause.is_none() {

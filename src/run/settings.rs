@@ -43,12 +43,13 @@ pub(crate) async fn restore_settings(
             message: message.clone(),
         })?;
     }
-    journal.append(Entry::Change {
-        change: Change::SettingsRestored {
+    journal.append(
+        Change::SettingsRestored {
             settings: tuned.into_keys().collect(),
             damage: outcome.damage.clone(),
-        },
-    })?;
+        }
+        .into(),
+    )?;
     control.release().await;
     Ok(Some(outcome))
 }

@@ -29,6 +29,8 @@ pub struct ServerFacts {
     pub version: Version,
     /// `pg_control_system().system_identifier` (9.6 and later); `None` where it may not be read.
     pub system_identifier: Option<String>,
+    /// Which it writes; `None`: it is a standby.
+    pub timeline: Option<u32>,
     /// `pg_postmaster_start_time()`: with the identifier, tells whether two connections lead to one server.
     pub started: String,
     pub max_connections: u32,

@@ -18,6 +18,7 @@ pub(super) fn findings(plan: &Plan, state: &State, inspection: &Inspection) -> V
         .collect();
     found.extend(state.damage.as_deref().map(preflight::for_damage));
     found.extend(gone(plan, state, inspection));
+    found.extend(promoted(state, inspection));
     found.extend(dropped_next(plan, state, inspection));
     found.extend(unfinished(plan, state, inspection));
     found
@@ -49,6 +50,12 @@ fn gone(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Finding> {
     let names = databases.iter().map(|database| &database.name);
     let missing = missing(names, state, &inspection.target);
     missing.iter().map(preflight::for_missing).collect()
+}
+
+/// A finding where the target was promoted since the last run: it may lack what that restored last.
+fn promoted(state: &State, inspection: &Inspection) -> Option<Finding> {
+    let (was, is) = (state.target_timeline?, inspection.target.timeline?);
+    (was != is && !state.created.is_empty()).then(|| preflight::for_promoted(was, is))
 }
 
 /// Findings about databases that this plan created and that the next run drops.

@@ -463,6 +463,11 @@ codes! {
         why "A database cannot be given to a role that does not exist, and with globals.migrate = false the run does not create it."
         fix "Create the role on the target, or set globals.migrate = true."
 
+    TargetPromoted "target/promoted" Block Migration "0.2.0"
+        what "the target was promoted meanwhile"
+        why "A standby that takes over may lack the last WAL of the server that failed, so that what a run restored and counted as done is gone without a sign."
+        fix "Drop the databases that this plan made, and begin again under another name in the plan. Waive it where the standby had all of the WAL."
+
     TargetPublicSchemaOwner "target/public-schema-owner" Warn Migration "0.1.0"
         what "the owner of public cannot be set"
         why "Before 15 the schema public belongs to the superuser who created the cluster, and only a superuser may give it to that role on the target: pg_restore reports an error in each database."

@@ -23,7 +23,7 @@ pub(crate) use delayed::{
 };
 pub(crate) use locks::{DumpedTable, dumped_tables, tables_in_use, unlocked_tables};
 pub(crate) use sequences::sequences;
-pub(crate) use server::system_identifier;
+pub(crate) use server::{system_identifier, timeline};
 pub(crate) use written::written;
 
 use std::collections::BTreeMap;

@@ -36,6 +36,9 @@ pub enum Entry<O = Arc<Output>> {
         /// `system_identifier` of each server, where it could be read.
         source: Option<String>,
         target: Option<String>,
+        /// Which the target wrote.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target_timeline: Option<u32>,
         /// What was found before the run and a person should know.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         findings: Vec<String>,

@@ -177,10 +177,12 @@ impl State {
                 fingerprint,
                 source,
                 target,
+                target_timeline,
                 findings,
                 databases,
                 ..
             } => {
+                self.target_timeline = target_timeline.or(self.target_timeline);
                 // Their run is dead, or it would hold the lock.
                 for step in self.steps.values_mut() {
                     if step.status == Status::Started {
@@ -450,6 +452,7 @@ mod tests {
             fingerprint: "sha256:0".into(),
             source: Some("1".into()),
             target: None,
+            target_timeline: None,
             findings: Vec::new(),
             databases: None,
         })

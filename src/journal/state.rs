@@ -55,6 +55,8 @@ pub struct RunState {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
     pub runs: Vec<RunState>,
+    /// Which the target wrote when the last run started.
+    pub target_timeline: Option<u32>,
     /// Steps that were never started are not in it: they are pending.
     pub steps: HashMap<StepId, StepState>,
     /// Of those, the ones that were done by version 0.1.0.

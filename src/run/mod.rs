@@ -196,6 +196,7 @@ impl Job {
             fingerprint: self.graph.fingerprint.clone(),
             source: self.inspection.source.system_identifier.clone(),
             target: self.inspection.target.system_identifier.clone(),
+            target_timeline: self.inspection.target.timeline,
             findings: self
                 .graph
                 .findings

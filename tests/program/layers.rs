@@ -85,6 +85,7 @@ const MAY_USE: [(&str, &[&str]); 24] = [
             "plan",
             "postgres",
             "process",
+            "inspect",
             "graph",
             "event",
             "schedule",

@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::support::compare;
 use crate::support::project::Project;
-use crate::support::server::Server;
+use crate::support::server::{Mode, Server};
 
 fn servers() -> (Server, Server) {
     let (source, target) = (Server::start(16), Server::of(18).durable().start());
@@ -167,4 +167,37 @@ fn a_database_whose_delayed_tables_are_missing_is_not_left_out() {
     project.set_rest(delay);
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");
+}
+
+/// As a standby does that takes over: the same cluster, the same object ids, another timeline.
+fn promote(target: &mut Server) {
+    target.stop(Mode::Fast);
+    fs::write(target.data_directory().join("standby.signal"), "").unwrap();
+    target.start_again();
+    assert_eq!(target.psql("postgres", "SELECT pg_promote()"), "t");
+}
+
+#[test]
+fn a_target_that_was_promoted_is_not_believed() {
+    let (source, mut target) = servers();
+    let project = Project::between(&source, &target);
+    killed_at(&project, "journal step-done erp/restore synced:1");
+    project.run(&["revert"]).expect_code(0);
+    promote(&mut target);
+    project
+        .run(&["run"])
+        .expect_code(3)
+        .expect_words(&["target/promoted", "timeline 1, now 2"]);
+    let waiver = "[[waive]]\ncode = \"target/promoted\"\nobject = \"*\"\nuntil = 2999-12-31\nreason = \"it had all\"";
+    let project = project.with(waiver);
+    project.run(&["run"]).expect_code(0);
+    // Of a plan that is complete, too.
+    promote(&mut target);
+    project.run(&["run"]).expect_code(0);
+    let stored = fs::read_to_string(project.plan_file()).unwrap();
+    fs::write(project.plan_file(), stored.replace(waiver, "")).unwrap();
+    project
+        .run_as_is(&["run"])
+        .expect_code(3)
+        .expect_words(&["target/promoted"]);
 }

@@ -163,6 +163,7 @@ fn half_done(graph: &Graph) -> State {
         fingerprint: graph.fingerprint.clone(),
         source: None,
         target: None,
+        target_timeline: None,
         findings: Vec::new(),
         databases: None,
     });

@@ -99,6 +99,7 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
     ServerFacts {
         version,
         system_identifier: Some(format!("74{}", version.0)),
+        timeline: Some(1),
         started: format!("2026-02-01 00:00:00.{}+00", version.0),
         max_connections: 100,
         reserved_connections: 3,

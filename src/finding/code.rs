@@ -620,11 +620,16 @@ codes! {
 }
 
 impl Code {
-    /// Whether a waiver may name it. What is wrong with a waiver is not for another waiver to hide.
+    /// Whether a waiver may name it. What is wrong with a waiver is not for another waiver to hide; and a run that ignored
+    /// what the plan asks for, or that cannot tell whether a load was committed, would say "completed" wrongly.
     pub fn can_be_waived(self) -> bool {
         !matches!(
             self,
-            Code::PlanWaiverExpired | Code::PlanWaiverMatchesNothing
+            Code::PlanNotAvailable
+                | Code::PlanWaiverExpired
+                | Code::PlanWaiverMatchesNothing
+                | Code::TargetDatabaseEncoding
+                | Code::TargetTooOldForDelays
         )
     }
 

@@ -58,7 +58,7 @@ pub(crate) fn code(code: Code, columns: usize, color: Color) -> String {
         wrap(
             &mut out,
             "",
-            "It cannot be waived: correct or remove the [[waive]] entry that it names.",
+            "It cannot be waived.",
             columns,
         );
         return out;
@@ -202,8 +202,7 @@ mod tests {
                   its reason again and set a later day.
         since     pg-migrate 0.2.0
 
-        It cannot be waived: correct or remove the [[waive]] entry that it
-        names.
+        It cannot be waived.
         ");
     }
 

@@ -298,7 +298,7 @@ impl JsonSchema for WaivedCode {
         });
         schemars::json_schema!({
             "oneOf": words.collect::<Vec<_>>(),
-            "errorMessage": "`pg-migrate explain` lists all codes; those about waivers cannot be waived",
+            "errorMessage": "`pg-migrate explain` lists all codes, and tells which cannot be waived",
         })
     }
 }

@@ -173,6 +173,9 @@ fn the_whole_campaign() {
         print!("{}", results.table());
     }
     tally.settle();
+    if let Some(results) = &results {
+        results.assert_that_clients_write();
+    }
 }
 
 /// What the variables of the environment ask for.

@@ -40,6 +40,9 @@ pub enum Word {
     Wrong,
 }
 
+/// So many trials with hands say something about how often clients write.
+const ENOUGH: usize = 50;
+
 type Key = (String, u64, String);
 
 pub struct Results {
@@ -156,6 +159,19 @@ impl Results {
             ));
         }
         table
+    }
+
+    /// A campaign in which clients seldom write after the snapshot shows little.
+    pub fn assert_that_clients_write(&self) {
+        let kept = self.kept.lock().unwrap();
+        let hands = kept.1.values().filter(|result| result.scope == "hands");
+        let (wrote, quiet): (Vec<_>, Vec<_>) = hands.partition(|result| result.wrote_meanwhile);
+        assert!(
+            wrote.len() + quiet.len() < ENOUGH || wrote.len() >= quiet.len(),
+            "a client wrote after the snapshot in {} of {} trials",
+            wrote.len(),
+            wrote.len() + quiet.len()
+        );
     }
 }
 

@@ -56,6 +56,10 @@ fn accept_shared_target(people: &mut People<'_>) -> bool {
 fn drop_what_is_by_hand(people: &mut People<'_>) -> bool {
     let mut dropped = false;
     for database in DATABASES {
+        // An empty one that has the name of ours is of no use to anybody.
+        if people.is_replaced(database) && !people.foreign.contains_key(database) {
+            dropped |= people.target_now(&format!("DROP DATABASE {}", identifier(database)));
+        }
         if people.foreign.contains_key(database) {
             for change in people.changes_of_foreign() {
                 people.wrong(change);

@@ -102,6 +102,7 @@ impl People<'_> {
                     && event.kind == "hold-snapshot"
                     && watch::is_of_stage(database)
                 {
+                    self.under_snapshot.insert(database.clone());
                     self.snapshots.read(&self.source, database, snapshot);
                 }
             }
@@ -131,6 +132,7 @@ impl People<'_> {
         }
         let finished = running.wait();
         self.is_running = false;
+        self.under_snapshot.clear();
         self.heard("run", &finished);
         self.settle_clients();
         self.look_at(&finished);

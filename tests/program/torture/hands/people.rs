@@ -47,6 +47,8 @@ pub struct People<'a> {
     pub sessions: Vec<Child>,
     /// A client of the source wrote under a run's snapshot.
     pub wrote_meanwhile: bool,
+    /// Databases of which the run under way has taken its snapshot.
+    pub under_snapshot: BTreeSet<String>,
     pub is_running: bool,
     begun: Instant,
     pub story: Vec<String>,
@@ -146,6 +148,7 @@ impl<'a> People<'a> {
             orphans_deleted: BTreeSet::new(),
             sessions: Vec::new(),
             wrote_meanwhile: false,
+            under_snapshot: BTreeSet::new(),
             is_running: false,
             begun: Instant::now(),
             story: Vec::new(),
@@ -288,6 +291,12 @@ impl<'a> People<'a> {
         );
         let oid = self.target.try_psql("postgres", &sql).ok()?;
         (!oid.is_empty()).then_some(oid)
+    }
+
+    /// Whether the target's database of this name is not the one that the journal has on record.
+    pub fn is_replaced(&self, database: &str) -> bool {
+        let recorded = watch::object_id(&self.project, database);
+        recorded.is_some() && self.oid(database).is_some_and(|oid| Some(oid) != recorded)
     }
 
     /// Does what the act says; `about`: the database that was the reason.

@@ -10,9 +10,6 @@ impl People<'_> {
     /// Whether the hand is one of these.
     pub fn on_source(&mut self, hand: Hand, database: &str, chance: &mut Chance) -> bool {
         if self.changes_rows(hand, database, chance) {
-            if self.is_running {
-                self.wrote_meanwhile = true;
-            }
             return true;
         }
         let quoted = identifier(database);
@@ -135,6 +132,7 @@ impl People<'_> {
             }
             _ => return false,
         }
+        self.wrote_meanwhile |= self.under_snapshot.contains(database);
         self.transact(batch, one, &format!("{hand:?}"), open);
         true
     }

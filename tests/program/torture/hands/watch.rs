@@ -86,6 +86,17 @@ pub fn done(project: &Project) -> BTreeMap<String, Option<String>> {
     done
 }
 
+/// The object id of the target's database that was made, or filled, last.
+pub fn object_id(project: &Project, database: &str) -> Option<String> {
+    records(project)
+        .iter()
+        .map(|record| &record["entry"]["change"]["change"])
+        .filter(|change| change["database"] == database)
+        .filter_map(|change| change["oid"].as_u64())
+        .next_back()
+        .map(|oid| oid.to_string())
+}
+
 /// Between which moments the snapshot of the step that counts was taken: when its run began, and when the step was done.
 pub fn taken_between(project: &Project, step: &str) -> Option<(Timestamp, Timestamp)> {
     let mut between = None;

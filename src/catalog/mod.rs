@@ -5,6 +5,7 @@ pub(crate) mod locale;
 mod not_moved;
 pub(crate) mod parameter;
 mod presence;
+mod properties;
 mod refusal;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -20,6 +21,7 @@ pub(crate) use facts::{LeftOut, NoAlterSystem};
 pub(crate) use not_moved::{LackedLibrary, NotMoved, NotMovedKind};
 use parameter::Parameter;
 pub(crate) use presence::{Missing, Present};
+pub(crate) use properties::{changed, properties};
 pub(crate) use refusal::refusal;
 pub use version::Version;
 

@@ -109,7 +109,13 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
     let finished = job.run(&mut signals, events).await;
     // It ends when the last sender is dropped, so everything has been shown.
     let _ = watcher.await;
-    let Finished { exit, .. } = finished?;
+    let Finished {
+        exit, has_begun, ..
+    } = finished?;
+    if !has_begun {
+        tell!("the run was stopped before its first step");
+        return Ok(exit);
+    }
     // Fails where archives are left, which then stay.
     let _ = std::fs::remove_dir(&archives);
 

@@ -7,7 +7,7 @@ use crate::catalog::{Database, LocaleProvider, Privilege, Setting};
 use crate::postgres::{Connection, Error};
 
 /// Reads every database, smallest first, without a look into it.
-pub(super) async fn read(connection: &Connection) -> Result<Vec<Database>, Error> {
+pub(crate) async fn read(connection: &Connection) -> Result<Vec<Database>, Error> {
     // PostgreSQL 15 added providers, 16 the rules of ICU, 17 renamed the locale's column.
     let (provider, locale, rules) = match connection.version().major() {
         0..1500 => ("'c'", "NULL::text", "NULL::text"),

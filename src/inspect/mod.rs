@@ -17,6 +17,7 @@ mod written;
 
 pub(crate) use contents::read as contents_of;
 pub(crate) use count::{Rows, count_tables};
+pub(crate) use databases::read as databases_of;
 pub(crate) use delayed::{
     NamedIndex, Reference, droppable_indexes, filled_materialized_views, indexes_by_name,
     references_between,

@@ -140,7 +140,7 @@ impl std::fmt::Display for Entry {
                 }
                 Change::CloseDatabase { database } => write!(f, "close-database {database}"),
                 Change::MarkWritten { database, .. } => write!(f, "mark-written {database}"),
-                Change::OpenDatabase { database } => write!(f, "open-database {database}"),
+                Change::OpenDatabase { database, .. } => write!(f, "open-database {database}"),
                 Change::FillDatabase { database, .. } => write!(f, "fill-database {database}"),
                 Change::DropIndexes { database, .. } => write!(f, "drop-indexes {database}"),
                 Change::CommitLoad { database, load } => {
@@ -180,7 +180,12 @@ pub enum Change {
         written: Option<WriteMark>,
     },
     /// Written after the change: owner, privileges and settings are as on the source.
-    OpenDatabase { database: String },
+    OpenDatabase {
+        database: String,
+        /// What the source said of them then.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        source: BTreeMap<String, String>,
+    },
     /// The target has an empty database of this name and object id, which is about to be filled.
     FillDatabase { database: String, oid: u32 },
     /// DROP INDEX on the target, to be made again after the delayed load.

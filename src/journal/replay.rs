@@ -308,6 +308,7 @@ impl State {
                 self.loads.remove(&database);
                 self.verified.remove(&database);
                 self.may_drop.remove(&database);
+                self.opened.remove(&database);
                 self.created.insert(database, Created::Begun);
             }
             Change::CreatedDatabase { database, oid } => {
@@ -320,14 +321,16 @@ impl State {
                 // What clients wrote since it was verified first counts.
                 self.verified.entry(database).or_insert(written);
             }
-            Change::OpenDatabase { database } => {
+            Change::OpenDatabase { database, source } => {
                 self.closed.remove(&database);
+                self.opened.insert(database, source);
             }
             Change::FillDatabase { database, oid } => {
                 self.dropped_indexes.remove(&database);
                 self.loads.remove(&database);
                 self.verified.remove(&database);
                 self.may_drop.remove(&database);
+                self.opened.remove(&database);
                 self.created.insert(database, Created::Found(oid));
             }
             Change::DropIndexes { database, indexes } => {

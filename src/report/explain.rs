@@ -55,12 +55,7 @@ pub(crate) fn code(code: Code, columns: usize, color: Color) -> String {
     }
     out.push('\n');
     if !code.can_be_waived() {
-        wrap(
-            &mut out,
-            "",
-            "It cannot be waived.",
-            columns,
-        );
+        wrap(&mut out, "", "It cannot be waived.", columns);
         return out;
     }
     let object = match code.place() {

@@ -7,6 +7,7 @@ mod error;
 mod job;
 mod leftovers;
 mod presence;
+mod properties;
 mod resume;
 mod roles;
 mod settings;
@@ -52,6 +53,8 @@ use unlogged::UnloggedCheck;
 pub(crate) struct Finished {
     pub outcome: Outcome,
     pub exit: Exit,
+    /// A signal may come before the run's first record.
+    pub has_begun: bool,
 }
 
 impl Job {
@@ -107,7 +110,11 @@ impl Job {
                 // It may be reading a file.
                 stop.cancel();
                 control.release().await;
-                return Ok(Finished { outcome: Outcome::Interrupted, exit: signal.exit() });
+                return Ok(Finished {
+                    outcome: Outcome::Interrupted,
+                    exit: signal.exit(),
+                    has_begun: false,
+                });
             }
         };
         let policy = ResumePolicy {
@@ -316,5 +323,9 @@ fn outcome(endings: &Endings) -> Finished {
         Endings { failed: 1.., .. } => (Outcome::Mismatched, Exit::Mismatched),
         Endings { .. } => (Outcome::Completed, Exit::Completed),
     };
-    Finished { outcome, exit }
+    Finished {
+        outcome,
+        exit,
+        has_begun: true,
+    }
 }

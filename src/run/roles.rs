@@ -1,4 +1,4 @@
-//! Roles that changed on the source while a run was under way.
+//! Roles, and what belongs to databases as a whole, that changed on the source while a run was under way or since.
 
 use std::sync::Arc;
 
@@ -7,13 +7,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::dispatcher::Endings;
 use super::job::Job;
+use super::properties::changed_since_opening;
 use crate::event::Event;
-use crate::journal::{self, Entry, Journal};
+use crate::journal::{self, Entry, Journal, State};
 use crate::names::{Kind, StepId};
 use crate::postgres::Application;
 use crate::step::{Context, Shared, globals};
 
-/// Reads the source's roles once more after a run, and tells what changed since its `globals`.
+/// Reads the source's roles and databases once more after a run, and tells what changed since they were migrated.
 ///
 /// # Errors
 ///
@@ -23,26 +24,11 @@ pub(super) async fn tell_changes(
     journal: &mut Journal,
     endings: &Endings,
 ) -> Result<(), journal::Error> {
-    let id = StepId::server(Kind::Globals);
-    let mut steps = shared.graph.steps.iter_with_positions();
-    let step = steps.find(|(_, step)| step.id == id);
-    let read = journal.state().output_of(&id).cloned();
-    // A run after one that failed or was stopped brings along by itself what changed.
+    // A run after one that failed or was stopped brings along by itself what changed of roles, and tells the rest.
     if endings.failed > 0 || endings.signal.is_some() {
         return Ok(());
     }
-    let (Some((index, _)), Some(read)) = (step, read) else {
-        return Ok(());
-    };
-    let context = Context::new(Arc::clone(shared), index);
-    let warnings = match globals::changed_since(&context, &read.product, "during the run").await {
-        Ok(changes) => changes,
-        Err(error) => vec![format!(
-            "it could not be seen whether roles of the source changed during the run: {}",
-            error
-        )],
-    };
-    for message in warnings {
+    for message in changes(shared, journal.state(), "during the run").await {
         tracing::warn!("{message}");
         journal.append(Entry::Warning {
             database: None,
@@ -57,21 +43,10 @@ pub(super) async fn tell_changes(
     Ok(())
 }
 
-/// What changed of the source's roles since the plan was completed. Such a run moves nothing, so it is told and left.
+/// What changed on the source since the plan was completed. Such a run moves nothing, so it is told and left.
 pub(crate) async fn changed_since_completion(job: Job) -> Vec<String> {
-    let id = StepId::server(Kind::Globals);
-    let read = job.journal.state().output_of(&id).cloned();
-    let step = {
-        let mut steps = job.graph.steps.iter_with_positions();
-        steps
-            .find(|(_, step)| step.id == id)
-            .map(|(index, _)| index)
-    };
-    let (Some(index), Some(read)) = (step, read) else {
-        return Vec::new();
-    };
     // Nothing is recorded, and nobody listens.
-    let (changes, _) = mpsc::channel(1);
+    let (changes_of_target, _) = mpsc::channel(1);
     let (events, _) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
         application: Application::for_state(&job.plan.name, job.journal.id()),
@@ -82,10 +57,26 @@ pub(crate) async fn changed_since_completion(job: Job) -> Vec<String> {
         graph: job.graph,
         stop: CancellationToken::new(),
         events,
-        changes,
+        changes: changes_of_target,
     });
-    let context = Context::new(shared, index);
-    let when = "since the plan was completed";
+    let state = job.journal.state();
+    changes(&shared, state, "since the plan was completed").await
+}
+
+async fn changes(shared: &Arc<Shared>, state: &State, when: &str) -> Vec<String> {
+    let mut changes = changes_of_roles(shared, state, when).await;
+    changes.extend(changed_since_opening(shared, state).await);
+    changes
+}
+
+async fn changes_of_roles(shared: &Arc<Shared>, state: &State, when: &str) -> Vec<String> {
+    let id = StepId::server(Kind::Globals);
+    let mut steps = shared.graph.steps.iter_with_positions();
+    let step = steps.find(|(_, step)| step.id == id);
+    let (Some((index, _)), Some(read)) = (step, state.output_of(&id)) else {
+        return Vec::new();
+    };
+    let context = Context::new(Arc::clone(shared), index);
     match globals::changed_since(&context, &read.product, when).await {
         Ok(changes) => changes,
         Err(error) => vec![format!(

@@ -24,7 +24,7 @@ const MAY_USE: [(&str, &[&str]); 24] = [
     ("finding", &[]),
     ("atomic_file", &["failpoint"]),
     ("explain", &["spelling", "finding"]),
-    ("catalog", &["names"]),
+    ("catalog", &["escape", "names"]),
     ("plan", &["escape", "spelling", "finding"]),
     ("preflight", &["names", "finding", "catalog", "plan"]),
     ("postgres", &["escape", "catalog", "plan"]),

@@ -384,3 +384,37 @@ fn what_changed_after_the_plan_was_completed_is_told() {
     project.run(&["run"]).expect_code(0);
     assert_eq!(compare::globals(&source, &target), Vec::<String>::new());
 }
+
+/// What belongs to a database as a whole is set when it is opened, and then it is its clients'.
+#[test]
+fn what_changed_of_a_database_after_it_was_opened_is_told_until_it_is_done() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE ROLE app LOGIN; CREATE ROLE guest");
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    source.psql("postgres", "CREATE DATABASE crm OWNER app");
+    source.psql(
+        "erp",
+        "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
+    );
+    // Without settings for the load a database opens as soon as it is verified.
+    let project = Project::between(&source, &target).with("[target.tuning]\nmode = \"off\"\n");
+    let at = "journal step-done crm/verify synced:1";
+    let killed = project
+        .start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", at.as_ref())])
+        .wait();
+    assert_eq!(killed.signal, Some(9), "{}", killed.stderr);
+    let changes = "ALTER DATABASE crm SET work_mem = '7MB'; ALTER DATABASE crm CONNECTION LIMIT 5;
+                   ALTER ROLE app IN DATABASE crm SET search_path = public; GRANT CREATE ON DATABASE crm TO guest";
+    source.psql("postgres", changes);
+    let told = "database \"crm\": since it was opened on the target, its connection limit, privileges, setting search_path of \
+                role app, setting work_mem changed on the source; make the same change on the target (ALTER DATABASE \"crm\")";
+    project.run(&["run"]).expect_code(0);
+    let report = std::fs::read_to_string(project.state_directory().join("report.json")).unwrap();
+    assert!(report.contains(&told.replace('"', "\\\"")), "{report}");
+    let again = project.run(&["run"]).expect_code(0);
+    assert!(again.stderr.contains(told), "{}", again.stderr);
+    target.psql("postgres", changes);
+    let again = project.run(&["run"]).expect_code(0);
+    assert!(!again.stderr.contains("warning"), "{}", again.stderr);
+    compare::assert_same(&source, &target, "crm");
+}

@@ -6,7 +6,7 @@ use super::discard::{drop_own, refuse_to_drop_what_is_used};
 use super::found::{Found, find};
 use super::sql::{Creation, Target, creation};
 use super::statement::Statement;
-use crate::catalog::Database;
+use crate::catalog::{Database, properties};
 use crate::failpoint::reach;
 use crate::inspect::contents_of;
 use crate::journal::{Change, Created};
@@ -135,6 +135,7 @@ pub(crate) async fn open(
     prove_open(context, database).await?;
     let opened = Change::OpenDatabase {
         database: database.name.clone(),
+        source: properties(database),
     };
     context.record(opened).await?;
     Ok(refused)

@@ -1,0 +1,154 @@
+//! What belongs to a database as a whole, and whether it changed on the source since it was set on the target.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest, Sha256};
+
+use super::{Database, Privilege};
+use crate::escape::hexadecimal;
+
+/// By what messages call a property, the digest of its value: it stands in the journal, where no password of a setting
+/// may. A setting that there is not has no entry.
+pub(crate) type Properties = BTreeMap<String, String>;
+
+/// The properties of a database that `ALTER DATABASE` and the like change.
+pub(crate) fn properties(database: &Database) -> Properties {
+    let mut properties = Properties::new();
+    let mut add = |what: String, value: String| {
+        let digest = hexadecimal(&Sha256::digest(value.as_bytes()));
+        properties.insert(what, digest);
+    };
+    add("owner".to_owned(), database.owner.clone());
+    add(
+        "comment".to_owned(),
+        database.comment.clone().unwrap_or_default(),
+    );
+    add(
+        "connection limit".to_owned(),
+        database.connection_limit.to_string(),
+    );
+    add(
+        "mark of a template".to_owned(),
+        database.is_template.to_string(),
+    );
+    add(
+        "privileges".to_owned(),
+        format!("{:?}", privileges(database)),
+    );
+    for setting in &database.settings {
+        let of_role = setting.role.as_ref().map(|role| format!(" of role {role}"));
+        let what = format!("setting {}{}", setting.name, of_role.unwrap_or_default());
+        add(what, setting.value.clone());
+    }
+    properties
+}
+
+/// Without the order of the entries, and the default ones written out (PostgreSQL manual, "Privileges").
+fn privileges(database: &Database) -> BTreeSet<(&str, Option<&str>, &str, bool)> {
+    let owner = database.owner.as_str();
+    match &database.privileges {
+        Some(privileges) => privileges.iter().map(entry).collect(),
+        None => {
+            let of_public = ["CONNECT", "TEMPORARY"].map(|word| (owner, None, word, false));
+            let of_owner =
+                ["CONNECT", "CREATE", "TEMPORARY"].map(|word| (owner, Some(owner), word, false));
+            of_public.into_iter().chain(of_owner).collect()
+        }
+    }
+}
+
+fn entry(privilege: &Privilege) -> (&str, Option<&str>, &str, bool) {
+    (
+        &privilege.grantor,
+        privilege.grantee.as_deref(),
+        &privilege.privilege,
+        privilege.grantable,
+    )
+}
+
+/// What is another on the source than it was, and not so on the target as well.
+pub(crate) fn changed<'a>(
+    was: &'a Properties,
+    source: &'a Properties,
+    target: &Properties,
+) -> BTreeSet<&'a str> {
+    was.keys()
+        .chain(source.keys())
+        .filter(|what| {
+            let now = source.get(*what);
+            was.get(*what) != now && target.get(*what) != now
+        })
+        .map(String::as_str)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{LocaleProvider, Setting};
+
+    fn database(name: &str) -> Database {
+        Database {
+            oid: 7,
+            name: name.to_owned(),
+            owner: "owner".to_owned(),
+            bytes: None,
+            is_template: false,
+            allows_connections: true,
+            connection_limit: -1,
+            encoding: "UTF8".to_owned(),
+            collate: "C".to_owned(),
+            ctype: "C".to_owned(),
+            provider: LocaleProvider::Libc,
+            locale: None,
+            icu_rules: None,
+            tablespace: "pg_default".to_owned(),
+            comment: None,
+            privileges: None,
+            settings: Vec::new(),
+            contents: None,
+        }
+    }
+
+    #[test]
+    fn what_changed_on_the_source_alone_is_named() {
+        let was = properties(&database("erp"));
+        let mut now = database("erp");
+        now.connection_limit = 7;
+        now.settings.push(Setting {
+            role: Some("app".to_owned()),
+            name: "work_mem".to_owned(),
+            value: "7MB".to_owned(),
+        });
+        let source = properties(&now);
+        let told: Vec<&str> = changed(&was, &source, &was).into_iter().collect();
+        assert_eq!(told, ["connection limit", "setting work_mem of role app"]);
+        // It was brought along by hand.
+        assert!(changed(&was, &source, &source).is_empty());
+        let gone: Vec<&str> = changed(&source, &was, &source).into_iter().collect();
+        assert_eq!(gone, told);
+    }
+
+    #[test]
+    fn default_privileges_are_those_that_are_written_out() {
+        let by_default = database("erp");
+        let mut written = by_default.clone();
+        let entry = |grantee: Option<&str>, privilege: &str| Privilege {
+            grantor: by_default.owner.clone(),
+            grantee: grantee.map(str::to_owned),
+            privilege: privilege.to_owned(),
+            grantable: false,
+        };
+        let owner = Some(by_default.owner.as_str());
+        written.privileges = Some(vec![
+            entry(owner, "CREATE"),
+            entry(owner, "TEMPORARY"),
+            entry(owner, "CONNECT"),
+            entry(None, "TEMPORARY"),
+            entry(None, "CONNECT"),
+        ]);
+        assert_eq!(properties(&by_default), properties(&written));
+        written.privileges = Some(Vec::new());
+        assert_ne!(properties(&by_default), properties(&written));
+    }
+}

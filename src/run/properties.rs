@@ -1,0 +1,58 @@
+//! What belongs to a database as a whole and changed on the source after it was set on the target.
+
+use crate::catalog::{Database, changed, properties};
+use crate::inspect;
+use crate::journal::State;
+use crate::plan::Endpoint;
+use crate::postgres::{self, Session, connect, quote_identifier, with_retries};
+use crate::step::Shared;
+
+/// A sentence for each database of the plan that has other properties on the source now, which the target lacks.
+pub(super) async fn changed_since_opening(shared: &Shared, state: &State) -> Vec<String> {
+    let read = async |endpoint: &Endpoint| {
+        with_retries(&shared.plan.retry, postgres::Error::class, |_| {
+            databases(shared, endpoint)
+        })
+        .await
+    };
+    let (source, target) = match tokio::try_join!(read(&shared.source), read(&shared.target)) {
+        Ok(both) => both,
+        Err(error) => {
+            return vec![format!(
+                "it could not be seen whether owner, privileges or settings of databases changed on the source: {error}"
+            )];
+        }
+    };
+    let names = shared.graph.database_names();
+    names
+        .filter_map(|name| told(name, state, &source, &target))
+        .collect()
+}
+
+fn told(name: &str, state: &State, source: &[Database], target: &[Database]) -> Option<String> {
+    let of = |databases: &[Database]| {
+        let mut databases = databases.iter();
+        databases.find(|one| one.name == name).map(properties)
+    };
+    // A journal of an earlier version does not say what was set.
+    let was = state.opened.get(name).filter(|was| !was.is_empty())?;
+    let (source, target) = (of(source)?, of(target)?);
+    let changed = changed(was, &source, &target);
+    (!changed.is_empty()).then(|| {
+        let what: Vec<&str> = changed.into_iter().collect();
+        format!(
+            "database \"{name}\": since it was opened on the target, its {} changed on the source; make the same change on the target \
+             (ALTER DATABASE {})",
+            what.join(", "),
+            quote_identifier(name)
+        )
+    })
+}
+
+async fn databases(shared: &Shared, endpoint: &Endpoint) -> Result<Vec<Database>, postgres::Error> {
+    let session = Session::new(&shared.application.application_name_for("properties"));
+    let connection = connect(endpoint, &endpoint.database, &session).await?;
+    let databases = inspect::databases_of(&connection).await?;
+    connection.close().await;
+    Ok(databases)
+}

@@ -12,7 +12,6 @@
 //! - `TORTURE_ONLY`: the label of one trial, as printed where one failed, to repeat it alone.
 //! - `TORTURE_HAND`: of `hands`, only trials in which this one takes part, as `hands/hand.rs` calls it.
 //! - `TORTURE_MINUTES`: no trial begins later. The next campaign goes on where this one stopped.
-//! - `TORTURE_ALL=1`: hands that are known to lead to a wrong end (`hands/hand.rs`) take part as well.
 //!
 //! What came of each trial is kept in `target/torture/`, in a file for each state of `src/`: those that went right there
 //! are not played again.

@@ -16,6 +16,7 @@ const ADVICE: &[(&str, Remedy)] = &[
     ("being accessed by other users", end_sessions),
     ("and it is gone from the target", reset_gone),
     ("put the plan back as it was", put_plan_back),
+    ("take it into the plan again and run", include_again),
     ("reset PLAN --database NAME", reset_unused),
     ("set delay.snapshot = \"later\"", take_later_snapshot),
     (
@@ -58,7 +59,8 @@ fn drop_what_is_by_hand(people: &mut People<'_>) -> bool {
     for database in DATABASES {
         // An empty one that has the name of ours is of no use to anybody.
         if people.is_replaced(database) && !people.foreign.contains_key(database) {
-            dropped |= people.target_now(&format!("DROP DATABASE {}", identifier(database)));
+            let sql = format!("DROP DATABASE {} WITH (FORCE)", identifier(database));
+            dropped |= people.target_now(&sql);
         }
         if people.foreign.contains_key(database) {
             for change in people.changes_of_foreign() {
@@ -84,6 +86,13 @@ fn put_plan_back(people: &mut People<'_>) -> bool {
     people.keys.delayed = before;
     people.write_plan();
     is_other
+}
+
+fn include_again(people: &mut People<'_>) -> bool {
+    let any = !people.keys.exclude.is_empty();
+    people.keys.exclude.clear();
+    people.write_plan();
+    any
 }
 
 /// Rows whose parents came to the source after the regular snapshot.

@@ -1,4 +1,4 @@
-//! What people and applications do, and which of it is known to end wrong.
+//! What people and applications do.
 
 /// One thing that a user does. What it is done to is left to chance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -159,28 +159,3 @@ pub const DURING: &[Hand] = &[
     RestartTarget,
     CrashTarget,
 ];
-
-/// A hand that is known to lead to a wrong end.
-pub struct Known {
-    pub hand: Hand,
-    /// Of the list of known ways to a wrong target, or what it is about.
-    pub item: &'static str,
-}
-
-const fn known(hand: Hand, item: &'static str) -> Known {
-    Known { hand, item }
-}
-
-/// They are left out unless `TORTURE_ALL=1`. Whoever fixes a cause removes its lines.
-pub const KNOWN: &[Known] = &[];
-
-impl Hand {
-    /// Why it takes no part.
-    pub fn is_left_out(self) -> Option<&'static str> {
-        if std::env::var_os("TORTURE_ALL").is_some_and(|all| all == "1") {
-            return None;
-        }
-        let known = KNOWN.iter().find(|known| known.hand == self);
-        known.map(|known| known.item)
-    }
-}

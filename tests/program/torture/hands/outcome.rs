@@ -79,12 +79,28 @@ impl People<'_> {
         differences.retain(|line| {
             let (subject, _) = line.split_once(": ").unwrap_or((line, ""));
             let is_left_out = left_out.iter().any(|name| subject.contains(name.as_str()));
-            let is_told = subject
-                .strip_prefix("role ")
-                .is_some_and(|role| self.said.contains(&format!("\"{role}\"")));
-            !is_left_out && !is_told
+            !is_left_out && !self.is_told(subject, line)
         });
         differences
+    }
+
+    /// Whether a run said that the role, with what belongs to it, or the property of a database changed.
+    fn is_told(&self, subject: &str, line: &str) -> bool {
+        let said: Vec<&str> = self.said.split_whitespace().collect();
+        let said = said.join(" ");
+        let role = subject.strip_prefix("role ").or_else(|| {
+            let (member, _) = subject.strip_prefix("membership ")?.split_once(" in ")?;
+            Some(member)
+        });
+        let of_role = role.is_some_and(|role| said.contains(&format!("\"{role}\"")));
+        let of_database = subject
+            .strip_prefix("setting of (every role) in ")
+            .is_some_and(|database| {
+                line.contains("my.hand")
+                    && said.contains(&format!("database \"{database}\": since it was opened"))
+                    && said.contains("its setting my.hand changed")
+            });
+        of_role || of_database
     }
 
     /// Rows that clients inserted on the target are there; then they are taken away, so that the rest can be compared.

@@ -91,9 +91,7 @@ pub fn of_hands(seed: u64, trials: usize) -> Vec<Trial> {
             let variant = *chance.pick(&VARIANTS);
             let rounds = 1 + chance.below(3);
             let rounds = (0..rounds).map(|_| round(&mut chance));
-            let rounds = rounds.collect::<Vec<Round>>();
-            // Left out after all was drawn, so that a seed means the same whatever is left out.
-            let rounds = rounds.into_iter().map(Round::without_known).collect();
+            let rounds = rounds.collect();
             Trial {
                 scope: "hands",
                 label: format!("hands {number}"),
@@ -127,15 +125,6 @@ fn round(chance: &mut Chance) -> Round {
         before,
         during,
         end,
-    }
-}
-
-impl Round {
-    fn without_known(mut self) -> Round {
-        self.before.retain(|act| act.hand.is_left_out().is_none());
-        self.during
-            .retain(|(_, act)| act.hand.is_left_out().is_none());
-        self
     }
 }
 

@@ -32,6 +32,7 @@ mod secrets;
 mod snapshots;
 mod support_works;
 mod torture;
+mod trust_advice;
 mod trust_clients;
 mod trust_delayed;
 mod trust_encodings;

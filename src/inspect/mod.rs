@@ -22,7 +22,9 @@ pub(crate) use delayed::{
     NamedIndex, Reference, droppable_indexes, filled_materialized_views, indexes_by_name,
     references_between,
 };
-pub(crate) use locks::{DumpedTable, dumped_tables, tables_in_use, unlocked_tables};
+pub(crate) use locks::{
+    DumpedTable, TypeMeaning, dumped_tables, tables_in_use, type_meanings, unlocked_tables,
+};
 pub(crate) use sequences::sequences;
 pub(crate) use server::{system_identifier, timeline};
 pub(crate) use written::written;

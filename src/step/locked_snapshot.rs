@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use crate::inspect::DumpedTable;
+use crate::inspect::{DumpedTable, TypeMeaning};
 use crate::postgres::Snapshot;
 
 /// A snapshot with a lock on every table that it shows.
@@ -10,16 +10,30 @@ use crate::postgres::Snapshot;
 pub(crate) struct LockedSnapshot {
     snapshot: Snapshot,
     tables: Vec<DumpedTable>,
+    meanings: Vec<TypeMeaning>,
 }
 
 impl LockedSnapshot {
-    pub(super) fn new(snapshot: Snapshot, tables: Vec<DumpedTable>) -> Self {
-        LockedSnapshot { snapshot, tables }
+    pub(super) fn new(
+        snapshot: Snapshot,
+        tables: Vec<DumpedTable>,
+        meanings: Vec<TypeMeaning>,
+    ) -> Self {
+        LockedSnapshot {
+            snapshot,
+            tables,
+            meanings,
+        }
     }
 
     /// The tables as they were when the snapshot was taken.
     pub(super) fn tables(&self) -> &[DumpedTable] {
         &self.tables
+    }
+
+    /// What values of types meant then.
+    pub(super) fn meanings(&self) -> &[TypeMeaning] {
+        &self.meanings
     }
 
     /// See [`Snapshot::close`].

@@ -4,10 +4,14 @@
 //! commits after it was taken shows neither the old rows nor the new (PostgreSQL manual, 13.6 "Caveats"). So nobody may do
 //! that between the snapshot and the dump: the locks come first, and stay until the snapshot ends.
 //!
+//! Nor does a snapshot, or a lock on a table, keep types as they are, by which the server writes values: those of enums and
+//! composite types are looked at again after each step that read under the snapshot. Views and functions that are altered in
+//! between arrive as they were or as they are now.
+//!
 //! No lock is waited for while others are held: a client must not wait for us longer than a moment, nor be ended as the
 //! victim of a deadlock with us.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -15,7 +19,9 @@ use tokio::time::sleep;
 use super::locked_snapshot::LockedSnapshot;
 use super::{Context, Shared, StepError};
 use crate::graph::Step;
-use crate::inspect::{DumpedTable, dumped_tables, tables_in_use, unlocked_tables};
+use crate::inspect::{
+    DumpedTable, TypeMeaning, dumped_tables, tables_in_use, type_meanings, unlocked_tables,
+};
 use crate::names::{Kind, Output, TableName};
 use crate::plan::{DelaySnapshot, Side};
 use crate::postgres::{Class, Connection, Error, Session, Snapshot, connect, escape_control};
@@ -56,8 +62,9 @@ pub(crate) async fn export(shared: &Shared, step: &Step) -> Result<LockedSnapsho
         // The first query, which takes the snapshot. A table may be new since they were listed.
         if is_locked && wanted(unlocked_tables(&connection).await?).is_empty() {
             let tables = wanted(dumped_tables(&connection).await?);
+            let meanings = type_meanings(&connection).await?;
             let snapshot = Snapshot::export(connection).await?;
-            return Ok(LockedSnapshot::new(snapshot, tables));
+            return Ok(LockedSnapshot::new(snapshot, tables, meanings));
         }
         roll_back(&connection).await?;
         let in_use = wanted(tables_in_use(&connection).await?);
@@ -71,8 +78,8 @@ pub(crate) async fn export(shared: &Shared, step: &Step) -> Result<LockedSnapsho
     .class(Class::Retry))
 }
 
-/// What a step read under the snapshot, unless tables are not what they were. While the snapshot lives its locks prevent
-/// that, but for the names of schemas: and tables are read by their names.
+/// What a step read under the snapshot, unless tables or types are not what they were. While the snapshot lives its locks
+/// prevent that for tables, but for the names of schemas: and tables are read by their names.
 ///
 /// # Errors
 ///
@@ -91,35 +98,39 @@ pub(super) async fn ensure_same_tables(
     {
         return result;
     }
-    let shown: Vec<String> = changed?
-        .iter()
-        .take(5)
-        .map(|table| escape_control(&table.to_string()).into_owned())
-        .collect();
+    let mut shown = changed?;
+    shown.truncate(5);
     Err(StepError::new(format!(
-        "database \"{}\": while tables were read, other sessions truncated, rewrote or dropped some of them, or renamed \
-         their schemas: {}",
+        "database \"{}\": while tables were read, other sessions truncated, rewrote or dropped some of them, renamed their \
+         schemas, or altered types of their columns: {}",
         context.shown_database(),
         shown.join(", ")
     ))
     .snapshot_lost())
 }
 
-/// Tables that are no longer there as the snapshot has them.
-async fn changed(
-    context: &Context,
-    snapshot: &LockedSnapshot,
-) -> Result<Vec<TableName>, StepError> {
+/// Tables and types that are no longer there as the snapshot has them, as messages show them.
+async fn changed(context: &Context, snapshot: &LockedSnapshot) -> Result<Vec<String>, StepError> {
     let session = context.session(Side::Source);
     let endpoint = context.endpoint(Side::Source);
     let connection = connect(endpoint, context.database_name(), &session).await?;
     let now: HashSet<DumpedTable> = dumped_tables(&connection).await?.into_iter().collect();
+    let meanings: HashSet<TypeMeaning> = type_meanings(&connection).await?.into_iter().collect();
     connection.close().await;
-    let then = snapshot.tables().iter();
-    Ok(then
+    let tables = snapshot.tables().iter();
+    let tables = tables
         .filter(|table| !now.contains(table))
-        .map(|table| table.name.clone())
-        .collect())
+        .map(|table| escape_control(&table.name.to_string()).into_owned());
+    let types: BTreeSet<u32> = snapshot
+        .meanings()
+        .iter()
+        .filter(|meaning| !meanings.contains(meaning))
+        .map(|meaning| meaning.type_oid)
+        .collect();
+    let types = types
+        .into_iter()
+        .map(|oid| format!("type {oid} (SELECT {oid}::regtype)"));
+    Ok(tables.chain(types).collect())
 }
 
 /// The tables that are read under the snapshot; `None`: all. Delayed tables are dumped alone under a later one, for hours it

@@ -129,3 +129,43 @@ fn schemas_that_change_places_arrive_as_they_are() {
     running.wait().expect_code(0);
     compare::assert_same(&source, &target, "erp");
 }
+
+/// A server writes values of these types by its catalogs as they are when it writes them.
+#[test]
+fn types_that_are_altered_before_the_dump_arrive_as_they_are() {
+    let (source, target, proxy, project) = far_away(
+        "CREATE TYPE state AS ENUM ('on', 'off'); CREATE TYPE pair AS (a int, b int);
+         CREATE TABLE t (id int, state state, pair pair);
+         INSERT INTO t VALUES (1, 'on', (1, 5)), (2, 'off', (2, 6))",
+    );
+    let running = until_the_snapshot(&project, &proxy);
+    source.psql(
+        "erp",
+        "BEGIN; ALTER TYPE state RENAME VALUE 'on' TO 'x'; ALTER TYPE state RENAME VALUE 'off' TO 'on';
+         ALTER TYPE state RENAME VALUE 'x' TO 'off';
+         ALTER TYPE pair DROP ATTRIBUTE b; ALTER TYPE pair ADD ATTRIBUTE c int; COMMIT",
+    );
+    proxy.set_delay(Duration::ZERO);
+    running.wait().expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+    let labels = |server: &Server| server.psql("erp", "SELECT enum_range(NULL::state)");
+    assert_eq!(labels(&target), labels(&source));
+}
+
+/// Nothing has to be read again for that.
+#[test]
+fn a_label_more_does_not_disturb_the_dump() {
+    let (source, target, proxy, project) = far_away(
+        "CREATE TYPE state AS ENUM ('on', 'off'); CREATE TABLE t AS SELECT 1 AS id, 'on'::state AS state",
+    );
+    let running = until_the_snapshot(&project, &proxy);
+    source.psql("erp", "ALTER TYPE state ADD VALUE 'new' BEFORE 'off'");
+    proxy.set_delay(Duration::ZERO);
+    running.wait().expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT state FROM t"), "on");
+    let snapshots = std::fs::read_to_string(project.state_directory().join("journal.jsonl"))
+        .unwrap()
+        .matches("hold-snapshot")
+        .count();
+    assert_eq!(snapshots, 1);
+}

@@ -208,10 +208,17 @@ fn refuse_drift_and_store(prepared: &Prepared, state: &State) -> Result<(), Fail
 /// Every step is done, and the last run said so. The steps that set and restore settings move nothing.
 fn is_complete(prepared: &Prepared, state: &State) -> bool {
     let ended = state.runs.last().and_then(|run| run.ended);
-    let is_unfinished =
-        |finding: &Finding| matches!(finding.code, Code::TargetUnfinished | Code::TargetPromoted);
+    let is_in_question = |finding: &Finding| {
+        matches!(
+            finding.code,
+            Code::TargetUnfinished
+                | Code::TargetPromoted
+                | Code::TargetLeftUnsafe
+                | Code::TargetCrashedUnsafe
+        )
+    };
     matches!(ended, Some((_, Outcome::Completed, _)))
-        && !prepared.graph.blockers().any(is_unfinished)
+        && !prepared.graph.blockers().any(is_in_question)
         && prepared
             .graph
             .steps

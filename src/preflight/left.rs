@@ -18,7 +18,13 @@ pub(crate) fn for_settings_left(names: &[&str]) -> Option<Finding> {
 
 /// Settings by ALTER SYSTEM that no run of this plan made, and with which a crash loses the cluster.
 pub(crate) fn for_left_unsafe(names: &[&str]) -> Option<Finding> {
-    let first = names.first()?;
+    if names.is_empty() {
+        return None;
+    }
+    let resets: Vec<String> = names
+        .iter()
+        .map(|name| format!("ALTER SYSTEM RESET {name};"))
+        .collect();
     let message = format!(
         "{} off on the target by ALTER SYSTEM, which this plan did not do: a run of another plan that was killed may have \
          left that, and what is migrated would be unsafe after this run as well",
@@ -28,7 +34,8 @@ pub(crate) fn for_left_unsafe(names: &[&str]) -> Option<Finding> {
         }
     );
     Some(Finding::new(Code::TargetLeftUnsafe, message).fix(format!(
-        "`pg-migrate revert` with that plan; or ALTER SYSTEM RESET {first} and SELECT pg_reload_conf() on the target"
+        "`pg-migrate revert` with that plan; or on the target: {} SELECT pg_reload_conf()",
+        resets.join(" ")
     )))
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn resume(
             );
         } else {
             record.redo_unfinished_restore(&name);
-            record.count_again_after_a_difference(&name);
+            record.count_again_before_verifying(&name);
         }
         record.restored.insert(
             Arc::clone(&name),
@@ -183,22 +183,24 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The difference may have been removed since. A verification that failed otherwise may have opened the database, and
-    /// clients may write to it.
-    fn count_again_after_a_difference(&mut self, name: &Arc<str>) {
+    /// What is counted is verified by the same run: the target may have been changed in between, by hand or by a server that
+    /// was put back to an older state. Not where other roles may connect: a verification that failed may have opened the
+    /// database, and what is counted would be its clients'.
+    fn count_again_before_verifying(&mut self, name: &Arc<str>) {
         let verify = StepId::database(name, Kind::Verify);
-        let failed = self
-            .state
-            .steps
-            .get(&verify)
-            .filter(|step| step.status == Status::Failed);
-        let is_difference = failed.is_some_and(|step| step.output.is_a_difference());
-        if is_difference && self.all_done(name, Kind::Restore) {
-            self.redo_kind(
-                name,
-                Kind::TargetCounts,
-                "the target is counted again after a difference",
-            );
+        let step = self.state.steps.get(&verify);
+        let is_difference = step
+            .filter(|step| step.status == Status::Failed)
+            .is_some_and(|step| step.output.is_a_difference());
+        let reason = if is_difference {
+            "the target is counted again after a difference"
+        } else if self.state.closed.contains(&**name) && !self.state.is_done(&verify) {
+            "the target is counted by the run that verifies it"
+        } else {
+            return;
+        };
+        if self.all_done(name, Kind::Restore) {
+            self.redo_kind(name, Kind::TargetCounts, reason);
         }
     }
 

@@ -15,6 +15,7 @@ use crate::verify::compare;
 
 /// Compares, and removes the archive of a database that is complete unless the plan keeps it.
 pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
+    create::refuse_what_is_open(context).await?;
     // Delayed tables are empty yet.
     let delayed = context.delayed_tables();
     let counts = |side| -> Result<Vec<TableCount>, StepError> {

@@ -132,12 +132,17 @@ fn delayed_tables_arrive_with_their_indexes_and_without_their_triggers() {
     }
 }
 
+/// Clients may use a database as soon as it is verified.
+const OPEN: &str = "[target.tuning]\nmode = \"safe\"\n";
+
 #[test]
 fn clients_insert_throughout_and_none_fails_or_is_lost() {
     let (source, target) = (Server::start(14), Server::start(18));
     // Far away for the run and near for the clients, so that many inserts fall into each step.
     let proxy = Proxy::to(target.port());
-    let project = delayed(&source, &target).target("port", &proxy.port().to_string());
+    let project = delayed(&source, &target)
+        .with(OPEN)
+        .target("port", &proxy.port().to_string());
     let mut running = project.start(&["run"]);
     // What is in a delayed table before that would be there twice, by all that the run knows.
     running.until("the count of the regular tables", || {
@@ -195,7 +200,7 @@ fn clients_insert_throughout_and_none_fails_or_is_lost() {
 #[test]
 fn a_key_that_clients_took_is_an_error_that_names_the_range_and_loads_nothing() {
     let (source, target) = (Server::start(16), Server::start(18));
-    let project = delayed(&source, &target);
+    let project = delayed(&source, &target).with(OPEN);
     let point = "journal step-done erp/verify synced:1";
     let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
     assert_eq!(killed.wait().signal, Some(9));

@@ -65,7 +65,7 @@ fn rows_of_clients_that_have_keys_of_the_source_are_renumbered_or_removed() {
         ("UPDATE orders SET id = 2000", "1001"),
         ("DELETE FROM orders", "1000"),
     ] {
-        let (_source, target, project) = killed(VERIFIED, "");
+        let (_source, target, project) = killed(VERIFIED, "[target.tuning]\nmode = \"safe\"\n");
         target.psql("erp", "INSERT INTO orders VALUES (7, 1)");
         let told = project.run(&["run"]).expect_code(4);
         assert_advises(&told, advice);

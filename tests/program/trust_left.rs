@@ -201,3 +201,32 @@ fn a_target_that_was_promoted_is_not_believed() {
         .expect_code(3)
         .expect_words(&["target/promoted"]);
 }
+
+/// By hand, or where a machine was put back to an older state.
+#[test]
+fn what_was_counted_by_a_killed_run_is_counted_again() {
+    let (source, target) = servers();
+    let project = Project::between(&source, &target);
+    killed_at(&project, "journal step-done erp/target-counts synced:1");
+    target.psql("erp", "TRUNCATE t");
+    let told = project.run(&["run"]).expect_code(5);
+    assert!(told.stdout.contains("public.t"), "{}", told.stdout);
+}
+
+#[test]
+fn a_completed_plan_whose_target_was_left_unsafe_is_not_complete() {
+    let (source, target) = servers();
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+    target.psql("postgres", "ALTER SYSTEM SET fsync = off");
+    target.psql("postgres", "ALTER SYSTEM SET full_page_writes = off");
+    target.psql("postgres", "SELECT pg_reload_conf()");
+    let told = project.run(&["run"]).expect_code(3);
+    let said = told.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("target/left-unsafe"), "{said}");
+    for sql in ["fsync", "full_page_writes"] {
+        target.psql("postgres", &format!("ALTER SYSTEM RESET {sql}"));
+    }
+    target.psql("postgres", "SELECT pg_reload_conf()");
+    project.run(&["run"]).expect_code(0);
+}

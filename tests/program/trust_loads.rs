@@ -235,3 +235,42 @@ fn triggers_that_partitions_have_from_their_parent_do_not_fire() {
         assert_eq!(rows(&target, "events"), "500", "{major}");
     }
 }
+
+/// A copy of the directory, or one that was put back from a backup, knows nothing of what the other did since.
+#[test]
+fn an_older_copy_of_the_state_loads_nothing_again() {
+    let (_source, target, project) = killed("journal step-done erp/verify synced:1", "");
+    let state = project.state_directory();
+    let before = fs::read(state.join("journal.jsonl")).unwrap();
+    project.run(&["run"]).expect_code(0);
+    fs::write(state.join("journal.jsonl"), before).unwrap();
+    let told = project.run(&["run"]).expect_code(4);
+    assert_says(&told, &["another copy of this plan's state directory"]);
+    assert_eq!(rows(&target, "big"), "500");
+    assert_eq!(rows(&target, "small"), "50");
+}
+
+/// As [`an_older_copy_of_the_state_loads_nothing_again`], while the database is not open yet.
+#[test]
+fn a_table_that_another_copy_of_the_state_loaded_is_not_loaded_again() {
+    let (_source, target, project) = killed("journal step-done erp/verify synced:1", "");
+    let journal = project.state_directory().join("journal.jsonl");
+    let before = fs::read(&journal).unwrap();
+    kill_at(&project, "journal step-done erp/delayed-restore synced:1");
+    fs::write(journal, before).unwrap();
+    let told = project.run(&["run"]).expect_code(4);
+    assert_says(
+        &told,
+        &["public.big holds rows", "another copy of this plan's"],
+    );
+    assert_eq!(rows(&target, "big"), "500");
+}
+
+/// No client can have removed them.
+#[test]
+fn rows_that_are_gone_from_a_closed_database_are_a_difference() {
+    let (_source, target, project) = killed("journal step-done erp/delayed-restore synced:1", "");
+    target.psql("erp", "TRUNCATE big");
+    let told = project.run(&["run"]).expect_code(5);
+    assert_says(&told, &["public.big"]);
+}

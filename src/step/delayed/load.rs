@@ -24,13 +24,14 @@ use crate::process::restore_log::{TableRows, Toc};
 use crate::process::{Finished, Invocation};
 use crate::step::child::{ProgramWarnings, failure};
 use crate::step::restore::list;
-use crate::step::{Context, StepError, ours};
+use crate::step::{Context, StepError, create, ours};
 
 /// Loads every table of the archive that is not loaded yet, the largest first. Yields the rows of each.
 pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
     let archive = delayed_archive(context.plan(), context.database_name());
     let listing = list(context, &archive, None).await?;
     let entries = by_size(&archive, Toc::table_rows(&listing));
+    create::refuse_what_is_open(context).await?;
     let loaded = loaded::committed(context).await?;
     loaded::fit_together(context, &loaded)?;
     if context.delayed_dump()?.is_later() {
@@ -192,6 +193,7 @@ async fn copy_table(
     let name = table.quoted();
     let action = format!("load {name}");
     let switched_off = patiently(context, || begin(context, connection, &name)).await?;
+    loaded::refuse_other_rows(context, connection, &table).await?;
 
     let on_bytes = |bytes| {
         context.report(Progress {

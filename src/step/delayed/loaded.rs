@@ -163,8 +163,17 @@ async fn was_lost(
 }
 
 async fn has_rows(connection: &Connection, load: &Load, which: &str) -> Result<bool, StepError> {
-    let table = load.table.quoted();
     // The rows of partitions that are loaded by way of the partitioned table are in these.
+    let only = if is_partitioned(connection, &load.table).await? {
+        ""
+    } else {
+        "ONLY"
+    };
+    exists(connection, &load.table, only, which).await
+}
+
+async fn is_partitioned(connection: &Connection, table: &TableName) -> Result<bool, StepError> {
+    let table = table.quoted();
     let row = connection
         .query_one(
             "SELECT relkind = 'p' FROM pg_catalog.pg_class WHERE oid = $1::text::regclass",
@@ -172,13 +181,45 @@ async fn has_rows(connection: &Connection, load: &Load, which: &str) -> Result<b
         )
         .await
         .map_err(connection.failed(format!("look for {table}")))?;
-    let only = if row.get(0) { "" } else { "ONLY" };
+    Ok(row.get(0))
+}
+
+async fn exists(
+    connection: &Connection,
+    table: &TableName,
+    only: &str,
+    which: &str,
+) -> Result<bool, StepError> {
+    let table = table.quoted();
     let sql = format!("SELECT EXISTS (SELECT FROM {only} {table} {which})");
     let row = connection
         .query_one(&sql, &[])
         .await
         .map_err(connection.failed(format!("look for loaded rows in {table}")))?;
     Ok(row.get(0))
+}
+
+/// Fails where a table that is about to be loaded, under its lock, holds rows although no client may connect: another copy of
+/// this plan's state may have loaded it, and it would be loaded twice.
+pub(super) async fn refuse_other_rows(
+    context: &Context,
+    connection: &Connection,
+    table: &TableName,
+) -> Result<(), StepError> {
+    // One that is loaded by way of its partitioned table has the rows of its other partitions.
+    if !context.is_closed
+        || is_partitioned(connection, table).await?
+        || !exists(connection, table, "ONLY", "").await?
+    {
+        return Ok(());
+    }
+    Err(StepError::new(format!(
+        "{table} holds rows that this run did not load, although the database is closed to other roles: a run with another \
+         copy of this plan's state directory may have loaded it; nothing was loaded"
+    ))
+    .help(
+        "where such a copy went on, go on with that one; where a person inserted the rows, delete them there and run again",
+    ))
 }
 
 fn unknown(load: &Load, why: &str) -> StepError {

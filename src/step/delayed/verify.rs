@@ -13,8 +13,8 @@ use crate::postgres::{Pool, escape_control};
 use crate::step::verify::remove_archive;
 use crate::step::{Context, StepError};
 
-/// Compares the rows of the source's snapshot with those that the load's own command tags counted. What is
-/// there beyond them was added by clients meanwhile: reported, and no difference.
+/// Compares the rows of the source's snapshot with those that the load's own command tags counted, and with those that are
+/// there. Where clients may use the database already, what they added or removed meanwhile is reported, and no difference.
 pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     let session = context.session(Side::Target);
     let before = context.counts(Side::Source)?.tables.iter();
@@ -36,6 +36,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         context.input(Kind::DelayedRestore)?.counts(),
         &now,
         context.hashed_by_enum()?,
+        context.is_closed,
     );
     let queries = context.step().jobs as usize;
     let endpoint = context.endpoint(Side::Target);
@@ -150,6 +151,7 @@ fn compare(
     loaded: &[TableCount],
     now: &[TableCount],
     hashed_by_enum: &BTreeMap<TableName, TableName>,
+    is_closed: bool,
 ) -> Vec<TableResult> {
     // Partitions between which rows move are loaded by way of the partitioned table, and compared as a whole.
     let whole = |table: &TableName| hashed_by_enum.get(table).unwrap_or(table).clone();
@@ -172,7 +174,11 @@ fn compare(
         .map(|table| {
             let rows = |counts: &HashMap<TableName, Option<u64>>| counts.get(table).copied()?;
             let (source_rows, loaded_rows, now_rows) = (rows(&source), rows(&loaded), rows(&now));
-            let matches = source_rows.is_some() && source_rows == loaded_rows && now_rows.is_some();
+            let is_as_loaded = now_rows == loaded_rows || !is_closed;
+            let matches = source_rows.is_some()
+                && source_rows == loaded_rows
+                && now_rows.is_some()
+                && is_as_loaded;
             let note = match (loaded_rows, now_rows) {
                 (None, _) => Some("was not loaded".to_owned()),
                 (_, None) => Some("is not on the target".to_owned()),
@@ -213,6 +219,15 @@ mod tests {
     }
 
     fn judged(source: Option<u64>, loaded: Option<u64>, now: Option<u64>) -> (bool, String) {
+        judge(source, loaded, now, false)
+    }
+
+    fn judge(
+        source: Option<u64>,
+        loaded: Option<u64>,
+        now: Option<u64>,
+        is_closed: bool,
+    ) -> (bool, String) {
         let delayed = [TableName::new("public", "t")];
         let mut results = compare(
             &delayed,
@@ -220,6 +235,7 @@ mod tests {
             &counts(loaded),
             &counts(now),
             &BTreeMap::new(),
+            is_closed,
         );
         let result = results.pop().unwrap();
         (result.matches, result.note.unwrap_or_default())
@@ -232,6 +248,13 @@ mod tests {
         assert!(matches);
         assert_eq!(note, "5 rows were loaded, 3 were added by clients");
         assert!(judged(Some(5), Some(5), Some(4)).0);
+    }
+
+    #[test]
+    fn where_no_client_may_connect_other_rows_are_a_difference() {
+        assert!(judge(Some(5), Some(5), Some(5), true).0);
+        assert!(!judge(Some(5), Some(5), Some(8), true).0);
+        assert!(!judge(Some(5), Some(5), Some(0), true).0);
     }
 
     #[test]

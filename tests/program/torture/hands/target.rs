@@ -2,7 +2,7 @@
 
 use super::hand::Hand;
 use super::people::{CLIENTS, People};
-use super::watch::has_delayed;
+use super::watch::{self, has_delayed};
 use crate::support::server::{identifier, literal};
 use crate::torture::chance::Chance;
 
@@ -46,7 +46,9 @@ impl People<'_> {
                 self.tell(format!("target {database:?}: another user's session"));
                 self.open_session(database);
             }
-            Hand::ClientWrites if is_ours && is_verified => self.client_writes(database),
+            Hand::ClientWrites if is_ours && watch::is_open(&self.project, database) => {
+                self.client_writes(database);
+            }
             Hand::Stranger if self.oid("not_ours").is_none() => self.stranger(),
             Hand::FillBefore
             | Hand::DropUnverified
@@ -132,7 +134,7 @@ impl People<'_> {
         }
     }
 
-    /// Clients insert as soon as the database is verified, also into delayed tables.
+    /// Clients insert as soon as the database is open to them, also into delayed tables.
     fn client_writes(&mut self, database: &str) {
         let number = CLIENTS + self.number();
         let mut tables = vec!["hand_log"];

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::support::compare;
 use super::support::fill;
 use super::support::project::Project;
 use super::support::server::{Mode, Server};
@@ -133,4 +134,25 @@ fn a_warning_about_a_role_is_one_line() {
         .unwrap_or_else(|| panic!("{warnings:#?}"));
     assert!(warning.contains(r"x\u{1b}[31m\u{7}\nFORGED"), "{warning}");
     assert_eq!(warning.lines().count(), 1, "{warning}");
+}
+
+/// pg_restore lists a table in a schema `DATA` as `TABLE DATA`, like the rows of a table.
+#[test]
+fn a_schema_named_like_the_end_of_a_description_migrates() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE SCHEMA \"DATA\"; CREATE SCHEMA \"ATTACH\"; CREATE SCHEMA \"SET\";
+         CREATE TABLE \"DATA\".big AS SELECT n AS id FROM generate_series(1, 500) n;
+         CREATE TABLE \"ATTACH\".t AS SELECT 1 AS id; CREATE SEQUENCE \"SET\".s START 7;
+         CREATE MATERIALIZED VIEW \"DATA\".v AS SELECT * FROM \"ATTACH\".t;
+         CREATE INDEX ON \"DATA\".v (id); CREATE INDEX ON \"ATTACH\".t (id)",
+    );
+    for delay in ["[delay]\n", "[delay]\ntable_data = [\"erp.DATA.big\"]\n"] {
+        let project = Project::between(&source, &target).with(delay);
+        project.run(&["run"]).expect_code(0);
+        compare::assert_same(&source, &target, "erp");
+        target.psql("postgres", "DROP DATABASE erp");
+    }
 }

@@ -38,6 +38,27 @@ const LONG_DESCRIPTIONS: [&str; 31] = [
     "USER MAPPING",
 ];
 
+/// Where a schema, or in an error a name, could be read as the end of the description: the catalog of the thing with the short
+/// one. The long one has another catalog, or none.
+const SHORTER: [(&str, u32); 10] = [
+    ("DEFAULT ACL", PG_ATTRDEF),
+    ("INDEX ATTACH", PG_CLASS),
+    ("MATERIALIZED VIEW DATA", PG_CLASS),
+    ("OPERATOR CLASS", PG_OPERATOR),
+    ("OPERATOR FAMILY", PG_OPERATOR),
+    ("SEQUENCE OWNED BY", PG_CLASS),
+    ("SEQUENCE SET", PG_CLASS),
+    ("STATISTICS DATA", PG_STATISTIC_EXT),
+    ("TABLE ATTACH", PG_CLASS),
+    ("TABLE DATA", PG_CLASS),
+];
+
+/// Object ids of catalogs (PostgreSQL manual, chapter 53): they are the same on every server.
+const PG_CLASS: u32 = 1259;
+const PG_ATTRDEF: u32 = 2604;
+const PG_OPERATOR: u32 = 2617;
+const PG_STATISTIC_EXT: u32 = 3381;
+
 /// The things that have definitions with passwords in them: connection strings and options. An error, which
 /// leaves out the schema, calls a subscription of the name `TABLE x` a `SUBSCRIPTION TABLE`.
 const WITH_SECRETS: [&str; 5] = [
@@ -79,8 +100,8 @@ impl Entry {
 
     /// Reads an error's `215; 1259 16385 TABLE t postgres`, which leaves out the schema.
     pub(super) fn from_error(text: &str) -> Option<(u32, Entry)> {
-        let (id, rest) = split_ids(text)?;
-        let (description, rest) = split_description(rest);
+        let (ids, rest) = split_ids(text)?;
+        let (description, rest) = split_description(rest, ids.catalog);
         let (tag, owner) = rest.rsplit_once(' ').unwrap_or((rest, ""));
         let entry = Entry {
             description: description.to_owned(),
@@ -88,7 +109,7 @@ impl Entry {
             tag: tag.to_owned(),
             owner: owner.to_owned(),
         };
-        Some((id, entry))
+        Some((ids.dump_id, entry))
     }
 }
 
@@ -118,9 +139,9 @@ impl Toc {
         let lines: Vec<(u32, &str, &str)> = listing
             .lines()
             .filter_map(|line| {
-                let (id, rest) = split_ids(line)?;
-                let (description, rest) = split_description(rest);
-                Some((id, description, rest))
+                let (ids, rest) = split_ids(line)?;
+                let (description, rest) = split_description(rest, ids.catalog);
+                Some((ids.dump_id, description, rest))
             })
             .collect();
         let schemas: HashSet<String> = lines
@@ -147,16 +168,21 @@ impl Toc {
 
     /// Dump ids in a listing, in its order.
     pub fn ids(listing: &str) -> Vec<u32> {
-        let ids = listing.lines().filter_map(|line| Some(split_ids(line)?.0));
+        let ids = listing
+            .lines()
+            .filter_map(|line| Some(split_ids(line)?.0.dump_id));
         ids.collect()
     }
 
     /// The entries of a listing that hold the rows of tables.
     pub fn table_rows(listing: &str) -> Vec<TableRows> {
         let rows = listing.lines().filter_map(|line| {
-            let (dump_id, table, rest) = split_numbers(line)?;
-            let (description, _) = split_description(rest);
-            (description == "TABLE DATA").then_some(TableRows { dump_id, table })
+            let (ids, rest) = split_ids(line)?;
+            let (description, _) = split_description(rest, ids.catalog);
+            (description == "TABLE DATA").then_some(TableRows {
+                dump_id: ids.dump_id,
+                table: ids.object,
+            })
         });
         rows.collect()
     }
@@ -177,24 +203,29 @@ fn in_one_line(name: &str) -> String {
 }
 
 /// `215; 1259 16385 ` at the start of a line.
-fn split_ids(text: &str) -> Option<(u32, &str)> {
-    let (id, _, rest) = split_numbers(text)?;
-    Some((id, rest))
+struct Ids {
+    dump_id: u32,
+    catalog: u32,
+    object: u32,
 }
 
-/// As [`split_ids`], with the object id.
-fn split_numbers(text: &str) -> Option<(u32, u32, &str)> {
-    let (id, rest) = text.split_once("; ")?;
+fn split_ids(text: &str) -> Option<(Ids, &str)> {
+    let (dump_id, rest) = text.split_once("; ")?;
     let (catalog, rest) = rest.split_once(' ')?;
-    let (oid, rest) = rest.split_once(' ')?;
-    catalog.parse::<u32>().ok()?;
-    Some((id.parse().ok()?, oid.parse().ok()?, rest))
+    let (object, rest) = rest.split_once(' ')?;
+    let ids = Ids {
+        dump_id: dump_id.parse().ok()?,
+        catalog: catalog.parse().ok()?,
+        object: object.parse().ok()?,
+    };
+    Some((ids, rest))
 }
 
-/// The longest known description, or else the first word.
-fn split_description(text: &str) -> (&str, &str) {
+/// The longest known description of a thing in the catalog, or else the first word.
+fn split_description(text: &str, catalog: u32) -> (&str, &str) {
     let known = LONG_DESCRIPTIONS
         .into_iter()
+        .filter(|description| !SHORTER.contains(&(description, catalog)))
         .filter(|description| {
             text.strip_prefix(description)
                 .is_some_and(|rest| rest.starts_with(' '))
@@ -258,6 +289,32 @@ mod tests {
                 "{entry:?}"
             );
         }
+    }
+
+    /// A schema or a table may be called so.
+    #[test]
+    fn a_name_is_not_the_end_of_a_description() {
+        let listing = "5; 2615 1 SCHEMA - DATA postgres\n\
+                       6; 1259 2 TABLE DATA t postgres\n\
+                       7; 0 2 TABLE DATA DATA t postgres\n\
+                       8; 1259 3 MATERIALIZED VIEW DATA v postgres\n\
+                       9; 0 3 MATERIALIZED VIEW DATA DATA v postgres\n";
+        let toc = Toc::parse(listing, ["postgres"]);
+        let objects: Vec<String> = (6..=9).map(|id| toc.get(id).unwrap().object()).collect();
+        let expected = [
+            "TABLE DATA.t",
+            "TABLE DATA DATA.t",
+            "MATERIALIZED VIEW DATA.v",
+            "MATERIALIZED VIEW DATA DATA.v",
+        ];
+        assert_eq!(objects, expected);
+        let rows = [TableRows {
+            dump_id: 7,
+            table: 2,
+        }];
+        assert_eq!(Toc::table_rows(listing), rows);
+        let (_, entry) = Entry::from_error("215; 1259 16385 TABLE DATA postgres").unwrap();
+        assert_eq!(entry.object(), "TABLE DATA");
     }
 
     #[test]

@@ -63,14 +63,15 @@ async fn restore(
         1 => None,
         _ => Some(ours::open(context, &context.session(Side::Target)).await?),
     };
+    let is_ours = async || match &guard {
+        Some(guard) => ours::verify(context, guard).await,
+        None => ours::check(context).await,
+    };
     let mut whole = RestoreReport::default();
     let mut before = 0;
     for (part, entries) in parts {
         let jobs = part.jobs(jobs);
-        match &guard {
-            Some(guard) => ours::verify(context, guard).await?,
-            None => ours::check(context).await?,
-        }
+        is_ours().await?;
         let list = parts::write_list(archive, *part, entries)?;
         let command = parts::command(&context.step().command, &list, jobs);
         let settings = part.settings(&context.shared.inspection.target);
@@ -121,6 +122,7 @@ async fn restore(
         let errors = restore_errors(context, &whole);
         return Err(error.with_output(output(&whole, errors)));
     }
+    is_ours().await?;
     Ok(whole)
 }
 

@@ -100,13 +100,13 @@ pub fn object_id(project: &Project, database: &str) -> Option<String> {
 /// Whether clients may connect to the target's database, by the journal.
 pub fn is_open(project: &Project, database: &str) -> bool {
     let records = records(project);
-    let changes = records
+    let mut changes = records
         .iter()
         .map(|record| &record["entry"]["change"]["change"])
         .filter(|change| change["database"] == database)
         .filter_map(|change| change["change"].as_str())
         .filter(|kind| matches!(*kind, "open-database" | "close-database"));
-    changes.last() == Some("open-database")
+    changes.next_back() == Some("open-database")
 }
 
 /// Between which moments the snapshot of the step that counts was taken: when its run began, and when the step was done.

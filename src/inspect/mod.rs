@@ -22,7 +22,7 @@ pub(crate) use delayed::{
     references_between,
 };
 pub(crate) use locks::{DumpedTable, dumped_tables, tables_in_use, unlocked_tables};
-pub(crate) use sequences::sequences;
+pub(crate) use sequences::{Sequence, sequences};
 pub(crate) use server::{system_identifier, timeline};
 pub(crate) use written::written;
 

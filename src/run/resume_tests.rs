@@ -410,6 +410,7 @@ fn regular_dump(delayed: &[TableName]) -> RegularDump {
             source_read_only: true,
         },
         delayed: delayed.to_vec(),
+        sequences: Vec::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 
 use crate::inspect::DumpedTable;
+use crate::names::SequenceValue;
 use crate::postgres::Snapshot;
 
 /// A snapshot with a lock on every table that it shows.
@@ -10,16 +11,30 @@ use crate::postgres::Snapshot;
 pub(crate) struct LockedSnapshot {
     snapshot: Snapshot,
     tables: Vec<DumpedTable>,
+    sequences: Vec<SequenceValue>,
 }
 
 impl LockedSnapshot {
-    pub(super) fn new(snapshot: Snapshot, tables: Vec<DumpedTable>) -> Self {
-        LockedSnapshot { snapshot, tables }
+    pub(super) fn new(
+        snapshot: Snapshot,
+        tables: Vec<DumpedTable>,
+        sequences: Vec<SequenceValue>,
+    ) -> Self {
+        LockedSnapshot {
+            snapshot,
+            tables,
+            sequences,
+        }
     }
 
     /// The tables as they were when the snapshot was taken.
     pub(super) fn tables(&self) -> &[DumpedTable] {
         &self.tables
+    }
+
+    /// Where every sequence stood when the snapshot was taken, or a moment later: no row of it has a later value.
+    pub(crate) fn sequences(&self) -> &[SequenceValue] {
+        &self.sequences
     }
 
     /// See [`Snapshot::close`].

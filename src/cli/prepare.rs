@@ -69,7 +69,9 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
         target: target_facts,
         client,
     };
-    let is_ours = |name: &&String| !is_replaced(name, state, &inspection.target);
+    let is_ours = |name: &&String| {
+        !is_replaced(name, state, &inspection.target) && !left::is_to_be_emptied(name, state)
+    };
     let created = state.created.keys().filter(is_ours).cloned().collect();
     let in_use = state.in_use();
     let graph = compile(Input {

@@ -308,6 +308,7 @@ impl State {
                 self.loads.remove(&database);
                 self.verified.remove(&database);
                 self.may_drop.remove(&database);
+                self.shut.remove(&database);
                 self.created.insert(database, Created::Begun);
             }
             Change::CreatedDatabase { database, oid } => {
@@ -315,6 +316,12 @@ impl State {
             }
             Change::CloseDatabase { database } => {
                 self.closed.insert(database);
+            }
+            Change::ShutDatabase { database } => {
+                self.shut.insert(database);
+            }
+            Change::ReopenDatabase { database } => {
+                self.shut.remove(&database);
             }
             Change::MarkWritten { database, written } => {
                 // What clients wrote since it was verified first counts.
@@ -328,6 +335,7 @@ impl State {
                 self.loads.remove(&database);
                 self.verified.remove(&database);
                 self.may_drop.remove(&database);
+                self.shut.remove(&database);
                 self.created.insert(database, Created::Found(oid));
             }
             Change::DropIndexes { database, indexes } => {

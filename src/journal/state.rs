@@ -65,6 +65,8 @@ pub struct State {
     pub created: BTreeMap<String, Created>,
     /// Databases of the target that nobody else may connect to yet.
     pub closed: BTreeSet<String>,
+    /// Those that let nobody in, so that they can be dropped.
+    pub shut: BTreeSet<String>,
     /// Those that were verified, with how much had been written to each then; `None`: that is not known, or was changed
     /// by this plan since.
     pub verified: HashMap<String, Option<WriteMark>>,

@@ -66,6 +66,8 @@ pub(crate) struct Context {
     pub verified: Option<Option<WriteMark>>,
     /// By the journal, no other role may connect to it yet.
     pub is_closed: bool,
+    /// By the journal, nobody may connect to it: it was to be dropped.
+    pub is_shut: bool,
     /// That database was named to be dropped all the same.
     pub may_drop: bool,
     /// In a step about the whole server: databases that are verified and still closed to others, with
@@ -119,6 +121,7 @@ impl Context {
             verified: None,
             may_drop: false,
             is_closed: false,
+            is_shut: false,
             closed: Vec::new(),
             tuned: BTreeMap::new(),
             notices: Notices::default(),

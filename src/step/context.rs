@@ -252,6 +252,18 @@ impl Context {
         Ok(contents.map_or(&NONE, |contents| &contents.hashed_by_enum))
     }
 
+    /// Delayed partitions of those that share their rows with others that are not delayed.
+    pub(crate) fn delayed_in_part(&self) -> Result<BTreeSet<TableName>, StepError> {
+        let (delayed, moving) = (self.delayed_tables(), self.hashed_by_enum()?);
+        let regular = moving.iter().filter(|(part, _)| !delayed.contains(part));
+        let roots: BTreeSet<&TableName> = regular.map(|(_, root)| root).collect();
+        let is_shared = |table: &&TableName| {
+            let root = moving.get(*table);
+            root.is_some_and(|root| roots.contains(root))
+        };
+        Ok(delayed.iter().filter(is_shared).cloned().collect())
+    }
+
     /// Whether rows of unlogged tables are not there to be read.
     pub(crate) fn is_standby(&self, side: Side) -> bool {
         side == Side::Source && self.shared.inspection.source.in_recovery

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::catalog::Inspection;
 use crate::finding::Finding;
 use crate::graph::{UNSAFE, select};
-use crate::journal::State;
+use crate::journal::{Created, State};
 use crate::names::{Kind, Product, StepId};
 use crate::plan::Plan;
 use crate::preflight::{self, Unfinished};
@@ -63,18 +63,33 @@ fn dropped_next(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Find
     let databases = select(plan, &inspection.source);
     let databases = databases.iter().map(|database| &database.name);
     let found = databases.filter(|name| {
-        let id = |kind| StepId::database(&name.as_str().into(), kind);
-        let (create, restore) = (id(Kind::Create), id(Kind::Restore));
-        // A restore that did not end has its database created again.
-        let is_begun = state.steps.contains_key(&restore) && !state.is_done(&restore);
-        state.created.contains_key(*name)
+        // What was there before is not dropped: that it is not empty is another finding.
+        let is_ours = matches!(
+            state.created.get(*name),
+            Some(Created::Begun | Created::WithOid(_))
+        );
+        is_ours
             && inspection.target.database(name).is_some()
             && !is_missing(name, state, &inspection.target)
-            && (!state.is_done(&create) || is_begun)
+            && is_created_next(name, state)
     });
     found
         .map(|name| preflight::for_dropped(name, state.verified.contains_key(name)))
         .collect()
+}
+
+/// Whether the next run creates the database, again perhaps.
+fn is_created_next(name: &str, state: &State) -> bool {
+    let id = |kind| StepId::database(&name.into(), kind);
+    let (create, restore) = (id(Kind::Create), id(Kind::Restore));
+    // A restore that did not end has its database created again.
+    let is_begun = state.steps.contains_key(&restore) && !state.is_done(&restore);
+    !state.is_done(&create) || is_begun
+}
+
+/// Whether the next run would have to drop a database that was there, empty, before this plan filled it.
+pub(super) fn is_to_be_emptied(name: &str, state: &State) -> bool {
+    matches!(state.created.get(name), Some(Created::Found(_))) && is_created_next(name, state)
 }
 
 /// Findings about databases that this plan began, and does not move any more.

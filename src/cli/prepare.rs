@@ -1,6 +1,6 @@
 //! From a plan file to a compiled graph: what `run`, `plan`, `check` and `verify` have in common.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use nix::unistd::{AccessFlags, access};
@@ -11,10 +11,10 @@ use super::output::tell;
 use crate::catalog::Inspection;
 use crate::exit::Exit;
 use crate::finding::Finding;
-use crate::graph::{Graph, Input, compile};
+use crate::graph::{DumpedTables, Graph, Input, compile};
 use crate::journal::State;
 use crate::journal::stored::Basis;
-use crate::names::{Kind, Product, StepId, TableName};
+use crate::names::{Kind, Product, StepId};
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::resolve;
 use crate::process::LocalEnvironment;
@@ -69,7 +69,9 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
         target: target_facts,
         client,
     };
-    let is_ours = |name: &&String| !is_replaced(name, state, &inspection.target);
+    let is_ours = |name: &&String| {
+        !is_replaced(name, state, &inspection.target) && !left::is_to_be_emptied(name, state)
+    };
     let created = state.created.keys().filter(is_ours).cloned().collect();
     let in_use = state.in_use();
     let graph = compile(Input {
@@ -170,13 +172,14 @@ pub(super) fn describe(finding: &Finding) -> String {
 }
 
 /// The tables of each database that is verified, as they were when it was dumped.
-fn dumped(state: &State) -> BTreeMap<String, BTreeSet<TableName>> {
+fn dumped(state: &State) -> BTreeMap<String, DumpedTables> {
     let kept = state
         .verified
         .keys()
         .filter(|name| state.is_to_be_kept(name));
     kept.filter_map(|name| {
-        let output = |kind| state.output_of(&StepId::database(&name.as_str().into(), kind));
+        let id = |kind| StepId::database(&name.as_str().into(), kind);
+        let output = |kind| state.output_of(&id(kind));
         let (dump, counts) = (output(Kind::Dump)?, output(Kind::SourceCounts)?);
         let (Product::Dump(dump), Product::Counts(counts)) = (&dump.product, &counts.product)
         else {
@@ -184,7 +187,14 @@ fn dumped(state: &State) -> BTreeMap<String, BTreeSet<TableName>> {
         };
         let counted = counts.tables.iter().map(|count| &count.table);
         let tables = counted.chain(&dump.delayed).cloned().collect();
-        Some((name.clone(), tables))
+        let is_to_be_loaded =
+            state.is_done(&id(Kind::DelayedDump)) && !state.is_done(&id(Kind::DelayedVerify));
+        let to_load = if is_to_be_loaded {
+            dump.delayed.clone()
+        } else {
+            Vec::new()
+        };
+        Some((name.clone(), DumpedTables { tables, to_load }))
     })
     .collect()
 }

@@ -9,7 +9,7 @@ use super::prepare::load;
 use crate::escape::escape_control;
 use crate::exit::Exit;
 use crate::graph::{PerStep, Step, StepIndex};
-use crate::journal::{Entry, Journal, Lock, Outcome, RESET, State, stored};
+use crate::journal::{Created, Entry, Journal, Lock, Outcome, RESET, State, stored};
 use crate::names::{Kind, StepId};
 
 pub(super) fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
@@ -51,6 +51,14 @@ pub(super) fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
         tell!("to be done again: {}", escape_control(&step.to_string()));
     }
     for database in &dropped {
+        if let Some(why) = kept(state, database) {
+            tell!(
+                "the next run does not drop the database \"{}\": {why}; if nobody needs what is in it, DROP DATABASE on the \
+                 target before the next run, which creates it",
+                escape_control(database)
+            );
+            continue;
+        }
         tell!(
             "the next run drops and recreates the database \"{}\"{}",
             escape_control(database),
@@ -79,6 +87,17 @@ pub(super) fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
         exit_code: Exit::Completed.code(),
     })?;
     Ok(Exit::Completed)
+}
+
+/// Why the next run will refuse to drop a database, as far as the record tells.
+fn kept(state: &State, database: &str) -> Option<&'static str> {
+    match (state.created.get(database), state.verified.get(database)) {
+        (Some(Created::Found(_)), _) => Some("it was there before this plan filled it"),
+        (_, Some(None)) => Some(
+            "what clients wrote to it since it was verified cannot be told from what this plan wrote",
+        ),
+        _ => None,
+    }
 }
 
 /// The databases that this plan created and that the next run drops once these steps are forgotten.

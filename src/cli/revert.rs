@@ -9,7 +9,7 @@ use crate::journal::{self, Journal, Lock, stored};
 use crate::plan::Plan;
 use crate::postgres::{escape_control_lines, resolve};
 use crate::process::LocalEnvironment;
-use crate::report::document;
+use crate::report::{closed, document};
 use crate::run::{self, Signals};
 
 /// Changes only settings: what was migrated stays, and the next `run` resumes.
@@ -21,7 +21,11 @@ pub(super) async fn run(arguments: RevertArguments) -> Result<Exit, Failure> {
     let was_run = journal::read(&plan.state_dir)?.is_some();
     if was_run {
         let mut journal = Journal::open(&plan.state_dir, Lock::take(&plan.state_dir)?)?;
-        if restore_settings(&plan, &mut journal).await? {
+        let is_restored = restore_settings(&plan, &mut journal).await?;
+        for sentence in closed::sentences(&closed::closed(journal.state())) {
+            tell!("{sentence}");
+        }
+        if is_restored {
             return rewrite_report(&plan, &journal).map(|()| Exit::Completed);
         }
     }

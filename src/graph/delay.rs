@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::DumpedTables;
 use crate::catalog::{Contents, Database, Relation};
 use crate::finding::Finding;
 use crate::names::{RelationKind, TableName};
@@ -35,12 +36,12 @@ impl<'a> Delays<'a> {
 
     /// The delayed tables of one database, largest first. A pattern that matches a partitioned table means
     /// its partitions, down to the leaves. `dumped`: the tables that there were when the database was dumped, if that is done
-    /// for good; what came later takes no part.
+    /// for good; what came later takes no part, and what is gone since is loaded from its archive.
     pub(crate) fn for_database(
         &mut self,
         database: &Database,
         contents: &Contents,
-        dumped: Option<&BTreeSet<TableName>>,
+        dumped: Option<&DumpedTables>,
     ) -> Vec<DelayedTable> {
         let candidates: Vec<(usize, &DelayPattern)> = self
             .patterns
@@ -73,7 +74,8 @@ impl<'a> Delays<'a> {
             if !matched {
                 continue;
             }
-            let is_new = dumped.is_some_and(|dumped| !dumped.contains(&relation.table_name()));
+            let is_new =
+                dumped.is_some_and(|dumped| !dumped.tables.contains(&relation.table_name()));
             match relation.kind {
                 RelationKind::Table if is_new => self
                     .findings
@@ -89,6 +91,13 @@ impl<'a> Delays<'a> {
                     .push(preflight::for_refused_table(database, relation)),
             }
         }
+        let gone = gone(contents, dumped);
+        if !gone.is_empty() {
+            // Whose partitions they were is not known any more.
+            self.used
+                .extend(candidates.iter().map(|(position, _)| *position));
+        }
+        delayed.extend(gone);
         delayed.sort_by(|a, b| (b.bytes, &a.name).cmp(&(a.bytes, &b.name)));
         delayed
     }
@@ -103,6 +112,23 @@ impl<'a> Delays<'a> {
         }
         self.findings
     }
+}
+
+/// The tables that are to be loaded from an archive, and that the source does not have any more by these names.
+fn gone(contents: &Contents, dumped: Option<&DumpedTables>) -> Vec<DelayedTable> {
+    let there: BTreeSet<TableName> = contents
+        .relations
+        .iter()
+        .map(Relation::table_name)
+        .collect();
+    let to_load = dumped.iter().flat_map(|dumped| &dumped.to_load);
+    to_load
+        .filter(|name| !there.contains(name))
+        .map(|name| DelayedTable {
+            name: name.clone(),
+            bytes: 0,
+        })
+        .collect()
 }
 
 /// The partitioned tables that the relation is a part of.
@@ -216,6 +242,25 @@ mod tests {
             .filter_map(|found| found.object.clone())
             .collect();
         assert_eq!(objects, ["public.fact_view", "public.fact_far"]);
+    }
+
+    #[test]
+    fn a_table_that_is_gone_from_the_source_is_loaded_from_its_archive() {
+        let contents = Contents {
+            relations: vec![relation(1, "there", RelationKind::Table, &[], 1)],
+            ..Contents::default()
+        };
+        let name = |name: &str| TableName::new("public", name);
+        let dumped = DumpedTables {
+            tables: [name("there"), name("gone"), name("regular")].into(),
+            to_load: vec![name("there"), name("gone")],
+        };
+        let found: Vec<TableName> = gone(&contents, Some(&dumped))
+            .into_iter()
+            .map(|table| table.name)
+            .collect();
+        assert_eq!(found, [name("gone")]);
+        assert!(gone(&contents, None).is_empty());
     }
 
     #[test]

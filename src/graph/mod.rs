@@ -15,7 +15,7 @@ mod tuning;
 
 pub(crate) use command::{PARTS, SNAPSHOT, archive, archives, delayed_archive, file_name, globals};
 pub(crate) use compile::compile;
-pub(crate) use input::Input;
+pub(crate) use input::{DumpedTables, Input};
 pub(crate) use selection::select;
 pub(crate) use step::*;
 pub(crate) use tuning::{Reach, Tuning, TuningSetting, UNSAFE};

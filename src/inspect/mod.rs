@@ -25,7 +25,7 @@ pub(crate) use delayed::{
 pub(crate) use locks::{
     DumpedTable, TypeMeaning, dumped_tables, tables_in_use, type_meanings, unlocked_tables,
 };
-pub(crate) use sequences::sequences;
+pub(crate) use sequences::{Sequence, sequences};
 pub(crate) use server::{system_identifier, timeline};
 pub(crate) use written::written;
 

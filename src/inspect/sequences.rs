@@ -5,16 +5,48 @@ use super::query;
 use crate::names::{SequenceValue, TableName};
 use crate::postgres::{Connection, Error};
 
-/// Every sequence that a dump takes, by name. A sequence does not go by snapshots: what is read is at least what any
-/// snapshot before it shows.
-pub(crate) async fn sequences(connection: &Connection) -> Result<Vec<SequenceValue>, Error> {
-    let names = query::rows(
+/// Sequences that one query reads.
+const AT_A_TIME: usize = 200;
+
+/// A sequence, where it stands now. It does not go by snapshots: what is read is at least what any snapshot before it
+/// shows, unless it was set back in between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sequence {
+    pub(crate) value: SequenceValue,
+    pub(crate) increment: i64,
+    /// ALTER SEQUENCE … RESTART gives it another.
+    pub(crate) file: Option<u32>,
+    /// Begins again at its end, so that no value is behind another.
+    pub(crate) cycles: bool,
+}
+
+impl Sequence {
+    /// Whether it was set back since it was `before`, or may have been.
+    pub(crate) fn was_set_back_since(&self, before: &Sequence) -> bool {
+        if self.cycles {
+            return false;
+        }
+        let (then, now) = (
+            before.value.given_out(self.increment),
+            self.value.given_out(self.increment),
+        );
+        let is_behind = (now - then) * i128::from(self.increment.signum()) < 0;
+        is_behind || self.file != before.file
+    }
+}
+
+/// Every sequence that a dump takes and our role may read, by name. A standby cannot read one that is unlogged.
+pub(crate) async fn sequences(connection: &Connection) -> Result<Vec<Sequence>, Error> {
+    let is_old = connection.version().major() < 1000;
+    let rows = query::rows(
         connection,
         "list the sequences",
         &format!(
-            "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c \
+            "SELECT n.nspname::text, c.relname::text, c.oid FROM pg_catalog.pg_class c \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              WHERE c.relkind = 'S' AND {USER_SCHEMA} \
+               AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') \
+               AND NOT (c.relpersistence = 'u' AND pg_is_in_recovery()) \
                AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d \
                                WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid \
                                  AND d.objsubid = 0 AND d.deptype = 'e' \
@@ -24,22 +56,93 @@ pub(crate) async fn sequences(connection: &Connection) -> Result<Vec<SequenceVal
         ),
     )
     .await?;
-    let mut values = Vec::with_capacity(names.len());
-    for row in &names {
-        let sequence = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
-        let sql = format!("SELECT last_value, is_called FROM {}", sequence.quoted());
-        let value = query::row(
+    let names: Vec<(TableName, u32)> = rows
+        .iter()
+        .map(|row| {
+            let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+            (name, row.get(2))
+        })
+        .collect();
+    let mut sequences = Vec::with_capacity(names.len());
+    for names in names.chunks(AT_A_TIME) {
+        let queries = names.iter().enumerate();
+        let queries: Vec<String> = queries
+            .map(|(number, (name, oid))| reading(number, name, *oid, is_old))
+            .collect();
+        let rows = query::rows(
             connection,
-            &format!("read the sequence {}", sequence.quoted()),
-            &sql,
+            "read the sequences",
+            &queries.join(" UNION ALL "),
         )
         .await?;
-        values.push(SequenceValue {
-            schema: sequence.schema,
-            sequence: sequence.name,
-            last: value.get(0),
-            is_called: value.get(1),
-        });
+        for row in &rows {
+            let number: i32 = row.get(0);
+            let (name, _) = &names[number as usize];
+            sequences.push(Sequence {
+                value: SequenceValue {
+                    schema: name.schema.clone(),
+                    sequence: name.name.clone(),
+                    last: row.get(1),
+                    is_called: row.get(2),
+                },
+                increment: row.get(3),
+                cycles: row.get(4),
+                file: row.get(5),
+            });
+        }
     }
-    Ok(values)
+    Ok(sequences)
+}
+
+/// The query of one sequence; until 9.6 it says of itself what it is.
+fn reading(number: usize, name: &TableName, oid: u32, is_old: bool) -> String {
+    let name = name.quoted();
+    let (columns, catalog) = if is_old {
+        ("s.increment_by, s.is_cycled", String::new())
+    } else {
+        (
+            "q.seqincrement, q.seqcycle",
+            format!(" JOIN pg_catalog.pg_sequence q ON q.seqrelid = {oid}"),
+        )
+    };
+    format!(
+        "SELECT {number}, s.last_value, s.is_called, {columns}, pg_catalog.pg_relation_filenode({oid}) FROM {name} s{catalog}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sequence(last: i64, increment: i64, file: u32) -> Sequence {
+        Sequence {
+            value: SequenceValue {
+                schema: "public".into(),
+                sequence: "s".into(),
+                last,
+                is_called: true,
+            },
+            increment,
+            file: Some(file),
+            cycles: false,
+        }
+    }
+
+    #[test]
+    fn a_sequence_goes_back_by_its_direction_or_by_another_file() {
+        let up = |last, file| sequence(last, 1, file);
+        assert!(!up(7, 1).was_set_back_since(&up(7, 1)));
+        assert!(!up(9, 1).was_set_back_since(&up(7, 1)));
+        assert!(up(5, 1).was_set_back_since(&up(7, 1)));
+        // Restarted, and counted on since.
+        assert!(up(9, 2).was_set_back_since(&up(7, 1)));
+        let down = |last| sequence(last, -1, 1);
+        assert!(!down(-9).was_set_back_since(&down(-7)));
+        assert!(down(-5).was_set_back_since(&down(-7)));
+        let cycling = Sequence {
+            cycles: true,
+            ..up(1, 1)
+        };
+        assert!(!cycling.was_set_back_since(&up(7, 1)));
+    }
 }

@@ -139,6 +139,8 @@ impl std::fmt::Display for Entry {
                     write!(f, "created-database {database}")
                 }
                 Change::CloseDatabase { database } => write!(f, "close-database {database}"),
+                Change::ShutDatabase { database } => write!(f, "shut-database {database}"),
+                Change::ReopenDatabase { database } => write!(f, "reopen-database {database}"),
                 Change::MarkWritten { database, .. } => write!(f, "mark-written {database}"),
                 Change::OpenDatabase { database, .. } => write!(f, "open-database {database}"),
                 Change::FillDatabase { database, .. } => write!(f, "fill-database {database}"),
@@ -173,6 +175,10 @@ pub enum Change {
     CreatedDatabase { database: String, oid: u32 },
     /// The database on the target belongs to our role, and nobody else may connect, until it is opened.
     CloseDatabase { database: String },
+    /// The verified database on the target lets nobody in any more, us included: it was named to be dropped.
+    ShutDatabase { database: String },
+    /// Written after the change: it lets in those who may connect again, and is not dropped.
+    ReopenDatabase { database: String },
     /// A database of the target was verified: what is written from here on is its clients'.
     MarkWritten {
         database: String,

@@ -309,6 +309,7 @@ impl State {
                 self.verified.remove(&database);
                 self.may_drop.remove(&database);
                 self.opened.remove(&database);
+                self.shut.remove(&database);
                 self.created.insert(database, Created::Begun);
             }
             Change::CreatedDatabase { database, oid } => {
@@ -316,6 +317,12 @@ impl State {
             }
             Change::CloseDatabase { database } => {
                 self.closed.insert(database);
+            }
+            Change::ShutDatabase { database } => {
+                self.shut.insert(database);
+            }
+            Change::ReopenDatabase { database } => {
+                self.shut.remove(&database);
             }
             Change::MarkWritten { database, written } => {
                 // What clients wrote since it was verified first counts.
@@ -331,6 +338,7 @@ impl State {
                 self.verified.remove(&database);
                 self.may_drop.remove(&database);
                 self.opened.remove(&database);
+                self.shut.remove(&database);
                 self.created.insert(database, Created::Found(oid));
             }
             Change::DropIndexes { database, indexes } => {

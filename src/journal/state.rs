@@ -67,6 +67,8 @@ pub struct State {
     pub closed: BTreeSet<String>,
     /// Those that this plan opened, with what the source said of each then.
     pub opened: BTreeMap<String, BTreeMap<String, String>>,
+    /// Those that let nobody in, so that they can be dropped.
+    pub shut: BTreeSet<String>,
     /// Those that were verified, with how much had been written to each then; `None`: that is not known, or was changed
     /// by this plan since.
     pub verified: HashMap<String, Option<WriteMark>>,

@@ -52,7 +52,13 @@ impl OutputV1 {
                 let delayed: Result<Vec<TableName>, _> =
                     delayed.iter().map(|name| name.parse()).collect();
                 let parts = dumped().zip(delayed.ok());
-                parts.map(|(dump, delayed)| Product::Dump(RegularDump { dump, delayed }))
+                parts.map(|(dump, delayed)| {
+                    Product::Dump(RegularDump {
+                        dump,
+                        delayed,
+                        sequences: Vec::new(),
+                    })
+                })
             }
             Kind::DelayedDump => dumped().map(|dump| {
                 Product::DelayedDump(DelayedDump {

@@ -140,6 +140,7 @@ impl Kind {
                 in_target_database: true,
                 writes_to_target: true,
                 forgotten_with: &[Kind::Create],
+                reads: &[Kind::Dump],
                 ..PLAIN
             },
             Kind::TargetCounts => Traits {

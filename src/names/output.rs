@@ -51,6 +51,9 @@ pub struct RegularDump {
     /// The tables whose data it left to the delayed phase, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub delayed: Vec<TableName>,
+    /// Where the sequences stood at its snapshot: pg_dump reads them later, when clients may have set them back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sequences: Vec<SequenceValue>,
 }
 
 /// Of `delayed-dump`.
@@ -60,7 +63,7 @@ pub struct DelayedDump {
     /// The rows of its tables, where its snapshot is not that of the regular counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counts: Vec<TableCount>,
-    /// Where the sequences stood then, at least: those of the regular dump are older. `None`: version 0.1.0 did not ask.
+    /// Where the sequences stood at its snapshot: those of the regular dump are older. `None`: version 0.1.0 did not ask.
     #[serde(default = "no_sequences", skip_serializing_if = "are_none")]
     pub sequences: Option<Vec<SequenceValue>>,
 }
@@ -92,6 +95,23 @@ pub struct SequenceValue {
     pub last: i64,
     /// Otherwise `last` is the next one to be given out.
     pub is_called: bool,
+}
+
+impl SequenceValue {
+    /// Schema and name.
+    pub fn name(&self) -> (&str, &str) {
+        (&self.schema, &self.sequence)
+    }
+
+    /// The last value that was given out: one that was never used stands before its first.
+    pub fn given_out(&self, increment: i64) -> i128 {
+        let before = if self.is_called {
+            0
+        } else {
+            i128::from(increment)
+        };
+        i128::from(self.last) - before
+    }
 }
 
 /// An archive, and the state of the source that it holds.

@@ -7,6 +7,7 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
+use super::closed;
 use super::document::{
     DatabaseOutcome, DatabaseReport, Report, StepOutcome, StepReport, WithoutEnd,
 };
@@ -42,6 +43,7 @@ struct Page {
     outcome: &'static str,
     facts: Vec<(&'static str, String)>,
     settings_restored: bool,
+    closed: Vec<String>,
     parts: Vec<Part>,
 }
 
@@ -124,6 +126,10 @@ impl Page {
             facts: facts(report),
             settings_restored: report.settings_restored
                 || report.without_end == Some(WithoutEnd::UnderWay),
+            closed: match report.without_end {
+                Some(WithoutEnd::UnderWay) => Vec::new(),
+                _ => closed::sentences(&report.closed),
+            },
             parts,
         }
     }

@@ -8,6 +8,7 @@
 //! | [`document`] | journal, steps | `report.json` |
 //! | [`summary`], [`html`] | the report | text, a page |
 //! | [`status`] | journal, steps | text, JSON |
+//! | [`closed`] | journal | sentences of the three |
 //! | [`comparison`] | what was compared | text |
 //! | [`diagnostic`] | errors | text |
 //! | [`explain`] | the codes of findings, topics | text |
@@ -16,6 +17,7 @@
 //! Names of a server's objects can hold anything: they go through
 //! [`crate::postgres::escape_control`] before a person reads them.
 
+pub(crate) mod closed;
 mod color;
 pub(crate) mod comparison;
 pub mod diagnostic;

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::closed::{self, ClosedDatabase};
 use super::color::{Color, Tone};
 use super::format::{count, counted, duration, seconds_between};
 use super::width::{left, right, wrap};
@@ -31,6 +32,9 @@ pub(crate) struct Status {
     pub snapshots: Vec<SnapshotStatus>,
     /// Settings of the target that this plan changed and has not restored yet.
     pub tuned: Vec<String>,
+    /// Databases of the target that clients cannot connect to yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub closed: Vec<ClosedDatabase>,
     /// Steps about the whole server, in the graph's order.
     pub server: Vec<StepStatus>,
     /// In the graph's order.
@@ -131,6 +135,7 @@ pub(crate) fn status(
         }),
         snapshots: Vec::new(),
         tuned: state.tuned.keys().cloned().collect(),
+        closed: closed::closed(state),
         server: Vec::new(),
         databases: Vec::new(),
     };
@@ -220,6 +225,11 @@ pub(crate) fn text(status: &Status, columns: usize, color: Color) -> String {
         for line in lines.lines() {
             out.push_str(&color.paint(Tone::Attention, line));
             out.push('\n');
+        }
+    }
+    if !is_under_way {
+        for line in closed::sentences(&status.closed) {
+            wrap(&mut out, "", &line, columns);
         }
     }
     if !status.server.is_empty() {

@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
+use super::closed;
 use super::color::{Color, Tone};
 use super::comparison::difference;
 use super::document::{
@@ -352,6 +353,7 @@ fn what_next(page: &mut Page, report: &Report) {
                 .to_owned(),
         );
     }
+    advice.extend(closed::sentences(&report.closed));
     match report.outcome {
         Outcome::Completed => {}
         Outcome::Failed => advice.push(

@@ -227,6 +227,7 @@ impl<'a> Dispatcher<'a> {
         given.verified = state.verified.get(&**database).cloned();
         given.may_drop = state.may_drop.contains(&**database);
         given.is_closed = state.closed.contains(&**database);
+        given.is_shut = state.shut.contains(&**database);
         if id.kind == Kind::RecreateIndexes {
             let dropped = state.dropped_indexes.get(&**database);
             given.dropped_indexes = dropped.cloned().unwrap_or_default();
@@ -434,6 +435,7 @@ struct Given {
     verified: Option<Option<WriteMark>>,
     may_drop: bool,
     is_closed: bool,
+    is_shut: bool,
     tuned: BTreeMap<String, TunedSetting>,
     roles: BTreeMap<String, RoleState>,
     closed: Vec<(String, Option<u32>)>,
@@ -464,6 +466,7 @@ async fn attempt(
         verified: given.verified,
         may_drop: given.may_drop,
         is_closed: given.is_closed,
+        is_shut: given.is_shut,
         tuned: given.tuned,
         roles: given.roles,
         notices: Notices::default(),

@@ -156,8 +156,23 @@ impl<'a> Record<'a> {
             && before.is_some()
             && steps.all(|id| !id.is_about(name) || self.state.is_done(id));
         if !is_complete {
+            let missing: Vec<TableName> = before
+                .into_iter()
+                .flatten()
+                .filter(|table| !database.delayed.contains(table))
+                .cloned()
+                .collect();
+            let gone = if missing.is_empty() || self.all_done(name, Kind::DelayedDump) {
+                String::new()
+            } else {
+                format!(
+                    "; if {} was dropped or renamed on the source before its rows were dumped: give it its name back, or \
+                     create the database again",
+                    list_of_tables(&missing)
+                )
+            };
             self.conflicts.push(format!(
-                "database \"{name}\": its delayed tables were {} when it was dumped, now they are {}",
+                "database \"{name}\": its delayed tables were {} when it was dumped, now they are {}{gone}",
                 before.map_or("others, which the journal does not tell for sure".to_owned(), list),
                 list(&database.delayed)
             ));

@@ -410,6 +410,7 @@ fn regular_dump(delayed: &[TableName]) -> RegularDump {
             source_read_only: true,
         },
         delayed: delayed.to_vec(),
+        sequences: Vec::new(),
     }
 }
 
@@ -543,7 +544,7 @@ fn other_delayed_tables_take_the_database_with_them_until_that_is_verified() {
     );
     insta::assert_snapshot!(
         resume.conflicts.join("\n"),
-        @r#"database "a": its delayed tables were [public.table_0000] when it was dumped, now they are []"#
+        @r#"database "a": its delayed tables were [public.table_0000] when it was dumped, now they are []; if public.table_0000 was dropped or renamed on the source before its rows were dumped: give it its name back, or create the database again"#
     );
 }
 

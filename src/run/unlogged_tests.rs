@@ -61,6 +61,7 @@ fn output_of(kind: Kind) -> Output {
         Kind::Dump => Product::Dump(RegularDump {
             dump: dumped(),
             delayed: vec![TableName::new("public", "table_0000")],
+            sequences: Vec::new(),
         }),
         Kind::SourceCounts => Product::Counts(Counts {
             tables: vec![

@@ -29,6 +29,10 @@ pub(super) async fn in_use(
         else {
             continue;
         };
+        // Before it is dropped it is looked at in any case, and a run that was killed lets nobody in.
+        if state.shut.contains(&**database) {
+            continue;
+        }
         // Another of its name is not dropped.
         if is_missing(database, state, facts) {
             continue;

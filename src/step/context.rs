@@ -66,6 +66,8 @@ pub(crate) struct Context {
     pub verified: Option<Option<WriteMark>>,
     /// By the journal, no other role may connect to it yet.
     pub is_closed: bool,
+    /// By the journal, nobody may connect to it: it was to be dropped.
+    pub is_shut: bool,
     /// That database was named to be dropped all the same.
     pub may_drop: bool,
     /// In a step about the whole server: databases that are verified and still closed to others, with
@@ -119,6 +121,7 @@ impl Context {
             verified: None,
             may_drop: false,
             is_closed: false,
+            is_shut: false,
             closed: Vec::new(),
             tuned: BTreeMap::new(),
             notices: Notices::default(),
@@ -247,6 +250,18 @@ impl Context {
         static NONE: BTreeMap<TableName, TableName> = BTreeMap::new();
         let contents = self.database()?.contents.as_ref();
         Ok(contents.map_or(&NONE, |contents| &contents.hashed_by_enum))
+    }
+
+    /// Delayed partitions of those that share their rows with others that are not delayed.
+    pub(crate) fn delayed_in_part(&self) -> Result<BTreeSet<TableName>, StepError> {
+        let (delayed, moving) = (self.delayed_tables(), self.hashed_by_enum()?);
+        let regular = moving.iter().filter(|(part, _)| !delayed.contains(part));
+        let roots: BTreeSet<&TableName> = regular.map(|(_, root)| root).collect();
+        let is_shared = |table: &&TableName| {
+            let root = moving.get(*table);
+            root.is_some_and(|root| roots.contains(root))
+        };
+        Ok(delayed.iter().filter(is_shared).cloned().collect())
     }
 
     /// Whether rows of unlogged tables are not there to be read.

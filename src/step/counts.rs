@@ -76,10 +76,10 @@ fn ensure_not_loaded(context: &Context, tables: &[TableCount]) -> Result<(), Ste
     if context.verified.is_some() || !context.loads.is_empty() {
         return Ok(());
     }
-    let delayed = context.delayed_tables();
+    let (delayed, shared) = (context.delayed_tables(), context.delayed_in_part()?);
     let filled: Vec<String> = tables
         .iter()
-        .filter(|count| delayed.contains(&count.table))
+        .filter(|count| delayed.contains(&count.table) && !shared.contains(&count.table))
         .filter_map(|count| Some((count, count.rows.filter(|rows| *rows > 0)?)))
         .map(|(count, rows)| escape_control(&format!("{} ({rows})", count.table)).into_owned())
         .collect();

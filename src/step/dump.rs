@@ -27,9 +27,15 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     let path = graph::archive(context.plan(), context.database_name());
     let (dump, warnings) = into(context, &path).await?;
     let delayed = context.delayed_tables().into_iter().collect();
+    let snapshot = context.snapshot.iter();
+    let sequences = snapshot.flat_map(|snapshot| snapshot.sequences().to_vec());
     Ok(Output {
         warnings,
-        product: Product::Dump(RegularDump { dump, delayed }),
+        product: Product::Dump(RegularDump {
+            dump,
+            delayed,
+            sequences: sequences.collect(),
+        }),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 
 use crate::inspect::{DumpedTable, TypeMeaning};
+use crate::names::SequenceValue;
 use crate::postgres::Snapshot;
 
 /// A snapshot with a lock on every table that it shows.
@@ -11,6 +12,7 @@ pub(crate) struct LockedSnapshot {
     snapshot: Snapshot,
     tables: Vec<DumpedTable>,
     meanings: Vec<TypeMeaning>,
+    sequences: Vec<SequenceValue>,
 }
 
 impl LockedSnapshot {
@@ -18,11 +20,13 @@ impl LockedSnapshot {
         snapshot: Snapshot,
         tables: Vec<DumpedTable>,
         meanings: Vec<TypeMeaning>,
+        sequences: Vec<SequenceValue>,
     ) -> Self {
         LockedSnapshot {
             snapshot,
             tables,
             meanings,
+            sequences,
         }
     }
 
@@ -34,6 +38,11 @@ impl LockedSnapshot {
     /// What values of types meant then.
     pub(super) fn meanings(&self) -> &[TypeMeaning] {
         &self.meanings
+    }
+
+    /// Where every sequence stood when the snapshot was taken, or a moment later: no row of it has a later value.
+    pub(crate) fn sequences(&self) -> &[SequenceValue] {
+        &self.sequences
     }
 
     /// See [`Snapshot::close`].

@@ -13,6 +13,7 @@ pub(crate) mod globals;
 mod locked_snapshot;
 mod ours;
 mod restore;
+mod sequences;
 pub(crate) mod snapshot;
 pub(crate) mod tuning;
 pub(crate) mod used;

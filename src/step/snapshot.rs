@@ -8,10 +8,13 @@
 //! composite types are looked at again after each step that read under the snapshot. Views and functions that are altered in
 //! between arrive as they were or as they are now.
 //!
+//! Sequences do not go by snapshots, and no lock keeps clients from setting them back (`setval`, ALTER SEQUENCE … RESTART)
+//! before pg_dump reads them. So where they stand is read at once, before and after the snapshot is taken.
+//!
 //! No lock is waited for while others are held: a client must not wait for us longer than a moment, nor be ended as the
 //! victim of a deadlock with us.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -20,9 +23,10 @@ use super::locked_snapshot::LockedSnapshot;
 use super::{Context, Shared, StepError};
 use crate::graph::Step;
 use crate::inspect::{
-    DumpedTable, TypeMeaning, dumped_tables, tables_in_use, type_meanings, unlocked_tables,
+    DumpedTable, Sequence, TypeMeaning, dumped_tables, sequences, tables_in_use, type_meanings,
+    unlocked_tables,
 };
-use crate::names::{Kind, Output, TableName};
+use crate::names::{Kind, Output, SequenceValue, TableName};
 use crate::plan::{DelaySnapshot, Side};
 use crate::postgres::{Class, Connection, Error, Session, Snapshot, connect, escape_control};
 
@@ -57,21 +61,27 @@ pub(crate) async fn export(shared: &Shared, step: &Step) -> Result<LockedSnapsho
     let connection = connect(&shared.source, database, &session).await?;
     for _ in 0..TRIES {
         let tables = wanted(dumped_tables(&connection).await?);
+        let before = unless_in_the_way(sequences(&connection).await)?;
         Snapshot::begin(&connection).await?;
         let is_locked = lock(&connection, &tables).await?;
         // The first query, which takes the snapshot. A table may be new since they were listed.
-        if is_locked && wanted(unlocked_tables(&connection).await?).is_empty() {
+        if is_locked
+            && wanted(unlocked_tables(&connection).await?).is_empty()
+            && let Some(before) = before
+            && let Some(sequences) = sequences_since(&connection, before).await?
+        {
             let tables = wanted(dumped_tables(&connection).await?);
             let meanings = type_meanings(&connection).await?;
             let snapshot = Snapshot::export(connection).await?;
-            return Ok(LockedSnapshot::new(snapshot, tables, meanings));
+            return Ok(LockedSnapshot::new(snapshot, tables, meanings, sequences));
         }
         roll_back(&connection).await?;
         let in_use = wanted(tables_in_use(&connection).await?);
         await_others(shared, &connection, &in_use).await?;
     }
     Err(StepError::new(format!(
-        "the tables of the database \"{}\" cannot be locked all at a time: other sessions keep altering them",
+        "the tables of the database \"{}\" cannot be locked all at a time: other sessions keep altering them, or set its \
+         sequences back",
         escape_control(database)
     ))
     .help("look for them in pg_locks (AccessExclusiveLock) and pg_stat_activity on the source")
@@ -167,6 +177,46 @@ async fn lock(connection: &Connection, tables: &[DumpedTable]) -> Result<bool, E
         }
     }
     Ok(true)
+}
+
+/// Where the sequences stand once the snapshot is taken, unless one was set back since they stood as `before`: then rows that
+/// the snapshot shows may have later values than either look found.
+async fn sequences_since(
+    connection: &Connection,
+    before: Vec<Sequence>,
+) -> Result<Option<Vec<SequenceValue>>, Error> {
+    const ACTION: &str = "look at the sequences under a snapshot";
+    // Nobody is waited for long while tables are locked, and a lock on a sequence is kept from no client.
+    connection
+        .batch_execute("SAVEPOINT sequences; SET LOCAL lock_timeout = '10ms'")
+        .await
+        .map_err(connection.failed(ACTION))?;
+    let now = sequences(connection).await;
+    connection
+        .batch_execute("ROLLBACK TO SAVEPOINT sequences; RELEASE SAVEPOINT sequences")
+        .await
+        .map_err(connection.failed(ACTION))?;
+    let Some(now) = unless_in_the_way(now)? else {
+        return Ok(None);
+    };
+    let before: HashMap<(&str, &str), &Sequence> = before
+        .iter()
+        .map(|sequence| (sequence.value.name(), sequence))
+        .collect();
+    let was_set_back = now.iter().any(|sequence| {
+        let before = before.get(&sequence.value.name());
+        before.is_some_and(|before| sequence.was_set_back_since(before))
+    });
+    Ok((!was_set_back).then(|| now.into_iter().map(|sequence| sequence.value).collect()))
+}
+
+/// What was read; `None` where another session was in the way.
+fn unless_in_the_way<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
+    match result {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if is_in_the_way(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// It is locked by another session, or was dropped, renamed or moved since the tables were listed.

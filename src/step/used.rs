@@ -3,7 +3,7 @@
 use crate::inspect::written;
 use crate::names::{Since, WriteMark};
 use crate::plan::Endpoint;
-use crate::postgres::{Application, Error, Session, connect};
+use crate::postgres::{Application, Connection, Error, Session, connect};
 
 /// What a person does about a database that was to be dropped and was written to.
 pub(crate) const KEEP_OR_DROP: &str = "look at what is in it; if nobody needs it, DROP DATABASE on the target, and run again: \
@@ -24,11 +24,21 @@ pub(crate) async fn written_since(
         Err(error) if error.sqlstate() == Some("3D000") => return Ok(Since::Unwritten),
         Err(error) => return Err(error),
     };
+    let since = written_since_in(&connection, application, before).await?;
+    connection.close().await;
+    Ok(since)
+}
+
+/// As [`written_since`], of the connection's database.
+pub(super) async fn written_since_in(
+    connection: &Connection,
+    application: &Application,
+    before: Option<&WriteMark>,
+) -> Result<Since, Error> {
     let now = match before {
-        Some(_) => written(&connection, application).await?,
+        Some(_) => written(connection, application).await?,
         None => None,
     };
-    connection.close().await;
     Ok(match (before, now) {
         (Some(before), Some(now)) => before.compare(&now),
         _ => Since::Unknown,

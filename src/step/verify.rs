@@ -8,7 +8,7 @@ use crate::failpoint::reach;
 use crate::graph::{self};
 use crate::inspect::written;
 use crate::journal::Change;
-use crate::names::{Compared, Output, Product, TableCount};
+use crate::names::{Compared, Output, Product, TableCount, TableName};
 use crate::plan::Side;
 use crate::postgres::{connect, escape_control};
 use crate::verify::compare;
@@ -16,11 +16,15 @@ use crate::verify::compare;
 /// Compares, and removes the archive of a database that is complete unless the plan keeps it.
 pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     create::refuse_what_is_open(context).await?;
-    // Delayed tables are empty yet.
+    // Delayed tables are empty yet, but for partitions in which rows of others are.
     let delayed = context.delayed_tables();
+    let shared = context.delayed_in_part()?;
     let counts = |side| -> Result<Vec<TableCount>, StepError> {
+        let is_counted = |table: &TableName| {
+            !delayed.contains(table) || side == Side::Target && shared.contains(table)
+        };
         let mut counts = context.counts(side)?.tables.clone();
-        counts.retain(|count| !delayed.contains(&count.table));
+        counts.retain(|count| is_counted(&count.table));
         Ok(counts)
     };
     let (source, target) = (counts(Side::Source)?, counts(Side::Target)?);
@@ -30,6 +34,7 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
         mode_of_source(context)?,
         context.hashed_by_enum()?,
     );
+    comparison.leave_out(&delayed);
     if !delayed.is_empty() {
         comparison.postpone_views(&source);
     }

@@ -100,7 +100,9 @@ cases! {
     lists_in_settings_and_settings_of_all_roles:
         "B14-list-settings-and-all-roles", 14 => 18, [("", Told(&["ALTER ROLE ALL", "log_min_duration_statement"]))];
     hash_partitions_by_an_enum:
-        "B15-hash-partitions-by-enum", 16 => 18, [("", Same), ("delay.toml", Same), ("fast.toml", Same)];
+        "B15-hash-partitions-by-enum", 16 => 18, [
+            ("", Same), ("delay.toml", Same), ("delay-some.toml", Same), ("delay-some-later.toml", Same), ("fast.toml", Same),
+        ];
     bytes_in_sql_ascii:
         "B16-sql-ascii-bytes", 14 => 18, [("", Same), ("delay.toml", Same), ("exclude.toml", Ends(0, &["b16_latin1"])), ("fix.sh", Same)];
     tables_with_oids:

@@ -7,11 +7,16 @@ use crate::support::server::{Server, identifier};
 
 /// A run between servers 16 and 18 that was killed once `erp` was verified, before its delayed tables were dumped.
 fn verified_and_killed(schema: &str, delay: &str) -> (Server, Server, Project) {
+    killed_after("verify", schema, delay)
+}
+
+/// As [`verified_and_killed`], once another step of `erp` was done.
+fn killed_after(step: &str, schema: &str, delay: &str) -> (Server, Server, Project) {
     let (source, target) = (Server::start(16), Server::start(18));
     source.psql("postgres", "CREATE DATABASE erp");
     source.psql("erp", schema);
     let project = Project::between(&source, &target).with(&format!("[delay]\n{delay}\n"));
-    let point = "journal step-done erp/verify synced:1";
+    let point = format!("journal step-done erp/{step} synced:1");
     let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
     assert_eq!(killed.wait().signal, Some(9));
     (source, target, project)
@@ -325,5 +330,64 @@ fn a_table_that_is_newer_than_the_dump_is_told_and_keeps_nobody_from_going_on() 
             assert!(said.contains(&told), "{said}");
         }
         assert_eq!(target.psql("erp", "SELECT count(*) FROM events"), "500");
+    }
+}
+
+const EVENTS: &str =
+    "CREATE TABLE events (id int PRIMARY KEY, word text); CREATE INDEX ON events (word);
+     CREATE TABLE visits (id int PRIMARY KEY, word text); CREATE INDEX ON visits (word);
+     INSERT INTO events SELECT n, 'e' FROM generate_series(1, 500) n;
+     INSERT INTO visits SELECT n, 'v' FROM generate_series(1, 500) n";
+
+/// Its rows are in the archive, of the time of the snapshot as all others.
+#[test]
+fn a_delayed_table_that_the_source_drops_after_its_dump_is_loaded() {
+    for (tables, dropped) in [
+        ("\"erp.events\", \"erp.visits\"", "DROP TABLE visits"),
+        ("\"erp.visits\"", "ALTER TABLE visits RENAME TO visits_old"),
+    ] {
+        let (source, target, project) = killed_after(
+            "delayed-dump",
+            EVENTS,
+            &format!("table_data = [{tables}]\nsnapshot = \"later\""),
+        );
+        source.psql("erp", dropped);
+        let said = project.run(&["run"]).expect_code(0).stderr;
+        assert!(!said.contains("delay-matches-nothing"), "{said}");
+        for table in ["events", "visits"] {
+            let rows = format!("SELECT count(*) FROM {table}");
+            assert_eq!(target.psql("erp", &rows), "500", "{table}");
+        }
+        let indexes = "SELECT count(*) FROM pg_indexes WHERE schemaname = 'public'";
+        assert_eq!(target.psql("erp", indexes), "4");
+        project.run(&["run"]).expect_code(0);
+    }
+}
+
+/// Its rows are nowhere; what the refusal says leads on.
+#[test]
+fn a_delayed_table_that_the_source_drops_before_its_dump_is_told_with_a_way_on() {
+    for is_renamed in [true, false] {
+        let (source, target, project) = verified_and_killed(
+            EVENTS,
+            "table_data = [\"erp.events\", \"erp.visits\"]\nsnapshot = \"later\"",
+        );
+        source.psql("erp", "ALTER TABLE visits RENAME TO visits_old");
+        if !is_renamed {
+            source.psql("erp", "DROP TABLE visits_old");
+        }
+        project
+            .run(&["run"])
+            .expect_code(3)
+            .expect_words(&["if public.visits was", "--drop NAME"]);
+        if is_renamed {
+            source.psql("erp", "ALTER TABLE visits_old RENAME TO visits");
+        } else {
+            project
+                .run(&["reset", "--database", "erp", "--drop", "erp"])
+                .expect_code(0);
+        }
+        project.run(&["run"]).expect_code(0);
+        compare::assert_same(&source, &target, "erp");
     }
 }

@@ -230,3 +230,35 @@ fn a_completed_plan_whose_target_was_left_unsafe_is_not_complete() {
     target.psql("postgres", "SELECT pg_reload_conf()");
     project.run(&["run"]).expect_code(0);
 }
+
+/// Killed when it was verified, and not opened yet: nobody who looks has to find out at the login.
+#[test]
+fn what_is_still_closed_to_clients_is_said_until_it_is_open() {
+    let (source, target) = servers();
+    let project = Project::between(&source, &target);
+    killed_at(&project, "journal step-done erp/verify synced:1");
+    assert!(!target.lets_in("erp", "app", "of the app"));
+    let said = ["closed to clients", "\"erp\""];
+    let text = project.run(&["status"]).expect_code(0).stdout;
+    assert!(said.iter().all(|words| text.contains(words)), "{text}");
+    let json = project.run(&["status", "--format", "json"]).expect_code(0);
+    let status: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(
+        status["closed"],
+        serde_json::json!([{"name": "erp", "verified": true}])
+    );
+    for format in ["text", "html"] {
+        let report = ["report", "--format", format];
+        let text = project.run(&report).expect_code(0).stdout;
+        assert!(text.contains("closed to clients"), "{text}");
+    }
+    project.run(&["revert"]).expect_code(0).expect_words(&said);
+    // What it says to do opens it.
+    project.run(&["run"]).expect_code(0);
+    assert!(target.lets_in("erp", "app", "of the app"));
+    for command in [["status"], ["report"], ["revert"]] {
+        let finished = project.run(&command).expect_code(0);
+        let text = format!("{}{}", finished.stdout, finished.stderr);
+        assert!(!text.contains("closed to clients"), "{text}");
+    }
+}

@@ -1,8 +1,11 @@
 //! What is not ours, or not ours any more, is left as it is.
 
+use std::time::Duration;
+
 use crate::support::compare;
 use crate::support::held::Held;
 use crate::support::project::Project;
+use crate::support::proxy::Proxy;
 use crate::support::server::{Mode, Server};
 
 fn erp() -> (Server, Server) {
@@ -215,4 +218,128 @@ fn a_restore_doubles_no_rows_of_a_database_that_took_the_place_of_ours() {
     );
     let rows = target.psql("erp", "SELECT count(*) FROM t");
     assert_eq!(rows, "1", "written into");
+}
+
+/// Completed, and its database named to be dropped; the program reaches the target over a network that can be made slow.
+fn to_be_dropped() -> (Server, Server, Proxy, Project) {
+    let (source, target) = erp();
+    let proxy = Proxy::to(target.port());
+    let project = Project::between(&source, &target).target("port", &proxy.port().to_string());
+    project.run(&["run"]).expect_code(0);
+    project
+        .run(&["reset", "--database", "erp", "--drop", "erp"])
+        .expect_code(0)
+        .expect_words(&["drops and recreates", "\"erp\""]);
+    (source, target, proxy, project)
+}
+
+const OID: &str = "SELECT oid FROM pg_database WHERE datname = 'erp'";
+
+/// A client comes when the run has looked, and has not dropped the database yet.
+#[test]
+fn what_a_client_writes_after_the_last_look_is_not_dropped() {
+    let (source, target, proxy, project) = to_be_dropped();
+    let first = target.psql("postgres", OID);
+    let mut running = project.start(&["run"]);
+    running.until("the step", || {
+        let state =
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '%erp/create%'";
+        target.psql("postgres", state) != "0"
+    });
+    proxy.set_delay(Duration::from_millis(500));
+    running.until("the last look", || {
+        let looked = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'erp' AND query LIKE '%pg_subscription%'";
+        target.psql("postgres", looked) != "0"
+    });
+    let write = target
+        .client("psql", "erp")
+        .args(["-Xqc", "INSERT INTO t VALUES (101, 'of a client')"])
+        .output()
+        .unwrap();
+    proxy.set_delay(Duration::ZERO);
+    let ended = running.wait();
+    if write.status.success() {
+        assert_eq!(target.psql("postgres", OID), first, "it was dropped");
+        assert_eq!(target.psql("erp", CLIENTS_ROW), "1");
+    } else {
+        // Nobody was let in.
+        ended.expect_code(0);
+        assert_ne!(target.psql("postgres", OID), first);
+        compare::assert_same(&source, &target, "erp");
+    }
+}
+
+#[test]
+fn a_database_with_a_client_in_it_is_not_dropped_and_lets_others_in_again() {
+    let (source, target, _proxy, project) = to_be_dropped();
+    let first = target.psql("postgres", OID);
+    let client = Held::begin(&target, "erp", "INSERT INTO t VALUES (101, 'of a client')");
+    project
+        .run(&["run"])
+        .expect_code(4)
+        .expect_words(&["\"erp\" is not dropped", "pg_stat_activity"]);
+    client.commit();
+    assert_eq!(target.psql("postgres", OID), first);
+    assert_eq!(target.psql("erp", CLIENTS_ROW), "1");
+    // It was written to now.
+    project
+        .run(&["run"])
+        .expect_code(3)
+        .expect_words(&["\"erp\" is not dropped", "DROP DATABASE"]);
+    target.psql("erp", "SELECT 1");
+    target.psql("postgres", "DROP DATABASE erp");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}
+
+/// Killed when it has let nobody in any more.
+#[test]
+fn a_run_that_is_killed_before_it_drops_a_database_can_go_on() {
+    for write in [false, true] {
+        let (source, target, _proxy, project) = to_be_dropped();
+        let first = target.psql("postgres", OID);
+        let project = project.variable("PG_MIGRATE_FAILPOINT", "erp/create shut:1");
+        project.run(&["run"]);
+        let project = project.without_variable("PG_MIGRATE_FAILPOINT");
+        let allowed = "SELECT datallowconn FROM pg_database WHERE datname = 'erp'";
+        assert_eq!(target.psql("postgres", allowed), "f");
+        if write {
+            target.psql("postgres", "ALTER DATABASE erp ALLOW_CONNECTIONS true");
+            target.psql("erp", "INSERT INTO t VALUES (101, 'of a client')");
+            project
+                .run(&["run"])
+                .expect_code(4)
+                .expect_words(&["\"erp\" is not dropped", "DROP DATABASE"]);
+            assert_eq!(target.psql("postgres", OID), first);
+            assert_eq!(target.psql("erp", CLIENTS_ROW), "1");
+        } else {
+            project.run(&["run"]).expect_code(0);
+            assert_ne!(target.psql("postgres", OID), first);
+            compare::assert_same(&source, &target, "erp");
+        }
+    }
+}
+
+/// What it said of a database that was there, empty, is what the run does.
+#[test]
+fn a_database_that_was_there_empty_is_not_dropped_and_the_reset_says_so() {
+    let (source, target) = erp();
+    target.psql("postgres", "CREATE DATABASE erp");
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+    let reset = ["reset", "--database", "erp", "--drop", "erp"];
+    project.run(&reset).expect_code(0).expect_words(&[
+        "does not drop",
+        "it was there before",
+        "DROP DATABASE",
+    ]);
+    let plan = project.run(&["plan", "--dry-run"]).expect_code(3).stdout;
+    assert!(!plan.contains("drop and recreate"), "{plan}");
+    project
+        .run(&["run"])
+        .expect_code(3)
+        .expect_words(&["not empty"]);
+    target.psql("postgres", "DROP DATABASE erp");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
 }

@@ -169,3 +169,82 @@ fn a_label_more_does_not_disturb_the_dump() {
         .count();
     assert_eq!(snapshots, 1);
 }
+
+const SET_BACK: &str =
+    "SELECT setval('up_id_seq', 1, false); ALTER SEQUENCE identity_id_seq RESTART;
+     SELECT setval('down', -1, false); SELECT setval('ahead', 5000); SELECT setval('around', 2)";
+
+/// Sequences with the rows that have their values, but for the values of `around`, which comes back to them.
+fn with_sequences() -> (Server, Server, Proxy, Project) {
+    far_away(
+        "CREATE TABLE up (id serial PRIMARY KEY); INSERT INTO up SELECT nextval('up_id_seq') FROM generate_series(1, 5000);
+         CREATE TABLE identity (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n int);
+         INSERT INTO identity (n) SELECT generate_series(1, 70);
+         CREATE SEQUENCE down INCREMENT -2 START -1;
+         CREATE TABLE downward AS SELECT nextval('down') AS id FROM generate_series(1, 30);
+         CREATE SEQUENCE ahead; SELECT setval('ahead', 40);
+         CREATE SEQUENCE around MAXVALUE 10 CYCLE; SELECT setval('around', 9)",
+    )
+}
+
+fn assert_no_value_comes_again(target: &Server) {
+    for (sequence, condition) in [
+        ("up_id_seq", "> (SELECT max(id) FROM up)"),
+        ("identity_id_seq", "> (SELECT max(id) FROM identity)"),
+        ("down", "< (SELECT min(id) FROM downward)"),
+    ] {
+        let is_new = format!("SELECT nextval('{sequence}') {condition}");
+        assert_eq!(target.psql("erp", &is_new), "t", "{sequence}");
+    }
+}
+
+/// pg_dump reads a sequence as it is then, whatever its snapshot shows.
+#[test]
+fn sequences_that_were_set_back_after_the_snapshot_are_not_behind_its_rows() {
+    let (source, target, proxy, project) = with_sequences();
+    let running = until_the_snapshot(&project, &proxy);
+    source.psql("erp", SET_BACK);
+    proxy.set_delay(Duration::ZERO);
+    running.wait().expect_code(0);
+    assert_no_value_comes_again(&target);
+    let value = |name| target.psql("erp", &format!("SELECT last_value FROM {name}"));
+    assert_eq!(
+        (value("ahead"), value("around")),
+        ("5000".into(), "2".into())
+    );
+    let warnings = project.report()["databases"][0]["warnings"].to_string();
+    for name in ["public.up_id_seq", "public.identity_id_seq", "public.down"] {
+        let said = format!("the sequence {name} was set back");
+        assert!(warnings.contains(&said), "{name}: {warnings}");
+    }
+    assert!(!warnings.contains("ahead"), "{warnings}");
+}
+
+#[test]
+fn sequences_that_were_set_back_after_a_later_snapshot_are_not_behind_its_rows() {
+    let (source, target, proxy, project) = with_sequences();
+    let project = project.with("[delay]\ntable_data = [\"erp.up\", \"erp.identity\", \"erp.downward\"]\nsnapshot = \"later\"\n");
+    let mut running = project.start(&["run"]);
+    let journal = project.state_directory().join("journal.jsonl");
+    running.until("the regular dump", || {
+        let text = std::fs::read_to_string(&journal).unwrap_or_default();
+        text.contains("{\"step-done\":{\"step\":\"erp/dump\"")
+    });
+    // Rows of the later snapshot alone, and a time in which to set their sequences back.
+    proxy.set_delay(Duration::from_millis(100));
+    source.psql(
+        "erp",
+        "INSERT INTO up SELECT nextval('up_id_seq') FROM generate_series(1, 5000);
+         INSERT INTO identity (n) SELECT generate_series(1, 70);
+         INSERT INTO downward SELECT nextval('down') FROM generate_series(1, 30)",
+    );
+    running.until("the later snapshot", || {
+        let text = std::fs::read_to_string(&journal).unwrap_or_default();
+        text.matches("hold-snapshot").count() == 2
+    });
+    source.psql("erp", SET_BACK);
+    proxy.set_delay(Duration::ZERO);
+    running.wait().expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM up"), "10000");
+    assert_no_value_comes_again(&target);
+}

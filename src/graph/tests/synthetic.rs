@@ -8,8 +8,8 @@ use crate::catalog::{
     ServerFacts, Version,
 };
 use crate::finding::Finding;
-use crate::graph::{Graph, Input, compile};
-use crate::names::{RelationKind, TableName};
+use crate::graph::{DumpedTables, Graph, Input, compile};
+use crate::names::RelationKind;
 use crate::plan::{Endpoint, Plan, Side, SslMode, parse};
 
 /// Everything that a compilation starts from. Tests change what they are about.
@@ -19,7 +19,7 @@ pub(crate) struct Case {
     pub inspection: Inspection,
     pub created: BTreeSet<String>,
     pub in_use: BTreeSet<String>,
-    pub dumped: BTreeMap<String, BTreeSet<TableName>>,
+    pub dumped: BTreeMap<String, DumpedTables>,
     pub today: jiff::civil::Date,
     pub findings: Vec<Finding>,
 }

@@ -181,7 +181,11 @@ fn a_table_that_came_after_the_dump_is_not_delayed() {
     let delayed = |case: &Case| case.compile().databases[0].delayed.len();
     assert_eq!(delayed(&case), 2);
     let then = BTreeSet::from([TableName::new("public", "table_0001")]);
-    case.dumped.insert("erp".into(), then);
+    let dumped = crate::graph::DumpedTables {
+        tables: then,
+        ..Default::default()
+    };
+    case.dumped.insert("erp".into(), dumped);
     assert_eq!(delayed(&case), 1);
     assert_snapshot!(lines(&case.compile()), @"
     Warn delay/too-new [erp public.table_0000] it matches delay.table_data and was created after the database had been dumped: the target has no such table, and its rows do not migrate

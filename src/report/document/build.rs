@@ -11,6 +11,7 @@ use super::{
 use crate::graph::{DatabaseSummary, PerStep, Step, StepIndex};
 use crate::journal::{Outcome, State, Status, StepState};
 use crate::names::{Kind, Output, Phase, TableResult};
+use crate::report::closed::closed;
 use crate::report::format::seconds_between;
 
 /// What an interrupted step has for an error.
@@ -51,6 +52,7 @@ pub(crate) fn build<'a>(
         without_end: run.is_reset.then_some(WithoutEnd::Reset),
         resumed: state.runs.len() > 1,
         settings_restored: state.tuned.is_empty(),
+        closed: closed(state),
         server: work(None).server(),
         databases: databases
             .iter()

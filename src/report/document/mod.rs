@@ -14,6 +14,7 @@ pub(crate) use file::{FileError, json, path, write};
 
 use crate::journal::Outcome;
 use crate::names::{Kind, RestoreError, TableResult};
+use crate::report::closed::ClosedDatabase;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Report {
@@ -34,6 +35,9 @@ pub(crate) struct Report {
     pub resumed: bool,
     /// The target's settings are as they were before this plan tuned it, or it did not tune it.
     pub settings_restored: bool,
+    /// Databases of the target that clients cannot connect to yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub closed: Vec<ClosedDatabase>,
     /// What is about the whole server.
     pub server: ServerReport,
     /// In the graph's order.

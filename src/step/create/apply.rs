@@ -2,7 +2,7 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::discard::{drop_own, refuse_to_drop_what_is_used};
+use super::discard::drop_own;
 use super::found::{Found, find};
 use super::sql::{Creation, Target, creation};
 use super::statement::Statement;
@@ -24,9 +24,6 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let connection = connect_for(context).await?;
     match find(&connection, name).await? {
         Some(found) if is_own(context, &found).await? => {
-            if !found.is_invalid {
-                refuse_to_drop_what_is_used(context, &found).await?;
-            }
             drop_own(context, &connection, &found).await?;
             make(context, &connection, &creation).await?;
         }

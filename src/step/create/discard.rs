@@ -1,53 +1,21 @@
 //! Dropping the database that an earlier run of this plan made, where nobody uses it.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
+
 use super::found::{Found, find};
 use crate::failpoint::reach;
-use crate::journal::Created;
-use crate::names::Since;
+use crate::journal::{Change, Created};
+use crate::names::{Since, WriteMark};
 use crate::plan::Side;
 use crate::postgres::{Connection, connect, escape_control, quote_identifier};
-use crate::step::used::{KEEP_OR_DROP, written_since, written_words};
+use crate::step::used::{KEEP_OR_DROP, written_since_in, written_words};
 use crate::step::{Context, StepError};
 
-/// Keeps a database that was verified, so that clients may use it, unless it was named to be dropped and nothing was
-/// written to it since. The run looked before its first step already; a client may have come in between.
-///
-/// One that was not verified may have been completed and opened by hand.
-pub(super) async fn refuse_to_drop_what_is_used(
-    context: &Context,
-    found: &Found,
-) -> Result<(), StepError> {
-    let name = context.shown_database();
-    let Some(verified) = &context.verified else {
-        if context.is_closed && found.is_open {
-            return Err(StepError::new(format!(
-                "the database \"{name}\" was not verified, and other roles may connect to it, which this plan did not \
-                 allow; it was left as it is"
-            ))
-            .help(KEEP_OR_DROP));
-        }
-        return Ok(());
-    };
-    if !context.may_drop {
-        return Err(StepError::new(format!(
-            "the database \"{name}\" was verified, so clients may use it, and nobody asked for it to be dropped; it was left \
-             as it is"
-        ))
-        .help("if nobody needs it: pg-migrate reset PLAN --database NAME --drop NAME, and run again"));
-    }
-    let target = context.endpoint(Side::Target);
-    let session = context.session(Side::Target);
-    let application = &context.shared.application;
-    let database = context.database_name();
-    match written_since(target, database, &session, application, verified.as_ref()).await? {
-        Since::Unwritten => Ok(()),
-        since => Err(StepError::new(format!(
-            "{}; it was left as it is",
-            written_words(&name, since)
-        ))
-        .help(KEEP_OR_DROP)),
-    }
-}
+/// How often, and how long, to look whether clients that were connected are gone: those of a pooler come and go.
+const LOOK: Duration = Duration::from_millis(200);
+const LOOKS: u32 = 10;
 
 /// Fails where the step's database is closed by the journal, and other roles may connect to it on the target: then the journal
 /// is older than the target.
@@ -78,8 +46,11 @@ pub(crate) async fn refuse_what_is_open(context: &Context) -> Result<(), StepErr
     ))
 }
 
-/// Drops the database that this plan made. Sessions that a killed run left were ended when this one began;
-/// other sessions keep the database, and the error says so.
+/// Drops the database that this plan made. Sessions that a killed run left were ended when this one began; other sessions
+/// keep the database, and the error says so.
+///
+/// One that was verified is kept, since clients may use it, unless it was named to be dropped and nothing was written to it
+/// since. One that was not verified may have been completed and opened by hand.
 pub(super) async fn drop_own(
     context: &Context,
     connection: &Connection,
@@ -90,9 +61,160 @@ pub(super) async fn drop_own(
         database = name,
         "dropping the database that an earlier run of this plan made"
     );
-    if !found.is_invalid && !found.is_bare {
-        drop_subscriptions(context).await?;
+    if found.is_invalid {
+        return drop_it(context, connection).await;
     }
+    if let Some(verified) = &context.verified {
+        return drop_verified(context, connection, verified.as_ref()).await;
+    }
+    if context.is_closed && found.is_open {
+        return Err(StepError::new(format!(
+            "the database \"{}\" was not verified, and other roles may connect to it, which this plan did not allow; it was \
+             left as it is",
+            context.shown_database()
+        ))
+        .help(KEEP_OR_DROP));
+    }
+    if !found.is_bare {
+        let session = context.session(Side::Target);
+        let inside = connect(context.endpoint(Side::Target), name, &session).await?;
+        drop_subscriptions(&inside).await?;
+        inside.close().await;
+    }
+    drop_it(context, connection).await
+}
+
+/// Lets nobody in before it looks, so that what a client writes after the look is not dropped with the rest. Where it is not
+/// dropped, it is open again.
+async fn drop_verified(
+    context: &Context,
+    connection: &Connection,
+    verified: Option<&WriteMark>,
+) -> Result<(), StepError> {
+    if !context.may_drop {
+        return Err(StepError::new(format!(
+            "the database \"{}\" was verified, so clients may use it, and nobody asked for it to be dropped; it was left \
+             as it is",
+            context.shown_database()
+        ))
+        .help("if nobody needs it: pg-migrate reset PLAN --database NAME --drop NAME, and run again"));
+    }
+    let database = context.database_name().to_owned();
+    if context.is_shut {
+        // The run that shut it did not come to its end.
+        reopen(context, connection).await?;
+    }
+    // Nobody can come in any more once it is shut, we neither.
+    let session = context.session(Side::Target);
+    let inside = connect(context.endpoint(Side::Target), &database, &session).await?;
+    context
+        .record(Change::ShutDatabase {
+            database: database.clone(),
+        })
+        .await?;
+    allow_connections(connection, &database, false).await?;
+    reach!("{database}/create shut");
+    let dropped = async {
+        refuse_while_connected(context, &inside).await?;
+        refuse_written(context, &inside, verified).await?;
+        // One that was on its way in when the database was shut.
+        refuse_while_connected(context, &inside).await?;
+        drop_subscriptions(&inside).await?;
+        inside.close().await;
+        drop_it(context, connection).await
+    };
+    let Err(error) = dropped.await else {
+        return Ok(());
+    };
+    match reopen(context, connection).await {
+        Ok(()) => Err(error),
+        Err(more) => Err(error.place(&format!(
+            "the database \"{}\" lets nobody in now, which the next run sets right ({}): ",
+            context.shown_database(),
+            more.into_parts().0
+        ))),
+    }
+}
+
+async fn reopen(context: &Context, connection: &Connection) -> Result<(), StepError> {
+    let database = context.database_name().to_owned();
+    allow_connections(connection, &database, true).await?;
+    context.record(Change::ReopenDatabase { database }).await
+}
+
+async fn allow_connections(
+    connection: &Connection,
+    database: &str,
+    allowed: bool,
+) -> Result<(), StepError> {
+    let sql = format!(
+        "ALTER DATABASE {} WITH ALLOW_CONNECTIONS {allowed}",
+        quote_identifier(database)
+    );
+    connection
+        .batch_execute(&sql)
+        .await
+        .map_err(connection.failed(format!("run {sql}")))?;
+    Ok(())
+}
+
+/// Fails where another session is in the database, and stays.
+async fn refuse_while_connected(context: &Context, inside: &Connection) -> Result<(), StepError> {
+    // What autovacuum does is nothing of a client's, and DROP DATABASE ends it.
+    let kind = if inside.version().major() < 1000 {
+        "query NOT LIKE 'autovacuum:%'"
+    } else {
+        "coalesce(backend_type, '') <> 'autovacuum worker'"
+    };
+    let sql = format!(
+        "SELECT application_name FROM pg_catalog.pg_stat_activity \
+         WHERE datname = current_database() AND pid <> pg_catalog.pg_backend_pid() AND {kind}"
+    );
+    let mut connected = 0;
+    for look in 0..LOOKS {
+        if look > 0 {
+            sleep(LOOK).await;
+        }
+        let rows = inside
+            .query(&sql, &[])
+            .await
+            .map_err(inside.failed("look for sessions in the database"))?;
+        connected = rows.len();
+        if connected == 0 {
+            return Ok(());
+        }
+    }
+    let sessions = match connected {
+        1 => "1 other session is".to_owned(),
+        more => format!("{more} other sessions are"),
+    };
+    Err(StepError::new(format!(
+        "the database \"{}\" is not dropped: {sessions} connected to it; it was left as it is",
+        context.shown_database()
+    ))
+    .help(
+        "look at pg_stat_activity on the target; if nobody needs what is in the database, end them and run again; to keep it \
+         as it is, exclude it (databases.exclude)",
+    ))
+}
+
+async fn refuse_written(
+    context: &Context,
+    inside: &Connection,
+    verified: Option<&WriteMark>,
+) -> Result<(), StepError> {
+    match written_since_in(inside, &context.shared.application, verified).await? {
+        Since::Unwritten => Ok(()),
+        since => Err(StepError::new(format!(
+            "{}; it was left as it is",
+            written_words(&context.shown_database(), since)
+        ))
+        .help(KEEP_OR_DROP)),
+    }
+}
+
+async fn drop_it(context: &Context, connection: &Connection) -> Result<(), StepError> {
+    let name = context.database_name();
     reach!("{name}/create drops");
     // A template cannot be dropped, and this mark is set only after a load.
     connection
@@ -108,12 +230,8 @@ pub(super) async fn drop_own(
 
 /// A database with a subscription cannot be dropped. Restored ones are not connected, and have no slot of ours on their
 /// publisher: nothing is asked of it.
-async fn drop_subscriptions(context: &Context) -> Result<(), StepError> {
-    let target = context.endpoint(Side::Target);
-    let session = context.session(Side::Target);
-    let connection = connect(target, context.database_name(), &session).await?;
+async fn drop_subscriptions(connection: &Connection) -> Result<(), StepError> {
     if connection.version().major() < 1000 {
-        connection.close().await;
         return Ok(());
     }
     let names = connection
@@ -138,6 +256,5 @@ async fn drop_subscriptions(context: &Context) -> Result<(), StepError> {
                 .map_err(connection.failed(format!("run {sql}, to drop its database")))?;
         }
     }
-    connection.close().await;
     Ok(())
 }

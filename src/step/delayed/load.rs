@@ -12,7 +12,7 @@ use tokio_postgres::error::SqlState;
 use super::super::archive::LIST;
 use super::copy::{CopyError, Script};
 use super::waiting::{LOCK_TIMEOUT, patiently};
-use super::{loaded, order, sequences};
+use super::{loaded, order};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::delayed_archive;
@@ -24,7 +24,7 @@ use crate::process::restore_log::{TableRows, Toc};
 use crate::process::{Finished, Invocation};
 use crate::step::child::{ProgramWarnings, failure};
 use crate::step::restore::list;
-use crate::step::{Context, StepError, create, ours};
+use crate::step::{Context, StepError, create, ours, sequences};
 
 /// Loads every table of the archive that is not loaded yet, the largest first. Yields the rows of each.
 pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
@@ -35,7 +35,7 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
     let loaded = loaded::committed(context).await?;
     loaded::fit_together(context, &loaded)?;
     if context.delayed_dump()?.is_later() {
-        sequences::advance(context).await?;
+        sequences::advance_for_delayed(context).await?;
     }
     let sent = AtomicU64::new(0);
     let (before, missing) = loaded::without(context, loaded, entries)?;

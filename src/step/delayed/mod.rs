@@ -7,7 +7,6 @@ mod load;
 mod loaded;
 mod order;
 mod references;
-mod sequences;
 mod unchanged;
 mod verify;
 mod waiting;
@@ -22,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, StepError, dump};
 use crate::graph::{Resource, delayed_archive};
-use crate::inspect::{Rows, count_tables, sequences};
+use crate::inspect::{Rows, count_tables};
 use crate::names::{DelayedDump, Dumped, Output, Product, SequenceValue, TableCount, TableName};
 use crate::plan::{DelaySnapshot, Side};
-use crate::postgres::{Pool, Session, Snapshot, connect};
+use crate::postgres::{Pool, Session, Snapshot};
 
 /// `delayed-dump`: the delayed tables' data. Under a later snapshot their rows are counted as well, since the
 /// regular counts saw another one.
@@ -45,18 +44,8 @@ pub(super) async fn dump(context: &Context) -> Result<Output, StepError> {
     let none = BTreeSet::new();
     let counting = count(context, Side::Source, &session, &none, &context.stop);
     let (dump, counts) = tokio::try_join!(dump::into(context, &archive), counting)?;
-    // Its rows are older than that: their keys were given out before.
-    let sequences = read_sequences(context).await?;
+    let sequences = snapshot.sequences().to_vec();
     Ok(output(dump, counts, sequences, warning))
-}
-
-async fn read_sequences(context: &Context) -> Result<Vec<SequenceValue>, StepError> {
-    let source = context.endpoint(Side::Source);
-    let session = context.session(Side::Source);
-    let connection = connect(source, context.database_name(), &session).await?;
-    let values = sequences(&connection).await?;
-    connection.close().await;
-    Ok(values)
 }
 
 fn output(

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::child::{capture, failure, invocation};
 use super::error::printable;
-use super::{Context, StepError, create, ours};
+use super::{Context, StepError, create, ours, sequences};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::archive;
@@ -47,7 +47,11 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
         create::run(context).await?;
         whole = restore(context, &archive, &toc, &parts, 1).await?;
     }
-    judge(context, &whole)
+    let mut output = judge(context, &whole)?;
+    let moved = sequences::advance_restored(context).await;
+    let moved = moved.map_err(|error| error.with_output(output.clone()))?;
+    output.warnings.extend(moved);
+    Ok(output)
 }
 
 /// All parts, one after the other: what each reported, together. An error that belongs to no entry ends it.

@@ -25,6 +25,8 @@ pub(crate) struct StepError {
     pub snapshot_lost: bool,
     /// Another session has or wants a lock that is in the way.
     pub lock_refused: bool,
+    /// A row refers to one that is not there (yet).
+    pub parent_missing: bool,
 }
 
 impl StepError {
@@ -38,6 +40,7 @@ impl StepError {
             output: Arc::default(),
             snapshot_lost: false,
             lock_refused: false,
+            parent_missing: false,
         }
     }
 
@@ -138,6 +141,7 @@ impl From<postgres::Error> for StepError {
     fn from(error: postgres::Error) -> Self {
         StepError {
             lock_refused: error.sqlstate() == Some("55P03"),
+            parent_missing: error.sqlstate() == Some("23503"),
             ..StepError::caused_by(&error, error.class())
         }
     }

@@ -391,3 +391,33 @@ fn a_delayed_table_that_the_source_drops_before_its_dump_is_told_with_a_way_on()
         compare::assert_same(&source, &target, "erp");
     }
 }
+
+/// Each partition's rows may refer to those of any other: which come first only the rows tell.
+#[test]
+fn partitions_of_a_table_that_refers_to_itself_do_not_keep_a_limited_role_out() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE ROLE app LOGIN");
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    source.psql(
+        "erp",
+        "SET ROLE app;
+         CREATE TABLE p (id int, k int, parent int, in_k int, PRIMARY KEY (id, k),
+             FOREIGN KEY (parent, in_k) REFERENCES p) PARTITION BY LIST (k);
+         CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);
+         CREATE TABLE p2 PARTITION OF p FOR VALUES IN (2);
+         CREATE TABLE p3 PARTITION OF p FOR VALUES IN (3);
+         INSERT INTO p SELECT n, 2, n, 2 FROM generate_series(1, 100) n;
+         INSERT INTO p SELECT n, 3, n, 2 FROM generate_series(1, 100) n;
+         INSERT INTO p SELECT n, 1, n, 3 FROM generate_series(1, 100) n",
+    );
+    target.psql(
+        "postgres",
+        "CREATE ROLE mover LOGIN CREATEDB CREATEROLE PASSWORD 'of the mover'",
+    );
+    let project = Project::between(&source, &target)
+        .target("user", "\"mover\"")
+        .variable("TARGET_PASSWORD", "of the mover")
+        .with("[delay]\ntable_data = [\"erp.p\"]\n");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}

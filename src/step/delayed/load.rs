@@ -44,16 +44,15 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
         .map(|rows| (rows.dump_id, rows.table))
         .collect();
     let mut loads: Vec<Load> = Vec::with_capacity(missing.len());
-    for turn in order::turns(context, missing).await? {
-        let of_turn: Vec<Load> = stream::iter(turn)
-            .map(|dump_id| {
-                let table = tables[&dump_id];
-                load_table(context, &archive, TableRows { dump_id, table }, &sent)
-            })
-            .buffer_unordered(context.step().jobs as usize)
-            .try_collect()
-            .await?;
-        loads.extend(of_turn);
+    for mut turn in order::turns(context, missing).await? {
+        while !turn.is_empty() {
+            let (loaded, refused) = load_turn(context, &archive, &tables, turn, &sent).await?;
+            turn = refused.iter().map(|(dump_id, _)| *dump_id).collect();
+            if let (true, Some((_, error))) = (loaded.is_empty(), refused.into_iter().next()) {
+                return Err(error);
+            }
+            loads.extend(loaded);
+        }
     }
     let mut counts: Vec<TableCount> = before
         .into_iter()
@@ -66,6 +65,37 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
         .collect();
     counts.sort_by(|a, b| a.table.cmp(&b.table));
     Ok(Product::DelayedLoad(Loaded { counts }).into())
+}
+
+/// Loads what may be loaded at a time. Of tables whose foreign keys lead back to them, as those of a partitioned table that
+/// refers to itself, no order can be told by the keys, but by the rows there may be one: with each that is not loaded for
+/// lack of its parents comes why.
+async fn load_turn(
+    context: &Context,
+    archive: &Path,
+    tables: &HashMap<u32, u32>,
+    turn: Vec<u32>,
+    sent: &AtomicU64,
+) -> Result<(Vec<Load>, Vec<(u32, StepError)>), StepError> {
+    let results: Vec<Result<Load, (u32, StepError)>> = stream::iter(turn)
+        .map(async |dump_id| {
+            let table = tables[&dump_id];
+            match load_table(context, archive, TableRows { dump_id, table }, sent).await {
+                Err(error) if error.parent_missing => Ok(Err((dump_id, error))),
+                result => result.map(Ok),
+            }
+        })
+        .buffer_unordered(context.step().jobs as usize)
+        .try_collect()
+        .await?;
+    let (mut loaded, mut refused) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(load) => loaded.push(load),
+            Err(error) => refused.push(error),
+        }
+    }
+    Ok((loaded, refused))
 }
 
 /// Largest first. The rows of an entry are in a file named after its dump id.

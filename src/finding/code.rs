@@ -18,6 +18,8 @@ pub enum Place {
     Role,
     /// A setting of the target.
     Setting,
+    /// A tablespace of the source.
+    Tablespace,
     Database,
     /// Something in a database.
     Object,
@@ -30,6 +32,7 @@ impl Place {
             Place::Migration => "an empty text: write `*`",
             Place::Role => "`ROLE` and the name of the role",
             Place::Setting => "the name of the setting",
+            Place::Tablespace => "`TABLESPACE` and its name",
             Place::Database => "the name of the database",
             Place::Object => "DATABASE.SCHEMA.OBJECT",
         }
@@ -41,6 +44,7 @@ impl Place {
             Place::Migration => "*",
             Place::Role => "ROLE reader",
             Place::Setting => "shared_buffers",
+            Place::Tablespace => "TABLESPACE fast",
             Place::Database => "erp",
             Place::Object => "erp.public.*",
         }
@@ -182,6 +186,11 @@ codes! {
         what "an override matches no database"
         why "An [[override]] that matches nothing is probably misspelt, and the database it was meant for gets the plan's general values."
         fix "Correct the patterns in its databases, or remove the entry."
+
+    PlanTablespaceMatchesNothing "plan/tablespace-matches-nothing" Warn Tablespace "0.2.0"
+        what "no tablespace has the plan's name"
+        why "A name in [tablespaces] that no tablespace of the source has is probably misspelt, and the tablespace it was meant for is looked for on the target by its own name."
+        fix "Correct the name in [tablespaces], or remove it."
 
     PlanWaiverExpired "plan/waiver-expired" Warn Migration "0.2.0"
         what "a waiver has expired"
@@ -528,6 +537,11 @@ codes! {
         why "A run of this plan changed settings of the target and has not restored them, because it is still at work or because it was killed."
         fix "Wait for the run if it is at work; otherwise pg-migrate revert restores them, and so does the next run before anything else."
 
+    TargetTablespaceMissing "target/tablespace-missing" Block Tablespace "0.2.0"
+        what "a tablespace is not on the target"
+        why "What is in a tablespace that the target does not have cannot be created there, and the roles and tablespaces that migrate create one only where its directory is there, empty, on the target's host."
+        fix "Say in the plan where it goes ([tablespaces]): to another tablespace of the target, or to \"default\"; or CREATE TABLESPACE on the target."
+
     TargetTooOldForDelays "target/too-old-for-delays" Block Migration "0.1.0"
         what "too old a target for delayed tables"
         why "Before 10 (txid_status) a server cannot tell whether an interrupted load was committed, so rows could be lost or loaded twice."
@@ -620,11 +634,14 @@ codes! {
 }
 
 impl Code {
-    /// Whether a waiver may name it. What is wrong with a waiver is not for another waiver to hide.
+    /// Whether a waiver may name it. What is wrong with a waiver is not for another waiver to hide, and a choice that the
+    /// plan has to make cannot be waived.
     pub fn can_be_waived(self) -> bool {
         !matches!(
             self,
-            Code::PlanWaiverExpired | Code::PlanWaiverMatchesNothing
+            Code::PlanWaiverExpired
+                | Code::PlanWaiverMatchesNothing
+                | Code::TargetTablespaceMissing
         )
     }
 

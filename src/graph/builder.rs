@@ -36,6 +36,7 @@ pub(super) fn contents(database: &Database) -> &Contents {
         extensions: Vec::new(),
         not_moved: Vec::new(),
         function_settings: Vec::new(),
+        placed: Vec::new(),
         bytes: 0,
     };
     database.contents.as_ref().unwrap_or(&NOTHING)
@@ -265,8 +266,14 @@ impl Builder<'_> {
             ]),
         );
         self.steps[restore].jobs = restore_jobs;
-        self.steps[restore].command =
-            command::restore(&conninfo(self.input.target, name), &archive, restore_jobs);
+        let mut placed = contents.placed.iter();
+        let chooses_tablespaces = placed.any(|placed| plan.tablespaces.chooses(&placed.tablespace));
+        self.steps[restore].command = command::restore(
+            &conninfo(self.input.target, name),
+            &archive,
+            restore_jobs,
+            chooses_tablespaces,
+        );
         let target_counts = self.push(
             StepId::database(name, Kind::TargetCounts),
             vec![restore],

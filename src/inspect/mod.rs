@@ -13,6 +13,7 @@ mod not_moved;
 mod query;
 mod sequences;
 mod server;
+mod tablespaces;
 mod written;
 
 pub(crate) use contents::read as contents_of;
@@ -88,6 +89,10 @@ pub(crate) async fn servers(
         let in_source = open(plan, source, &source.database).await?;
         let in_target = open(plan, target, &target.database).await?;
         target_facts.lacked_libraries = libraries::lacked(&in_source, &in_target).await?;
+        if plan.globals {
+            target_facts.makeable_tablespaces =
+                tablespaces::makeable(&in_source, &in_target).await?;
+        }
         not_moved::of_server(&in_source, &in_target, &target_facts.user).await?
     };
     in_target.extend(in_others);

@@ -1,11 +1,10 @@
 //! What cannot go well is told before anything is done, and what can go well is not refused.
 
-use std::fs::{self, File};
+use std::fs::File;
 
 use crate::support::compare;
 use crate::support::data::give_to_server;
 use crate::support::held::Held;
-use crate::support::open::still_open;
 use crate::support::project::{Project, string};
 use crate::support::server::{Mode, Server};
 
@@ -85,51 +84,6 @@ fn a_standby_with_an_unlogged_table_migrates() {
     let rows = |table: &str| target.psql("erp", &format!("SELECT count(*) FROM {table}"));
     assert_eq!(rows("t"), "100");
     assert_eq!(rows("cache"), "0");
-}
-
-/// A source with a tablespace that the target lacks, and a table in it.
-fn spaced() -> (Server, Server) {
-    let (source, target) = (Server::start(16), Server::start(18));
-    let space = source.socket_directory().join("fast");
-    fs::create_dir(&space).unwrap();
-    give_to_server(&space);
-    source.psql(
-        "postgres",
-        &format!("CREATE TABLESPACE fast LOCATION '{}'", space.display()),
-    );
-    source.psql("postgres", "CREATE DATABASE erp");
-    source.psql(
-        "erp",
-        "CREATE TABLE t TABLESPACE fast AS SELECT generate_series(1, 100) AS id",
-    );
-    (source, target)
-}
-
-#[test]
-fn a_missing_tablespace_is_told() {
-    still_open("left: Some(0)", || {
-        let (source, target) = spaced();
-        let check = Project::between(&source, &target)
-            .run(&["check"])
-            .expect_code(3);
-        let said = [check.stdout, check.stderr].concat();
-        assert!(
-            said.contains("[tablespaces]") && said.contains("fast"),
-            "{said}"
-        );
-    });
-}
-
-#[test]
-fn a_missing_tablespace_is_replaced_by_the_plans_choice() {
-    still_open("unknown key `tablespaces`", || {
-        let (source, target) = spaced();
-        Project::between(&source, &target)
-            .with("[tablespaces]\nfast = \"default\"\n")
-            .run(&["run"])
-            .expect_code(0);
-        assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "100");
-    });
 }
 
 /// No role may connect to `postgres` and `template1`: everything goes over the database that the plan names.

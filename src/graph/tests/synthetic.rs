@@ -121,6 +121,7 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
         role_settings: Vec::new(),
         databases,
         tablespaces: Vec::new(),
+        makeable_tablespaces: Vec::new(),
         locales: vec!["en_US.utf8".into()],
         not_moved: Vec::new(),
         lacked_libraries: Vec::new(),
@@ -167,6 +168,7 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
             extensions: Vec::new(),
             not_moved: Vec::new(),
             function_settings: Vec::new(),
+            placed: Vec::new(),
         }),
     }
 }

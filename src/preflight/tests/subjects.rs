@@ -6,8 +6,8 @@ use insta::assert_snapshot;
 
 use super::{codes, lines};
 use crate::catalog::{
-    AttachedIndex, EventTrigger, FunctionSetting, LoadOrderConstraint, Role, Setting, TableTrigger,
-    Version,
+    AttachedIndex, EventTrigger, FunctionSetting, LoadOrderConstraint, Placed, PlacedKind, Role,
+    Setting, TableTrigger, Version,
 };
 use crate::finding::{Code, Finding, Severity};
 use crate::graph::tests::synthetic::{Case, contents, database, table};
@@ -470,4 +470,68 @@ fn tables_without_indexes_need_room_for_all_who_lock_them() {
     );
     case.inspection.source.lock_slots = 4_000;
     assert_eq!(codes(&case.compile()), []);
+}
+
+#[test]
+fn a_tablespace_that_the_target_lacks_is_a_choice_of_the_plan() {
+    let placed = |name: &str, kind, tablespace: &str| Placed {
+        name: TableName::new("public", name),
+        kind,
+        tablespace: tablespace.to_owned(),
+    };
+    let mut erp = database("erp", 1 << 20, 3);
+    erp.tablespace = "slow".to_owned();
+    contents(&mut erp).placed = vec![
+        placed("t", PlacedKind::Table, "fast"),
+        placed("i", PlacedKind::Index, "fast"),
+        placed("j", PlacedKind::Index, "fast"),
+        placed("v", PlacedKind::MaterializedView, "fast"),
+        placed("there", PlacedKind::Table, "same"),
+        placed("makeable", PlacedKind::Table, "makeable"),
+        placed("usual", PlacedKind::Table, "pg_default"),
+    ];
+    let setting = |role: Option<&str>, name: &str, value: &str| Setting {
+        role: role.map(str::to_owned),
+        name: name.to_owned(),
+        value: value.to_owned(),
+    };
+    erp.settings = vec![setting(
+        Some("app"),
+        "temp_tablespaces",
+        "fast, \"Big One\", gone",
+    )];
+    let case = |plan: &str| {
+        let mut case = Case::new(plan, vec![erp.clone()]);
+        let of_source = ["Big One", "fast", "makeable", "same", "slow"];
+        case.inspection.source.tablespaces = of_source.map(str::to_owned).to_vec();
+        case.inspection.target.tablespaces = vec!["same".to_owned(), "ssd".to_owned()];
+        case.inspection.target.makeable_tablespaces = vec!["makeable".to_owned()];
+        case
+    };
+    assert_snapshot!(lines(&case("").compile()), @r#"
+    Block target/tablespace-missing [TABLESPACE Big One] it is not on the target; used by temp_tablespaces of role "app" in database "erp"
+      fix: say in the plan where it goes: [tablespaces] with "Big One" = "default" (the default tablespace of the database) or the name of a tablespace of the target (pg_default, same, ssd); or CREATE TABLESPACE there. The run itself only makes it where globals.migrate is true, [target] has a superuser, and the directory that it has on the source is there and empty
+    Block target/tablespace-missing [TABLESPACE fast] it is not on the target; used by 1 table, 1 materialized view, 2 indexes (erp.public.t, erp.public.i, erp.public.j, …), temp_tablespaces of role "app" in database "erp"
+      fix: say in the plan where it goes: [tablespaces] with fast = "default" (the default tablespace of the database) or the name of a tablespace of the target (pg_default, same, ssd); or CREATE TABLESPACE there. The run itself only makes it where globals.migrate is true, [target] has a superuser, and the directory that it has on the source is there and empty
+    Block target/tablespace-missing [TABLESPACE slow] it is not on the target; used by database "erp"
+      fix: say in the plan where it goes: [tablespaces] with slow = "default" (the default tablespace of the database) or the name of a tablespace of the target (pg_default, same, ssd); or CREATE TABLESPACE there. The run itself only makes it where globals.migrate is true, [target] has a superuser, and the directory that it has on the source is there and empty
+    "#);
+    assert_snapshot!(
+        lines(&case("[tablespaces]\n\"Big One\" = \"default\"\nfast = \"ssd\"\nslow = \"pg_default\"\nsolw = \"ssd\"").compile()),
+        @r"
+    Warn plan/tablespace-matches-nothing [TABLESPACE solw] [tablespaces] names it, and the source has no such tablespace
+      fix: correct the name, or remove it
+    "
+    );
+    // The one that would be made is not, where the plan replaces it.
+    let graph = case(
+        "[tablespaces]\n\"Big One\" = \"makeable\"\nfast = \"hdd\"\nslow = \"same\"\nmakeable = \"ssd\"",
+    )
+    .compile();
+    assert_snapshot!(lines(&graph), @r#"
+    Block target/tablespace-missing [TABLESPACE Big One] the plan puts what is in it into the tablespace "makeable", which is not on the target; used by temp_tablespaces of role "app" in database "erp"
+      fix: say in the plan where it goes: [tablespaces] with "Big One" = "default" (the default tablespace of the database) or the name of a tablespace of the target (pg_default, same, ssd); or CREATE TABLESPACE there. The run itself only makes it where globals.migrate is true, [target] has a superuser, and the directory that it has on the source is there and empty
+    Block target/tablespace-missing [TABLESPACE fast] the plan puts what is in it into the tablespace "hdd", which is not on the target; used by 1 table, 1 materialized view, 2 indexes (erp.public.t, erp.public.i, erp.public.j, …), temp_tablespaces of role "app" in database "erp"
+      fix: say in the plan where it goes: [tablespaces] with fast = "default" (the default tablespace of the database) or the name of a tablespace of the target (pg_default, same, ssd); or CREATE TABLESPACE there. The run itself only makes it where globals.migrate is true, [target] has a superuser, and the directory that it has on the source is there and empty
+    "#);
 }

@@ -61,7 +61,7 @@ pub(crate) async fn servers(
     };
     let of_source: Vec<String> = names(&source_facts, wanted);
     let of_target = names(&target_facts, |database| {
-        database.allows_connections
+        may_connect(database)
             // DROP DATABASE did not end, and no session can connect: one of ours is dropped again.
             && database.connection_limit != -2
             && of_source.contains(&database.name)
@@ -69,13 +69,13 @@ pub(crate) async fn servers(
     let is_tuned = plan.tuning.mode != TuningMode::Off && may_alter_system(&target_facts);
     let others = names(&target_facts, |database| {
         is_tuned
-            && database.allows_connections
+            && may_connect(database)
             && database.connection_limit != -2
             && !matches!(database.name.as_str(), "template0" | "template1")
             && !of_target.contains(&database.name)
     });
     let of_installation = names(&source_facts, |database| {
-        matches!(database.name.as_str(), "postgres" | "template1") && database.allows_connections
+        matches!(database.name.as_str(), "postgres" | "template1") && may_connect(database)
     });
     let (mut in_source, mut in_target, in_installation, in_others) = tokio::try_join!(
         look_into(plan, source, of_source),
@@ -117,6 +117,11 @@ pub(crate) async fn database_sizes(
         .filter(|database| database.name != "postgres" && database.allows_connections)
         .map(|database| (database.name, database.bytes.unwrap_or(0)))
         .collect())
+}
+
+/// Our role has the privilege: only then does it learn the size.
+fn may_connect(database: &Database) -> bool {
+    database.allows_connections && database.bytes.is_some()
 }
 
 fn names(facts: &ServerFacts, wanted: impl Fn(&Database) -> bool) -> Vec<String> {

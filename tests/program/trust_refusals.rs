@@ -103,6 +103,43 @@ fn a_source_whose_maintenance_databases_are_closed_migrates() {
     compare::assert_same(&source, &target, "erp");
 }
 
+/// The roles of both sides may not connect to `postgres`: everything goes over the database that the plan names.
+#[test]
+fn roles_that_may_not_connect_to_postgres_migrate() {
+    let (source, target) = erp("CREATE TABLE t AS SELECT generate_series(1, 10) AS id");
+    for (server, attributes) in [(&source, ""), (&target, "CREATEDB CREATEROLE")] {
+        server.psql(
+            "postgres",
+            &format!("CREATE ROLE mover LOGIN {attributes} PASSWORD 'moves'"),
+        );
+        for database in ["postgres", "template1"] {
+            let sql = format!("REVOKE CONNECT ON DATABASE {database} FROM PUBLIC");
+            server.psql("postgres", &sql);
+        }
+    }
+    source.psql(
+        "erp",
+        "GRANT pg_read_all_data TO mover; ALTER TABLE t OWNER TO mover",
+    );
+    source.psql("postgres", "ALTER DATABASE erp OWNER TO mover");
+    target.psql("postgres", "CREATE DATABASE hall");
+    let project = Project::between(&source, &target)
+        .source("database", &string("erp"))
+        .source("user", &string("mover"))
+        .target("database", &string("hall"))
+        .target("user", &string("mover"))
+        .variable("SOURCE_PASSWORD", "moves")
+        .variable("TARGET_PASSWORD", "moves");
+    for command in ["check", "run", "verify"] {
+        project.run(&[command]).expect_code(0);
+    }
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "10");
+    for server in [&source, &target] {
+        let log = server.log();
+        assert!(!log.contains("permission denied for database"), "{log}");
+    }
+}
+
 /// One transaction of pg_dump locks every table.
 #[test]
 fn a_lock_table_that_is_too_small_is_told() {

@@ -201,6 +201,12 @@ pub struct Contents {
     pub unreadable: Vec<TableName>,
     /// How many large objects our role may not read.
     pub unreadable_large_objects: u64,
+    /// Objects whose names are not UTF-8, as they are shown (`table public.caf\\xe9`). If there are any, nothing else could
+    /// be read.
+    pub names_not_utf8: Vec<String>,
+    /// Of the source, where tables are delayed: columns of tables, and indexes that a delayed load would drop, that are not
+    /// UTF-8, by their tables.
+    pub parts_not_utf8: BTreeMap<TableName, Vec<String>>,
     /// Objects of any kind that a user made: functions, types, schemas, extensions other than plpgsql.
     /// Decides whether a target database is empty.
     pub user_objects: u64,
@@ -322,7 +328,10 @@ impl Relation {
 impl Contents {
     /// Nothing that a user made is in the database.
     pub fn is_empty(&self) -> bool {
-        self.relations.is_empty() && self.user_objects == 0 && self.large_objects == 0
+        self.relations.is_empty()
+            && self.user_objects == 0
+            && self.large_objects == 0
+            && self.names_not_utf8.is_empty()
     }
 }
 

@@ -147,6 +147,11 @@ codes! {
         why "A regular restore loads the rows before it adds such a check; the delayed load comes after it, and fails on rows that violate it."
         fix "Correct the rows and run ALTER TABLE … VALIDATE CONSTRAINT on the source, or do not delay the table."
 
+    DelayPartNotUtf8 "delay/part-not-utf8" Block Object "0.2.0"
+        what "a column or an index is not UTF-8"
+        why "Rows of a delayed table are loaded by the names of its columns, and its secondary indexes are made again by their definitions; pg-migrate reads both as UTF-8, and in a database with encoding SQL_ASCII they may be any bytes."
+        fix "Rename what is named on the source, or do not delay the table."
+
     DelayReferenced "delay/referenced" Block Object "0.1.0"
         what "a table refers to a delayed table"
         why "The regular phase cannot create a foreign key that refers to rows which are only loaded later."
@@ -281,6 +286,11 @@ codes! {
         what "the migrating role differs"
         why "The role that runs the migration on the target is not changed there, whatever the source has set for its role of the same name."
         fix "Set it on the target after the run, or use another role for [target]."
+
+    SourceNameNotUtf8 "source/name-not-utf8" Block Database "0.2.0"
+        what "names that are not UTF-8"
+        why "A database with encoding SQL_ASCII takes any bytes for a name, and pg-migrate reads and compares names as UTF-8."
+        fix "Rename what is named on the source, or exclude the database (databases.exclude); rows and comments may hold any bytes."
 
     SourceNoConnections "source/no-connections" Block Migration "0.1.0"
         what "too few connections are free"
@@ -634,13 +644,14 @@ codes! {
 }
 
 impl Code {
-    /// Whether a waiver may name it. What is wrong with a waiver is not for another waiver to hide, and a choice that the
-    /// plan has to make cannot be waived.
+    /// Whether a waiver may name it. What is wrong with a waiver is not for another waiver to hide, and neither can a choice
+    /// that the plan has to make be waived, nor what keeps the contents of a database from being read.
     pub fn can_be_waived(self) -> bool {
         !matches!(
             self,
             Code::PlanWaiverExpired
                 | Code::PlanWaiverMatchesNothing
+                | Code::SourceNameNotUtf8
                 | Code::TargetTablespaceMissing
         )
     }

@@ -32,6 +32,8 @@ pub(super) fn contents(database: &Database) -> &Contents {
         large_objects: 0,
         unreadable: Vec::new(),
         unreadable_large_objects: 0,
+        names_not_utf8: Vec::new(),
+        parts_not_utf8: BTreeMap::new(),
         user_objects: 0,
         extensions: Vec::new(),
         not_moved: Vec::new(),

@@ -130,6 +130,8 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
         large_objects: number(1),
         unreadable,
         unreadable_large_objects,
+        names_not_utf8: Vec::new(),
+        parts_not_utf8: BTreeMap::new(),
         user_objects: number(2),
         extensions,
         not_moved: Vec::new(),

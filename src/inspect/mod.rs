@@ -9,6 +9,7 @@ mod databases;
 mod delayed;
 mod libraries;
 mod locks;
+mod names;
 mod not_moved;
 mod query;
 mod sequences;
@@ -145,6 +146,7 @@ fn fill(facts: &mut ServerFacts, mut contents: BTreeMap<String, Contents>) {
 /// One server, without a look into its databases.
 async fn facts(plan: &Plan, endpoint: &Endpoint) -> Result<ServerFacts, Error> {
     let connection = open(plan, endpoint, &endpoint.database).await?;
+    names::ensure_utf8(&connection).await?;
     let mut facts = server::read(&connection).await?;
     facts.databases = databases::read(&connection).await?;
     Ok(facts)
@@ -210,8 +212,25 @@ async fn look_into(
 
 async fn look_into_one(plan: &Plan, endpoint: &Endpoint, name: &str) -> Result<Contents, Error> {
     let connection = open(plan, endpoint, name).await?;
-    let mut contents = contents::read(&connection).await?;
+    let mut contents = match contents::read(&connection).await {
+        Ok(contents) => contents,
+        Err(error) if names::is_not_utf8(&error) => {
+            let names_not_utf8 = names::not_utf8(&connection).await?;
+            if names_not_utf8.is_empty() {
+                return Err(error);
+            }
+            // What else it holds cannot be read, and a finding keeps the run from starting.
+            return Ok(Contents {
+                names_not_utf8,
+                ..Contents::default()
+            });
+        }
+        Err(error) => return Err(error),
+    };
     if endpoint.side == Side::Source {
+        if !plan.delay.patterns.is_empty() {
+            contents.parts_not_utf8 = names::parts_not_utf8(&connection).await?;
+        }
         contents.not_moved = if matches!(name, "postgres" | "template1") {
             not_moved::of_installation(&connection).await?
         } else {

@@ -535,3 +535,25 @@ fn a_tablespace_that_the_target_lacks_is_a_choice_of_the_plan() {
       fix: say in the plan where it goes: [tablespaces] with fast = "default" (the default tablespace of the database) or the name of a tablespace of the target (pg_default, same, ssd); or CREATE TABLESPACE there. The run itself only makes it where globals.migrate is true, [target] has a superuser, and the directory that it has on the source is there and empty
     "#);
 }
+
+#[test]
+fn a_database_whose_names_are_not_utf8_is_not_begun() {
+    let mut erp = database("erp", 1 << 20, 3);
+    contents(&mut erp).names_not_utf8 = (1..=7)
+        .map(|number| format!("table public.caf\\xe9{number}"))
+        .collect();
+    assert_snapshot!(lines(&Case::new("", vec![erp]).compile()), @r"
+    Block source/name-not-utf8 [erp] these names are not UTF-8: table public.caf\xe91, table public.caf\xe92, table public.caf\xe93, table public.caf\xe94, table public.caf\xe95 and 2 more
+      fix: rename them on the source, as in DO $$ BEGIN EXECUTE format('ALTER TABLE %I RENAME TO new_name', E'caf\xe9'); END $$; or exclude the database
+    ");
+    let mut erp = database("erp", 1 << 20, 3);
+    let table = contents(&mut erp).relations[0].table_name();
+    let plan = format!("[delay]\ntable_data = [\"erp.{}\"]\n", table.name);
+    let parts = vec![r"column caf\xe9".to_owned()];
+    contents(&mut erp).parts_not_utf8.insert(table, parts);
+    let graph = Case::new(&plan, vec![erp]).compile();
+    assert_snapshot!(lines(&graph), @r"
+    Block delay/part-not-utf8 [erp public.table_0000] the name, definition or comment of these is not UTF-8, so it cannot be loaded later: column caf\xe9
+      fix: rename them on the source, or do not delay the table
+    ");
+}

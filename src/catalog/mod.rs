@@ -69,6 +69,8 @@ pub struct ServerFacts {
     pub databases: Vec<Database>,
     /// Names of tablespaces other than pg_default and pg_global.
     pub tablespaces: Vec<String>,
+    /// Of the target: tablespaces of the source that it lacks, and that can be made where they are on the source.
+    pub makeable_tablespaces: Vec<String>,
     /// `collcollate` of the collations of provider libc: what the operating system offers.
     pub locales: Vec<String>,
     /// Of the source: what of the server as a whole no client program brings along.
@@ -201,10 +203,18 @@ pub struct Contents {
     pub unreadable: Vec<TableName>,
     /// How many large objects our role may not read.
     pub unreadable_large_objects: u64,
+    /// Objects whose names are not UTF-8, as they are shown (`table public.caf\\xe9`). If there are any, nothing else could
+    /// be read.
+    pub names_not_utf8: Vec<String>,
+    /// Of the source, where tables are delayed: columns of tables, and indexes that a delayed load would drop, that are not
+    /// UTF-8, by their tables.
+    pub parts_not_utf8: BTreeMap<TableName, Vec<String>>,
     /// Objects of any kind that a user made: functions, types, schemas, extensions other than plpgsql.
     /// Decides whether a target database is empty.
     pub user_objects: u64,
     pub extensions: Vec<String>,
+    /// What is in another tablespace than the database's default one.
+    pub placed: Vec<Placed>,
     /// Of the source: what no client program brings along.
     pub(crate) not_moved: Vec<NotMoved>,
     /// What functions set for themselves.
@@ -212,6 +222,32 @@ pub struct Contents {
     /// `pg_relation_size` of all relations. Unlike `pg_database_size` it does not count files that come and
     /// go with connections (`pg_internal.init`), so that two looks at an idle server agree.
     pub bytes: u64,
+}
+
+/// A relation that is in a tablespace of its own (`pg_class.reltablespace`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    pub name: TableName,
+    pub kind: PlacedKind,
+    pub tablespace: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PlacedKind {
+    Table,
+    MaterializedView,
+    Index,
+}
+
+impl PlacedKind {
+    /// As SQL and messages call it.
+    pub fn word(self) -> &'static str {
+        match self {
+            PlacedKind::Table => "table",
+            PlacedKind::MaterializedView => "materialized view",
+            PlacedKind::Index => "index",
+        }
+    }
 }
 
 /// One entry of `pg_proc.proconfig`.
@@ -294,7 +330,10 @@ impl Relation {
 impl Contents {
     /// Nothing that a user made is in the database.
     pub fn is_empty(&self) -> bool {
-        self.relations.is_empty() && self.user_objects == 0 && self.large_objects == 0
+        self.relations.is_empty()
+            && self.user_objects == 0
+            && self.large_objects == 0
+            && self.names_not_utf8.is_empty()
     }
 }
 

@@ -99,6 +99,59 @@ pub(crate) fn is_quoted_list(parameter: &str) -> bool {
         .any(|name| parameter.eq_ignore_ascii_case(name))
 }
 
+/// The tablespaces that such a setting names, where it is one that does. An empty name stands for the default tablespace
+/// of the database.
+pub(crate) fn tablespaces_in(parameter: &str, value: &str) -> Option<Vec<String>> {
+    match parameter.to_ascii_lowercase().as_str() {
+        "default_tablespace" => Some(vec![value.to_owned()]),
+        "temp_tablespaces" => match elements(value) {
+            Some(names) if !names.is_empty() => Some(names),
+            _ => Some(vec![String::new()]),
+        },
+        _ => None,
+    }
+}
+
+/// Takes a list of quoted elements apart at its commas; `None` where it is none.
+pub(crate) fn elements(value: &str) -> Option<Vec<String>> {
+    let is_space = |c: char| c.is_ascii_whitespace() || c == '\x0b';
+    let mut elements = Vec::new();
+    let mut rest = value.trim_matches(is_space);
+    if rest.is_empty() {
+        return Some(elements);
+    }
+    loop {
+        let (element, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted_element(quoted)?,
+            None => {
+                let end = rest.find(|c| c == ',' || is_space(c)).unwrap_or(rest.len());
+                (rest[..end].to_owned(), &rest[end..])
+            }
+        };
+        if element.is_empty() && !rest.starts_with('"') {
+            return None;
+        }
+        elements.push(element);
+        let after = after.trim_start_matches(is_space);
+        if after.is_empty() {
+            return Some(elements);
+        }
+        rest = after.strip_prefix(',')?.trim_start_matches(is_space);
+    }
+}
+
+/// The element up to its closing quote, and what follows that.
+fn quoted_element(text: &str) -> Option<(String, &str)> {
+    let mut from = 0;
+    loop {
+        let quote = from + text[from..].find('"')?;
+        if !text[quote + 1..].starts_with('"') {
+            return Some((text[..quote].replace("\"\"", "\""), &text[quote + 1..]));
+        }
+        from = quote + 2;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,6 +18,8 @@ pub enum Place {
     Role,
     /// A setting of the target.
     Setting,
+    /// A tablespace of the source.
+    Tablespace,
     Database,
     /// Something in a database.
     Object,
@@ -30,6 +32,7 @@ impl Place {
             Place::Migration => "an empty text: write `*`",
             Place::Role => "`ROLE` and the name of the role",
             Place::Setting => "the name of the setting",
+            Place::Tablespace => "`TABLESPACE` and its name",
             Place::Database => "the name of the database",
             Place::Object => "DATABASE.SCHEMA.OBJECT",
         }
@@ -41,6 +44,7 @@ impl Place {
             Place::Migration => "*",
             Place::Role => "ROLE reader",
             Place::Setting => "shared_buffers",
+            Place::Tablespace => "TABLESPACE fast",
             Place::Database => "erp",
             Place::Object => "erp.public.*",
         }
@@ -143,6 +147,11 @@ codes! {
         why "A regular restore loads the rows before it adds such a check; the delayed load comes after it, and fails on rows that violate it."
         fix "Correct the rows and run ALTER TABLE … VALIDATE CONSTRAINT on the source, or do not delay the table."
 
+    DelayPartNotUtf8 "delay/part-not-utf8" Block Object "0.2.0"
+        what "a column or an index is not UTF-8"
+        why "Rows of a delayed table are loaded by the names of its columns, and its secondary indexes are made again by their definitions; pg-migrate reads both as UTF-8, and in a database with encoding SQL_ASCII they may be any bytes."
+        fix "Rename what is named on the source, or do not delay the table."
+
     DelayReferenced "delay/referenced" Block Object "0.1.0"
         what "a table refers to a delayed table"
         why "The regular phase cannot create a foreign key that refers to rows which are only loaded later."
@@ -182,6 +191,11 @@ codes! {
         what "an override matches no database"
         why "An [[override]] that matches nothing is probably misspelt, and the database it was meant for gets the plan's general values."
         fix "Correct the patterns in its databases, or remove the entry."
+
+    PlanTablespaceMatchesNothing "plan/tablespace-matches-nothing" Warn Tablespace "0.2.0"
+        what "no tablespace has the plan's name"
+        why "A name in [tablespaces] that no tablespace of the source has is probably misspelt, and the tablespace it was meant for is looked for on the target by its own name."
+        fix "Correct the name in [tablespaces], or remove it."
 
     PlanWaiverExpired "plan/waiver-expired" Warn Migration "0.2.0"
         what "a waiver has expired"
@@ -272,6 +286,11 @@ codes! {
         what "the migrating role differs"
         why "The role that runs the migration on the target is not changed there, whatever the source has set for its role of the same name."
         fix "Set it on the target after the run, or use another role for [target]."
+
+    SourceNameNotUtf8 "source/name-not-utf8" Block Database "0.2.0"
+        what "names that are not UTF-8"
+        why "A database with encoding SQL_ASCII takes any bytes for a name, and pg-migrate reads and compares names as UTF-8."
+        fix "Rename what is named on the source, or exclude the database (databases.exclude); rows and comments may hold any bytes."
 
     SourceNoConnections "source/no-connections" Block Migration "0.1.0"
         what "too few connections are free"
@@ -528,6 +547,11 @@ codes! {
         why "A run of this plan changed settings of the target and has not restored them, because it is still at work or because it was killed."
         fix "Wait for the run if it is at work; otherwise pg-migrate revert restores them, and so does the next run before anything else."
 
+    TargetTablespaceMissing "target/tablespace-missing" Block Tablespace "0.2.0"
+        what "a tablespace is not on the target"
+        why "What is in a tablespace that the target does not have cannot be created there, and the roles and tablespaces that migrate create one only where its directory is there, empty, on the target's host."
+        fix "Say in the plan where it goes ([tablespaces]): to another tablespace of the target, or to \"default\"; or CREATE TABLESPACE on the target."
+
     TargetTooOldForDelays "target/too-old-for-delays" Block Migration "0.1.0"
         what "too old a target for delayed tables"
         why "Before 10 (txid_status) a server cannot tell whether an interrupted load was committed, so rows could be lost or loaded twice."
@@ -620,7 +644,8 @@ codes! {
 }
 
 impl Code {
-    /// Whether a waiver may name it. What is wrong with a waiver is not for another waiver to hide; and a run that ignored
+    /// Whether a waiver may name it. What is wrong with a waiver is not for another waiver to hide, and neither can a choice
+    /// that the plan has to make be waived, nor what keeps the contents of a database from being read; and a run that ignored
     /// what the plan asks for, or that cannot tell whether a load was committed, would say "completed" wrongly.
     pub fn can_be_waived(self) -> bool {
         !matches!(
@@ -628,7 +653,9 @@ impl Code {
             Code::PlanNotAvailable
                 | Code::PlanWaiverExpired
                 | Code::PlanWaiverMatchesNothing
+                | Code::SourceNameNotUtf8
                 | Code::TargetDatabaseEncoding
+                | Code::TargetTablespaceMissing
                 | Code::TargetTooOldForDelays
         )
     }

@@ -32,10 +32,13 @@ pub(super) fn contents(database: &Database) -> &Contents {
         large_objects: 0,
         unreadable: Vec::new(),
         unreadable_large_objects: 0,
+        names_not_utf8: Vec::new(),
+        parts_not_utf8: BTreeMap::new(),
         user_objects: 0,
         extensions: Vec::new(),
         not_moved: Vec::new(),
         function_settings: Vec::new(),
+        placed: Vec::new(),
         bytes: 0,
     };
     database.contents.as_ref().unwrap_or(&NOTHING)
@@ -265,8 +268,14 @@ impl Builder<'_> {
             ]),
         );
         self.steps[restore].jobs = restore_jobs;
-        self.steps[restore].command =
-            command::restore(&conninfo(self.input.target, name), &archive, restore_jobs);
+        let mut placed = contents.placed.iter();
+        let chooses_tablespaces = placed.any(|placed| plan.tablespaces.chooses(&placed.tablespace));
+        self.steps[restore].command = command::restore(
+            &conninfo(self.input.target, name),
+            &archive,
+            restore_jobs,
+            chooses_tablespaces,
+        );
         let target_counts = self.push(
             StepId::database(name, Kind::TargetCounts),
             vec![restore],

@@ -79,17 +79,32 @@ impl DumpCommand<'_> {
 /// Stands for the parts of an archive that are restored one after the other, each by a pg_restore of its own.
 pub(crate) const PARTS: &str = "--use-list=<pre-data, then data, then post-data>";
 
-/// `pg_restore` of a directory archive (PostgreSQL manual, pg_restore).
-pub(super) fn restore(conninfo: &str, archive: &Path, jobs: u32) -> Vec<String> {
-    vec![
+/// Leaves everything in the default tablespace of the database; what belongs elsewhere is moved there.
+pub(crate) const NO_TABLESPACES: &str = "--no-tablespaces";
+
+/// `pg_restore` of a directory archive (PostgreSQL manual, pg_restore). `chooses_tablespaces`: the plan puts something
+/// elsewhere than the archive says.
+pub(super) fn restore(
+    conninfo: &str,
+    archive: &Path,
+    jobs: u32,
+    chooses_tablespaces: bool,
+) -> Vec<String> {
+    let mut command = vec![
         "pg_restore".to_owned(),
         "--format=directory".to_owned(),
         format!("--jobs={jobs}"),
         "--verbose".to_owned(),
+    ];
+    if chooses_tablespaces {
+        command.push(NO_TABLESPACES.to_owned());
+    }
+    command.extend([
         PARTS.to_owned(),
         format!("--dbname={conninfo}"),
         archive.display().to_string(),
-    ]
+    ]);
+    command
 }
 
 /// `pg_dumpall` of roles and tablespaces (PostgreSQL manual, pg_dumpall), which goes by way of this database. It does not

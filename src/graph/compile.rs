@@ -32,6 +32,11 @@ pub(crate) fn compile(input: Input<'_>) -> Graph {
     findings.extend(preflight::for_servers(plan, input.inspection));
     let databases = selection::select(plan, source);
     findings.extend(preflight::for_selection(plan, source, &databases));
+    findings.extend(preflight::for_tablespaces(
+        plan,
+        input.inspection,
+        &databases,
+    ));
     let count = databases.len() as u32;
     let share = budget::share(&plan.parallelism, count, source_budget, target_budget);
     let fitted = budget::fitted(plan, input.inspection, &share, count);

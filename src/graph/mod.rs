@@ -13,7 +13,9 @@ mod step;
 pub(crate) mod tests;
 mod tuning;
 
-pub(crate) use command::{PARTS, SNAPSHOT, archive, archives, delayed_archive, file_name, globals};
+pub(crate) use command::{
+    NO_TABLESPACES, PARTS, SNAPSHOT, archive, archives, delayed_archive, file_name, globals,
+};
 pub(crate) use compile::compile;
 pub(crate) use input::{DumpedTables, Input};
 pub(crate) use selection::select;

@@ -6,8 +6,8 @@ use tokio_postgres::Row;
 
 use super::query;
 use crate::catalog::{
-    AttachedIndex, Contents, EventTrigger, FunctionSetting, LoadOrderConstraint, Relation,
-    TableTrigger,
+    AttachedIndex, Contents, EventTrigger, FunctionSetting, LoadOrderConstraint, Placed,
+    PlacedKind, Relation, TableTrigger,
 };
 use crate::names::{RelationKind, TableName};
 use crate::postgres::{Connection, Error};
@@ -130,10 +130,13 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
         large_objects: number(1),
         unreadable,
         unreadable_large_objects,
+        names_not_utf8: Vec::new(),
+        parts_not_utf8: BTreeMap::new(),
         user_objects: number(2),
         extensions,
         not_moved: Vec::new(),
         function_settings,
+        placed: placed(connection).await?,
         bytes: number(3),
     })
 }
@@ -175,6 +178,38 @@ async fn unreadable(connection: &Connection) -> Result<(Vec<TableName>, u64), Er
     .await?;
     let large_objects = u64::try_from(large_objects.get::<_, i64>(0)).unwrap_or(0);
     Ok((tables.collect(), large_objects))
+}
+
+/// What of the connection's database is in another tablespace than its default one. What belongs to an extension is made
+/// by it, wherever that is.
+async fn placed(connection: &Connection) -> Result<Vec<Placed>, Error> {
+    let rows = query::rows(
+        connection,
+        "list what is in other tablespaces",
+        &format!(
+            "SELECT n.nspname::text, c.relname::text, c.relkind::text, s.spcname::text \
+             FROM pg_catalog.pg_class c \
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             JOIN pg_catalog.pg_tablespace s ON s.oid = c.reltablespace \
+             LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid \
+             WHERE c.relkind IN ('r', 'p', 'm', 'i', 'I') AND {USER_SCHEMA} \
+               AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d \
+                               WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.deptype = 'e' \
+                                 AND d.objid = coalesce(i.indrelid, c.oid)) \
+             ORDER BY n.nspname::text COLLATE \"C\", c.relname::text COLLATE \"C\""
+        ),
+    )
+    .await?;
+    let placed = rows.iter().map(|row| Placed {
+        name: TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)),
+        kind: match row.get(2) {
+            "i" | "I" => PlacedKind::Index,
+            "m" => PlacedKind::MaterializedView,
+            _ => PlacedKind::Table,
+        },
+        tablespace: row.get(3),
+    });
+    Ok(placed.collect())
 }
 
 /// What functions set for themselves, but those of extensions.

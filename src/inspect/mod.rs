@@ -9,10 +9,12 @@ mod databases;
 mod delayed;
 mod libraries;
 mod locks;
+mod names;
 mod not_moved;
 mod query;
 mod sequences;
 mod server;
+mod tablespaces;
 mod written;
 
 pub(crate) use contents::read as contents_of;
@@ -63,7 +65,7 @@ pub(crate) async fn servers(
     };
     let of_source: Vec<String> = names(&source_facts, wanted);
     let of_target = names(&target_facts, |database| {
-        database.allows_connections
+        may_connect(database)
             // DROP DATABASE did not end, and no session can connect: one of ours is dropped again.
             && database.connection_limit != -2
             && of_source.contains(&database.name)
@@ -71,13 +73,13 @@ pub(crate) async fn servers(
     let is_tuned = plan.tuning.mode != TuningMode::Off && may_alter_system(&target_facts);
     let others = names(&target_facts, |database| {
         is_tuned
-            && database.allows_connections
+            && may_connect(database)
             && database.connection_limit != -2
             && !matches!(database.name.as_str(), "template0" | "template1")
             && !of_target.contains(&database.name)
     });
     let of_installation = names(&source_facts, |database| {
-        matches!(database.name.as_str(), "postgres" | "template1") && database.allows_connections
+        matches!(database.name.as_str(), "postgres" | "template1") && may_connect(database)
     });
     let (mut in_source, mut in_target, in_installation, in_others) = tokio::try_join!(
         look_into(plan, source, of_source),
@@ -91,6 +93,10 @@ pub(crate) async fn servers(
         let in_source = open(plan, source, &source.database).await?;
         let in_target = open(plan, target, &target.database).await?;
         target_facts.lacked_libraries = libraries::lacked(&in_source, &in_target).await?;
+        if plan.globals {
+            target_facts.makeable_tablespaces =
+                tablespaces::makeable(&in_source, &in_target).await?;
+        }
         not_moved::of_server(&in_source, &in_target, &target_facts.user).await?
     };
     in_target.extend(in_others);
@@ -117,6 +123,11 @@ pub(crate) async fn database_sizes(
         .collect())
 }
 
+/// Our role has the privilege: only then does it learn the size.
+fn may_connect(database: &Database) -> bool {
+    database.allows_connections && database.bytes.is_some()
+}
+
 fn names(facts: &ServerFacts, wanted: impl Fn(&Database) -> bool) -> Vec<String> {
     facts
         .databases
@@ -138,6 +149,7 @@ fn fill(facts: &mut ServerFacts, mut contents: BTreeMap<String, Contents>) {
 /// One server, without a look into its databases.
 async fn facts(plan: &Plan, endpoint: &Endpoint) -> Result<ServerFacts, Error> {
     let connection = open(plan, endpoint, &endpoint.database).await?;
+    names::ensure_utf8(&connection).await?;
     let mut facts = server::read(&connection).await?;
     facts.databases = databases::read(&connection).await?;
     Ok(facts)
@@ -203,8 +215,25 @@ async fn look_into(
 
 async fn look_into_one(plan: &Plan, endpoint: &Endpoint, name: &str) -> Result<Contents, Error> {
     let connection = open(plan, endpoint, name).await?;
-    let mut contents = contents::read(&connection).await?;
+    let mut contents = match contents::read(&connection).await {
+        Ok(contents) => contents,
+        Err(error) if names::is_not_utf8(&error) => {
+            let names_not_utf8 = names::not_utf8(&connection).await?;
+            if names_not_utf8.is_empty() {
+                return Err(error);
+            }
+            // What else it holds cannot be read, and a finding keeps the run from starting.
+            return Ok(Contents {
+                names_not_utf8,
+                ..Contents::default()
+            });
+        }
+        Err(error) => return Err(error),
+    };
     if endpoint.side == Side::Source {
+        if !plan.delay.patterns.is_empty() {
+            contents.parts_not_utf8 = names::parts_not_utf8(&connection).await?;
+        }
         contents.not_moved = if matches!(name, "postgres" | "template1") {
             not_moved::of_installation(&connection).await?
         } else {

@@ -133,6 +133,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
         role_settings,
         databases: Vec::new(),
         tablespaces,
+        makeable_tablespaces: Vec::new(),
         locales,
         not_moved: Vec::new(),
         lacked_libraries: Vec::new(),

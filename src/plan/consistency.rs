@@ -22,6 +22,7 @@ pub(super) fn check(file: &DeTable<'_>) -> Vec<Problem> {
     problems.extend(one_server(file));
     check_tuning(file, &mut problems);
     check_databases(file, &mut problems);
+    check_tablespaces(file, &mut problems);
     problems.extend(pauses(file));
     problems.extend(directories(file));
     check_entries(file, "accept", &["database", "object"], &mut problems);
@@ -235,6 +236,29 @@ fn check_databases<'t>(file: &'t DeTable<'t>, problems: &mut Vec<Problem>) {
             problem = problem.at(included.clone(), "included here");
         }
         problems.push(problem);
+    }
+}
+
+/// The two that each server has are no choice.
+fn check_tablespaces<'t>(file: &'t DeTable<'t>, problems: &mut Vec<Problem>) {
+    for (name, chosen) in table(file, "tablespaces").into_iter().flatten() {
+        if matches!(name.get_ref().as_ref(), "pg_default" | "pg_global") {
+            problems.push(
+                Problem::new(format!("`{}` stays where it is", name.get_ref()))
+                    .at(name.span(), "each server has it")
+                    .help("name tablespaces that were made on the source by CREATE TABLESPACE"),
+            );
+        }
+        if chosen.get_ref().as_str() == Some("pg_global") {
+            problems.push(
+                Problem::new("`pg_global` holds no table of a database")
+                    .at(
+                        chosen.span(),
+                        "only the server's own shared tables are there",
+                    )
+                    .help("name another tablespace of the target, or \"default\""),
+            );
+        }
     }
 }
 

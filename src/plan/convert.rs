@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use globset::GlobMatcher;
+use indexmap::IndexMap;
 
 use super::document::{self, Document, OrEnvironment, Password, ServerKeys, SettingValue};
 use super::keys::Keys;
 use super::model::{
     Accept, Compression, DatabaseFilter, Delay, Dump, Override, Parallelism, PasswordSource, Plan,
-    Retry, Server, Side, Tuning, Value, Waive,
+    Retry, Server, Side, Tablespaces, Tuning, Value, Waive,
 };
 use super::scalar::{Glob, Text};
 
@@ -71,6 +72,7 @@ pub(super) fn plan(document: Document, origin: Origin<'_>) -> Plan {
             keep: document.dump.keep,
         },
         globals: document.globals.migrate,
+        tablespaces: tablespaces(document.tablespaces),
         delay: Delay {
             patterns: document.delay.table_data,
             snapshot: document.delay.snapshot,
@@ -132,6 +134,15 @@ fn setting(value: SettingValue) -> String {
         SettingValue::Float(number) => number.to_string(),
         SettingValue::Text(text) => text,
     }
+}
+
+fn tablespaces(chosen: IndexMap<Text, Text>) -> Tablespaces {
+    let chosen = chosen.into_iter();
+    let by_name = chosen.map(|(name, chosen)| {
+        let chosen = Some(chosen.0).filter(|chosen| chosen != "default");
+        (name.0, chosen)
+    });
+    Tablespaces(by_name.collect())
 }
 
 fn matchers(globs: Vec<Glob>) -> Vec<GlobMatcher> {

@@ -1,5 +1,6 @@
 //! The validated plan: what the rest of the program works with.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,6 +52,7 @@ pub struct Plan {
     pub dump: Dump,
     /// Whether roles and tablespaces migrate (`globals.migrate`).
     pub globals: bool,
+    pub tablespaces: Tablespaces,
     pub delay: Delay,
     pub verify: VerifyMode,
     pub retry: Retry,
@@ -234,6 +236,25 @@ pub struct Dump {
     pub compression_is_explicit: bool,
     /// Leave archives in place after a verified run.
     pub keep: bool,
+}
+
+/// `[tablespaces]`: where tablespaces of the source go, by their names. `None`: to the default tablespace of the database.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tablespaces(pub BTreeMap<String, Option<String>>);
+
+impl Tablespaces {
+    /// The tablespace of the target for what is in this one on the source; `None`: the default tablespace of its database.
+    pub fn on_target<'a>(&'a self, of_source: &'a str) -> Option<&'a str> {
+        match self.0.get(of_source) {
+            Some(chosen) => chosen.as_deref(),
+            None => Some(of_source),
+        }
+    }
+
+    /// Whether the plan says where it goes.
+    pub fn chooses(&self, of_source: &str) -> bool {
+        self.0.contains_key(of_source)
+    }
 }
 
 /// `[delay]`: tables whose data comes after the regular phase.

@@ -88,6 +88,11 @@ impl Connection {
         move |error| self.dialer.explain(action, error)
     }
 
+    /// Names on the server that are not UTF-8, as they are shown.
+    pub(crate) fn names_not_utf8(&self, action: impl Into<String>, names: &[String]) -> Error {
+        Error::names(self.place(), action, names.join(", "))
+    }
+
     /// Awaits a query of this connection. `action` says what is tried, as a verb phrase.
     ///
     /// When `stop` is cancelled first, the server is asked to cancel the query, and its answer is

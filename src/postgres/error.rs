@@ -50,6 +50,9 @@ enum Cause {
         Pooler::Session => "the session is another than the one that was promised",
     })]
     Pooler(Pooler),
+    /// Names of the server's own objects.
+    #[error("these names are not UTF-8: {0}")]
+    Names(String),
     #[error("stopped")]
     Interrupted,
 }
@@ -151,6 +154,14 @@ impl Error {
             Class::Fail,
             Some(help),
         )
+    }
+
+    /// Names that no text of ours can hold.
+    pub(super) fn names(place: &Place, action: impl Into<String>, names: String) -> Error {
+        let help = "rename them there, as in DO $$ BEGIN EXECUTE format('ALTER ROLE %I RENAME TO new_name', E'caf\\xe9'); \
+                    END $$, in a session of a database with encoding SQL_ASCII";
+        let cause = Cause::Names(names);
+        Error::new(place, action, cause, Class::Fail, Some(help.to_owned()))
     }
 
     /// Something that was given up because the run is stopping.

@@ -14,6 +14,7 @@ pub(super) fn for_database(
     [
         about_target(database, target, created),
         unreadable(database, source),
+        not_utf8(database),
         login_triggers(database, source),
         event_triggers(database, target),
     ]
@@ -64,6 +65,25 @@ fn unreadable(database: &Database, source: &ServerFacts) -> Option<Finding> {
         Finding::new(Code::SourceUnreadable, message)
             .database(&database.name)
             .fix(fix)
+    })
+}
+
+/// Names that no text of ours can hold.
+fn not_utf8(database: &Database) -> Option<Finding> {
+    let names = &database.contents.as_ref()?.names_not_utf8;
+    (!names.is_empty()).then(|| {
+        let named: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
+        let more = match names.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let message = format!("these names are not UTF-8: {}{more}", named.join(", "));
+        Finding::new(Code::SourceNameNotUtf8, message)
+            .database(&database.name)
+            .fix(
+                "rename them on the source, as in DO $$ BEGIN EXECUTE format('ALTER TABLE %I RENAME TO new_name', \
+                 E'caf\\xe9'); END $$; or exclude the database",
+            )
     })
 }
 

@@ -22,6 +22,12 @@ pub(crate) fn for_delayed_tables<'a>(
         .filter(|index| delayed.contains(&index.table))
         .map(index_kept)
         .collect();
+    let parts = contents.parts_not_utf8.iter();
+    found.extend(
+        parts
+            .filter(|(table, _)| delayed.contains(table))
+            .map(|(table, parts)| part_not_utf8(table, parts)),
+    );
     if !concurrently {
         let tables = contents.indexed_tables.iter();
         found.extend(
@@ -96,6 +102,17 @@ pub(crate) fn for_new_table(database: &Database, relation: &Relation) -> Finding
         .database(&database.name)
         .object(relation.table_name().to_string())
         .fix("none where it may stay behind; otherwise create it on the target and copy its rows after the run")
+}
+
+/// Neither could its rows be loaded by the names of its columns, nor its indexes be made again.
+fn part_not_utf8(table: &TableName, parts: &[String]) -> Finding {
+    let message = format!(
+        "the name, definition or comment of these is not UTF-8, so it cannot be loaded later: {}",
+        parts.join(", ")
+    );
+    Finding::new(Code::DelayPartNotUtf8, message)
+        .object(table.to_string())
+        .fix("rename them on the source, or do not delay the table")
 }
 
 /// A secondary index of a delayed table that stays during the load.

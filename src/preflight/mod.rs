@@ -19,6 +19,7 @@ mod roles;
 mod selection;
 mod servers;
 mod settings;
+mod tablespaces;
 #[cfg(test)]
 mod tests;
 mod tuning;
@@ -34,6 +35,7 @@ pub(crate) use left::{
 pub(crate) use locks::for_lock_table;
 pub(crate) use selection::for_selection;
 pub(crate) use settings::{for_setting, for_settings_out_of_reach, for_unknown_setting};
+pub(crate) use tablespaces::for_tablespaces;
 pub(crate) use tuning::{MemoryUse, TuningFacts, for_memory, for_tuning};
 pub(crate) use waivers::waive;
 

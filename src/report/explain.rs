@@ -231,7 +231,7 @@ mod tests {
           delay/index-builds       warn  clients wait for index builds
           delay/index-kept         info  an index stays during a delayed load
           delay/not-valid-check    warn  a delayed table has a NOT VALID check
-          delay/referenced         block a table refers to a delayed table
+          delay/part-not-utf8      block a column or an index is not UTF-8
         ");
         for code in Code::ALL {
             let word = format!("  {code} ");

@@ -44,6 +44,7 @@ mod trust_presence;
 mod trust_refusals;
 mod trust_restore;
 mod trust_snapshots;
+mod trust_tablespaces;
 mod trust_verify;
 mod tuning;
 mod unlogged;

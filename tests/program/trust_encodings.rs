@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::support::compare;
 use crate::support::place;
-use crate::support::project::Project;
+use crate::support::project::{Project, string};
 use crate::support::server::{Server, identifier};
 
 const LATE_AND_NOT: &str = "
@@ -139,4 +139,77 @@ fn rows_in_a_delayed_table_before_its_load_are_told() {
     target.psql("erp", "DELETE FROM late");
     project.run(&["run"]).expect_code(0);
     assert_eq!(target.psql("erp", "SELECT count(*) FROM late"), "1");
+}
+
+/// Roles and databases get such names in sessions of a database with encoding SQL_ASCII.
+#[test]
+fn a_role_or_a_database_whose_name_is_not_utf8_is_named() {
+    let source = source_with("SQL_ASCII", "CREATE TABLE t (id int)");
+    let target = Server::start(18);
+    let do_it = |sql: &str, name: &str| {
+        let sql = format!(r"DO $$ BEGIN EXECUTE format('{sql}', E'{name}'); END $$");
+        source.psql("erp", &sql);
+    };
+    source.psql("postgres", "CREATE DATABASE other");
+    source.psql("postgres", "CREATE ROLE other");
+    for (sql, back, named) in [
+        (
+            "ALTER ROLE other RENAME TO %I",
+            "ALTER ROLE %I RENAME TO other",
+            r"role caf\xe9",
+        ),
+        (
+            "ALTER DATABASE other RENAME TO %I",
+            "ALTER DATABASE %I RENAME TO other",
+            r"database caf\xe9",
+        ),
+    ] {
+        do_it(sql, r"caf\xe9");
+        for database in ["postgres", "erp"] {
+            let project = Project::between(&source, &target).source("database", &string(database));
+            let check = project.run(&["check"]).expect_code(3);
+            let said = [check.stdout, check.stderr].concat();
+            assert!(said.contains(named), "{said}");
+        }
+        // What is advised helps.
+        do_it(back, r"caf\xe9");
+    }
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+}
+
+/// Names of columns are for the client programs, which take them as they are.
+#[test]
+fn columns_and_comments_of_any_bytes_arrive() {
+    let source = source_with(
+        "SQL_ASCII",
+        r"CREATE TABLE t (id int PRIMARY KEY, a text); CREATE TABLE late (id int PRIMARY KEY, a text);
+          INSERT INTO t SELECT n, E'\xff' || n FROM generate_series(1, 100) n; INSERT INTO late SELECT * FROM t;
+          CREATE INDEX by_a ON late (a);
+          DO $$ BEGIN
+              EXECUTE format('ALTER TABLE t RENAME a TO %I', E'caf\xe9');
+              EXECUTE format('ALTER TABLE late RENAME a TO %I', E'caf\xe9');
+              EXECUTE format('COMMENT ON TABLE t IS %L', E'caf\xe9');
+          END $$",
+    );
+    let target = Server::start(18);
+    let delay = "[delay]\ntable_data = [\"erp.late\"]\n";
+    // Delayed rows are loaded by the names of columns, and indexes made again by their definitions.
+    let check = Project::between(&source, &target)
+        .with(delay)
+        .run(&["check"])
+        .expect_code(3);
+    let said = [check.stdout, check.stderr].concat();
+    for word in ["delay/part-not-utf8", r"column caf\xe9", "index by_a"] {
+        assert!(said.contains(word), "{said}");
+    }
+    Project::between(&source, &target)
+        .run(&["run"])
+        .expect_code(0);
+    let rows = "SET client_encoding = 'SQL_ASCII'; \
+                SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM t; \
+                SELECT md5(string_agg(late::text, ',' ORDER BY id)) FROM late; \
+                SELECT md5(obj_description('t'::regclass)); \
+                SELECT count(*) FROM pg_attribute WHERE attrelid IN ('t'::regclass, 'late'::regclass) AND attname = E'caf\\xe9'";
+    assert_eq!(target.psql("erp", rows), source.psql("erp", rows));
 }

@@ -1,11 +1,10 @@
 //! What cannot go well is told before anything is done, and what can go well is not refused.
 
-use std::fs::{self, File};
+use std::fs::File;
 
 use crate::support::compare;
 use crate::support::data::give_to_server;
 use crate::support::held::Held;
-use crate::support::open::still_open;
 use crate::support::project::{Project, string};
 use crate::support::server::{Mode, Server};
 
@@ -87,51 +86,6 @@ fn a_standby_with_an_unlogged_table_migrates() {
     assert_eq!(rows("cache"), "0");
 }
 
-/// A source with a tablespace that the target lacks, and a table in it.
-fn spaced() -> (Server, Server) {
-    let (source, target) = (Server::start(16), Server::start(18));
-    let space = source.socket_directory().join("fast");
-    fs::create_dir(&space).unwrap();
-    give_to_server(&space);
-    source.psql(
-        "postgres",
-        &format!("CREATE TABLESPACE fast LOCATION '{}'", space.display()),
-    );
-    source.psql("postgres", "CREATE DATABASE erp");
-    source.psql(
-        "erp",
-        "CREATE TABLE t TABLESPACE fast AS SELECT generate_series(1, 100) AS id",
-    );
-    (source, target)
-}
-
-#[test]
-fn a_missing_tablespace_is_told() {
-    still_open("left: Some(0)", || {
-        let (source, target) = spaced();
-        let check = Project::between(&source, &target)
-            .run(&["check"])
-            .expect_code(3);
-        let said = [check.stdout, check.stderr].concat();
-        assert!(
-            said.contains("[tablespaces]") && said.contains("fast"),
-            "{said}"
-        );
-    });
-}
-
-#[test]
-fn a_missing_tablespace_is_replaced_by_the_plans_choice() {
-    still_open("unknown key `tablespaces`", || {
-        let (source, target) = spaced();
-        Project::between(&source, &target)
-            .with("[tablespaces]\nfast = \"default\"\n")
-            .run(&["run"])
-            .expect_code(0);
-        assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "100");
-    });
-}
-
 /// No role may connect to `postgres` and `template1`: everything goes over the database that the plan names.
 #[test]
 fn a_source_whose_maintenance_databases_are_closed_migrates() {
@@ -147,6 +101,43 @@ fn a_source_whose_maintenance_databases_are_closed_migrates() {
     project.run(&["run"]).expect_code(0);
     close(true);
     compare::assert_same(&source, &target, "erp");
+}
+
+/// The roles of both sides may not connect to `postgres`: everything goes over the database that the plan names.
+#[test]
+fn roles_that_may_not_connect_to_postgres_migrate() {
+    let (source, target) = erp("CREATE TABLE t AS SELECT generate_series(1, 10) AS id");
+    for (server, attributes) in [(&source, ""), (&target, "CREATEDB CREATEROLE")] {
+        server.psql(
+            "postgres",
+            &format!("CREATE ROLE mover LOGIN {attributes} PASSWORD 'moves'"),
+        );
+        for database in ["postgres", "template1"] {
+            let sql = format!("REVOKE CONNECT ON DATABASE {database} FROM PUBLIC");
+            server.psql("postgres", &sql);
+        }
+    }
+    source.psql(
+        "erp",
+        "GRANT pg_read_all_data TO mover; ALTER TABLE t OWNER TO mover",
+    );
+    source.psql("postgres", "ALTER DATABASE erp OWNER TO mover");
+    target.psql("postgres", "CREATE DATABASE hall");
+    let project = Project::between(&source, &target)
+        .source("database", &string("erp"))
+        .source("user", &string("mover"))
+        .target("database", &string("hall"))
+        .target("user", &string("mover"))
+        .variable("SOURCE_PASSWORD", "moves")
+        .variable("TARGET_PASSWORD", "moves");
+    for command in ["check", "run", "verify"] {
+        project.run(&[command]).expect_code(0);
+    }
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "10");
+    for server in [&source, &target] {
+        let log = server.log();
+        assert!(!log.contains("permission denied for database"), "{log}");
+    }
 }
 
 /// One transaction of pg_dump locks every table.

@@ -121,6 +121,7 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
         role_settings: Vec::new(),
         databases,
         tablespaces: Vec::new(),
+        makeable_tablespaces: Vec::new(),
         locales: vec!["en_US.utf8".into()],
         not_moved: Vec::new(),
         lacked_libraries: Vec::new(),
@@ -163,10 +164,13 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
             large_objects: 0,
             unreadable: Vec::new(),
             unreadable_large_objects: 0,
+            names_not_utf8: Vec::new(),
+            parts_not_utf8: BTreeMap::new(),
             user_objects: 0,
             extensions: Vec::new(),
             not_moved: Vec::new(),
             function_settings: Vec::new(),
+            placed: Vec::new(),
         }),
     }
 }

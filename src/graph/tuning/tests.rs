@@ -46,6 +46,7 @@ fn target() -> ServerFacts {
         role_settings: Vec::new(),
         databases: Vec::new(),
         tablespaces: Vec::new(),
+        makeable_tablespaces: Vec::new(),
         locales: Vec::new(),
         sees_sessions: true,
         sets_replication_role: true,

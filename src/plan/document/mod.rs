@@ -6,7 +6,8 @@
 
 mod server;
 
-use schemars::JsonSchema;
+use indexmap::IndexMap;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 pub(super) use server::{OrEnvironment, Password, ServerKeys, SettingValue, Source, Target};
@@ -36,6 +37,12 @@ pub(super) struct Document {
     pub dump: Dump,
     #[serde(default)]
     pub globals: Globals,
+    /// Where on the target goes what is in a tablespace of the source that the target lacks: the tablespace's name, and
+    /// the name of another of the target, or `default` for the default tablespace of its database. `pg_default` is one as
+    /// well. Default: to the tablespace of the same name.
+    #[serde(default)]
+    #[schemars(schema_with = "tablespaces_schema")]
+    pub tablespaces: IndexMap<Text, Text>,
     #[serde(default)]
     pub delay: Delay,
     #[serde(default)]
@@ -161,6 +168,14 @@ impl Default for Globals {
     fn default() -> Self {
         Globals { migrate: true }
     }
+}
+
+fn tablespaces_schema(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": generator.subschema_for::<Text>(),
+        "additionalProperties": generator.subschema_for::<Text>(),
+    })
 }
 
 /// Huge tables whose rows come after everything else, without secondary indexes in the way.

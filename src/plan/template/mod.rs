@@ -201,6 +201,12 @@ fn the_rest(plan: &mut Writer, values: &Template) {
     plan.key_unless("migrate", values.migrate_globals, true, "");
 
     plan.table(
+        "tablespaces",
+        "Where what is in them goes: another of the target, or its database's default.",
+    );
+    plan.comment("  fast = \"default\"");
+
+    plan.table(
         "delay",
         "Huge tables whose rows come last, without secondary indexes in the way.",
     );

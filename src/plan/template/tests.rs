@@ -100,6 +100,10 @@ fn a_written_plan_is_commented() {
     [globals]
     # migrate = true
 
+    # Where what is in them goes: another of the target, or its database's default.
+    [tablespaces]
+    #   fast = "default"
+
     # Huge tables whose rows come last, without secondary indexes in the way.
     [delay]
     # "DATABASE.TABLE" or "DATABASE.SCHEMA.TABLE", each part a glob.

@@ -6,8 +6,8 @@ use insta::assert_snapshot;
 
 use super::{codes, lines};
 use crate::catalog::{
-    AttachedIndex, EventTrigger, FunctionSetting, LoadOrderConstraint, Role, Setting, TableTrigger,
-    Version,
+    AttachedIndex, EventTrigger, FunctionSetting, LoadOrderConstraint, Placed, PlacedKind, Role,
+    Setting, TableTrigger, Version,
 };
 use crate::finding::{Code, Finding, Severity};
 use crate::graph::tests::synthetic::{Case, contents, database, table};
@@ -474,4 +474,90 @@ fn tables_without_indexes_need_room_for_all_who_lock_them() {
     );
     case.inspection.source.lock_slots = 4_000;
     assert_eq!(codes(&case.compile()), []);
+}
+
+#[test]
+fn a_tablespace_that_the_target_lacks_is_a_choice_of_the_plan() {
+    let placed = |name: &str, kind, tablespace: &str| Placed {
+        name: TableName::new("public", name),
+        kind,
+        tablespace: tablespace.to_owned(),
+    };
+    let mut erp = database("erp", 1 << 20, 3);
+    erp.tablespace = "slow".to_owned();
+    contents(&mut erp).placed = vec![
+        placed("t", PlacedKind::Table, "fast"),
+        placed("i", PlacedKind::Index, "fast"),
+        placed("j", PlacedKind::Index, "fast"),
+        placed("v", PlacedKind::MaterializedView, "fast"),
+        placed("there", PlacedKind::Table, "same"),
+        placed("makeable", PlacedKind::Table, "makeable"),
+        placed("usual", PlacedKind::Table, "pg_default"),
+    ];
+    let setting = |role: Option<&str>, name: &str, value: &str| Setting {
+        role: role.map(str::to_owned),
+        name: name.to_owned(),
+        value: value.to_owned(),
+    };
+    erp.settings = vec![setting(
+        Some("app"),
+        "temp_tablespaces",
+        "fast, \"Big One\", gone",
+    )];
+    let case = |plan: &str| {
+        let mut case = Case::new(plan, vec![erp.clone()]);
+        let of_source = ["Big One", "fast", "makeable", "same", "slow"];
+        case.inspection.source.tablespaces = of_source.map(str::to_owned).to_vec();
+        case.inspection.target.tablespaces = vec!["same".to_owned(), "ssd".to_owned()];
+        case.inspection.target.makeable_tablespaces = vec!["makeable".to_owned()];
+        case
+    };
+    assert_snapshot!(lines(&case("").compile()), @r#"
+    Block target/tablespace-missing [TABLESPACE Big One] it is not on the target; used by temp_tablespaces of role "app" in database "erp"
+      fix: say in the plan where it goes: [tablespaces] with "Big One" = "default" (the default tablespace of the database) or the name of a tablespace of the target (pg_default, same, ssd); or CREATE TABLESPACE there. The run itself only makes it where globals.migrate is true, [target] has a superuser, and the directory that it has on the source is there and empty
+    Block target/tablespace-missing [TABLESPACE fast] it is not on the target; used by 1 table, 1 materialized view, 2 indexes (erp.public.t, erp.public.i, erp.public.j, …), temp_tablespaces of role "app" in database "erp"
+      fix: say in the plan where it goes: [tablespaces] with fast = "default" (the default tablespace of the database) or the name of a tablespace of the target (pg_default, same, ssd); or CREATE TABLESPACE there. The run itself only makes it where globals.migrate is true, [target] has a superuser, and the directory that it has on the source is there and empty
+    Block target/tablespace-missing [TABLESPACE slow] it is not on the target; used by database "erp"
+      fix: say in the plan where it goes: [tablespaces] with slow = "default" (the default tablespace of the database) or the name of a tablespace of the target (pg_default, same, ssd); or CREATE TABLESPACE there. The run itself only makes it where globals.migrate is true, [target] has a superuser, and the directory that it has on the source is there and empty
+    "#);
+    assert_snapshot!(
+        lines(&case("[tablespaces]\n\"Big One\" = \"default\"\nfast = \"ssd\"\nslow = \"pg_default\"\nsolw = \"ssd\"").compile()),
+        @r"
+    Warn plan/tablespace-matches-nothing [TABLESPACE solw] [tablespaces] names it, and the source has no such tablespace
+      fix: correct the name, or remove it
+    "
+    );
+    // The one that would be made is not, where the plan replaces it.
+    let graph = case(
+        "[tablespaces]\n\"Big One\" = \"makeable\"\nfast = \"hdd\"\nslow = \"same\"\nmakeable = \"ssd\"",
+    )
+    .compile();
+    assert_snapshot!(lines(&graph), @r#"
+    Block target/tablespace-missing [TABLESPACE Big One] the plan puts what is in it into the tablespace "makeable", which is not on the target; used by temp_tablespaces of role "app" in database "erp"
+      fix: say in the plan where it goes: [tablespaces] with "Big One" = "default" (the default tablespace of the database) or the name of a tablespace of the target (pg_default, same, ssd); or CREATE TABLESPACE there. The run itself only makes it where globals.migrate is true, [target] has a superuser, and the directory that it has on the source is there and empty
+    Block target/tablespace-missing [TABLESPACE fast] the plan puts what is in it into the tablespace "hdd", which is not on the target; used by 1 table, 1 materialized view, 2 indexes (erp.public.t, erp.public.i, erp.public.j, …), temp_tablespaces of role "app" in database "erp"
+      fix: say in the plan where it goes: [tablespaces] with fast = "default" (the default tablespace of the database) or the name of a tablespace of the target (pg_default, same, ssd); or CREATE TABLESPACE there. The run itself only makes it where globals.migrate is true, [target] has a superuser, and the directory that it has on the source is there and empty
+    "#);
+}
+
+#[test]
+fn a_database_whose_names_are_not_utf8_is_not_begun() {
+    let mut erp = database("erp", 1 << 20, 3);
+    contents(&mut erp).names_not_utf8 = (1..=7)
+        .map(|number| format!("table public.caf\\xe9{number}"))
+        .collect();
+    assert_snapshot!(lines(&Case::new("", vec![erp]).compile()), @r"
+    Block source/name-not-utf8 [erp] these names are not UTF-8: table public.caf\xe91, table public.caf\xe92, table public.caf\xe93, table public.caf\xe94, table public.caf\xe95 and 2 more
+      fix: rename them on the source, as in DO $$ BEGIN EXECUTE format('ALTER TABLE %I RENAME TO new_name', E'caf\xe9'); END $$; or exclude the database
+    ");
+    let mut erp = database("erp", 1 << 20, 3);
+    let table = contents(&mut erp).relations[0].table_name();
+    let plan = format!("[delay]\ntable_data = [\"erp.{}\"]\n", table.name);
+    let parts = vec![r"column caf\xe9".to_owned()];
+    contents(&mut erp).parts_not_utf8.insert(table, parts);
+    let graph = Case::new(&plan, vec![erp]).compile();
+    assert_snapshot!(lines(&graph), @r"
+    Block delay/part-not-utf8 [erp public.table_0000] the name, definition or comment of these is not UTF-8, so it cannot be loaded later: column caf\xe9
+      fix: rename them on the source, or do not delay the table
+    ");
 }

@@ -94,7 +94,10 @@ pub(crate) async fn open(
     database: &Database,
     made: Option<u32>,
 ) -> Result<Vec<String>, StepError> {
-    let target = Target::from(&context.shared.inspection.target);
+    let target = Target::new(
+        &context.shared.inspection.target,
+        &context.plan().tablespaces,
+    );
     let creation = creation(database, &target);
     let connection = connect_for(context).await?;
     if !is_there(&connection, &database.name, made).await? {
@@ -233,7 +236,10 @@ async fn take_over(connection: &Connection, name: &str) -> Result<(), StepError>
 }
 
 fn plan(context: &Context) -> Result<Creation, StepError> {
-    let target = Target::from(&context.shared.inspection.target);
+    let target = Target::new(
+        &context.shared.inspection.target,
+        &context.plan().tablespaces,
+    );
     Ok(creation(context.database()?, &target))
 }
 

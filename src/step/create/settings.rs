@@ -1,7 +1,9 @@
 //! `ALTER DATABASE … SET` and `ALTER ROLE … IN DATABASE … SET`.
 
 use super::statement::Statement;
-use crate::catalog::{Setting, parameter};
+use crate::catalog::Setting;
+use crate::catalog::parameter::{self, elements};
+use crate::plan::Tablespaces;
 use crate::postgres::{quote_identifier, quote_literal};
 
 /// Settings that change what sessions of the load may do, how long, as whom and where. Checks, index expressions and
@@ -33,7 +35,7 @@ pub(super) fn disturbs_the_load(setting: &Setting) -> bool {
     setting.role.is_some() || OF_SESSIONS.contains(&setting.name.to_ascii_lowercase().as_str())
 }
 
-pub(super) fn statement(database: &str, setting: &Setting) -> Statement {
+pub(super) fn statement(database: &str, setting: &Setting, tablespaces: &Tablespaces) -> Statement {
     let Setting { role, name, value } = setting;
     let database = quote_identifier(database);
     let (subject, of_role) = match role {
@@ -43,7 +45,10 @@ pub(super) fn statement(database: &str, setting: &Setting) -> Statement {
         ),
         None => (format!("DATABASE {database}"), String::new()),
     };
-    let value = value_of(name, value);
+    let value = match parameter::tablespaces_in(name, value) {
+        Some(names) => tablespaces_on_target(&names, tablespaces),
+        None => value_of(name, value),
+    };
     Statement {
         // A name in quotes may hold the dot of a customized parameter; pg_dump writes it so too.
         sql: format!("ALTER {subject} SET {} TO {value}", quote_identifier(name)),
@@ -75,44 +80,12 @@ fn list(value: &str) -> String {
     }
 }
 
-/// Takes a list apart at its commas; `None` where it is none.
-fn elements(value: &str) -> Option<Vec<String>> {
-    let is_space = |c: char| c.is_ascii_whitespace() || c == '\x0b';
-    let mut elements = Vec::new();
-    let mut rest = value.trim_matches(is_space);
-    if rest.is_empty() {
-        return Some(elements);
-    }
-    loop {
-        let (element, after) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted_element(quoted)?,
-            None => {
-                let end = rest.find(|c| c == ',' || is_space(c)).unwrap_or(rest.len());
-                (rest[..end].to_owned(), &rest[end..])
-            }
-        };
-        if element.is_empty() && !rest.starts_with('"') {
-            return None;
-        }
-        elements.push(element);
-        let after = after.trim_start_matches(is_space);
-        if after.is_empty() {
-            return Some(elements);
-        }
-        rest = after.strip_prefix(',')?.trim_start_matches(is_space);
-    }
-}
-
-/// The element up to its closing quote, and what follows that.
-fn quoted_element(text: &str) -> Option<(String, &str)> {
-    let mut from = 0;
-    loop {
-        let quote = from + text[from..].find('"')?;
-        if !text[quote + 1..].starts_with('"') {
-            return Some((text[..quote].replace("\"\"", "\""), &text[quote + 1..]));
-        }
-        from = quote + 2;
-    }
+/// The tablespaces that a setting names, each the one of the target. An empty name stands for the default tablespace.
+fn tablespaces_on_target(names: &[String], tablespaces: &Tablespaces) -> String {
+    let names = names
+        .iter()
+        .map(|name| quote_literal(tablespaces.on_target(name).unwrap_or_default()));
+    names.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -121,13 +94,31 @@ mod tests {
 
     use super::*;
 
+    fn chosen() -> Tablespaces {
+        let chosen = [("fast", Some("ssd")), ("slow", None)];
+        let chosen = chosen.map(|(name, chosen)| (name.to_owned(), chosen.map(str::to_owned)));
+        Tablespaces(chosen.into_iter().collect())
+    }
+
+    #[test]
+    fn tablespaces_are_those_of_the_plans_choice() {
+        insta::assert_snapshot!(
+            sql(Some("app"), "default_tablespace", "fast"),
+            @r#"ALTER ROLE "app" IN DATABASE "My DB" SET "default_tablespace" TO 'ssd'"#
+        );
+        insta::assert_snapshot!(
+            sql(None, "temp_tablespaces", "slow, \"Big One\", fast, \"\""),
+            @r#"ALTER DATABASE "My DB" SET "temp_tablespaces" TO '', 'Big One', 'ssd', ''"#
+        );
+    }
+
     fn sql(role: Option<&str>, name: &str, value: &str) -> String {
         let setting = Setting {
             role: role.map(str::to_owned),
             name: name.to_owned(),
             value: value.to_owned(),
         };
-        statement("My DB", &setting).sql
+        statement("My DB", &setting, &chosen()).sql
     }
 
     #[test]

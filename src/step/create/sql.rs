@@ -3,6 +3,7 @@
 use super::statement::Statement;
 use super::{privileges, settings};
 use crate::catalog::{Database, LocaleProvider, ServerFacts, Version, locale, parameter};
+use crate::plan::Tablespaces;
 use crate::postgres::{quote_identifier, quote_literal};
 
 /// What the statements need to know of the target.
@@ -11,17 +12,17 @@ pub(super) struct Target<'a> {
     pub version: Version,
     /// Whether the migration runs as a superuser there.
     pub is_superuser: bool,
-    pub tablespaces: &'a [String],
+    pub tablespaces: &'a Tablespaces,
     /// `collcollate` of the collations of provider libc.
     pub locales: &'a [String],
 }
 
-impl<'a> From<&'a ServerFacts> for Target<'a> {
-    fn from(facts: &'a ServerFacts) -> Self {
+impl<'a> Target<'a> {
+    pub(super) fn new(facts: &'a ServerFacts, tablespaces: &'a Tablespaces) -> Self {
         Target {
             version: facts.version,
             is_superuser: facts.is_superuser,
-            tablespaces: &facts.tablespaces,
+            tablespaces,
             locales: &facts.locales,
         }
     }
@@ -53,8 +54,8 @@ pub(super) struct Creation {
 /// for this function.
 pub(super) fn creation(database: &Database, target: &Target<'_>) -> Creation {
     let mut losses = Vec::new();
-    let create = create_database(database, target, &[], &mut losses);
-    let respelled = create_database(database, target, target.locales, &mut Vec::new());
+    let create = create_database(database, target, &[]);
+    let respelled = create_database(database, target, target.locales);
     let create_respelled = (respelled != create).then_some(respelled);
     let name = quote_identifier(&database.name);
 
@@ -91,7 +92,7 @@ pub(super) fn creation(database: &Database, target: &Target<'_>) -> Creation {
         open.extend(privileges::let_owner_in(database));
     }
     for setting in &database.settings {
-        let statement = settings::statement(&database.name, setting);
+        let statement = settings::statement(&database.name, setting, target.tablespaces);
         match parameter::removed(&setting.name, target.version) {
             Some(reason) => losses.push(format!(
                 "database {}: {} is left out: {reason}",
@@ -132,12 +133,7 @@ pub(super) fn creation(database: &Database, target: &Target<'_>) -> Creation {
     }
 }
 
-fn create_database(
-    database: &Database,
-    target: &Target<'_>,
-    locales: &[String],
-    losses: &mut Vec<String>,
-) -> String {
+fn create_database(database: &Database, target: &Target<'_>, locales: &[String]) -> String {
     let mut sql = format!(
         "CREATE DATABASE {} WITH ALLOW_CONNECTIONS false TEMPLATE template0 ENCODING {}",
         quote_identifier(&database.name),
@@ -166,19 +162,18 @@ fn create_database(
     let libc = |name| quote_literal(locale::spelling(name, locales));
     option("LC_COLLATE", &libc(&database.collate));
     option("LC_CTYPE", &libc(&database.ctype));
-    if target.tablespaces.contains(&database.tablespace) {
-        option("TABLESPACE", &quote_identifier(&database.tablespace));
-    } else if database.tablespace != "pg_default" {
-        losses.push(format!(
-            "database {} goes to tablespace pg_default: the target has no tablespace {}",
-            database.name, database.tablespace
-        ));
+    // Where the target lacks it, the roles and tablespaces that came first have made it, or the run was refused.
+    let tablespace = target.tablespaces.on_target(&database.tablespace);
+    if let Some(tablespace) = tablespace.filter(|_| database.tablespace != "pg_default") {
+        option("TABLESPACE", &quote_identifier(tablespace));
     }
     sql
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::catalog::{Privilege, Setting};
 
@@ -205,11 +200,13 @@ mod tests {
         }
     }
 
+    static SAME: Tablespaces = Tablespaces(BTreeMap::new());
+
     fn target(version: u32) -> Target<'static> {
         Target {
             version: Version(version),
             is_superuser: true,
-            tablespaces: &[],
+            tablespaces: &SAME,
             locales: &[],
         }
     }
@@ -287,17 +284,23 @@ mod tests {
         let mut database = database();
         database.tablespace = "fast disks".to_owned();
         let locales = ["de_DE.utf8".to_owned()];
-        let tablespaces = ["fast disks".to_owned()];
         let mut target = target(180_006);
         target.locales = &locales;
         let without = creation(&database, &target);
         assert!(without.create.contains("LC_COLLATE 'de_DE.UTF-8'"));
-        insta::assert_snapshot!(without.create_respelled.unwrap(), @r#"CREATE DATABASE "My DB" WITH ALLOW_CONNECTIONS false TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LC_COLLATE 'de_DE.utf8' LC_CTYPE 'C'"#);
-        insta::assert_snapshot!(without.losses.join("\n"), @"database My DB goes to tablespace pg_default: the target has no tablespace fast disks");
-        target.tablespaces = &tablespaces;
-        let with = creation(&database, &target);
-        assert_eq!(with.create, without.create + " TABLESPACE \"fast disks\"");
-        assert!(with.losses.is_empty());
+        insta::assert_snapshot!(without.create_respelled.unwrap(), @r#"CREATE DATABASE "My DB" WITH ALLOW_CONNECTIONS false TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LC_COLLATE 'de_DE.utf8' LC_CTYPE 'C' TABLESPACE "fast disks""#);
+        assert!(without.create.ends_with(" TABLESPACE \"fast disks\""));
+        let chosen = |name: Option<&str>| {
+            let name = name.map(str::to_owned);
+            Tablespaces(BTreeMap::from([("fast disks".to_owned(), name)]))
+        };
+        let (other, default) = (chosen(Some("ssd")), chosen(None));
+        target.tablespaces = &other;
+        let with = creation(&database, &target).create;
+        assert!(with.ends_with(" TABLESPACE \"ssd\""), "{with}");
+        target.tablespaces = &default;
+        let with = creation(&database, &target).create;
+        assert!(!with.contains("TABLESPACE"), "{with}");
     }
 
     #[test]

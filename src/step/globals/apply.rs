@@ -1,7 +1,8 @@
 //! Carrying the plan of the globals out on the target.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::chosen::chosen;
 use super::dump::dump;
 use super::since::{BySubject, Since, by_subject, digests, only_on_target, since};
 use super::{Action, OnError, Planned, Run, Skip, Target, plan, statements};
@@ -17,6 +18,8 @@ use crate::step::{Context, StepError};
 pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let script = dump(context, Side::Source).await?;
     let dumped = statements(&script.text).map_err(StepError::fault)?;
+    let dumped = chosen(&dumped, &context.plan().tablespaces);
+    let dumped: Vec<&str> = dumped.iter().map(AsRef::as_ref).collect();
     let source = by_subject(&dumped);
     let digests = digests(&source);
     let verdicts = verdicts(context, &digests).await?;
@@ -38,7 +41,9 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
         let subjects = subjects.into_iter().map(owned).collect();
         context.record(Change::MigrateRoles { subjects }).await?;
     }
-    let mut actions = plan(&dumped, &Target::from(&context.shared.inspection.target));
+    let needed = needed(context);
+    let target = Target::new(&context.shared.inspection.target, needed);
+    let mut actions = plan(&dumped, &target);
     actions.retain(|planned| is_wanted(&planned.subject));
     let mut warnings = carry_out(context, &actions).await?;
     let general = warnings.remove(&None).unwrap_or_default();
@@ -66,6 +71,23 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
         *warning = escape_control(warning).into_owned();
     }
     Ok(output)
+}
+
+/// Tablespaces that something which migrates is in.
+fn needed(context: &Context) -> HashSet<&str> {
+    let source = &context.shared.inspection.source;
+    let names = context.shared.graph.database_names();
+    let databases = names.filter_map(|name| source.database(name));
+    databases
+        .flat_map(|database| {
+            let placed = database
+                .contents
+                .iter()
+                .flat_map(|contents| &contents.placed);
+            let placed = placed.map(|placed| placed.tablespace.as_str());
+            placed.chain([database.tablespace.as_str()])
+        })
+        .collect()
 }
 
 /// What is to be done about each subject of the source.
@@ -264,6 +286,10 @@ async fn execute(connection: &Connection, run: &Run) -> Result<Option<String>, S
         OnError::Warn(warning) => Ok(Some(format!("{warning} ({})", reason(&error)))),
         OnError::WarnIfDenied(warning) if denied => {
             Ok(Some(format!("{warning} ({})", reason(&error))))
+        }
+        OnError::FailWithHelp(help) => {
+            let failure: StepError = connection.failed(format!("run {}", run.sql))(error).into();
+            Err(failure.help(help))
         }
         OnError::Fail | OnError::WarnIfDenied(_) => {
             Err(connection.failed(format!("run {}", run.sql))(error).into())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::chosen::chosen;
 use super::since::{by_subject, digests};
 use super::{has_closing_line, statements};
 use crate::graph;
@@ -74,6 +75,8 @@ pub(crate) async fn changed_since(
     };
     let script = dump(context, Side::Source).await?;
     let statements = statements(&script.text).map_err(StepError::fault)?;
+    let statements = chosen(&statements, &context.plan().tablespaces);
+    let statements: Vec<&str> = statements.iter().map(AsRef::as_ref).collect();
     let now = digests(&by_subject(&statements));
     Ok(differences(&read.subjects, &now, when))
 }

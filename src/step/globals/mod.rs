@@ -5,6 +5,7 @@
 //! changed on either side since an earlier run.
 
 mod apply;
+mod chosen;
 mod dump;
 mod lexer;
 mod plan;

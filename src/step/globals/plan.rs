@@ -18,15 +18,18 @@ pub struct Target<'a> {
     pub user: &'a str,
     pub roles: HashSet<&'a str>,
     pub tablespaces: HashSet<&'a str>,
+    /// Tablespaces without which a database that migrates cannot be restored.
+    pub needed_tablespaces: HashSet<&'a str>,
 }
 
-impl<'a> From<&'a ServerFacts> for Target<'a> {
-    fn from(facts: &'a ServerFacts) -> Self {
+impl<'a> Target<'a> {
+    pub fn new(facts: &'a ServerFacts, needed_tablespaces: HashSet<&'a str>) -> Self {
         Target {
             version: facts.version,
             user: &facts.user,
             roles: facts.roles.iter().map(|role| role.name.as_str()).collect(),
             tablespaces: facts.tablespaces.iter().map(String::as_str).collect(),
+            needed_tablespaces,
         }
     }
 }
@@ -88,6 +91,8 @@ pub struct Fallback {
 pub enum OnError {
     /// The step fails.
     Fail,
+    /// The step fails, and this is what to do.
+    FailWithHelp(String),
     /// The step goes on. The text says what is missing on the target then, and what to do.
     Warn(String),
     /// As `Warn` where the target denies the permission (SQLSTATE 42501), otherwise as `Fail`.
@@ -295,11 +300,20 @@ impl<'a> Planner<'a> {
             Statement::GrantRole { role, member, .. } => {
                 format!("role {member} is not a member of role {role}: {again}")
             }
+            Statement::CreateTablespace { name, location }
+                if self.target.needed_tablespaces.contains(name.as_str()) =>
+            {
+                return OnError::FailWithHelp(format!(
+                    "make the directory {location} on the target's host, empty and owned by the operating-system user of the \
+                     server, or CREATE TABLESPACE {} there elsewhere, or say in the plan where it goes ([tablespaces]); then \
+                     run again",
+                    quote_identifier(name)
+                ));
+            }
             Statement::CreateTablespace { name, location } => format!(
-                "tablespace {name} is missing, so what was in it goes to the default tablespace: make \
-                 the directory {location} on the target's host, empty and owned by the operating-system \
-                 user of the server, then `pg-migrate reset PLAN --step globals` and run again; or make \
-                 a tablespace of this name elsewhere"
+                "tablespace {name} is missing, and nothing that migrates is in it: where it is wanted, make the directory \
+                 {location} on the target's host, empty and owned by the operating-system user of the server, then \
+                 `pg-migrate reset PLAN --step globals` and run again; or make a tablespace of this name elsewhere"
             ),
             Statement::AlterTablespace { name } | Statement::PrivilegeOnTablespace { name, .. } => {
                 format!("tablespace {name} is not as it was on the source: {again}")

@@ -1,6 +1,7 @@
 //! `restore`: pg_restore of one archive, part by part, its errors collected by object.
 
 mod parts;
+mod placement;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -78,7 +79,8 @@ async fn restore(
         is_ours().await?;
         let list = parts::write_list(archive, *part, entries)?;
         let command = parts::command(&context.step().command, &list, jobs);
-        let settings = part.settings(&context.shared.inspection.target);
+        let mut settings = part.settings(&context.shared.inspection.target);
+        settings.extend(placement::settings(context));
         let child = invocation(context, Side::Target, &command, &settings);
         let mut log = RestoreLog::new(Arc::clone(toc), jobs);
         let mut done = 0;
@@ -111,6 +113,7 @@ async fn restore(
         let (is_torn, is_transient) = (report.is_torn, report.is_transient);
         add(&mut whole, report);
         if is_whole || (is_torn && came_to_its_end) {
+            placement::place(context, *part, guard.as_ref()).await?;
             continue;
         }
         let error = match finished.success() {

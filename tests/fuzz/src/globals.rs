@@ -42,6 +42,7 @@ fn mean_the_same_written_again(written: &[&str]) {
         user: "postgres",
         roles: HashSet::from(["postgres", "a"]),
         tablespaces: HashSet::from(["t"]),
+        needed_tablespaces: HashSet::from(["u"]),
     };
     let actions = plan(written, &target);
     assert!(actions.len() <= written.len());

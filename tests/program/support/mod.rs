@@ -5,7 +5,6 @@ pub mod compare;
 pub mod data;
 pub mod fill;
 pub mod held;
-pub mod open;
 pub mod place;
 pub mod pooler;
 pub mod project;

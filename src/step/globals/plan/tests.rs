@@ -7,6 +7,7 @@ fn target<'a>(user: &'a str, roles: &[&'a str], tablespaces: &[&'a str]) -> Targ
         user,
         roles: roles.iter().copied().chain([user]).collect(),
         tablespaces: tablespaces.iter().copied().collect(),
+        needed_tablespaces: HashSet::new(),
     }
 }
 
@@ -39,6 +40,7 @@ fn shown(actions: &[Action]) -> String {
             }
             text + &match &run.on_error {
                 OnError::Fail => String::new(),
+                OnError::FailWithHelp(advice) => format!("\n  FAILED: {advice}"),
                 OnError::Warn(advice) => format!("\n  failed: {advice}"),
                 OnError::WarnIfDenied(advice) => format!("\n  denied: {advice}"),
             }
@@ -144,7 +146,7 @@ fn a_dump_of_every_kind_of_statement() {
     skip CREATE TABLESPACE old_space OWNER admin LOCATION '/srv/old'
          tablespace old_space exists on the target
     run  CREATE TABLESPACE space OWNER admin LOCATION '/srv/it''s' -- tolerant
-      failed: tablespace space is missing, so what was in it goes to the default tablespace: make the directory /srv/it's on the target's host, empty and owned by the operating-system user of the server, then `pg-migrate reset PLAN --step globals` and run again; or make a tablespace of this name elsewhere
+      failed: tablespace space is missing, and nothing that migrates is in it: where it is wanted, make the directory /srv/it's on the target's host, empty and owned by the operating-system user of the server, then `pg-migrate reset PLAN --step globals` and run again; or make a tablespace of this name elsewhere
     run  ALTER TABLESPACE space SET (random_page_cost=1.1)
       failed: tablespace space is not as it was on the source: fix the cause and run the statement on the target
     run  GRANT ALL ON TABLESPACE space TO "Old; One"

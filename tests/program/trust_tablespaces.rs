@@ -1,0 +1,182 @@
+//! What is in a tablespace ends where the plan says, or in the tablespace of the same name.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::support::data::give_to_server;
+use crate::support::project::Project;
+use crate::support::server::Server;
+
+/// Makes a tablespace in a directory of its own.
+fn space(server: &Server, name: &str) -> PathBuf {
+    let directory = server.socket_directory().join(name);
+    fs::create_dir(&directory).unwrap();
+    give_to_server(&directory);
+    server.psql(
+        "postgres",
+        &format!(
+            "CREATE TABLESPACE {name} LOCATION '{}'",
+            directory.display()
+        ),
+    );
+    directory
+}
+
+/// A source with a tablespace that the target lacks, and a table in it.
+fn spaced() -> (Server, Server) {
+    let (source, target) = (Server::start(16), Server::start(18));
+    space(&source, "fast");
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE t TABLESPACE fast AS SELECT generate_series(1, 100) AS id",
+    );
+    (source, target)
+}
+
+/// Where everything is that is not in the database's default tablespace, and what that is.
+fn places(server: &Server, database: &str) -> String {
+    server.psql(
+        database,
+        "SELECT string_agg(what, ', ' ORDER BY what) FROM ( \
+             SELECT c.relname || ' ' || s.spcname AS what FROM pg_class c \
+             JOIN pg_tablespace s ON s.oid = c.reltablespace \
+             WHERE c.relnamespace = 'public'::regnamespace \
+             UNION ALL SELECT 'database ' || s.spcname FROM pg_database d \
+             JOIN pg_tablespace s ON s.oid = d.dattablespace WHERE datname = current_database()) AS found",
+    )
+}
+
+#[test]
+fn a_missing_tablespace_is_told() {
+    let (source, target) = spaced();
+    let project = Project::between(&source, &target);
+    for command in [&["check"][..], &["plan", "--dry-run"], &["run"]] {
+        let check = project.run(command).expect_code(3);
+        let said = [check.stdout, check.stderr].concat();
+        assert!(
+            said.contains("[tablespaces]") && said.contains("fast"),
+            "{said}"
+        );
+    }
+    // A choice that is not there is no better.
+    let chosen = Project::between(&source, &target).with("[tablespaces]\nfast = \"ssd\"\n");
+    let check = chosen.run(&["check"]).expect_code(3);
+    let said = [check.stdout, check.stderr].concat();
+    assert!(
+        said.contains("\"ssd\", which is not on the target"),
+        "{said}"
+    );
+    // What does not migrate needs none.
+    Project::between(&source, &target)
+        .with("[databases]\nexclude = [\"erp\"]\n")
+        .run(&["check"])
+        .expect_code(0);
+    // What is advised helps.
+    space(&target, "fast");
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(places(&target, "erp"), "database pg_default, t fast");
+}
+
+#[test]
+fn a_missing_tablespace_is_replaced_by_the_plans_choice() {
+    let (source, target) = spaced();
+    source.psql("postgres", "CREATE DATABASE placed TABLESPACE fast");
+    Project::between(&source, &target)
+        .with("[tablespaces]\nfast = \"default\"\n")
+        .run(&["run"])
+        .expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "100");
+    assert_eq!(places(&target, "erp"), "database pg_default");
+    assert_eq!(places(&target, "placed"), "database pg_default");
+    let made = "SELECT count(*) FROM pg_tablespace WHERE spcname = 'fast'";
+    assert_eq!(target.psql("postgres", made), "0");
+}
+
+/// Tables, partitioned tables, materialized views, indexes of every making, a database, settings: each where the plan says,
+/// and what it does not speak of where it was.
+#[test]
+fn everything_goes_to_the_tablespace_that_the_plan_names() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    for name in ["fast", "old", "same"] {
+        space(&source, name);
+    }
+    for name in ["ssd", "same"] {
+        space(&target, name);
+    }
+    source.psql("postgres", "CREATE ROLE app");
+    for sql in [
+        "CREATE DATABASE erp",
+        "CREATE DATABASE placed TABLESPACE fast",
+        "ALTER DATABASE erp SET default_tablespace = 'same'",
+        "ALTER ROLE app SET default_tablespace = 'fast'",
+        "ALTER ROLE app IN DATABASE erp SET temp_tablespaces = old, same, fast",
+        "GRANT CREATE ON TABLESPACE fast, same TO app",
+    ] {
+        source.psql("postgres", sql);
+    }
+    source.psql(
+        "erp",
+        "SET default_tablespace = '';
+         CREATE TABLE t (id int PRIMARY KEY USING INDEX TABLESPACE fast, a int) TABLESPACE fast;
+         INSERT INTO t SELECT n, n FROM generate_series(1, 1000) n;
+         CREATE INDEX t_old ON t (a) TABLESPACE old;
+         CREATE INDEX t_plain ON t (a, id);
+         CREATE TABLE plain (id int UNIQUE USING INDEX TABLESPACE same);
+         CREATE TABLE kept (id int) TABLESPACE same;
+         CREATE TABLE gone (id int) TABLESPACE old;
+         CREATE MATERIALIZED VIEW v TABLESPACE fast AS SELECT count(*) FROM t;
+         CREATE TABLE parts (id int) PARTITION BY RANGE (id) TABLESPACE fast;
+         CREATE INDEX parts_id ON parts (id) TABLESPACE same;
+         CREATE TABLE part PARTITION OF parts FOR VALUES FROM (1) TO (10) TABLESPACE pg_default;
+         CREATE TABLE big (id int PRIMARY KEY, a int) TABLESPACE fast;
+         CREATE INDEX big_a ON big (a) TABLESPACE fast;
+         INSERT INTO big SELECT n, n FROM generate_series(1, 1000) n;",
+    );
+    source.psql("placed", "CREATE TABLE t (id int) TABLESPACE pg_default");
+    let project = Project::between(&source, &target)
+        .with("[tablespaces]\nfast = \"ssd\"\nold = \"default\"\n")
+        .with("[delay]\ntable_data = [\"erp.big\"]\n");
+    project.run(&["run"]).expect_code(0);
+    let rows = "SELECT (SELECT count(*) FROM t), (SELECT count(*) FROM big), (SELECT count FROM v)";
+    assert_eq!(target.psql("erp", rows), source.psql("erp", rows));
+    let expected = places(&source, "erp").replace(" fast", " ssd");
+    let expected: Vec<&str> = expected
+        .split(", ")
+        .filter(|what| !what.ends_with(" old"))
+        .collect();
+    assert_eq!(places(&target, "erp"), expected.join(", "));
+    assert_eq!(places(&target, "placed"), "database ssd, t pg_default");
+    let settings = "SELECT string_agg(array_to_string(setconfig, ' '), '; ' ORDER BY setdatabase = 0, setrole) \
+                    FROM pg_db_role_setting";
+    assert_eq!(
+        target.psql("postgres", settings),
+        "default_tablespace=same; temp_tablespaces=\"\", same, ssd; default_tablespace=ssd"
+    );
+}
+
+/// Roles and tablespaces that migrate make one whose directory is there, empty.
+#[test]
+fn a_tablespace_is_made_where_its_directory_is_free() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    let directory = space(&source, "fast");
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "postgres",
+        "ALTER DATABASE erp SET default_tablespace = 'fast'",
+    );
+    let project = Project::between(&source, &target);
+    project.run(&["check"]).expect_code(3);
+    // Nothing is in it, so that the source does without its files.
+    for entry in fs::read_dir(&directory).unwrap() {
+        fs::remove_dir(entry.unwrap().path()).unwrap();
+    }
+    project.run(&["check"]).expect_code(0);
+    project.run(&["run"]).expect_code(0);
+    let place = "SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'fast'";
+    assert_eq!(
+        target.psql("postgres", place),
+        directory.display().to_string()
+    );
+    assert_eq!(target.psql("erp", "SHOW default_tablespace"), "fast");
+}

@@ -77,6 +77,8 @@ pub struct ServerFacts {
     pub(crate) not_moved: Vec<NotMoved>,
     /// Of the target: libraries that settings of the source load into sessions.
     pub(crate) lacked_libraries: Vec<LackedLibrary>,
+    /// The version that CREATE EXTENSION makes, by the extension's name.
+    pub extension_versions: BTreeMap<String, String>,
     /// Of the target; of the source, nothing.
     pub configuration: Configuration,
 }
@@ -212,7 +214,8 @@ pub struct Contents {
     /// Objects of any kind that a user made: functions, types, schemas, extensions other than plpgsql.
     /// Decides whether a target database is empty.
     pub user_objects: u64,
-    pub extensions: Vec<String>,
+    /// Extensions with configuration tables, each with its version.
+    pub configured_extensions: BTreeMap<String, String>,
     /// What is in another tablespace than the database's default one.
     pub placed: Vec<Placed>,
     /// Of the source: what no client program brings along.

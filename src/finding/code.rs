@@ -427,6 +427,11 @@ codes! {
         why "Event triggers arrive with the database, and may log or forbid what the run does afterwards: building indexes, refreshing materialized views, connecting; a superuser of 17 and later switches them off for its sessions."
         fix "GRANT SET ON PARAMETER event_triggers to the target's role, or use a superuser for [target]; before 17, ALTER EVENT TRIGGER … DISABLE on the source before the run."
 
+    TargetExtensionConfiguration "target/extension-configuration" Warn Database "0.2.0"
+        what "an extension has another version"
+        why "The rows that users added to an extension's configuration tables are restored into those of the version that the target has, which may have other columns and rows: the restore can fail, and the rows cannot be compared."
+        fix "Update the extension on the source (ALTER EXTENSION … UPDATE), or install the source's version on the target; otherwise compare the tables by hand after the run."
+
     TargetIdleSlots "target/idle-slots" Warn Migration "0.1.0"
         what "replication slots are not in use"
         why "The server keeps all WAL that the reader of a replication slot has not seen, so the whole load's WAL stays in pg_wal, whatever max_wal_size says."

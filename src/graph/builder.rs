@@ -35,7 +35,7 @@ pub(super) fn contents(database: &Database) -> &Contents {
         names_not_utf8: Vec::new(),
         parts_not_utf8: BTreeMap::new(),
         user_objects: 0,
-        extensions: Vec::new(),
+        configured_extensions: BTreeMap::new(),
         not_moved: Vec::new(),
         function_settings: Vec::new(),
         placed: Vec::new(),

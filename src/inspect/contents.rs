@@ -110,10 +110,10 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
     let load_order_constraints = load_order_constraints(connection).await?;
     let event_triggers = event_triggers(connection).await?;
     let (unreadable, unreadable_large_objects) = unreadable(connection).await?;
-    let extensions = query::texts(
+    let configured_extensions = query::pairs(
         connection,
-        "list the extensions",
-        "SELECT extname::text FROM pg_catalog.pg_extension ORDER BY extname::text COLLATE \"C\"",
+        "list the extensions with configuration tables",
+        "SELECT extname::text, extversion FROM pg_catalog.pg_extension WHERE extconfig IS NOT NULL",
     )
     .await?;
     let function_settings = function_settings(connection).await?;
@@ -133,7 +133,7 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
         names_not_utf8: Vec::new(),
         parts_not_utf8: BTreeMap::new(),
         user_objects: number(2),
-        extensions,
+        configured_extensions,
         not_moved: Vec::new(),
         function_settings,
         placed: placed(connection).await?,

@@ -72,6 +72,7 @@ pub(crate) async fn count_tables(
                 table: table.name,
                 kind: table.kind,
                 rows,
+                extension: table.extension,
             })
         })
         .buffer_unordered(queries)

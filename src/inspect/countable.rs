@@ -54,6 +54,8 @@ pub(super) struct Countable {
     /// `WHERE …`: which rows are the user's, of an extension's configuration table (PostgreSQL manual,
     /// 36.17.3).
     pub condition: Option<String>,
+    /// That extension, with its version.
+    pub extension: Option<String>,
 }
 
 /// The tables of the connection's database whose data a dump takes: those of users, and those that an
@@ -68,12 +70,13 @@ pub(super) async fn countable(
         "list the tables",
         &format!(
             "SELECT n.nspname::text, c.relname::text, c.relkind::text, c.relispopulated, {estimate}, \
-                    e.condition \
+                    e.condition, e.extension \
              FROM pg_catalog.pg_class c \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::regclass \
                   AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e' \
-             LEFT JOIN (SELECT unnest(extconfig) AS config, unnest(extcondition) AS condition \
+             LEFT JOIN (SELECT unnest(extconfig) AS config, unnest(extcondition) AS condition, \
+                               extname::text || ' ' || extversion AS extension \
                         FROM pg_catalog.pg_extension) e ON e.config = c.oid \
              WHERE c.relkind IN ('r', 'p', 'f', 'm') AND {USER_SCHEMA} \
                AND (d.objid IS NULL OR e.config IS NOT NULL)"
@@ -93,6 +96,7 @@ pub(super) async fn countable(
                 .get::<_, Option<i64>>(4)
                 .and_then(|rows| u64::try_from(rows).ok()),
             condition: row.get(5),
+            extension: row.get(6),
         })
         .collect())
 }

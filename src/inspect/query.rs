@@ -1,5 +1,7 @@
 //! Queries whose errors say what was asked for.
 
+use std::collections::BTreeMap;
+
 use tokio_postgres::Row;
 
 use crate::postgres::{Connection, Error};
@@ -32,4 +34,14 @@ pub(super) async fn texts(
 ) -> Result<Vec<String>, Error> {
     let rows = rows(connection, action, sql).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// The first two columns of every row.
+pub(super) async fn pairs(
+    connection: &Connection,
+    action: &str,
+    sql: &str,
+) -> Result<BTreeMap<String, String>, Error> {
+    let rows = rows(connection, action, sql).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }

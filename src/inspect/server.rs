@@ -86,6 +86,12 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
              WHERE spcname NOT IN ('pg_default', 'pg_global') ORDER BY spcname::text COLLATE \"C\"",
     )
     .await?;
+    let extension_versions = query::pairs(
+        connection,
+        "list the extensions that can be created",
+        "SELECT name::text, default_version FROM pg_catalog.pg_available_extensions WHERE default_version IS NOT NULL",
+    )
+    .await?;
     // Providers exist from 10 on; before, every collation is of the operating system.
     let libc = if version.major() >= 1000 {
         "AND collprovider = 'c'"
@@ -137,6 +143,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
         locales,
         not_moved: Vec::new(),
         lacked_libraries: Vec::new(),
+        extension_versions,
         configuration: Configuration::default(),
     })
 }

@@ -67,6 +67,7 @@ fn output(kind: Kind) -> Output {
         table: TableName::new("public", table),
         kind: RelationKind::Table,
         rows: Some(60_000),
+        extension: None,
     });
     let compared = tables.map(|table| TableResult {
         table: TableName::new("public", table),

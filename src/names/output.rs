@@ -162,6 +162,9 @@ pub struct TableCount {
     /// are elsewhere, a materialized view that was never refreshed cannot be read, and under
     /// `verify.mode = "fast"` a table that was never analyzed has no estimate.
     pub rows: Option<u64>,
+    /// The extension with its version, where this is a configuration table of it (PostgreSQL manual, 36.17.3): its script
+    /// may have filled it.
+    pub extension: Option<String>,
 }
 
 /// Of `restore`: what pg_restore could not restore.
@@ -264,6 +267,8 @@ struct Parts<F> {
 struct CountFacts {
     kind: RelationKind,
     rows: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    extension: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -311,7 +316,14 @@ macro_rules! in_parts {
     };
 }
 
-in_parts!(TableCount, CountFacts { kind, rows });
+in_parts!(
+    TableCount,
+    CountFacts {
+        kind,
+        rows,
+        extension
+    }
+);
 in_parts!(
     TableResult,
     ResultFacts {

@@ -23,7 +23,27 @@ pub(super) fn for_database(
         found.extend(row_security_on_target(relation, target).map(here));
         found.extend(unlogged_on_standby(relation, source).map(here));
     }
+    let versions = contents.configured_extensions.iter();
+    let finding = |(name, version): (&String, &String)| {
+        other_version(name, version, target).map(|finding| finding.database(&database.name))
+    };
+    found.extend(versions.filter_map(finding));
     found
+}
+
+/// Its script, too, may insert rows into its configuration tables.
+fn other_version(extension: &str, version: &str, target: &ServerFacts) -> Option<Finding> {
+    let there = target.extension_versions.get(extension)?;
+    (there != version).then(|| {
+        let message = format!(
+            "the extension {extension} has version {version} on the source and {there} on the target: rows of its configuration \
+             tables are restored into those of that version, and not compared"
+        );
+        Finding::new(Code::TargetExtensionConfiguration, message).fix(format!(
+            "ALTER EXTENSION {extension} UPDATE on the source, or install version {version} on the target; otherwise compare \
+             the tables by hand after the run"
+        ))
+    })
 }
 
 fn with_oids(relation: &Relation) -> Option<Finding> {

@@ -40,6 +40,7 @@ fn rows(table: &str, rows: u64) -> TableCount {
         table: TableName::new("public", table),
         kind: RelationKind::Table,
         rows: Some(rows),
+        extension: None,
     }
 }
 

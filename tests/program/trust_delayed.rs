@@ -224,7 +224,7 @@ fn clients_write_while_indexes_of_delayed_tables_are_built() {
          CREATE INDEX by_word ON events (public.slow(word))",
     );
     let project = Project::between(&source, &target)
-        .with("[delay]\ntable_data = [\"erp.events\"]\nconcurrently = true\n");
+        .with("[delay]\ntable_data = [\"erp.events\"]\nconcurrently = true\n[target.tuning]\nmode = \"safe\"\n");
     project.run(&["check", "--offline"]).expect_code(0);
     let mut running = project.start(&["run"]);
     running.until("the index build", || {
@@ -286,7 +286,7 @@ fn an_index_build_does_not_keep_clients_waiting_behind_it() {
         "CREATE TABLE events (id serial PRIMARY KEY, word text);
          INSERT INTO events (word) SELECT 'e' FROM generate_series(1, 500);
          CREATE INDEX by_word ON events (word)",
-        "table_data = [\"erp.events\"]",
+        "table_data = [\"erp.events\"]\n[target.tuning]\nmode = \"safe\"",
     );
     let mut running = project.start(&["run"]);
     running.until("the load", || {

@@ -158,7 +158,7 @@ fn sequences_that_are_not_on_record_are_not_behind_the_rows_either() {
     kill_at(&project, "journal step-done erp/delayed-dump synced:1");
     let file = project.state_directory().join("journal.jsonl");
     let journal = fs::read_to_string(&file).unwrap();
-    let (before, rest) = journal.split_once("\"sequences\":[").unwrap();
+    let (before, rest) = journal.rsplit_once("\"sequences\":[").unwrap();
     let (_, after) = rest.split_once(']').unwrap();
     fs::write(&file, format!("{before}\"sequences\":null{after}")).unwrap();
     project.run(&["run"]).expect_code(0);

@@ -97,3 +97,43 @@ fn status_and_report_after_a_reset_tell_of_no_kill() {
     let said = said(&project.run(&["report"]));
     assert!(said.contains("test completed"), "{said}");
 }
+
+/// Has a configuration table, in which this version takes rows from `users` on for those of users.
+fn install_extension(server: &Server, version: &str, columns: &str, users: u32) {
+    let directory = server.psql(
+        "postgres",
+        "SELECT setting FROM pg_config WHERE name = 'SHAREDIR'",
+    );
+    let directory = std::path::Path::new(&directory).join("extension");
+    let control = format!("default_version = '{version}'\nrelocatable = true\n");
+    std::fs::write(directory.join("pg_migrate_refs.control"), control).unwrap();
+    let script = format!(
+        "CREATE TABLE refs ({columns});
+         INSERT INTO refs (id) SELECT generate_series(1, 30);
+         SELECT pg_extension_config_dump('refs', 'WHERE id > {users}')"
+    );
+    let file = format!("pg_migrate_refs--{version}.sql");
+    std::fs::write(directory.join(file), script).unwrap();
+}
+
+/// As PostGIS has it: rows of users beside those of the extension's script.
+#[test]
+fn configuration_tables_of_an_extension_of_another_version_are_told_and_no_difference() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    install_extension(&source, "1.0", "id int PRIMARY KEY", 1000);
+    install_extension(&target, "2.0", "id int PRIMARY KEY, word text", 20);
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE EXTENSION pg_migrate_refs; INSERT INTO refs VALUES (1001), (1002)",
+    );
+    let project = Project::between(&source, &target);
+    let check = project.run(&["check"]).expect_code(0);
+    let said = [check.stdout, check.stderr].concat();
+    assert!(said.contains("target/extension-configuration"), "{said}");
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(
+        target.psql("erp", "SELECT count(*) FROM refs WHERE id > 1000"),
+        "2"
+    );
+}

@@ -125,6 +125,7 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
         locales: vec!["en_US.utf8".into()],
         not_moved: Vec::new(),
         lacked_libraries: Vec::new(),
+        extension_versions: BTreeMap::new(),
         configuration: Configuration::default(),
     }
 }
@@ -167,7 +168,7 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
             names_not_utf8: Vec::new(),
             parts_not_utf8: BTreeMap::new(),
             user_objects: 0,
-            extensions: Vec::new(),
+            configured_extensions: BTreeMap::new(),
             not_moved: Vec::new(),
             function_settings: Vec::new(),
             placed: Vec::new(),

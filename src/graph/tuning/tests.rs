@@ -56,6 +56,7 @@ fn target() -> ServerFacts {
         maintenance_work_mem: 64 << 20,
         not_moved: Vec::new(),
         lacked_libraries: Vec::new(),
+        extension_versions: BTreeMap::new(),
         configuration: configuration(),
     }
 }

@@ -161,3 +161,21 @@ fn libraries_that_the_target_lacks_are_told_with_whom_they_keep_out() {
       fix: look for the library on the target
     "#);
 }
+
+#[test]
+fn an_extension_whose_configuration_meets_another_version_is_told() {
+    let mut erp = database("erp", 1 << 20, 1);
+    let version = ("postgis".to_owned(), "2.5".to_owned());
+    contents(&mut erp).configured_extensions.extend([version]);
+    let mut case = Case::new("", vec![erp]);
+    let told = |case: &Case| {
+        codes(&case.compile()).contains(&(Severity::Warn, Code::TargetExtensionConfiguration))
+    };
+    assert!(!told(&case));
+    let versions = &mut case.inspection.target.extension_versions;
+    versions.insert("postgis".to_owned(), "2.5".to_owned());
+    assert!(!told(&case));
+    let versions = &mut case.inspection.target.extension_versions;
+    versions.insert("postgis".to_owned(), "3.4".to_owned());
+    assert!(told(&case));
+}

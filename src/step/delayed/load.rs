@@ -61,6 +61,7 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
             table: load.table,
             kind: RelationKind::Table,
             rows: Some(load.rows),
+            extension: None,
         })
         .collect();
     counts.sort_by(|a, b| a.table.cmp(&b.table));

@@ -191,6 +191,9 @@ fn compare(
             let note = match (loaded_rows, now_rows) {
                 (None, _) => Some("was not loaded".to_owned()),
                 (_, None) => Some("is not on the target".to_owned()),
+                (Some(loaded), Some(now)) if !is_as_loaded && source_rows == loaded_rows => Some(format!(
+                    "{loaded} rows were loaded, and there are {now}, although no client may connect yet"
+                )),
                 (Some(loaded), _) if !matches => Some(format!("{loaded} rows were loaded")),
                 (Some(loaded), _) if in_part.contains(table) => Some(format!(
                     "{loaded} rows of its delayed partitions were loaded; which partition has a row depends on the server"
@@ -225,6 +228,7 @@ mod tests {
             table: TableName::new("public", "t"),
             kind: RelationKind::Table,
             rows: Some(rows),
+            extension: None,
         })
         .into_iter()
         .collect()
@@ -276,6 +280,7 @@ mod tests {
             table: TableName::new("public", name),
             kind: RelationKind::MaterializedView,
             rows,
+            extension: None,
         };
         let before = [
             view("same", Some(7)),

@@ -17,7 +17,8 @@ use crate::support::server::{Server, literal};
 const NOTICE: Duration = Duration::from_secs(5);
 
 /// Why a run may do again what is done, by the words in its journal.
-const REASONS: [&str; 8] = [
+const REASONS: [&str; 9] = [
+    "the target is counted by the run that verifies it",
     "its restore did not end",
     "the target is counted again after a difference",
     "its archive is gone or damaged",

@@ -138,11 +138,11 @@ impl std::fmt::Display for Entry {
                 Change::CreatedDatabase { database, .. } => {
                     write!(f, "created-database {database}")
                 }
-                Change::CloseDatabase { database } => write!(f, "close-database {database}"),
+                Change::CloseDatabase { database, .. } => write!(f, "close-database {database}"),
                 Change::ShutDatabase { database } => write!(f, "shut-database {database}"),
                 Change::ReopenDatabase { database } => write!(f, "reopen-database {database}"),
                 Change::MarkWritten { database, .. } => write!(f, "mark-written {database}"),
-                Change::OpenDatabase { database, .. } => write!(f, "open-database {database}"),
+                Change::OpenDatabase { database } => write!(f, "open-database {database}"),
                 Change::FillDatabase { database, .. } => write!(f, "fill-database {database}"),
                 Change::DropIndexes { database, .. } => write!(f, "drop-indexes {database}"),
                 Change::CommitLoad { database, load } => {
@@ -174,7 +174,12 @@ pub enum Change {
     /// Written after the change: the object id that tells this database from others of its name.
     CreatedDatabase { database: String, oid: u32 },
     /// The database on the target belongs to our role, and nobody else may connect, until it is opened.
-    CloseDatabase { database: String },
+    CloseDatabase {
+        database: String,
+        /// What the source says of its owner, privileges and settings, which it gets from here on: a digest of each.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        source: BTreeMap<String, String>,
+    },
     /// The verified database on the target lets nobody in any more, us included: it was named to be dropped.
     ShutDatabase { database: String },
     /// Written after the change: it lets in those who may connect again, and is not dropped.
@@ -186,12 +191,7 @@ pub enum Change {
         written: Option<WriteMark>,
     },
     /// Written after the change: owner, privileges and settings are as on the source.
-    OpenDatabase {
-        database: String,
-        /// What the source said of them then.
-        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-        source: BTreeMap<String, String>,
-    },
+    OpenDatabase { database: String },
     /// The target has an empty database of this name and object id, which is about to be filled.
     FillDatabase { database: String, oid: u32 },
     /// DROP INDEX on the target, to be made again after the delayed load.

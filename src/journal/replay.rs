@@ -308,14 +308,14 @@ impl State {
                 self.loads.remove(&database);
                 self.verified.remove(&database);
                 self.may_drop.remove(&database);
-                self.opened.remove(&database);
                 self.shut.remove(&database);
                 self.created.insert(database, Created::Begun);
             }
             Change::CreatedDatabase { database, oid } => {
                 self.created.insert(database, Created::WithOid(oid));
             }
-            Change::CloseDatabase { database } => {
+            Change::CloseDatabase { database, source } => {
+                self.made_from.insert(database.clone(), source);
                 self.closed.insert(database);
             }
             Change::ShutDatabase { database } => {
@@ -328,16 +328,14 @@ impl State {
                 // What clients wrote since it was verified first counts.
                 self.verified.entry(database).or_insert(written);
             }
-            Change::OpenDatabase { database, source } => {
+            Change::OpenDatabase { database } => {
                 self.closed.remove(&database);
-                self.opened.insert(database, source);
             }
             Change::FillDatabase { database, oid } => {
                 self.dropped_indexes.remove(&database);
                 self.loads.remove(&database);
                 self.verified.remove(&database);
                 self.may_drop.remove(&database);
-                self.opened.remove(&database);
                 self.shut.remove(&database);
                 self.created.insert(database, Created::Found(oid));
             }

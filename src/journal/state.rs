@@ -65,8 +65,8 @@ pub struct State {
     pub created: BTreeMap<String, Created>,
     /// Databases of the target that nobody else may connect to yet.
     pub closed: BTreeSet<String>,
-    /// Those that this plan opened, with what the source said of each then.
-    pub opened: BTreeMap<String, BTreeMap<String, String>>,
+    /// What the source said of owner, privileges and settings of each that this plan created or fills: digests.
+    pub made_from: BTreeMap<String, BTreeMap<String, String>>,
     /// Those that let nobody in, so that they can be dropped.
     pub shut: BTreeSet<String>,
     /// Those that were verified, with how much had been written to each then; `None`: that is not known, or was changed

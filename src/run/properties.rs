@@ -8,7 +8,7 @@ use crate::postgres::{self, Session, connect, quote_identifier, with_retries};
 use crate::step::Shared;
 
 /// A sentence for each database of the plan that has other properties on the source now, which the target lacks.
-pub(super) async fn changed_since_opening(shared: &Shared, state: &State) -> Vec<String> {
+pub(super) async fn changed_since_creation(shared: &Shared, state: &State) -> Vec<String> {
     let read = async |endpoint: &Endpoint| {
         with_retries(&shared.plan.retry, postgres::Error::class, |_| {
             databases(shared, endpoint)
@@ -35,13 +35,13 @@ fn told(name: &str, state: &State, source: &[Database], target: &[Database]) -> 
         databases.find(|one| one.name == name).map(properties)
     };
     // A journal of an earlier version does not say what was set.
-    let was = state.opened.get(name).filter(|was| !was.is_empty())?;
+    let was = state.made_from.get(name).filter(|was| !was.is_empty())?;
     let (source, target) = (of(source)?, of(target)?);
     let changed = changed(was, &source, &target);
     (!changed.is_empty()).then(|| {
         let what: Vec<&str> = changed.into_iter().collect();
         format!(
-            "database \"{name}\": since it was opened on the target, its {} changed on the source; make the same change on the target \
+            "database \"{name}\": since it was created on the target, its {} changed on the source; make the same change on the target \
              (ALTER DATABASE {})",
             what.join(", "),
             quote_identifier(name)

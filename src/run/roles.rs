@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dispatcher::Endings;
 use super::job::Job;
-use super::properties::changed_since_opening;
+use super::properties::changed_since_creation;
 use crate::event::Event;
 use crate::journal::{self, Entry, Journal, State};
 use crate::names::{Kind, StepId};
@@ -65,7 +65,7 @@ pub(crate) async fn changed_since_completion(job: Job) -> Vec<String> {
 
 async fn changes(shared: &Arc<Shared>, state: &State, when: &str) -> Vec<String> {
     let mut changes = changes_of_roles(shared, state, when).await;
-    changes.extend(changed_since_opening(shared, state).await);
+    changes.extend(changed_since_creation(shared, state).await);
     changes
 }
 

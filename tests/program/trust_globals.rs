@@ -304,7 +304,8 @@ fn what_is_in_the_system_and_what_roles_that_are_gone_left_is_told() {
             "DELETE FROM pg_catalog.pg_authid WHERE rolname = 'gone'",
         );
         let project = Project::between(&source, &target);
-        let check = project.run(&["check"]).stdout;
+        let check = project.run(&["check"]);
+        let check = [check.stdout, check.stderr].concat();
         for word in [
             "pg_sleep(",
             "pg_catalog.mood",
@@ -406,7 +407,7 @@ fn what_changed_of_a_database_after_it_was_opened_is_told_until_it_is_done() {
     let changes = "ALTER DATABASE crm SET work_mem = '7MB'; ALTER DATABASE crm CONNECTION LIMIT 5;
                    ALTER ROLE app IN DATABASE crm SET search_path = public; GRANT CREATE ON DATABASE crm TO guest";
     source.psql("postgres", changes);
-    let told = "database \"crm\": since it was opened on the target, its connection limit, privileges, setting search_path of \
+    let told = "database \"crm\": since it was created on the target, its connection limit, privileges, setting search_path of \
                 role app, setting work_mem changed on the source; make the same change on the target (ALTER DATABASE \"crm\")";
     project.run(&["run"]).expect_code(0);
     let report = std::fs::read_to_string(project.state_directory().join("report.json")).unwrap();

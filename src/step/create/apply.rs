@@ -47,8 +47,12 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
 
 /// Puts on record that nobody else may connect from here on.
 async fn close(context: &Context) -> Result<(), StepError> {
-    let database = context.database_name().to_owned();
-    context.record(Change::CloseDatabase { database }).await
+    let database = context.database()?;
+    let close = Change::CloseDatabase {
+        database: database.name.clone(),
+        source: properties(database),
+    };
+    context.record(close).await
 }
 
 /// Creates the database, with its object id on record.
@@ -118,11 +122,14 @@ pub(crate) async fn open(
     // What is on record as opened is open after a crash of the server as well.
     let begin = "BEGIN; SET LOCAL synchronous_commit = local";
     execute(begin, "owner, privileges and settings").await?;
-    for statement in &creation.open {
+    let statements = creation.open.iter().map(|statement| (statement, false));
+    let again = creation.again.iter().map(|statement| (statement, true));
+    for (statement, is_again) in again.chain(statements) {
         if statement.is_optional {
             execute("SAVEPOINT optional", &statement.what).await?;
             if let Some(warning) = attempt(&connection, &database.name, statement).await? {
-                refused.push(warning);
+                // It was told when it was refused first.
+                refused.extend((!is_again).then_some(warning));
                 execute("ROLLBACK TO SAVEPOINT optional", &statement.what).await?;
             }
         } else {
@@ -135,7 +142,6 @@ pub(crate) async fn open(
     prove_open(context, database).await?;
     let opened = Change::OpenDatabase {
         database: database.name.clone(),
-        source: properties(database),
     };
     context.record(opened).await?;
     Ok(refused)

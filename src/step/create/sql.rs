@@ -41,6 +41,8 @@ pub(super) struct Creation {
     /// What the load needs: the comment, and the settings by which checks, indexes and refreshes compute. The database is
     /// ours, or where we are not a superuser its owner's, who may not connect: nobody else may, and last of all we may.
     pub before_load: Vec<Statement>,
+    /// Of these, what may have changed on the source since an earlier run made them.
+    pub again: Vec<Statement>,
     /// What opens it, in one transaction: settings that would disturb the sessions of the load or keep them out, the
     /// owner, privileges, the mark of a template, and last the connection limit.
     pub open: Vec<Statement>,
@@ -59,14 +61,21 @@ pub(super) fn creation(database: &Database, target: &Target<'_>) -> Creation {
     let create_respelled = (respelled != create).then_some(respelled);
     let name = quote_identifier(&database.name);
 
+    let mut again = Vec::new();
     let mut before_load = Vec::new();
     let mut open = Vec::new();
     if let Some(comment) = &database.comment {
-        before_load.push(Statement {
+        let statement = Statement {
             sql: format!("COMMENT ON DATABASE {name} IS {}", quote_literal(comment)),
             what: "the comment".to_owned(),
             is_optional: false,
+        };
+        // By then the database is another role's.
+        again.push(Statement {
+            is_optional: true,
+            ..statement.clone()
         });
+        before_load.push(statement);
     }
     let owner = Statement {
         sql: format!(
@@ -99,7 +108,10 @@ pub(super) fn creation(database: &Database, target: &Target<'_>) -> Creation {
                 database.name, statement.what
             )),
             None if settings::disturbs_the_load(setting) => open.push(statement),
-            None => before_load.push(statement),
+            None => {
+                again.push(statement.clone());
+                before_load.push(statement);
+            }
         }
     }
     before_load.push(Statement {
@@ -128,6 +140,7 @@ pub(super) fn creation(database: &Database, target: &Target<'_>) -> Creation {
         create,
         create_respelled,
         before_load,
+        again,
         open,
         losses,
     }

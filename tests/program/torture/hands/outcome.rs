@@ -97,7 +97,7 @@ impl People<'_> {
             .strip_prefix("setting of (every role) in ")
             .is_some_and(|database| {
                 line.contains("my.hand")
-                    && said.contains(&format!("database \"{database}\": since it was opened"))
+                    && said.contains(&format!("database \"{database}\": since it was created"))
                     && said.contains("its setting my.hand changed")
             });
         of_role || of_database

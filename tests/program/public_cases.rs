@@ -61,12 +61,6 @@ macro_rules! cases {
     };
 }
 
-/// Runs that are wrong for now. Whoever makes one right takes it off the list, and the test keeps it so.
-const OPEN: &[&str] = &[];
-
-/// As [`OPEN`]; these depend on a race, and go well now and then.
-const OPEN_AT_TIMES: &[&str] = &[];
-
 cases! {
     large_objects_keep_their_owners:
         "A06-large-object-owners", 16 => 18, [("", Same)];
@@ -162,16 +156,8 @@ impl Case {
         for (end, right) in self.runs {
             let run = format!("{} {end}", &self.directory[..3]);
             let run = run.trim_end();
-            let outcome = self.run(&source, end, *right);
-            if OPEN_AT_TIMES.contains(&run) {
-                eprintln!("{run}: open, this time {outcome:?}");
-                continue;
-            }
-            match (outcome, OPEN.contains(&run)) {
-                (Ok(()), true) => wrong.push(format!("{run} is right now: take it off OPEN")),
-                (Err(why), true) => eprintln!("{run}: open: {why}"),
-                (Err(why), false) => wrong.push(format!("{run}: {why}")),
-                (Ok(()), false) => {}
+            if let Err(why) = self.run(&source, end, *right) {
+                wrong.push(format!("{run}: {why}"));
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -77,7 +77,7 @@ pub struct ServerFacts {
     pub(crate) not_moved: Vec<NotMoved>,
     /// Of the target: libraries that settings of the source load into sessions.
     pub(crate) lacked_libraries: Vec<LackedLibrary>,
-    /// The version that CREATE EXTENSION makes, by the extension's name.
+    /// Of the target: the version that CREATE EXTENSION makes, by the extension's name.
     pub extension_versions: BTreeMap<String, String>,
     /// Of the target; of the source, nothing.
     pub configuration: Configuration,
@@ -178,6 +178,14 @@ pub struct Setting {
     pub role: Option<String>,
     pub name: String,
     pub value: String,
+}
+
+impl Setting {
+    /// As messages call it.
+    pub(crate) fn in_words(&self) -> String {
+        let of_role = self.role.as_ref().map(|role| format!(" of role {role}"));
+        format!("setting {}{}", self.name, of_role.unwrap_or_default())
+    }
 }
 
 /// What one database holds.

@@ -36,9 +36,7 @@ pub(crate) fn properties(database: &Database) -> Properties {
         format!("{:?}", privileges(database)),
     );
     for setting in &database.settings {
-        let of_role = setting.role.as_ref().map(|role| format!(" of role {role}"));
-        let what = format!("setting {}{}", setting.name, of_role.unwrap_or_default());
-        add(what, setting.value.clone());
+        add(setting.in_words(), setting.value.clone());
     }
     properties
 }
@@ -85,35 +83,13 @@ pub(crate) fn changed<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::{LocaleProvider, Setting};
-
-    fn database(name: &str) -> Database {
-        Database {
-            oid: 7,
-            name: name.to_owned(),
-            owner: "owner".to_owned(),
-            bytes: None,
-            is_template: false,
-            allows_connections: true,
-            connection_limit: -1,
-            encoding: "UTF8".to_owned(),
-            collate: "C".to_owned(),
-            ctype: "C".to_owned(),
-            provider: LocaleProvider::Libc,
-            locale: None,
-            icu_rules: None,
-            tablespace: "pg_default".to_owned(),
-            comment: None,
-            privileges: None,
-            settings: Vec::new(),
-            contents: None,
-        }
-    }
+    use crate::catalog::Setting;
+    use crate::catalog::samples::database;
 
     #[test]
     fn what_changed_on_the_source_alone_is_named() {
-        let was = properties(&database("erp"));
-        let mut now = database("erp");
+        let was = properties(&database("erp", "owner"));
+        let mut now = database("erp", "owner");
         now.connection_limit = 7;
         now.settings.push(Setting {
             role: Some("app".to_owned()),
@@ -131,7 +107,7 @@ mod tests {
 
     #[test]
     fn default_privileges_are_those_that_are_written_out() {
-        let by_default = database("erp");
+        let by_default = database("erp", "owner");
         let mut written = by_default.clone();
         let entry = |grantee: Option<&str>, privilege: &str| Privilege {
             grantor: by_default.owner.clone(),

@@ -1,6 +1,7 @@
 //! Facts for tests.
 
 use super::parameter::{Changeable, Parameter};
+use super::{Database, LocaleProvider};
 
 /// The parameters that matter here, as PostgreSQL 18 has them: name, type, value, unit, and the least and the
 /// most of a number or the words of an enum.
@@ -57,5 +58,29 @@ pub(crate) fn parameter(name: &str) -> Parameter {
         is_altered: false,
         may_alter_system: true,
         may_set: true,
+    }
+}
+
+/// A database that nothing was set for.
+pub(crate) fn database(name: &str, owner: &str) -> Database {
+    Database {
+        oid: 0,
+        name: name.to_owned(),
+        owner: owner.to_owned(),
+        bytes: None,
+        is_template: false,
+        allows_connections: true,
+        connection_limit: -1,
+        encoding: "UTF8".to_owned(),
+        collate: "C".to_owned(),
+        ctype: "C".to_owned(),
+        provider: LocaleProvider::Libc,
+        locale: None,
+        icu_rules: None,
+        tablespace: "pg_default".to_owned(),
+        comment: None,
+        privileges: None,
+        settings: Vec::new(),
+        contents: None,
     }
 }

@@ -1,7 +1,6 @@
 //! The steps of every database, one after the other: what each needs, claims and calls.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::budget::{self, Share};
 use super::command::{self, Content, DumpCommand};
@@ -20,27 +19,7 @@ use crate::preflight;
 
 /// `inspect` looks into every database that migrates; one it could not look into has a finding instead.
 pub(super) fn contents(database: &Database) -> &Contents {
-    static NOTHING: Contents = Contents {
-        relations: Vec::new(),
-        indexes: 0,
-        attached_indexes: Vec::new(),
-        indexed_tables: Vec::new(),
-        always_triggers: Vec::new(),
-        load_order_constraints: Vec::new(),
-        event_triggers: Vec::new(),
-        hashed_by_enum: BTreeMap::new(),
-        large_objects: 0,
-        unreadable: Vec::new(),
-        unreadable_large_objects: 0,
-        names_not_utf8: Vec::new(),
-        parts_not_utf8: BTreeMap::new(),
-        user_objects: 0,
-        configured_extensions: BTreeMap::new(),
-        not_moved: Vec::new(),
-        function_settings: Vec::new(),
-        placed: Vec::new(),
-        bytes: 0,
-    };
+    static NOTHING: LazyLock<Contents> = LazyLock::new(Contents::default);
     database.contents.as_ref().unwrap_or(&NOTHING)
 }
 

@@ -93,7 +93,7 @@ pub(crate) async fn servers(
         let in_source = open(plan, source, &source.database).await?;
         let in_target = open(plan, target, &target.database).await?;
         target_facts.lacked_libraries = libraries::lacked(&in_source, &in_target).await?;
-        if plan.globals {
+        if plan.globals && target_facts.is_superuser {
             target_facts.makeable_tablespaces =
                 tablespaces::makeable(&in_source, &in_target).await?;
         }
@@ -159,6 +159,7 @@ async fn facts(plan: &Plan, endpoint: &Endpoint) -> Result<ServerFacts, Error> {
 async fn facts_of_target(plan: &Plan, target: &Endpoint) -> Result<ServerFacts, Error> {
     let mut facts = facts(plan, target).await?;
     let connection = open(plan, target, &target.database).await?;
+    facts.extension_versions = server::extension_versions(&connection).await;
     facts.configuration = configuration::read(&connection).await?;
     Ok(facts)
 }

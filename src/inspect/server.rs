@@ -1,6 +1,6 @@
 //! Facts about the server as a whole.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::query;
 use tokio_postgres::Row;
@@ -86,14 +86,6 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
              WHERE spcname NOT IN ('pg_default', 'pg_global') ORDER BY spcname::text COLLATE \"C\"",
     )
     .await?;
-    // One control file that cannot be read fails the view. What does not answer at all fails the next query.
-    let extension_versions = query::pairs(
-        connection,
-        "list the extensions that can be created",
-        "SELECT name::text, default_version FROM pg_catalog.pg_available_extensions WHERE default_version IS NOT NULL",
-    )
-    .await
-    .unwrap_or_default();
     // Providers exist from 10 on; before, every collation is of the operating system.
     let libc = if version.major() >= 1000 {
         "AND collprovider = 'c'"
@@ -145,7 +137,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
         locales,
         not_moved: Vec::new(),
         lacked_libraries: Vec::new(),
-        extension_versions,
+        extension_versions: BTreeMap::new(),
         configuration: Configuration::default(),
     })
 }
@@ -253,4 +245,16 @@ pub(crate) async fn system_identifier(connection: &Connection) -> Result<Option<
     )
     .await?;
     Ok(row.get(0))
+}
+
+/// The version that CREATE EXTENSION makes, by the extension's name; none where the server does not tell.
+pub(super) async fn extension_versions(connection: &Connection) -> BTreeMap<String, String> {
+    // One control file that cannot be read fails the view. What does not answer at all fails the next query.
+    query::pairs(
+        connection,
+        "list the extensions that can be created",
+        "SELECT name::text, default_version FROM pg_catalog.pg_available_extensions WHERE default_version IS NOT NULL",
+    )
+    .await
+    .unwrap_or_default()
 }

@@ -85,7 +85,7 @@ pub enum Entry<O = Arc<Output>> {
     Forgotten {
         steps: Vec<StepId>,
         reason: String,
-        /// Verified databases of the target that somebody named to be dropped for that.
+        /// Verified databases of the target that were named to be dropped for that.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         drop: Vec<String>,
     },
@@ -180,7 +180,7 @@ pub enum Change {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         source: BTreeMap<String, String>,
     },
-    /// The verified database on the target lets nobody in any more, us included: it was named to be dropped.
+    /// No role may connect to the verified database on the target, ours included: it was named to be dropped.
     ShutDatabase { database: String },
     /// Written after the change: it lets in those who may connect again, and is not dropped.
     ReopenDatabase { database: String },
@@ -234,7 +234,7 @@ pub enum Change {
 /// What became of a role or a tablespace on the target.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigratedSubject {
-    /// The digest of what the target says of it afterwards: another one later is somebody else's work. `None`: it could
+    /// The digest of what the target says of it afterwards: another one later is another session's work. `None`: it could
     /// not be read.
     pub target: Option<String>,
     /// What of it is not on the target.

@@ -67,7 +67,7 @@ pub struct State {
     pub closed: BTreeSet<String>,
     /// What the source said of owner, privileges and settings of each that this plan created or fills: digests.
     pub made_from: BTreeMap<String, BTreeMap<String, String>>,
-    /// Those that let nobody in, so that they can be dropped.
+    /// Those that no role may connect to, so that they can be dropped.
     pub shut: BTreeSet<String>,
     /// Those that were verified, with how much had been written to each then; `None`: that is not known, or was changed
     /// by this plan since.

@@ -1,6 +1,6 @@
 //! What the plan asks for and a server has no connections for.
 
-use super::counted;
+use super::words::counted;
 use crate::catalog::ServerFacts;
 use crate::finding::{Code, Finding};
 use crate::plan::Side;

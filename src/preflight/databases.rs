@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::words::some_of;
 use crate::catalog::{Database, LocaleProvider, Missing, ServerFacts, Setting, locale};
 use crate::finding::{Code, Finding, Severity};
 
@@ -32,16 +33,11 @@ fn unreadable(database: &Database, source: &ServerFacts) -> Option<Finding> {
     let tables = &contents.unreadable;
     let mut parts = Vec::new();
     if !tables.is_empty() {
-        let named: Vec<String> = tables.iter().take(NAMED).map(ToString::to_string).collect();
-        let more = match tables.len().saturating_sub(NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
         let number = match tables.len() {
             1 => "1 table or sequence".to_owned(),
             number => format!("{number} tables or sequences"),
         };
-        parts.push(format!("{number} ({}{more})", named.join(", ")));
+        parts.push(format!("{number} ({})", some_of(tables, NAMED)));
     }
     if contents.unreadable_large_objects > 0 {
         parts.push(match contents.unreadable_large_objects {
@@ -72,12 +68,7 @@ fn unreadable(database: &Database, source: &ServerFacts) -> Option<Finding> {
 fn not_utf8(database: &Database) -> Option<Finding> {
     let names = &database.contents.as_ref()?.names_not_utf8;
     (!names.is_empty()).then(|| {
-        let named: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
-        let more = match names.len().saturating_sub(NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let message = format!("these names are not UTF-8: {}{more}", named.join(", "));
+        let message = format!("these names are not UTF-8: {}", some_of(names, NAMED));
         Finding::new(Code::SourceNameNotUtf8, message)
             .database(&database.name)
             .fix(

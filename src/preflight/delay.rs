@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::words::some_of;
 use crate::catalog::{
     AttachedIndex, Contents, Database, LoadOrderConstraint, Relation, ServerFacts, TableTrigger,
 };
@@ -188,17 +189,12 @@ fn referenced(
     }
     let named: Vec<String> = keys
         .iter()
-        .take(KEYS_NAMED)
         .map(|(referring, constraint)| format!("{constraint} of {referring}"))
         .collect();
-    let more = match keys.len().saturating_sub(KEYS_NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
     let message = format!(
         "the regular phase could not create the foreign keys that refer to it, for the rows that they refer to would not be \
-         there yet: {}{more}",
-        named.join(", ")
+         there yet: {}",
+        some_of(&named, KEYS_NAMED)
     );
     // A table that is delayed for this one may be referred to in turn.
     let mut needed: BTreeSet<&TableName> = BTreeSet::new();

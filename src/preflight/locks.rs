@@ -1,6 +1,6 @@
 //! The table in memory that all sessions of a server keep their locks in.
 
-use super::counted;
+use super::words::counted;
 use crate::catalog::{Database, ServerFacts};
 use crate::finding::{Code, Finding};
 

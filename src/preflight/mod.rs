@@ -24,6 +24,7 @@ mod tablespaces;
 mod tests;
 mod tuning;
 mod waivers;
+mod words;
 
 pub(crate) use budgets::{Budget, Fitted, for_budgets};
 pub(crate) use clients::{for_compression, for_dump_root};
@@ -44,14 +45,6 @@ use std::collections::BTreeSet;
 use crate::catalog::{Database, Inspection};
 use crate::finding::Finding;
 use crate::plan::Plan;
-
-/// `1 database`, `2 databases`.
-fn counted(number: u32, one: &str) -> String {
-    match number {
-        1 => format!("1 {one}"),
-        more => format!("{more} {one}s"),
-    }
-}
 
 /// About the servers, the client programs and the roles.
 pub(crate) fn for_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> {

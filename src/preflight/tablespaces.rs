@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::counted;
+use super::words::counted;
 use crate::catalog::{Database, Inspection, PlacedKind, Setting, parameter};
 use crate::finding::{Code, Finding};
 use crate::plan::Plan;

@@ -1,5 +1,6 @@
 //! The settings for the load that are set, and what that means for the target and for whoever else uses it.
 
+use super::words::some_of;
 use crate::catalog::ServerFacts;
 use crate::finding::{Code, Finding, Severity};
 use crate::plan::Plan;
@@ -44,7 +45,7 @@ fn clients_spared(tuning: &TuningFacts<'_>) -> Option<Finding> {
     (!tuning.in_use.is_empty()).then(|| {
         let message = format!(
             "clients may use databases that this plan has verified ({}): fsync and full_page_writes stay as they are",
-            named(tuning.in_use)
+            some_of(tuning.in_use, NAMED)
         );
         Finding::new(Code::TargetTuningClients, message)
     })
@@ -175,7 +176,7 @@ fn idle_slots(target: &ServerFacts) -> Option<Finding> {
         let message = format!(
             "replication slots of the target are not in use ({}): all WAL of the load stays in pg_wal until they are read \
              or dropped, whatever max_wal_size says",
-            named(&idle)
+            some_of(&idle, NAMED)
         );
         Finding::new(Code::TargetIdleSlots, message).fix(
             "drop the slots (pg_drop_replication_slot), or limit them by max_slot_wal_keep_size (13 and later)",
@@ -200,7 +201,7 @@ fn shared(plan: &Plan, tuning: &TuningFacts<'_>) -> Option<Finding> {
     let message = format!(
         "the target serves other databases ({}), which would also be lost if its operating system crashed during the \
          load: {} can only be off for the whole server",
-        named(tuning.others),
+        some_of(tuning.others, NAMED),
         tuning.dangers.join(" and ")
     );
     let finding = Finding::new(Code::TargetShared, message);
@@ -291,15 +292,6 @@ fn list(settings: &[(&str, &str)]) -> String {
         .map(|(name, value)| format!("{name} = {value}"))
         .collect();
     texts.join(", ")
-}
-
-/// `a, b, c and 12 more`.
-fn named(names: &[&str]) -> String {
-    let shown = names[..names.len().min(NAMED)].join(", ");
-    match names.len().saturating_sub(NAMED) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
 }
 
 /// For people: `23.5 GB`.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::signal::{Signal, Signals};
 use super::snapshots::{OldSnapshot, Snapshots};
+use super::warn::warn;
 use crate::event::{Ending, Event};
 use crate::graph::StepIndex;
 use crate::journal::{self, Change, Created, Entry, Journal, RoleState, TunedSetting};
@@ -148,16 +149,7 @@ impl<'a> Dispatcher<'a> {
 
     fn warn(&mut self, old: OldSnapshot) -> Result<(), journal::Error> {
         let OldSnapshot { database, message } = old;
-        tracing::warn!(database, "{message}");
-        self.journal.append(Entry::Warning {
-            database: Some(database.clone()),
-            message: message.clone(),
-        })?;
-        self.tell(Event::Warning {
-            database: Some(database),
-            message,
-        });
-        Ok(())
+        warn(&self.shared, self.journal, Some(database), message)
     }
 
     fn stop(&mut self, reason: String, signal: Option<Signal>) {

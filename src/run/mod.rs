@@ -15,6 +15,7 @@ mod signal;
 mod snapshots;
 mod unlogged;
 mod used;
+mod warn;
 
 pub(crate) use control::refuse_held_target;
 pub(crate) use error::Error;

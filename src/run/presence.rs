@@ -4,10 +4,10 @@
 use super::dispatcher::Endings;
 use super::error::Error;
 use super::signal::Signals;
+use super::warn::warn;
 use crate::catalog::{Missing, Present, ServerFacts};
-use crate::event::Event;
 use crate::inspect::timeline;
-use crate::journal::{self, Entry, Journal, State};
+use crate::journal::{self, Journal, State};
 use crate::names::{Kind, StepId};
 use crate::postgres::{self, Session, connect, escape_control, with_retries};
 use crate::step::Shared;
@@ -142,13 +142,7 @@ pub(super) async fn recheck_after_run(
     };
     endings.failed += u32::try_from(warnings.len()).unwrap_or(u32::MAX);
     for (database, message) in warnings {
-        tracing::warn!(database, "{message}");
-        journal.append(Entry::Warning {
-            database: database.clone(),
-            message: message.clone(),
-        })?;
-        // Without a receiver the run goes on.
-        let _ = shared.events.send(Event::Warning { database, message });
+        warn(shared, journal, database, message)?;
     }
     Ok(())
 }

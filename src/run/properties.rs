@@ -7,26 +7,30 @@ use crate::plan::Endpoint;
 use crate::postgres::{self, Session, connect, quote_identifier, with_retries};
 use crate::step::Shared;
 
-/// A sentence for each database of the plan that has other properties on the source now, which the target lacks.
-pub(super) async fn changed_since_creation(shared: &Shared, state: &State) -> Vec<String> {
+/// A sentence for each database of the plan that has other properties on the source than when it was created, which the target
+/// lacks. `source`, `target`: what the servers have now.
+pub(super) fn changed_since_creation<'a>(
+    names: impl Iterator<Item = &'a String>,
+    state: &State,
+    source: &[Database],
+    target: &[Database],
+) -> Vec<String> {
+    names
+        .filter_map(|name| told(name, state, source, target))
+        .collect()
+}
+
+/// Reads the databases of both servers again.
+pub(super) async fn read_again(
+    shared: &Shared,
+) -> Result<(Vec<Database>, Vec<Database>), postgres::Error> {
     let read = async |endpoint: &Endpoint| {
         with_retries(&shared.plan.retry, postgres::Error::class, |_| {
             databases(shared, endpoint)
         })
         .await
     };
-    let (source, target) = match tokio::try_join!(read(&shared.source), read(&shared.target)) {
-        Ok(both) => both,
-        Err(error) => {
-            return vec![format!(
-                "it could not be seen whether owner, privileges or settings of databases changed on the source: {error}"
-            )];
-        }
-    };
-    let names = shared.graph.database_names();
-    names
-        .filter_map(|name| told(name, state, &source, &target))
-        .collect()
+    tokio::try_join!(read(&shared.source), read(&shared.target))
 }
 
 fn told(name: &str, state: &State, source: &[Database], target: &[Database]) -> Option<String> {

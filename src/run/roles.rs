@@ -7,9 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::dispatcher::Endings;
 use super::job::Job;
-use super::properties::changed_since_creation;
-use crate::event::Event;
-use crate::journal::{self, Entry, Journal, State};
+use super::properties::{changed_since_creation, read_again};
+use super::warn::warn;
+use crate::journal::{self, Journal, State};
 use crate::names::{Kind, StepId};
 use crate::postgres::Application;
 use crate::step::{Context, Shared, globals};
@@ -28,17 +28,21 @@ pub(super) async fn tell_changes(
     if endings.failed > 0 || endings.signal.is_some() {
         return Ok(());
     }
-    for message in changes(shared, journal.state(), "during the run").await {
-        tracing::warn!("{message}");
-        journal.append(Entry::Warning {
-            database: None,
-            message: message.clone(),
-        })?;
-        // Nobody listening is no reason to stop.
-        let _ = shared.events.send(Event::Warning {
-            database: None,
-            message,
-        });
+    let state = journal.state();
+    let mut messages = changes_of_roles(shared, state, "during the run").await;
+    match read_again(shared).await {
+        Ok((source, target)) => messages.extend(changed_since_creation(
+            shared.graph.database_names(),
+            state,
+            &source,
+            &target,
+        )),
+        Err(error) => messages.push(format!(
+            "it could not be seen whether owner, privileges or settings of databases changed on the source: {error}"
+        )),
+    }
+    for message in messages {
+        warn(shared, journal, None, message)?;
     }
     Ok(())
 }
@@ -46,7 +50,7 @@ pub(super) async fn tell_changes(
 /// What changed on the source since the plan was completed. Such a run moves nothing, so it is told and left.
 pub(crate) async fn changed_since_completion(job: Job) -> Vec<String> {
     // Nothing is recorded, and nobody listens.
-    let (changes_of_target, _) = mpsc::channel(1);
+    let (requests, _) = mpsc::channel(1);
     let (events, _) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
         application: Application::for_state(&job.plan.name, job.journal.id()),
@@ -57,15 +61,18 @@ pub(crate) async fn changed_since_completion(job: Job) -> Vec<String> {
         graph: job.graph,
         stop: CancellationToken::new(),
         events,
-        changes: changes_of_target,
+        changes: requests,
     });
     let state = job.journal.state();
-    changes(&shared, state, "since the plan was completed").await
-}
-
-async fn changes(shared: &Arc<Shared>, state: &State, when: &str) -> Vec<String> {
-    let mut changes = changes_of_roles(shared, state, when).await;
-    changes.extend(changed_since_creation(shared, state).await);
+    let mut changes = changes_of_roles(&shared, state, "since the plan was completed").await;
+    // The servers were looked into a moment ago.
+    let (source, target) = (&shared.inspection.source, &shared.inspection.target);
+    changes.extend(changed_since_creation(
+        shared.graph.database_names(),
+        state,
+        &source.databases,
+        &target.databases,
+    ));
     changes
 }
 

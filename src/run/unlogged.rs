@@ -8,9 +8,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::catalog::{Inspection, Relation};
-use crate::event::Event;
 use crate::graph::{DatabaseSummary, Graph, StepIndex};
-use crate::journal::{self, Entry, Journal, Outcome, State, Status};
+use crate::journal::{self, Journal, Outcome, State, Status};
 use crate::names::{Kind, Product, RelationKind, StepId, TableName};
 use crate::plan::{Endpoint, Plan};
 use crate::postgres::{
@@ -20,6 +19,7 @@ use crate::step::{Shared, StepError};
 
 use super::dispatcher::Endings;
 use super::signal::Signals;
+use super::warn::warn;
 
 /// An unlogged table to which rows were brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -282,16 +282,7 @@ pub(super) async fn recheck_after_run(
         )
         .collect();
     for (database, message) in warnings {
-        tracing::warn!(database, "{message}");
-        journal.append(Entry::Warning {
-            database: Some(database.clone()),
-            message: message.clone(),
-        })?;
-        // Without a receiver the run goes on.
-        let _ = shared.events.send(Event::Warning {
-            database: Some(database),
-            message,
-        });
+        warn(shared, journal, Some(database), message)?;
     }
     Ok(())
 }

@@ -66,7 +66,7 @@ pub(crate) struct Context {
     pub verified: Option<Option<WriteMark>>,
     /// By the journal, no other role may connect to it yet.
     pub is_closed: bool,
-    /// By the journal, nobody may connect to it: it was to be dropped.
+    /// By the journal, no role may connect to it: it was to be dropped.
     pub is_shut: bool,
     /// That database was named to be dropped all the same.
     pub may_drop: bool,

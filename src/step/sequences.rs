@@ -37,7 +37,7 @@ pub(super) async fn advance_for_delayed(context: &Context) -> Result<(), StepErr
 }
 
 /// Moves what pg_dump found set back to where it stood when the snapshot was taken that the rows are of. Which, a line each.
-/// Nobody uses the database yet.
+/// No client uses the database yet.
 pub(super) async fn advance_restored(context: &Context) -> Result<Vec<String>, StepError> {
     let wanted = &context.regular_dump()?.sequences;
     if wanted.is_empty() {

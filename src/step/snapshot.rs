@@ -33,7 +33,7 @@ use crate::postgres::{Class, Connection, Error, Session, Snapshot, connect, esca
 /// Tables that one statement locks.
 const AT_A_TIME: usize = 500;
 
-/// So often the tables are locked in vain: somebody alters one after the other.
+/// So often the tables are locked in vain: other sessions alter one after the other.
 const TRIES: u32 = 50;
 
 /// Between two of them, where there is nothing to wait for.
@@ -186,7 +186,7 @@ async fn sequences_since(
     before: Vec<Sequence>,
 ) -> Result<Option<Vec<SequenceValue>>, Error> {
     const ACTION: &str = "look at the sequences under a snapshot";
-    // Nobody is waited for long while tables are locked, and a lock on a sequence is kept from no client.
+    // No session is waited for long while tables are locked: clients may wait for these, and others lock sequences.
     connection
         .batch_execute("SAVEPOINT sequences; SET LOCAL lock_timeout = '10ms'")
         .await

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::found::{Found, find};
+use super::found::Found;
 use crate::failpoint::reach;
-use crate::journal::{Change, Created};
+use crate::journal::Change;
 use crate::names::{Since, WriteMark};
 use crate::plan::Side;
 use crate::postgres::{Connection, connect, escape_control, quote_identifier};
@@ -16,35 +16,6 @@ use crate::step::{Context, StepError};
 /// How often, and how long, to look whether clients that were connected are gone: those of a pooler come and go.
 const LOOK: Duration = Duration::from_millis(200);
 const LOOKS: u32 = 10;
-
-/// Fails where the step's database is closed by the journal, and other roles may connect to it on the target: then the journal
-/// is older than the target.
-///
-/// # Errors
-///
-/// As said, or a target that cannot be asked.
-pub(crate) async fn refuse_what_is_open(context: &Context) -> Result<(), StepError> {
-    // One that was there, empty, may have privileges of its own.
-    if !context.is_closed || !matches!(context.created(), Some(Created::WithOid(_))) {
-        return Ok(());
-    }
-    let target = context.endpoint(Side::Target);
-    let connection = connect(target, &target.database, &context.session(Side::Target)).await?;
-    let found = find(&connection, context.database_name()).await?;
-    connection.close().await;
-    if !found.is_some_and(|found| found.is_open) {
-        return Ok(());
-    }
-    Err(StepError::new(format!(
-        "other roles may connect to the database \"{}\" on the target, which this plan did not allow: a run with another copy of \
-         this plan's state directory may have completed it",
-        context.shown_database()
-    ))
-    .help(
-        "where such a copy went on, go on with that one; where a person granted CONNECT, revoke it (REVOKE CONNECT ON DATABASE) \
-         and run again",
-    ))
-}
 
 /// Drops the database that this plan made. Sessions that a killed run left were ended when this one began; other sessions
 /// keep the database, and the error says so.
@@ -84,7 +55,7 @@ pub(super) async fn drop_own(
     drop_it(context, connection).await
 }
 
-/// Lets nobody in before it looks, so that what a client writes after the look is not dropped with the rest. Where it is not
+/// Lets no session connect before it looks, so that what a client writes after the look is not dropped with the rest. Where it is not
 /// dropped, it is open again.
 async fn drop_verified(
     context: &Context,
@@ -104,7 +75,7 @@ async fn drop_verified(
         // The run that shut it did not come to its end.
         reopen(context, connection).await?;
     }
-    // Nobody can come in any more once it is shut, we neither.
+    // Once it is shut, no session can connect, ours neither.
     let session = context.session(Side::Target);
     let inside = connect(context.endpoint(Side::Target), &database, &session).await?;
     context

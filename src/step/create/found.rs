@@ -1,7 +1,9 @@
 //! A database of the target, looked for by its name.
 
-use crate::postgres::Connection;
-use crate::step::StepError;
+use crate::journal::Created;
+use crate::plan::Side;
+use crate::postgres::{Connection, connect};
+use crate::step::{Context, StepError};
 
 /// A database of the target.
 pub(super) struct Found {
@@ -35,4 +37,33 @@ pub(super) async fn find(connection: &Connection, name: &str) -> Result<Option<F
         is_bare: row.get(2),
         is_open: row.get(3),
     }))
+}
+
+/// Fails where the step's database is closed by the journal, and other roles may connect to it on the target: then the journal
+/// is older than the target.
+///
+/// # Errors
+///
+/// As said, or a target that cannot be asked.
+pub(crate) async fn refuse_what_is_open(context: &Context) -> Result<(), StepError> {
+    // One that was there, empty, may have privileges of its own.
+    if !context.is_closed || !matches!(context.created(), Some(Created::WithOid(_))) {
+        return Ok(());
+    }
+    let target = context.endpoint(Side::Target);
+    let connection = connect(target, &target.database, &context.session(Side::Target)).await?;
+    let found = find(&connection, context.database_name()).await?;
+    connection.close().await;
+    if !found.is_some_and(|found| found.is_open) {
+        return Ok(());
+    }
+    Err(StepError::new(format!(
+        "other roles may connect to the database \"{}\" on the target, which this plan did not allow: a run with another copy of \
+         this plan's state directory may have completed it",
+        context.shown_database()
+    ))
+    .help(
+        "where such a copy went on, go on with that one; where a person granted CONNECT, revoke it (REVOKE CONNECT ON DATABASE) \
+         and run again",
+    ))
 }

@@ -9,5 +9,5 @@ mod sql;
 mod statement;
 
 pub(crate) use apply::{is_left_out, open, run};
-pub(crate) use discard::refuse_what_is_open;
+pub(crate) use found::refuse_what_is_open;
 pub(super) use settings::value_of;

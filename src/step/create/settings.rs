@@ -38,12 +38,9 @@ pub(super) fn disturbs_the_load(setting: &Setting) -> bool {
 pub(super) fn statement(database: &str, setting: &Setting, tablespaces: &Tablespaces) -> Statement {
     let Setting { role, name, value } = setting;
     let database = quote_identifier(database);
-    let (subject, of_role) = match role {
-        Some(role) => (
-            format!("ROLE {} IN DATABASE {database}", quote_identifier(role)),
-            format!(" of role {role}"),
-        ),
-        None => (format!("DATABASE {database}"), String::new()),
+    let subject = match role {
+        Some(role) => format!("ROLE {} IN DATABASE {database}", quote_identifier(role)),
+        None => format!("DATABASE {database}"),
     };
     let value = match parameter::tablespaces_in(name, value) {
         Some(names) => tablespaces_on_target(&names, tablespaces),
@@ -52,7 +49,7 @@ pub(super) fn statement(database: &str, setting: &Setting, tablespaces: &Tablesp
     Statement {
         // A name in quotes may hold the dot of a customized parameter; pg_dump writes it so too.
         sql: format!("ALTER {subject} SET {} TO {value}", quote_identifier(name)),
-        what: format!("setting {name}{of_role}"),
+        what: setting.in_words(),
         is_optional: true,
     }
 }

@@ -185,6 +185,7 @@ fn create_database(database: &Database, target: &Target<'_>, locales: &[String])
 
 #[cfg(test)]
 mod tests {
+    use crate::catalog::samples;
     use std::collections::BTreeMap;
 
     use super::*;
@@ -192,24 +193,8 @@ mod tests {
 
     fn database() -> Database {
         Database {
-            oid: 0,
-            name: "My DB".to_owned(),
-            owner: "o'brien".to_owned(),
-            bytes: None,
-            is_template: false,
-            allows_connections: true,
-            connection_limit: -1,
-            encoding: "UTF8".to_owned(),
             collate: "de_DE.UTF-8".to_owned(),
-            ctype: "C".to_owned(),
-            provider: LocaleProvider::Libc,
-            locale: None,
-            icu_rules: None,
-            tablespace: "pg_default".to_owned(),
-            comment: None,
-            privileges: None,
-            settings: Vec::new(),
-            contents: None,
+            ..samples::database("My DB", "o'brien")
         }
     }
 

@@ -111,7 +111,7 @@ async fn verdicts(
     Ok(source.iter().map(verdict).collect())
 }
 
-/// Runs the actions; what somebody should know, by what it is about.
+/// Runs the actions; what a person should know, by what it is about.
 async fn carry_out(
     context: &Context,
     actions: &[Planned],
@@ -150,7 +150,7 @@ async fn carry_out(
     Ok(warnings)
 }
 
-/// What the target says of what was migrated. Where it cannot be read, a later run cannot know what somebody changed,
+/// What the target says of what was migrated. Where it cannot be read, a later run cannot know what a person changed,
 /// and leaves it alone.
 async fn afterwards(
     context: &Context,
@@ -169,7 +169,7 @@ async fn afterwards(
     };
     let dumped = statements(&script).unwrap_or_default();
     let target = by_subject(&dumped);
-    // Without passwords it does not show whether somebody changed one.
+    // Without passwords it does not show whether a person changed one.
     let is_whole = context.shared.inspection.target.reads_passwords;
     let mut digests = digests(&target);
     let none = BTreeSet::new();
@@ -195,7 +195,7 @@ fn role(context: &Context) -> String {
     format!("role \"{}\"", context.shared.inspection.target.user)
 }
 
-/// What somebody should know of each subject: what is missing of it on the target, now or since an earlier run, and what
+/// What a person should know of each subject: what is missing of it on the target, now or since an earlier run, and what
 /// was not brought along.
 fn told(
     context: &Context,

@@ -515,12 +515,17 @@ pub fn run_with_input(mut command: Command, input: &str) -> Result<String, Strin
     Ok(output.trim_end_matches('\n').to_owned())
 }
 
-/// No server answers on a port that this returned a moment ago.
+/// A port on which no server answered a moment ago. Another process may take one between two looks.
 pub fn free_port() -> u16 {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port();
-    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
-    port
+    let port = || {
+        TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a free port")
+            .port()
+    };
+    let is_free = |port: &u16| TcpStream::connect(("127.0.0.1", *port)).is_err();
+    (0..10)
+        .map(|_| port())
+        .find(is_free)
+        .expect("a port on which no server answers")
 }

@@ -142,6 +142,7 @@ impl std::fmt::Display for Entry {
                 Change::ShutDatabase { database } => write!(f, "shut-database {database}"),
                 Change::ReopenDatabase { database } => write!(f, "reopen-database {database}"),
                 Change::MarkWritten { database, .. } => write!(f, "mark-written {database}"),
+                Change::LetInDatabase { database } => write!(f, "let-in-database {database}"),
                 Change::OpenDatabase { database } => write!(f, "open-database {database}"),
                 Change::FillDatabase { database, .. } => write!(f, "fill-database {database}"),
                 Change::DropIndexes { database, .. } => write!(f, "drop-indexes {database}"),
@@ -190,7 +191,9 @@ pub enum Change {
         /// How much was written to it until then; `None`: the server does not tell.
         written: Option<WriteMark>,
     },
-    /// Written after the change: owner, privileges and settings are as on the source.
+    /// Owner, privileges and settings of a verified database are about to be set as on the source.
+    LetInDatabase { database: String },
+    /// Written after the change: it has answered an ordinary session.
     OpenDatabase { database: String },
     /// The target has an empty database of this name and object id, which is about to be filled.
     FillDatabase { database: String, oid: u32 },

@@ -316,6 +316,7 @@ impl State {
             }
             Change::CloseDatabase { database, source } => {
                 self.made_from.insert(database.clone(), source);
+                self.let_in.remove(&database);
                 self.closed.insert(database);
             }
             Change::ShutDatabase { database } => {
@@ -328,7 +329,11 @@ impl State {
                 // What clients wrote since it was verified first counts.
                 self.verified.entry(database).or_insert(written);
             }
+            Change::LetInDatabase { database } => {
+                self.let_in.insert(database);
+            }
             Change::OpenDatabase { database } => {
+                self.let_in.remove(&database);
                 self.closed.remove(&database);
             }
             Change::FillDatabase { database, oid } => {

@@ -63,8 +63,10 @@ pub struct State {
     pub done_by_0_1_0: HashSet<StepId>,
     /// Databases of the target that this plan created, or was about to.
     pub created: BTreeMap<String, Created>,
-    /// Databases of the target that nobody else may connect to yet.
+    /// Databases of the target that are not opened yet.
     pub closed: BTreeSet<String>,
+    /// Of those, the ones that were about to be, so that others may connect already.
+    pub let_in: BTreeSet<String>,
     /// What the source said of owner, privileges and settings of each that this plan created or fills: digests.
     pub made_from: BTreeMap<String, BTreeMap<String, String>>,
     /// Those that no role may connect to, so that they can be dropped.
@@ -129,7 +131,12 @@ impl State {
         self.verified.contains_key(database) && !self.may_drop.contains(database)
     }
 
-    /// Databases whose verification is done, and that nobody else may connect to yet.
+    /// No role but ours may connect to the target's database.
+    pub(crate) fn is_closed(&self, database: &str) -> bool {
+        self.closed.contains(database) && !self.let_in.contains(database)
+    }
+
+    /// Databases whose verification is done, and that are not opened yet.
     pub fn verified_and_closed(&self) -> Vec<String> {
         let closed = self.closed.iter();
         let is_verified = |name: &&String| {
@@ -151,7 +158,7 @@ impl State {
     pub(crate) fn in_use(&self) -> BTreeSet<String> {
         let verified = self.verified.keys();
         verified
-            .filter(|name| !self.closed.contains(*name))
+            .filter(|name| !self.is_closed(name))
             .cloned()
             .collect()
     }

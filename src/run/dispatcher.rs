@@ -218,7 +218,7 @@ impl<'a> Dispatcher<'a> {
         given.created = state.created.get(&**database).copied();
         given.verified = state.verified.get(&**database).cloned();
         given.may_drop = state.may_drop.contains(&**database);
-        given.is_closed = state.closed.contains(&**database);
+        given.is_closed = state.is_closed(database);
         given.is_shut = state.shut.contains(&**database);
         if id.kind == Kind::RecreateIndexes {
             let dropped = state.dropped_indexes.get(&**database);

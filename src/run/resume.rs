@@ -199,8 +199,7 @@ impl<'a> Record<'a> {
     }
 
     /// What is counted is verified by the same run: the target may have been changed in between, by hand or by a server that
-    /// was put back to an older state. Not where other roles may connect: a verification that failed may have opened the
-    /// database, and what is counted would be its clients'.
+    /// was put back to an older state. Not where others may have been let in: what is counted would be its clients'.
     fn count_again_before_verifying(&mut self, name: &Arc<str>) {
         let verify = StepId::database(name, Kind::Verify);
         let step = self.state.steps.get(&verify);
@@ -209,7 +208,7 @@ impl<'a> Record<'a> {
             .is_some_and(|step| step.output.is_a_difference());
         let reason = if is_difference {
             "the target is counted again after a difference"
-        } else if self.state.closed.contains(&**name) && !self.state.is_done(&verify) {
+        } else if self.state.is_closed(name) && !self.state.is_done(&verify) {
             "the target is counted by the run that verifies it"
         } else {
             return;

@@ -121,6 +121,7 @@ fn what_a_killed_run_left_closed_is_opened() {
     let project = Project::between(&source, &target);
     for point in [
         "journal step-started restore-settings before:1",
+        "erp let in:1",
         "erp opened:1",
     ] {
         let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
@@ -148,6 +149,26 @@ fn what_a_killed_run_left_closed_is_opened_without_tuning_too() {
         .run(&["run"])
         .expect_code(0);
     assert!(target.lets_in("erp", "app", "of the app"));
+}
+
+/// Clients are let in a moment before that is on record as done: what they write then is no difference, and stays.
+#[test]
+fn a_run_that_was_killed_while_it_opened_a_database_goes_on_and_keeps_what_clients_wrote() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'of the app'");
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    source.psql(
+        "erp",
+        "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
+    );
+    let project = Project::between(&source, &target).with("[target.tuning]\nmode = \"off\"\n");
+    let point = "erp let in:1";
+    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
+    assert_eq!(killed.wait().signal, Some(9));
+    assert!(target.lets_in("erp", "app", "of the app"));
+    target.psql("erp", "INSERT INTO t VALUES (11)");
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "11");
 }
 
 #[test]

@@ -118,6 +118,12 @@ pub(crate) async fn open(
             .await
             .map_err(connection.failed(format!("set {what}")))
     };
+    let name = &database.name;
+    context
+        .record(Change::LetInDatabase {
+            database: name.clone(),
+        })
+        .await?;
     let mut refused = Vec::new();
     // What is on record as opened is open after a crash of the server as well.
     let begin = "BEGIN; SET LOCAL synchronous_commit = local";
@@ -139,11 +145,13 @@ pub(crate) async fn open(
     }
     execute("COMMIT", "owner, privileges and settings").await?;
     connection.close().await;
+    reach!("{name} let in");
     prove_open(context, database).await?;
-    let opened = Change::OpenDatabase {
-        database: database.name.clone(),
-    };
-    context.record(opened).await?;
+    context
+        .record(Change::OpenDatabase {
+            database: name.clone(),
+        })
+        .await?;
     Ok(refused)
 }
 

@@ -20,6 +20,7 @@ mod finding;
 mod graph;
 mod inspect;
 mod journal;
+mod mark;
 mod names;
 mod plan;
 mod postgres;

@@ -2,6 +2,7 @@
 
 mod facts;
 pub(crate) mod locale;
+mod mark;
 mod not_moved;
 pub(crate) mod parameter;
 mod presence;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{RelationKind, TableName};
 pub(crate) use facts::{LeftOut, NoAlterSystem};
+pub(crate) use mark::{MARK_COMMENT, MARK_DATABASE, is_mark};
 pub(crate) use not_moved::{LackedLibrary, NotMoved, NotMovedKind};
 use parameter::Parameter;
 pub(crate) use presence::{Missing, Present};

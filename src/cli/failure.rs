@@ -50,8 +50,10 @@ impl From<journal::Error> for Failure {
 impl From<run::Error> for Failure {
     fn from(error: run::Error) -> Self {
         let exit = match &error {
-            run::Error::TargetHeld { .. } => Exit::Held,
+            run::Error::TargetHeld { .. } | run::Error::HeldByCopy { .. } => Exit::Held,
             run::Error::Postgres(_)
+            | run::Error::Mark(_)
+            | run::Error::OtherState { .. }
             | run::Error::OtherTarget { .. }
             | run::Error::Conflict(_)
             | run::Error::InUse(_)

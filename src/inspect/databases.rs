@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::query;
-use crate::catalog::{Database, LocaleProvider, Privilege, Setting};
+use crate::catalog::{Database, LocaleProvider, Privilege, Setting, is_mark};
 use crate::postgres::{Connection, Error};
 
 /// Reads every database, smallest first, without a look into it.
@@ -79,6 +79,7 @@ pub(crate) async fn read(connection: &Connection) -> Result<Vec<Database>, Error
             }
         })
         .collect();
+    databases.retain(|database| !is_mark(&database.name, database.comment.as_deref()));
     databases.sort_by(|a, b| (a.bytes, &a.name).cmp(&(b.bytes, &b.name)));
     Ok(databases)
 }

@@ -166,6 +166,15 @@ impl std::fmt::Display for Entry {
     }
 }
 
+/// Where in its journal a change is that stands in the target's mark as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Counted from 1 on.
+    pub number: u64,
+    /// When it was put on record: another change of this number is of another journal.
+    pub at: Timestamp,
+}
+
 /// A change to a server that may have to be undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "kebab-case")]
@@ -232,6 +241,19 @@ pub enum Change {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         damage: Option<String>,
     },
+}
+
+impl Change {
+    /// It stands in the target's mark as well. Snapshots are the source's; roles are done again by each run.
+    pub(crate) fn is_marked(&self) -> bool {
+        !matches!(
+            self,
+            Change::HoldSnapshot { .. }
+                | Change::EndSnapshot { .. }
+                | Change::MigrateRoles { .. }
+                | Change::MigratedRoles { .. }
+        )
+    }
 }
 
 /// What became of a role or a tablespace on the target.

@@ -182,6 +182,7 @@ impl State {
                 databases,
                 ..
             } => {
+                self.advance(record.at);
                 self.target_timeline = target_timeline.or(self.target_timeline);
                 // Their run is dead, or it would hold the lock.
                 for step in self.steps.values_mut() {
@@ -266,7 +267,12 @@ impl State {
             Entry::StepInterrupted { step, attempt } => {
                 self.under_way(&step, attempt)?.status = Status::Interrupted;
             }
-            Entry::Change { change } => self.change(*change, record.at),
+            Entry::Change { change } => {
+                if change.is_marked() {
+                    self.advance(record.at);
+                }
+                self.change(*change, record.at);
+            }
             Entry::Warning { database, message } => {
                 if let Some(run) = self.runs.last_mut() {
                     run.warnings.push((database, message));

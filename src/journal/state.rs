@@ -1,11 +1,11 @@
 //! What a journal says: the state of every step that it speaks of.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::record::{MigratedSubject, Outcome, Started};
+use super::record::{MigratedSubject, Outcome, Position, Started};
 use crate::names::{IndexDefinition, Kind, Load, Output, StepId, WriteMark};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +89,12 @@ pub struct State {
     pub tuned: BTreeMap<String, TunedSetting>,
     /// Roles and tablespaces that this plan migrated, or was about to, by what messages call them.
     pub roles: BTreeMap<String, RoleState>,
+    /// The last changes that are marked on the target as well.
+    pub positions: VecDeque<Position>,
 }
+
+/// More than are under way at a time, and than a reset or two write without a target.
+const POSITIONS: usize = 1000;
 
 /// How far this plan is known to have come with a role or a tablespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,6 +166,29 @@ impl State {
             .filter(|name| !self.is_closed(name))
             .cloned()
             .collect()
+    }
+
+    /// The last change that is, or is to be, marked on the target.
+    pub(crate) fn position(&self) -> Option<Position> {
+        self.positions.back().copied()
+    }
+
+    /// When the change of this number was put on record; `None`: it is none of the last.
+    pub(crate) fn changed_at(&self, number: u64) -> Option<Timestamp> {
+        let position = self
+            .positions
+            .iter()
+            .rev()
+            .find(|one| one.number == number)?;
+        Some(position.at)
+    }
+
+    pub(super) fn advance(&mut self, at: Timestamp) {
+        let number = self.position().map_or(1, |last| last.number + 1);
+        self.positions.push_back(Position { number, at });
+        if self.positions.len() > POSITIONS {
+            self.positions.pop_front();
+        }
     }
 
     pub fn is_done(&self, step: &StepId) -> bool {

@@ -4,8 +4,8 @@ use super::application::Application;
 use super::connect::Connection;
 use super::error::Error;
 
-/// Terminates the sessions of the application's state directory on a server, except our own, and returns how
-/// many there are. They may take a while to end.
+/// Terminates the sessions of the application's state directory on a server, except our own and the one that is kept, and
+/// returns how many there are. They may take a while to end.
 ///
 /// # Errors
 ///
@@ -13,6 +13,7 @@ use super::error::Error;
 pub(crate) async fn terminate_leftovers(
     connection: &Connection,
     application: &Application,
+    kept: Option<i32>,
 ) -> Result<u32, Error> {
     let mark = application.mark();
     // Every name ends with an empty mark.
@@ -23,8 +24,9 @@ pub(crate) async fn terminate_leftovers(
         .query_one(
             "SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity \
              WHERE application_name LIKE 'pg-migrate/%' AND right(application_name, length($1)) = $1 \
-               AND usename = current_user AND pid <> pg_catalog.pg_backend_pid()",
-            &[&mark],
+               AND usename = current_user AND pid <> pg_catalog.pg_backend_pid() \
+               AND pid IS DISTINCT FROM $2",
+            &[&mark, &kept],
         )
         .await
         .map_err(connection.failed("end the sessions that a killed run left"))?;

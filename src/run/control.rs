@@ -1,19 +1,32 @@
 //! The run's own connection to the target: it keeps the target for this plan.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
 use super::leftovers;
-use crate::journal::Journal;
+use crate::journal::{Change, Journal, State};
+use crate::mark::{self, Mark, Standing};
 use crate::plan::{Endpoint, Plan, Retry};
-use crate::postgres::{self, Application, Class, Connection, Session, connect, with_retries};
+use crate::postgres::{
+    self, Application, Class, Connection, Session, connect, escape_control, with_retries,
+};
 
 /// The advisory lock's key, one for all plans: "pg-m" and "igra" as numbers.
 const KEY: (i32, i32) = (0x7067_2d6d, 0x6967_7261);
+
+/// How often a holder shows that it lives.
+const RENEWAL: Duration = Duration::from_secs(2);
+
+/// A holder that did not show it for so long, by the server's clock, does not live: it was stopped, or cannot reach the server.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// How often a holder is looked at that may be dead.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// How long giving the target back may take.
 const RELEASE: Duration = Duration::from_secs(5);
@@ -22,60 +35,138 @@ const RELEASE: Duration = Duration::from_secs(5);
 pub(super) struct Control {
     /// Cancelled when the target could not be kept.
     pub(super) lost: CancellationToken,
+    /// `None`: our role may not make it.
+    pub(super) mark: Option<Mark>,
     release: CancellationToken,
     keeper: JoinHandle<()>,
+}
+
+/// Whose target it is to be.
+pub(super) struct Claim<'a> {
+    pub plan: &'a Plan,
+    pub target: &'a Endpoint,
+    pub journal: &'a Journal,
+    pub application: &'a Application,
 }
 
 /// How the target is taken, at first and again.
 struct Keeper {
     target: Endpoint,
+    application: Application,
     session: Session,
     retry: Retry,
+    mark: Option<Mark>,
     lost: CancellationToken,
     release: CancellationToken,
 }
 
+/// A session that has the lock.
+struct Holder {
+    connection: Connection,
+    session: SessionId,
+}
+
+/// Tells a session from all others of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct SessionId {
+    pid: i32,
+    began: String,
+}
+
+/// Another session that has the lock.
+struct Other {
+    session: SessionId,
+    application: String,
+    /// How long it has shown nothing, in seconds; `None`: our role may not see that.
+    silent: Option<f64>,
+}
+
+/// What came of asking for the lock.
+enum Asked {
+    Got(Holder),
+    Held(Other),
+}
+
 impl Control {
-    /// Takes the target for this run, after client programs and sessions that a killed run of the same state directory
-    /// left are ended. A connection that breaks is made again, as often as the plan retries a step.
+    /// Takes the target for this run: the lock first, then the mark, and then client programs and sessions that a killed run
+    /// of the same state directory left are ended. A connection that breaks is made again, as often as the plan retries a step.
     ///
     /// # Errors
     ///
-    /// [`Error::TargetHeld`] where another run has it; a target that cannot be reached.
-    pub(super) async fn take(
-        application: &Application,
-        target: &Endpoint,
-        retry: Retry,
-    ) -> Result<Control, Error> {
+    /// [`Error::TargetHeld`] where another run has it, or a living one of a copy of this state directory
+    /// ([`Error::HeldByCopy`]); a journal that does not agree with the mark; a target that cannot be reached.
+    pub(super) async fn take(claim: &Claim<'_>) -> Result<Control, Error> {
+        let mut keeper = Keeper::new(claim);
+        let holder = keeper.take_when_free().await?;
+        keeper.mark = take_mark(claim).await?;
         // Programs first: they may connect again.
-        leftovers::end_programs(application).await?;
-        leftovers::end(target, application).await?;
-        let keeper = Keeper {
-            target: target.clone(),
-            session: Session::new(&application.application_name_for("control")),
-            retry,
-            lost: CancellationToken::new(),
-            release: CancellationToken::new(),
-        };
-        let Some(connection) = keeper.take().await? else {
-            return Err(Error::TargetHeld {
-                target: target.to_string(),
-            });
-        };
+        leftovers::end_programs(claim.application).await?;
+        let kept = holder.session.pid;
+        leftovers::end(claim.target, claim.application, Some(kept)).await?;
         Ok(Control {
             lost: keeper.lost.clone(),
+            mark: keeper.mark.clone(),
             release: keeper.release.clone(),
-            keeper: tokio::spawn(keeper.keep(connection)),
+            keeper: tokio::spawn(keeper.keep(holder)),
         })
+    }
+
+    /// Writes a change into the mark that was put on record outside of a step, the last one.
+    pub(super) async fn mark(&self, change: &Change, state: &State) -> Result<(), Error> {
+        if let (Some(mark), Some(position)) = (&self.mark, state.position()) {
+            mark.write(Some(change), position).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes into the mark that a run has begun, which was the last record.
+    pub(super) async fn mark_run(&self, state: &State) -> Result<(), Error> {
+        if let (Some(mark), Some(position)) = (&self.mark, state.position()) {
+            mark.write(None, position).await?;
+        }
+        Ok(())
     }
 
     /// Gives the target back.
     pub(super) async fn release(mut self) {
+        if let Some(mark) = &self.mark {
+            mark.close().await;
+        }
         self.release.cancel();
         if timeout(RELEASE, &mut self.keeper).await.is_err() {
             tracing::warn!("the connection that held the target did not end in time");
         }
     }
+}
+
+/// Makes the mark where it is missing, and takes it over.
+async fn take_mark(claim: &Claim<'_>) -> Result<Option<Mark>, Error> {
+    let state = claim.journal.id();
+    let run = format!(
+        "{:08x}",
+        RandomState::new().hash_one(std::process::id()) as u32
+    );
+    let mark = Mark::new(
+        claim.target,
+        claim.application,
+        (&claim.plan.name, state),
+        &run,
+    );
+    if !mark.create().await? {
+        tracing::warn!(
+            "our role may not create a database on the target, so what this plan does is on record in its state directory alone"
+        );
+        return Ok(None);
+    }
+    if let Some(entry) = mark.read().await? {
+        let standing = mark::compare(&entry, claim.journal.state());
+        if standing != Standing::Agrees {
+            let last = claim.journal.state().position();
+            return Err(Error::other_state(standing, &entry, last));
+        }
+    }
+    mark.take_over().await?;
+    Ok(Some(mark))
 }
 
 /// Refuses a target that a run of another plan, or of another state, is at work on.
@@ -89,8 +180,14 @@ pub(crate) async fn refuse_held_target(
     journal: &Journal,
 ) -> Result<(), Error> {
     let application = Application::for_state(&plan.name, journal.id());
-    let control = Control::take(&application, target, plan.retry).await?;
-    control.release().await;
+    let claim = Claim {
+        plan,
+        target,
+        journal,
+        application: &application,
+    };
+    let holder = Keeper::new(&claim).take_when_free().await?;
+    holder.connection.close().await;
     Ok(())
 }
 
@@ -101,52 +198,120 @@ impl Drop for Control {
 }
 
 impl Keeper {
-    /// `None`: another session has it.
-    async fn take(&self) -> Result<Option<Connection>, postgres::Error> {
+    fn new(claim: &Claim<'_>) -> Keeper {
+        Keeper {
+            target: claim.target.clone(),
+            application: claim.application.clone(),
+            session: Session::new(&claim.application.application_name_for("control")),
+            retry: claim.plan.retry,
+            mark: None,
+            lost: CancellationToken::new(),
+            release: CancellationToken::new(),
+        }
+    }
+
+    /// Takes the lock, also from a holder of this state directory, or of a copy, that does not live. We hold the state
+    /// directory, so a run that had this one itself is dead, and its session about to end.
+    async fn take_when_free(&self) -> Result<Holder, Error> {
+        let mut seen: Option<Other> = None;
+        loop {
+            let other = match self.ask().await? {
+                Asked::Got(holder) => return Ok(holder),
+                Asked::Held(other) => other,
+            };
+            let target = || self.target.to_string();
+            if !self.application.owns(&other.application) {
+                return Err(Error::TargetHeld { target: target() });
+            }
+            // A session of our own role is visible.
+            let silent = other.silent.unwrap_or_default();
+            let before = seen.as_ref().filter(|seen| seen.session == other.session);
+            if before.is_some_and(|before| silent < before.silent.unwrap_or_default()) {
+                return Err(Error::HeldByCopy { target: target() });
+            }
+            if silent > LEASE.as_secs_f64() {
+                tracing::warn!(
+                    session = escape_control(&other.application).as_ref(),
+                    pid = other.session.pid,
+                    silent,
+                    "ending the session of a run that does not live"
+                );
+                self.end(&other.session).await?;
+            }
+            seen = Some(other);
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Asks for the lock.
+    async fn ask(&self) -> Result<Asked, postgres::Error> {
         let connection = connect(&self.target, &self.target.database, &self.session).await?;
         let row = connection
             .query_one(
-                "SELECT pg_catalog.pg_try_advisory_lock($1, $2)",
+                "SELECT pg_catalog.pg_try_advisory_lock($1, $2), pg_catalog.pg_backend_pid(), \
+                 (SELECT backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid())",
                 &[&KEY.0, &KEY.1],
             )
             .await
             .map_err(connection.failed("take the advisory lock of this run"))?;
-        if row.get::<_, bool>(0) {
-            if !is_held_elsewhere(&connection).await? {
-                return Ok(Some(connection));
-            }
-            connection
-                .execute(
-                    "SELECT pg_catalog.pg_advisory_unlock($1, $2)",
-                    &[&KEY.0, &KEY.1],
-                )
-                .await
-                .map_err(connection.failed("give the advisory lock of this run back"))?;
+        let other = other_holder(&connection).await?;
+        if row.get::<_, bool>(0) && other.is_none() {
+            let session = SessionId {
+                pid: row.get(1),
+                began: row.get::<_, Option<String>>(2).unwrap_or_default(),
+            };
+            return Ok(Asked::Got(Holder {
+                connection,
+                session,
+            }));
         }
-        // Where the connection broke on its way, the server may still keep its session.
+        // Ending the session gives back what it has.
+        connection.close().await;
+        Ok(match other {
+            Some(other) => Asked::Held(other),
+            // Gone between the two looks.
+            None => Box::pin(self.ask()).await?,
+        })
+    }
+
+    /// Ends one session, if it is still there.
+    async fn end(&self, session: &SessionId) -> Result<(), postgres::Error> {
+        let connection = connect(&self.target, &self.target.database, &self.session).await?;
         connection
             .execute(
                 "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
-                 WHERE application_name = $1 AND usename = current_user AND pid <> pg_backend_pid()",
-                &[&self.session.application()],
+                 WHERE pid = $1 AND backend_start::text = $2 AND usename = current_user",
+                &[&session.pid, &session.began],
             )
             .await
             .map_err(connection.failed("end the session that held the target before"))?;
         connection.close().await;
-        Ok(None)
+        Ok(())
     }
 
-    async fn keep(self, mut connection: Connection) {
+    async fn keep(self, mut holder: Holder) {
+        let mut renewal = interval(RENEWAL);
+        renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let ended = connection.ended().unwrap_or_default();
+            let ended = holder.connection.ended().unwrap_or_default();
             tokio::select! {
                 () = ended.cancelled() => {}
-                () = self.release.cancelled() => return connection.close().await,
+                () = self.release.cancelled() => return holder.connection.close().await,
+                _ = renewal.tick() => {
+                    // Where it fails, the connection ends.
+                    let renew = holder.connection.simple_query("SELECT 1");
+                    tokio::select! {
+                        _ = renew => {}
+                        () = ended.cancelled() => {}
+                        () = self.release.cancelled() => return,
+                    }
+                    continue;
+                }
             }
             tracing::warn!(server = %self.target, "the connection that holds the target was lost");
             tokio::select! {
-                again = self.take_again() => match again {
-                    Some(again) => connection = again,
+                again = self.take_again(&holder.session) => match again {
+                    Some(again) => holder = again,
                     None => return self.lost.cancel(),
                 },
                 () = self.release.cancelled() => return,
@@ -154,50 +319,96 @@ impl Keeper {
         }
     }
 
-    async fn take_again(&self) -> Option<Connection> {
+    /// `before`: where the connection broke on its way, the server may still keep its session.
+    async fn take_again(&self, before: &SessionId) -> Option<Holder> {
         // The first attempt is the connection that was just lost.
         let retry = Retry {
             attempts: self.retry.attempts.saturating_add(1),
             ..self.retry
         };
-        let whatever_it_was = |_: &String| Class::Retry;
-        let taken = with_retries(&retry, whatever_it_was, |attempt| async move {
+        let taken = with_retries(&retry, NotTaken::class, |attempt| async move {
             if attempt == 1 {
-                return Err("the connection was lost".to_owned());
+                return Err(NotTaken::Unreachable("the connection was lost".to_owned()));
             }
-            match self.take().await {
-                Ok(Some(connection)) => Ok(connection),
-                Ok(None) => Err("another session holds the target".to_owned()),
-                Err(error) => Err(error.to_string()),
+            let unreachable =
+                |error: &dyn std::error::Error| NotTaken::Unreachable(error.to_string());
+            self.end(before)
+                .await
+                .map_err(|error| unreachable(&error))?;
+            match self.ask().await.map_err(|error| unreachable(&error))? {
+                Asked::Held(other) if other.session == *before => Err(NotTaken::Unreachable(
+                    "its session before is ending".to_owned(),
+                )),
+                Asked::Held(_) => Err(NotTaken::TakenOver),
+                Asked::Got(holder) => match self.ensure_ours().await {
+                    Ok(()) => Ok(holder),
+                    Err(mark::Error::TakenOver) => Err(NotTaken::TakenOver),
+                    Err(error) => Err(unreachable(&error)),
+                },
             }
         });
         match taken.await {
-            Ok(connection) => {
+            Ok(holder) => {
                 tracing::info!(server = %self.target, "the target is held again");
-                Some(connection)
+                Some(holder)
             }
             Err(error) => {
-                tracing::warn!(server = %self.target, error, "the target cannot be held again");
+                tracing::warn!(server = %self.target, %error, "the target cannot be held again");
                 None
             }
         }
     }
+
+    async fn ensure_ours(&self) -> Result<(), mark::Error> {
+        match &self.mark {
+            Some(mark) => mark.ensure_ours().await,
+            None => Ok(()),
+        }
+    }
 }
 
-/// Whether another session has the lock as well, which it can in another database: an advisory lock is one of a
+/// Why the target is not held again.
+#[derive(Debug, thiserror::Error)]
+enum NotTaken {
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("another run holds it")]
+    TakenOver,
+}
+
+impl NotTaken {
+    fn class(&self) -> Class {
+        match self {
+            NotTaken::Unreachable(_) => Class::Retry,
+            NotTaken::TakenOver => Class::Fail,
+        }
+    }
+}
+
+/// Another session that has the lock, which it can in another database as well: an advisory lock is one of a
 /// database (PostgreSQL manual, 13.3.5), a run's target is the whole server. `pg_locks` shows the locks of all
 /// databases to everybody; two keys of 32 bits are its `classid` and `objid`, and its `objsubid` is 2 then (53.13).
 ///
-/// Each run looks after it has taken its own, so that of two that come at once one sees the other, or both do.
-async fn is_held_elsewhere(connection: &Connection) -> Result<bool, postgres::Error> {
+/// Each run looks after it has asked for its own, so that of two that come at once one sees the other, or both do.
+async fn other_holder(connection: &Connection) -> Result<Option<Other>, postgres::Error> {
     let row = connection
-        .query_one(
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted \
-             AND classid::int8 = $1::int4 AND objid::int8 = $2::int4 AND objsubid = 2 \
-             AND pid <> pg_catalog.pg_backend_pid())",
+        .query_opt(
+            "SELECT l.pid, coalesce(a.backend_start::text, ''), coalesce(a.application_name, ''), \
+                    extract(epoch FROM pg_catalog.clock_timestamp() - a.state_change)::float8 \
+             FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+             WHERE l.locktype = 'advisory' AND l.granted \
+               AND l.classid::int8 = $1::int4 AND l.objid::int8 = $2::int4 AND l.objsubid = 2 \
+               AND l.pid <> pg_catalog.pg_backend_pid() LIMIT 1",
             &[&KEY.0, &KEY.1],
         )
         .await
-        .map_err(connection.failed("look for another run in the other databases"))?;
-    Ok(row.get(0))
+        .map_err(connection.failed("look for another run in all databases"))?;
+    Ok(row.map(|row| Other {
+        session: SessionId {
+            pid: row.get(0),
+            began: row.get(1),
+        },
+        application: row.get(2),
+        silent: row.get(3),
+    }))
 }

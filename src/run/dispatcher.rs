@@ -130,9 +130,11 @@ impl<'a> Dispatcher<'a> {
                 // A change waits for the disk, and its step with it.
                 biased;
                 Some(request) = self.changes.recv() => {
+                    let is_marked = request.change.is_marked();
                     self.journal.append(request.change.into())?;
+                    let position = self.journal.state().position().filter(|_| is_marked);
                     // A step that is gone makes no change.
-                    let _ = request.recorded.send(());
+                    let _ = request.recorded.send(position);
                 }
                 Some(ended) = self.attempts.join_next_with_id() => self.join(ended).await?,
                 Some(old) = old.recv() => self.warn(old)?,

@@ -2,7 +2,8 @@
 
 use miette::Diagnostic;
 
-use crate::journal;
+use crate::journal::{self, Position};
+use crate::mark::{self, Standing};
 
 /// Why a run did not start, or could not go on.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -16,6 +17,22 @@ pub(crate) enum Error {
          pg-migrate/"
     ))]
     TargetHeld { target: String },
+    #[error("another run, with a copy of this plan's state directory, is at work on the {target}")]
+    #[diagnostic(help(
+        "let that one end, and go on with its directory; its sessions are those in pg_stat_activity whose application_name \
+         starts with pg-migrate/. One that does not live any more is not waited for"
+    ))]
+    HeldByCopy { target: String },
+    #[error("the state directory and the target do not agree: {what}")]
+    #[diagnostic(help(
+        "nothing was changed. Go on with the state directory that belongs to the target's mark (another machine, a copy, a later \
+         backup). Where it is lost for good, `pg-migrate discard PLAN` lists what the plan made, which of it clients may use \
+         since when, and drops what you name; what clients use is left out of a new plan (databases.exclude)"
+    ))]
+    OtherState { what: String },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Mark(#[from] mark::Error),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Postgres(#[from] crate::postgres::Error),
@@ -70,4 +87,30 @@ pub(crate) enum Error {
     InUse(String),
     #[error("the graph cannot be run: {0}")]
     DoesNotFit(#[from] crate::schedule::DoesNotFit),
+}
+
+impl Error {
+    /// The mark `entry` says more than, or something else than, a journal that ends with `last`.
+    pub(super) fn other_state(
+        standing: Standing,
+        entry: &mark::Entry,
+        last: Option<Position>,
+    ) -> Error {
+        let shown = |position: Position| format!("change {} of {}", position.number, position.at);
+        let marked = shown(entry.position);
+        let ends = last.map_or_else(
+            || "is empty".to_owned(),
+            |last| format!("ends with {}", shown(last)),
+        );
+        let what = match standing {
+            Standing::Diverged => format!(
+                "the target's mark has {marked}, which the journal does not have, though it {ends}: a run went on with a copy of the directory"
+            ),
+            Standing::Agrees | Standing::JournalIsOlder => format!(
+                "the target's mark is newer: it has {marked}, and the journal {ends}: the directory was put back to an earlier state, or a run \
+                 went on with a copy of it"
+            ),
+        };
+        Error::OtherState { what }
+    }
 }

@@ -16,7 +16,7 @@ use crate::process::kill_leftovers;
 /// How long either may take to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Ends the programs, and waits until they are gone. As for [`end`], only a holder of the state directory may.
+/// Ends the programs, and waits until they are gone. As for [`end`], only who has the target may.
 ///
 /// # Errors
 ///
@@ -45,19 +45,23 @@ pub(super) async fn end_programs(application: &Application) -> Result<(), Error>
     }
 }
 
-/// Ends the sessions, and waits until they are gone. Only a holder of the state directory may: whatever else runs
-/// under its id is dead.
+/// Ends the sessions, except one, and waits until they are gone. Only who has the target may: whatever else runs under its
+/// id is dead, or was taken over from.
 ///
 /// # Errors
 ///
 /// A server that cannot be reached; sessions that do not end.
-pub(super) async fn end(endpoint: &Endpoint, application: &Application) -> Result<(), Error> {
+pub(super) async fn end(
+    endpoint: &Endpoint,
+    application: &Application,
+    kept: Option<i32>,
+) -> Result<(), Error> {
     let session = Session::new(&application.application_name_for("control"));
     let connection = connect(endpoint, &endpoint.database, &session).await?;
     let deadline = Instant::now() + PATIENCE;
     let mut is_first = true;
     loop {
-        let sessions = terminate_leftovers(&connection, application).await?;
+        let sessions = terminate_leftovers(&connection, application, kept).await?;
         if sessions == 0 {
             break;
         }

@@ -45,7 +45,7 @@ use crate::schedule::Schedule;
 use crate::step::Shared;
 use crate::step::archive::ensure_owned;
 use crate::step::tuning;
-use control::Control;
+use control::{Claim, Control};
 use dispatcher::{Dispatcher, Endings};
 use unlogged::UnloggedCheck;
 
@@ -75,8 +75,14 @@ impl Job {
             Error::Archives { what, help }
         })?;
         let application = Application::for_state(&self.plan.name, self.journal.id());
-        let control = Control::take(&application, &self.target, self.plan.retry).await?;
-        leftovers::end(&self.source, &application).await?;
+        let control = Control::take(&Claim {
+            plan: &self.plan,
+            target: &self.target,
+            journal: &self.journal,
+            application: &application,
+        })
+        .await?;
+        leftovers::end(&self.source, &application, None).await?;
         let stop = CancellationToken::new();
         let state = self.journal.state();
         let missing = missing(self.graph.database_names(), state, &self.inspection.target);
@@ -148,6 +154,7 @@ impl Job {
         }
         let confirmed = unlogged::confirmed(&self.graph, state, &resumed.done);
         self.begin(&resumed, &events)?;
+        control.mark_run(self.journal.state()).await?;
         let (changes, requests) = mpsc::channel(16);
         let shared = Arc::new(Shared {
             plan: self.plan,
@@ -159,6 +166,7 @@ impl Job {
             stop,
             events,
             changes,
+            mark: control.mark.clone(),
         });
         let schedule = Schedule::new(&shared.graph, resumed.done, shared.plan.retry)?;
         let dispatcher =

@@ -62,6 +62,7 @@ pub(crate) async fn changed_since_completion(job: Job) -> Vec<String> {
         stop: CancellationToken::new(),
         events,
         changes: requests,
+        mark: None,
     });
     let state = job.journal.state();
     let mut changes = changes_of_roles(&shared, state, "since the plan was completed").await;

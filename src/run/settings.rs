@@ -5,7 +5,7 @@ use crate::plan::{Endpoint, Plan};
 use crate::postgres::Application;
 use crate::step::tuning::{self, SettingsRestored};
 
-use super::control::Control;
+use super::control::{Claim, Control};
 use super::error::Error;
 
 /// Restores what the journal says was changed and not restored yet, and records that. `None`:
@@ -24,7 +24,13 @@ pub(crate) async fn restore_settings(
         return Ok(None);
     }
     let application = Application::for_state(&plan.name, journal.id());
-    let control = Control::take(&application, target, plan.retry).await?;
+    let claim = Claim {
+        plan,
+        target,
+        journal,
+        application: &application,
+    };
+    let control = Control::take(&claim).await?;
     let application = application.application_name_for("restore-settings");
     let is = tuning::identity(target, &application).await?;
     let last = journal.state().runs.last();
@@ -43,13 +49,12 @@ pub(crate) async fn restore_settings(
             message: message.clone(),
         })?;
     }
-    journal.append(
-        Change::SettingsRestored {
-            settings: tuned.into_keys().collect(),
-            damage: outcome.damage.clone(),
-        }
-        .into(),
-    )?;
+    let restored = Change::SettingsRestored {
+        settings: tuned.into_keys().collect(),
+        damage: outcome.damage.clone(),
+    };
+    journal.append(restored.clone().into())?;
+    control.mark(&restored, journal.state()).await?;
     control.release().await;
     Ok(Some(outcome))
 }

@@ -13,7 +13,8 @@ use super::locked_snapshot::LockedSnapshot;
 use crate::catalog::{Database, Inspection, Relation};
 use crate::event::{Event, Progress};
 use crate::graph::{Graph, Step, StepIndex, Tuning, file_name};
-use crate::journal::{Change, Created, RoleState, TunedSetting};
+use crate::journal::{Change, Created, Position, RoleState, TunedSetting};
+use crate::mark::Mark;
 use crate::names::{
     Counts, DelayedDump, IndexDefinition, Kind, Load, Output, Product, RegularDump, StepId,
     Subject, TableName, WriteMark,
@@ -35,12 +36,15 @@ pub(crate) struct Shared {
     pub events: mpsc::UnboundedSender<Event>,
     /// Changes to be recorded before they are made.
     pub changes: mpsc::Sender<ChangeRequest>,
+    /// Where the target says what was done to it; `None`: our role may not make that.
+    pub mark: Option<Mark>,
 }
 
 /// A change that a step is about to make, and where to say that it is on record.
 pub(crate) struct ChangeRequest {
     pub change: Change,
-    pub recorded: oneshot::Sender<()>,
+    /// With its position, where it is to be marked on the target.
+    pub recorded: oneshot::Sender<Option<Position>>,
 }
 
 /// What one attempt of one step is given.
@@ -90,18 +94,22 @@ impl Shared {
         is_unsafe && !self.plan.tuning.open_early
     }
 
-    /// Puts a change on record. When this returns, it is on disk and may be made.
+    /// Puts a change on record. When this returns, it is on disk, and in the target's mark, and may be made.
     pub(crate) async fn record(&self, change: Change) -> Result<(), StepError> {
         let (recorded, on_record) = oneshot::channel();
-        let request = ChangeRequest { change, recorded };
-        let sent = self.changes.send(request).await.is_ok();
-        if sent && on_record.await.is_ok() {
-            Ok(())
-        } else {
-            Err(StepError::fault(
-                "the change could not be put on record, so it was not made",
-            ))
+        let request = ChangeRequest {
+            change: change.clone(),
+            recorded,
+        };
+        let not_recorded =
+            || StepError::fault("the change could not be put on record, so it was not made");
+        let sent = self.changes.send(request).await;
+        sent.map_err(|_| not_recorded())?;
+        let position = on_record.await.map_err(|_| not_recorded())?;
+        if let (Some(mark), Some(position)) = (&self.mark, position) {
+            mark.write(Some(&change), position).await?;
         }
+        Ok(())
     }
 }
 

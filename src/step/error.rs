@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use miette::Diagnostic;
 
+use crate::mark;
 use crate::names::Output;
 use crate::postgres::{self, Class, escape_control_lines};
 
@@ -144,6 +145,12 @@ impl From<postgres::Error> for StepError {
             parent_missing: error.sqlstate() == Some("23503"),
             ..StepError::caused_by(&error, error.class())
         }
+    }
+}
+
+impl From<mark::Error> for StepError {
+    fn from(error: mark::Error) -> Self {
+        StepError::caused_by(&error, error.class())
     }
 }
 

@@ -31,6 +31,11 @@ use crate::plan::Side;
 pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let id = &context.step().id;
     reach!("{id} start");
+    if let Some(mark) = &context.shared.mark
+        && (writes_to_target(id.kind) || id.kind.is_tuning())
+    {
+        mark.ensure_ours().await?;
+    }
     let in_target = id.kind.traits().in_target_database;
     // An attempt after another begins with a new database.
     if in_target && !(id.kind == Kind::Restore && context.is_retry) {

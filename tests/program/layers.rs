@@ -14,7 +14,7 @@ use super::support::place;
 /// Every module with those that it may use. A module stands below all that use it, so the table has no
 /// cycle. Modules may use themselves. `main.rs` and `lib.rs` join them and are not in it; tests may use
 /// anything.
-const MAY_USE: [(&str, &[&str]); 24] = [
+const MAY_USE: [(&str, &[&str]); 25] = [
     ("escape", &[]),
     ("names", &[]),
     ("exit", &[]),
@@ -55,6 +55,10 @@ const MAY_USE: [(&str, &[&str]); 24] = [
         ],
     ),
     ("inspect", &["names", "catalog", "plan", "postgres"]),
+    (
+        "mark",
+        &["catalog", "plan", "postgres", "journal", "inspect"],
+    ),
     ("verify", &["names", "plan"]),
     (
         "step",
@@ -71,6 +75,7 @@ const MAY_USE: [(&str, &[&str]); 24] = [
             "event",
             "journal",
             "inspect",
+            "mark",
             "verify",
         ],
     ),
@@ -90,6 +95,7 @@ const MAY_USE: [(&str, &[&str]); 24] = [
             "event",
             "schedule",
             "journal",
+            "mark",
             "step",
         ],
     ),

@@ -244,6 +244,10 @@ fn an_older_copy_of_the_state_loads_nothing_again() {
     let before = fs::read(state.join("journal.jsonl")).unwrap();
     project.run(&["run"]).expect_code(0);
     fs::write(state.join("journal.jsonl"), before).unwrap();
+    let told = project.run(&["run"]).expect_code(3);
+    assert_says(&told, &["the target's mark is newer"]);
+    // Without the mark the database itself says so.
+    target.psql("postgres", "DROP DATABASE pg_migrate_mark");
     let told = project.run(&["run"]).expect_code(4);
     assert_says(&told, &["another copy of this plan's state directory"]);
     assert_eq!(rows(&target, "big"), "500");
@@ -258,6 +262,9 @@ fn a_table_that_another_copy_of_the_state_loaded_is_not_loaded_again() {
     let before = fs::read(&journal).unwrap();
     kill_at(&project, "journal step-done erp/delayed-restore synced:1");
     fs::write(journal, before).unwrap();
+    let told = project.run(&["run"]).expect_code(3);
+    assert_says(&told, &["the target's mark is newer"]);
+    target.psql("postgres", "DROP DATABASE pg_migrate_mark");
     let told = project.run(&["run"]).expect_code(4);
     assert_says(
         &told,

@@ -1,0 +1,51 @@
+//! What is wrong with the mark.
+
+use miette::Diagnostic;
+use tokio_postgres::error::SqlState;
+
+use crate::catalog::MARK_DATABASE;
+use crate::postgres::{self, Class};
+
+/// What is wrong with the mark.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Postgres(#[from] postgres::Error),
+    #[error(
+        "another run of this plan, with this state directory or a copy of it, took the target over, so this one writes nothing more"
+    )]
+    #[diagnostic(help(
+        "let that one end; `pg-migrate status` in its directory shows how far it is"
+    ))]
+    TakenOver,
+    #[error(
+        "the target has a database \"{MARK_DATABASE}\" that is not pg-migrate's, where it would keep what it did"
+    )]
+    #[diagnostic(help("rename it on the target, and run again"))]
+    Foreign,
+}
+
+impl Error {
+    /// There is no such database, schema or table.
+    pub(super) fn is_gone(&self) -> bool {
+        let Error::Postgres(error) = self else {
+            return false;
+        };
+        let codes = [
+            SqlState::INVALID_CATALOG_NAME,
+            SqlState::INVALID_SCHEMA_NAME,
+            SqlState::UNDEFINED_TABLE,
+        ];
+        codes
+            .iter()
+            .any(|code| error.sqlstate() == Some(code.code()))
+    }
+
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Error::Postgres(error) => error.class(),
+            Error::TakenOver | Error::Foreign => Class::Fail,
+        }
+    }
+}

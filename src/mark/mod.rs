@@ -1,0 +1,245 @@
+//! The mark on the target: what plans did there, kept where a lost, copied or older state directory cannot take it along.
+//!
+//! It is a small database of ours, because that shows in no dump of another and needs no more than CREATEDB. It has a row for
+//! each state directory: the last change that is in its journal as well, and which run is at work. A run takes it over before it
+//! ends what an earlier one left, and from then on nothing that the earlier one wants to put on record is taken.
+
+mod error;
+mod rows;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio_postgres::error::SqlState;
+
+use crate::catalog::{MARK_COMMENT, MARK_DATABASE};
+use crate::inspect::contents_of;
+use crate::journal::{Change, Position, State};
+use crate::plan::Endpoint;
+use crate::postgres::{Application, Connection, Session, connect, quote_identifier, quote_literal};
+
+pub(crate) use error::Error;
+pub(crate) use rows::Entry;
+
+/// How long another session may keep a row.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The mark of one state directory's plan, held by one run. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Mark(Arc<Inner>);
+
+struct Inner {
+    target: Endpoint,
+    session: Session,
+    plan: String,
+    /// The id of the state directory.
+    state: String,
+    /// What tells this run from others of the same state directory, and of copies of it.
+    run: String,
+    /// Used by one change at a time.
+    connection: Mutex<Option<Connection>>,
+}
+
+/// As [`Mark::connected_or_gone`], for its tables.
+fn gone_or(result: Result<(), Error>) -> Result<(), Error> {
+    result.or_else(|error| if error.is_gone() { Ok(()) } else { Err(error) })
+}
+
+/// How the mark and a journal stand to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The journal has the mark's last change, and perhaps some that were not marked before a kill.
+    Agrees,
+    /// The journal ends before the mark's last change.
+    JournalIsOlder,
+    /// Both went on from a common start.
+    Diverged,
+}
+
+/// Compares the mark's last change with what the journal has.
+pub(crate) fn compare(entry: &Entry, state: &State) -> Standing {
+    let Some(last) = state.position() else {
+        return Standing::JournalIsOlder;
+    };
+    if entry.position.number > last.number {
+        return Standing::JournalIsOlder;
+    }
+    match state.changed_at(entry.position.number) {
+        // So long ago that it is not kept in mind: other checks tell a target that was put back.
+        None => Standing::Agrees,
+        Some(at) if at == entry.position.at => Standing::Agrees,
+        Some(_) => Standing::Diverged,
+    }
+}
+
+impl Mark {
+    /// For a run of the state directory. Nothing is asked of the server yet.
+    pub(crate) fn new(
+        target: &Endpoint,
+        application: &Application,
+        (plan, state): (&str, &str),
+        run: &str,
+    ) -> Mark {
+        Mark(Arc::new(Inner {
+            target: target.clone(),
+            // Who resumes asks this server, and no standby.
+            session: Session::new(&application.application_name_for("mark"))
+                .settings([("synchronous_commit", "local")].into_iter())
+                .lock_timeout(PATIENCE),
+            plan: plan.to_owned(),
+            state: state.to_owned(),
+            run: run.to_owned(),
+            connection: Mutex::new(None),
+        }))
+    }
+
+    /// Makes the database where it is missing. `false`: the role may not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Foreign`]; a target that cannot be reached.
+    pub(crate) async fn create(&self) -> Result<bool, Error> {
+        let Inner {
+            target, session, ..
+        } = &*self.0;
+        let server = connect(target, &target.database, session).await?;
+        let exists = server
+            .query_opt(
+                "SELECT FROM pg_catalog.pg_database WHERE datname = $1",
+                &[&MARK_DATABASE],
+            )
+            .await
+            .map_err(server.failed("look for the mark"))?
+            .is_some();
+        let name = quote_identifier(MARK_DATABASE);
+        if !exists {
+            let create = format!(
+                "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+            );
+            match server.batch_execute(&create).await {
+                Ok(()) => {}
+                Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                    server.close().await;
+                    return Ok(false);
+                }
+                Err(error) if error.code() == Some(&SqlState::DUPLICATE_DATABASE) => {}
+                Err(error) => {
+                    return Err(server.failed("make the database of the mark")(error).into());
+                }
+            }
+        }
+        server.close().await;
+        let connection = connect(target, MARK_DATABASE, session).await?;
+        if rows::are_there(&connection).await? {
+            *self.0.connection.lock().await = Some(connection);
+            return Ok(true);
+        }
+        if !contents_of(&connection).await?.is_empty() {
+            return Err(Error::Foreign);
+        }
+        rows::create(&connection).await?;
+        let comment = quote_literal(MARK_COMMENT);
+        connection
+            .batch_execute(&format!("COMMENT ON DATABASE {name} IS {comment}"))
+            .await
+            .map_err(connection.failed("say what the database of the mark is"))?;
+        *self.0.connection.lock().await = Some(connection);
+        Ok(true)
+    }
+
+    /// What the mark says of this state directory; `None`: nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// A target that cannot be reached.
+    pub(crate) async fn read(&self) -> Result<Option<Entry>, Error> {
+        let mut held = self.0.connection.lock().await;
+        let connection = self.connected(&mut held).await?;
+        rows::read(connection, &self.0.state).await
+    }
+
+    /// From here on only this run may put changes on record.
+    ///
+    /// # Errors
+    ///
+    /// A target that cannot be reached.
+    pub(crate) async fn take_over(&self) -> Result<(), Error> {
+        let Inner {
+            plan, state, run, ..
+        } = &*self.0;
+        let mut held = self.0.connection.lock().await;
+        let connection = self.connected(&mut held).await?;
+        rows::take_over(connection, (plan, state), run).await
+    }
+
+    /// Writes a change that is in the journal at this position.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TakenOver`]; a target that cannot be reached.
+    pub(crate) async fn write(
+        &self,
+        change: Option<&Change>,
+        position: Position,
+    ) -> Result<(), Error> {
+        let Inner { state, run, .. } = &*self.0;
+        let mut held = self.0.connection.lock().await;
+        let Some(connection) = self.connected_or_gone(&mut held).await? else {
+            return Ok(());
+        };
+        let written = rows::write(connection, (state, run), change, position).await;
+        gone_or(written)
+    }
+
+    /// Fails where another run took the target over.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TakenOver`]; a target that cannot be reached.
+    pub(crate) async fn ensure_ours(&self) -> Result<(), Error> {
+        let Inner { state, run, .. } = &*self.0;
+        let mut held = self.0.connection.lock().await;
+        let Some(connection) = self.connected_or_gone(&mut held).await? else {
+            return Ok(());
+        };
+        gone_or(rows::ensure_ours(connection, (state, run)).await)
+    }
+
+    /// Ends the session, if there is one.
+    pub(crate) async fn close(&self) {
+        if let Some(connection) = self.0.connection.lock().await.take() {
+            connection.close().await;
+        }
+    }
+
+    /// `None`: a person dropped the mark under the run. What is under way is not left unsafe for that; the next run makes it
+    /// again.
+    async fn connected_or_gone<'a>(
+        &self,
+        held: &'a mut Option<Connection>,
+    ) -> Result<Option<&'a Connection>, Error> {
+        match self.connected(held).await {
+            Err(error) if error.is_gone() => {
+                tracing::warn!("the mark on the target was dropped under the run");
+                Ok(None)
+            }
+            connected => connected.map(Some),
+        }
+    }
+
+    /// The session, made again where it was lost.
+    async fn connected<'a>(
+        &self,
+        held: &'a mut Option<Connection>,
+    ) -> Result<&'a Connection, Error> {
+        let is_lost =
+            |connection: &Connection| connection.ended().is_none_or(|ended| ended.is_cancelled());
+        let open = held.take().filter(|connection| !is_lost(connection));
+        let open = match open {
+            Some(open) => open,
+            None => connect(&self.0.target, MARK_DATABASE, &self.0.session).await?,
+        };
+        Ok(held.insert(open))
+    }
+}

@@ -1,0 +1,184 @@
+//! The tables of the mark, and what is written to them.
+
+use jiff::Timestamp;
+use tokio_postgres::types::ToSql;
+
+use super::error::Error;
+use crate::journal::{AlteredSetting, Change, Position};
+use crate::postgres::Connection;
+
+const TABLES: &str = "\
+    CREATE SCHEMA mark; \
+    CREATE TABLE mark.state ( \
+        id text PRIMARY KEY, plan text NOT NULL, run text NOT NULL, \
+        change bigint NOT NULL, changed text NOT NULL, started timestamptz NOT NULL DEFAULT now()); \
+    COMMENT ON TABLE mark.state IS \
+        'A row for each state directory: its plan, the run that is or was at work, its last change that is in the journal as well.'; \
+    CREATE TABLE mark.database ( \
+        state text NOT NULL REFERENCES mark.state ON DELETE CASCADE, name text NOT NULL, \
+        oid oid, was_there boolean NOT NULL DEFAULT false, verified timestamptz, handed_over timestamptz, \
+        PRIMARY KEY (state, name)); \
+    COMMENT ON TABLE mark.database IS \
+        'The databases that plans made or filled; handed_over: clients may use it since.'; \
+    CREATE TABLE mark.setting ( \
+        state text NOT NULL REFERENCES mark.state ON DELETE CASCADE, name text NOT NULL, \
+        before text, value text NOT NULL, PRIMARY KEY (state, name)); \
+    COMMENT ON TABLE mark.setting IS \
+        'The settings of the server that plans changed for the load and did not restore yet: what postgresql.auto.conf held before.'";
+
+/// What the mark says of one state directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub plan: String,
+    /// The last change.
+    pub position: Position,
+}
+
+/// Whether the tables are there.
+pub(super) async fn are_there(connection: &Connection) -> Result<bool, Error> {
+    let row = connection
+        .query_one(
+            "SELECT pg_catalog.to_regclass('mark.setting') IS NOT NULL",
+            &[],
+        )
+        .await
+        .map_err(connection.failed("look for the tables of the mark"))?;
+    Ok(row.get(0))
+}
+
+/// Makes the tables, all or none.
+pub(super) async fn create(connection: &Connection) -> Result<(), Error> {
+    connection
+        .batch_execute(&format!("BEGIN; {TABLES}; COMMIT"))
+        .await
+        .map_err(connection.failed("make the tables of the mark"))?;
+    Ok(())
+}
+
+pub(super) async fn read(connection: &Connection, state: &str) -> Result<Option<Entry>, Error> {
+    let row = connection
+        .query_opt(
+            "SELECT plan, change, changed FROM mark.state WHERE id = $1",
+            &[&state],
+        )
+        .await
+        .map_err(connection.failed("read the mark"))?;
+    Ok(row.and_then(|row| {
+        let number: i64 = row.get(1);
+        Some(Entry {
+            plan: row.get(0),
+            position: Position {
+                number: u64::try_from(number).ok()?,
+                at: row.get::<_, &str>(2).parse().ok()?,
+            },
+        })
+    }))
+}
+
+pub(super) async fn take_over(
+    connection: &Connection,
+    (plan, state): (&str, &str),
+    run: &str,
+) -> Result<(), Error> {
+    let before = Timestamp::UNIX_EPOCH.to_string();
+    connection
+        .execute(
+            "INSERT INTO mark.state (id, plan, run, change, changed) VALUES ($1, $2, $3, 0, $4) \
+             ON CONFLICT (id) DO UPDATE SET plan = excluded.plan, run = excluded.run",
+            &[&state, &plan, &run, &before],
+        )
+        .await
+        .map_err(connection.failed("take the mark over"))?;
+    Ok(())
+}
+
+pub(super) async fn ensure_ours(
+    connection: &Connection,
+    (state, run): (&str, &str),
+) -> Result<(), Error> {
+    let row = connection
+        .query_opt(
+            "SELECT FROM mark.state WHERE id = $1 AND run = $2",
+            &[&state, &run],
+        )
+        .await
+        .map_err(connection.failed("read the mark"))?;
+    row.map(|_| ()).ok_or(Error::TakenOver)
+}
+
+/// One statement, so that all of it or nothing is written. Changes of several steps may come out of turn.
+const WRITE: &str = "\
+    WITH s AS (UPDATE mark.state SET changed = CASE WHEN change < $3 THEN $4 ELSE changed END, \
+               change = greatest(change, $3) WHERE id = $1 AND run = $2 RETURNING id)";
+
+pub(super) async fn write(
+    connection: &Connection,
+    (state, run): (&str, &str),
+    change: Option<&Change>,
+    position: Position,
+) -> Result<(), Error> {
+    let number = i64::try_from(position.number).unwrap_or(i64::MAX);
+    let at = position.at.to_string();
+    let mut values: Vec<&(dyn ToSql + Sync)> = vec![&state, &run, &number, &at];
+    let (names, befores, settings);
+    let detail = match change {
+        Some(Change::CreateDatabase { database }) => {
+            values.push(database);
+            "INSERT INTO mark.database (state, name) SELECT id, $5 FROM s \
+             ON CONFLICT (state, name) DO UPDATE \
+             SET oid = NULL, was_there = false, verified = NULL, handed_over = NULL"
+        }
+        Some(Change::CreatedDatabase { database, oid }) => {
+            values.push(database);
+            values.push(oid);
+            "UPDATE mark.database d SET oid = $6 FROM s WHERE d.state = s.id AND d.name = $5"
+        }
+        Some(Change::FillDatabase { database, oid }) => {
+            values.push(database);
+            values.push(oid);
+            "INSERT INTO mark.database (state, name, oid, was_there) SELECT id, $5, $6, true FROM s \
+             ON CONFLICT (state, name) DO UPDATE \
+             SET oid = excluded.oid, was_there = true, verified = NULL, handed_over = NULL"
+        }
+        Some(Change::MarkWritten { database, .. }) => {
+            values.push(database);
+            "UPDATE mark.database d SET verified = coalesce(verified, now()) FROM s \
+             WHERE d.state = s.id AND d.name = $5"
+        }
+        Some(Change::LetInDatabase { database }) => {
+            values.push(database);
+            "UPDATE mark.database d SET handed_over = coalesce(handed_over, now()) FROM s \
+             WHERE d.state = s.id AND d.name = $5"
+        }
+        Some(Change::AlterSystem { settings: set, .. }) => {
+            let of = |value: fn(&AlteredSetting) -> &String| set.iter().map(value).collect();
+            names = of(|setting| &setting.name);
+            settings = of(|setting| &setting.value);
+            befores = set.iter().map(|setting| setting.before.as_ref()).collect();
+            let parts: [&(dyn ToSql + Sync); 3] = [
+                &names as &Vec<&String>,
+                &befores as &Vec<Option<&String>>,
+                &settings as &Vec<&String>,
+            ];
+            values.extend(parts);
+            // What was recorded first wins: later, the file holds what we wrote.
+            "INSERT INTO mark.setting (state, name, before, value) \
+             SELECT s.id, n.name, n.before, n.value \
+             FROM s, unnest($5::text[], $6::text[], $7::text[]) AS n (name, before, value) \
+             ON CONFLICT (state, name) DO UPDATE SET value = excluded.value"
+        }
+        Some(Change::SettingsRestored { settings, .. }) => {
+            values.push(settings);
+            "DELETE FROM mark.setting d USING s WHERE d.state = s.id AND d.name = ANY ($5)"
+        }
+        _ => "SELECT",
+    };
+    let written = connection
+        .query(&format!("{WRITE}, d AS ({detail} ) SELECT FROM s"), &values)
+        .await
+        .map_err(connection.failed("write the mark"))?;
+    if written.is_empty() {
+        return Err(Error::TakenOver);
+    }
+    Ok(())
+}

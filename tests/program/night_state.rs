@@ -1,0 +1,235 @@
+//! State directories that are lost, copied, or put back to an earlier state: what the target's mark says of them.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::compare;
+use crate::support::project::{Finished, Project};
+use crate::support::server::Server;
+
+/// Building the index takes long on the target.
+const SLOW: &str = "
+    CREATE FUNCTION slow(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+        IF current_setting('server_version_num')::int >= 180000 THEN PERFORM pg_sleep(0.01); END IF; RETURN i; END $$;
+    CREATE TABLE slow AS SELECT n AS id FROM generate_series(1, 400) n;
+    CREATE INDEX ON slow (slow(id));
+    CREATE TABLE plain AS SELECT n AS id FROM generate_series(1, 100) n";
+
+fn servers() -> (Server, Server) {
+    let (source, target) = (Server::start(16), Server::of(18).durable().start());
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql("erp", SLOW);
+    (source, target)
+}
+
+/// A copy of the state directory in a project of its own.
+fn copy(of: &Project, source: &Server, target: &Server) -> Project {
+    let copy = Project::between(source, target);
+    copy_directory(&of.state_directory(), &copy.state_directory());
+    copy
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    let status = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(status.unwrap().success());
+}
+
+fn assert_says(finished: &Finished, words: &[&str]) {
+    let said = [finished.stdout.as_str(), &finished.stderr].concat();
+    let said: Vec<&str> = said
+        .split_whitespace()
+        .filter(|word| *word != "│")
+        .collect();
+    let said = said.join(" ");
+    for word in words {
+        assert!(said.contains(word), "{word:?} is not in: {said}");
+    }
+}
+
+fn journal_says(project: &Project, what: &str) -> bool {
+    let journal = fs::read_to_string(project.state_directory().join("journal.jsonl"));
+    journal.is_ok_and(|journal| journal.contains(what))
+}
+
+/// The machine of the migration is put back to a moment in which the restore had not ended; clients use the database since.
+#[test]
+fn an_older_state_directory_drops_nothing_that_clients_use() {
+    let (source, target) = servers();
+    let project = Project::between(&source, &target);
+    let mut run = project.start(&["run"]);
+    run.until("the restore", || {
+        journal_says(&project, r#""step-started":{"step":"erp/restore""#)
+    });
+    let saved = project.directory().join("saved");
+    copy_directory(&project.state_directory(), &saved);
+    run.wait().expect_code(0);
+    target.psql("erp", "INSERT INTO plain VALUES (1000)");
+    let newest = project.directory().join("newest");
+    fs::rename(project.state_directory(), &newest).unwrap();
+    copy_directory(&saved, &project.state_directory());
+    let told = project.run(&["run"]).expect_code(3);
+    assert_says(
+        &told,
+        &[
+            "the target's mark is newer",
+            "Go on with the state directory",
+        ],
+    );
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM plain"), "101");
+    // As advised.
+    fs::remove_dir_all(project.state_directory()).unwrap();
+    fs::rename(&newest, project.state_directory()).unwrap();
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM plain"), "101");
+}
+
+/// Two people start the same plan from two copies of its directory.
+#[test]
+fn a_copy_of_the_state_directory_leaves_a_living_run_alone() {
+    let (source, target) = servers();
+    let project = Project::between(&source, &target);
+    let mut run = project.start(&["run"]);
+    run.until("the restore", || {
+        journal_says(&project, r#""step-started":{"step":"erp/restore""#)
+    });
+    let other = copy(&project, &source, &target);
+    let told = other.run(&["run"]).expect_code(6);
+    assert_says(
+        &told,
+        &["a copy of this plan's state directory", "let that one end"],
+    );
+    run.wait().expect_code(0);
+    let told = other.run(&["run"]).expect_code(3);
+    assert_says(&told, &["the target's mark is newer"]);
+    compare::assert_same(&source, &target, "erp");
+    project.run(&["run"]).expect_code(0);
+}
+
+/// The first run is stopped as a whole or alone, and goes on when another has taken its place.
+#[test]
+fn a_run_that_was_frozen_and_taken_over_from_writes_nothing_more() {
+    for with_children in [false, true] {
+        let (source, target) = servers();
+        let project = Project::between(&source, &target);
+        let mut run = project.start(&["run"]);
+        run.until("the restore", || {
+            journal_says(&project, r#""step-started":{"step":"erp/restore""#)
+        });
+        let pid = run.pid().cast_signed();
+        let mut frozen = vec![pid];
+        if with_children {
+            run.until("a client program", || !children(pid).is_empty());
+            frozen.extend(children(pid));
+        }
+        signal_all(&frozen, Signal::SIGSTOP);
+        let other = copy(&project, &source, &target);
+        other.run(&["run"]).expect_code(0);
+        target.psql("erp", "INSERT INTO plain VALUES (1000)");
+        signal_all(&frozen, Signal::SIGCONT);
+        let first = run.wait();
+        assert!(matches!(first.code, Some(4)), "{with_children}: {first:?}");
+        let told = project.run(&["run"]).expect_code(3);
+        assert_says(&told, &["the target's mark"]);
+        assert_eq!(target.psql("erp", "SELECT count(*) FROM plain"), "101");
+        assert_eq!(target.psql("erp", "SELECT count(*) FROM slow"), "400");
+        assert_eq!(target.psql("postgres", "SHOW fsync"), "on");
+        other.run(&["run"]).expect_code(0);
+    }
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let of_all_threads = fs::read_dir(format!("/proc/{pid}/task"))
+        .unwrap()
+        .filter_map(|task| fs::read_to_string(task.unwrap().path().join("children")).ok())
+        .collect::<String>();
+    let all = listed.unwrap_or_default() + &of_all_threads;
+    let mut found: Vec<i32> = all
+        .split_whitespace()
+        .map(|pid| pid.parse().unwrap())
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn signal_all(pids: &[i32], signal: Signal) {
+    for pid in pids {
+        // One that was ended meanwhile is gone.
+        kill(Pid::from_raw(*pid), signal).ok();
+    }
+    sleep(Duration::from_millis(50));
+}
+
+/// A mark is the target's: it is no database of the plan, and a later plan with this server as its source leaves it there.
+#[test]
+fn the_mark_is_not_migrated_and_is_made_again() {
+    let (source, target) = (Server::start(16), Server::start(17));
+    let last = Server::start(18);
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE plain AS SELECT n AS id FROM generate_series(1, 100) n",
+    );
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+    let databases =
+        "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database WHERE NOT datistemplate";
+    assert_eq!(
+        target.psql("postgres", databases),
+        "erp pg_migrate_mark postgres"
+    );
+    let handed_over = "SELECT name, oid IS NOT NULL, was_there, verified IS NOT NULL, handed_over IS NOT NULL FROM mark.database";
+    assert_eq!(target.psql("pg_migrate_mark", handed_over), "erp|t|f|t|t");
+    assert_eq!(
+        target.psql("pg_migrate_mark", "SELECT count(*) FROM mark.setting"),
+        "0"
+    );
+    // A person wonders what it is, and drops it.
+    target.psql("postgres", "DROP DATABASE pg_migrate_mark");
+    source.psql("postgres", "CREATE DATABASE crm");
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(
+        target.psql("postgres", databases),
+        "crm erp pg_migrate_mark postgres"
+    );
+
+    let next = Project::between(&target, &last);
+    next.run(&["run"]).expect_code(0);
+    assert_eq!(
+        last.psql(
+            "pg_migrate_mark",
+            "SELECT string_agg(name, ' ' ORDER BY name) FROM mark.database"
+        ),
+        "crm erp"
+    );
+    compare::assert_same(&source, &last, "erp");
+}
+
+/// What the settings were before is on the target as well.
+#[test]
+fn a_killed_run_leaves_in_the_mark_what_the_settings_were() {
+    let (source, target) = servers();
+    target.psql("postgres", "ALTER SYSTEM SET checkpoint_timeout = '7min'");
+    let project = Project::between(&source, &target);
+    let point = "journal step-started erp/restore synced:1";
+    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
+    assert_eq!(killed.wait().signal, Some(9));
+    let before = "SELECT before FROM mark.setting WHERE name = 'checkpoint_timeout'";
+    assert_eq!(target.psql("pg_migrate_mark", before), "7min");
+    let fsync = "SELECT before IS NULL, value FROM mark.setting WHERE name = 'fsync'";
+    assert_eq!(target.psql("pg_migrate_mark", fsync), "t|off");
+    project.run(&["revert"]).expect_code(0);
+    assert_eq!(
+        target.psql("pg_migrate_mark", "SELECT count(*) FROM mark.setting"),
+        "0"
+    );
+    project.run(&["run"]).expect_code(0);
+}

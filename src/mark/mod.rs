@@ -206,6 +206,19 @@ impl Mark {
         gone_or(rows::ensure_ours(connection, (state, run)).await)
     }
 
+    /// The plan of another state directory that made the database of this object id.
+    ///
+    /// # Errors
+    ///
+    /// A target that cannot be reached.
+    pub(crate) async fn made_by_another(&self, oid: u32) -> Result<Option<String>, Error> {
+        let mut held = self.0.connection.lock().await;
+        let Some(connection) = self.connected_or_gone(&mut held).await? else {
+            return Ok(None);
+        };
+        rows::made_by_another(connection, &self.0.state, oid).await
+    }
+
     /// Ends the session, if there is one.
     pub(crate) async fn close(&self) {
         if let Some(connection) = self.0.connection.lock().await.take() {

@@ -106,6 +106,22 @@ pub(super) async fn ensure_ours(
     row.map(|_| ()).ok_or(Error::TakenOver)
 }
 
+pub(super) async fn made_by_another(
+    connection: &Connection,
+    state: &str,
+    oid: u32,
+) -> Result<Option<String>, Error> {
+    let row = connection
+        .query_opt(
+            "SELECT s.plan FROM mark.database d JOIN mark.state s ON s.id = d.state \
+             WHERE d.oid = $1 AND d.state <> $2 AND NOT d.was_there LIMIT 1",
+            &[&oid, &state],
+        )
+        .await
+        .map_err(connection.failed("read the mark"))?;
+    Ok(row.map(|row| row.get(0)))
+}
+
 /// One statement, so that all of it or nothing is written. Changes of several steps may come out of turn.
 const WRITE: &str = "\
     WITH s AS (UPDATE mark.state SET changed = CASE WHEN change < $3 THEN $4 ELSE changed END, \

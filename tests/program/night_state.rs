@@ -233,3 +233,27 @@ fn a_killed_run_leaves_in_the_mark_what_the_settings_were() {
     );
     project.run(&["run"]).expect_code(0);
 }
+
+/// Made by one plan, and not filled yet when that was killed.
+#[test]
+fn an_empty_database_of_another_plan_is_not_filled() {
+    let (source, target) = servers();
+    let first = Project::between(&source, &target);
+    let point = "journal step-done erp/create synced:1";
+    let killed = first.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
+    assert_eq!(killed.wait().signal, Some(9));
+    first.run(&["revert"]).expect_code(0);
+    let other = Project::between(&source, &target).named("other");
+    let told = other.run(&["run"]).expect_code(4);
+    assert_says(
+        &told,
+        &[
+            "was made by the plan",
+            "DROP DATABASE on the target, and run again",
+        ],
+    );
+    // The state directory of the first is lost.
+    target.psql("postgres", "DROP DATABASE erp");
+    other.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}

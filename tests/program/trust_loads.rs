@@ -35,7 +35,8 @@ const SECOND_LOAD: &str = "journal commit-load erp public.small synced:1";
 
 fn assert_says(finished: &Finished, words: &[&str]) {
     let said = [finished.stdout.as_str(), &finished.stderr].concat();
-    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let said = said.split_whitespace().filter(|word| *word != "│");
+    let said = said.collect::<Vec<_>>().join(" ");
     for word in words {
         assert!(said.contains(word), "{word:?} is not in: {said}");
     }

@@ -29,6 +29,7 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
         }
         Some(found) => {
             refuse_unless_empty(context, &found).await?;
+            refuse_what_another_made(context, &found).await?;
             close(context).await?;
             let (database, oid) = (name.to_owned(), found.oid);
             context
@@ -324,6 +325,25 @@ async fn attempt(
 fn is_refusal(code: &SqlState) -> bool {
     let class = &code.code()[..2];
     matches!(class, "0L" | "0P" | "22" | "42") || *code == SqlState::CANT_CHANGE_RUNTIME_PARAM
+}
+
+/// Another plan, or this one with a state directory that is lost, made it, has not filled it yet, and may go on.
+async fn refuse_what_another_made(context: &Context, found: &Found) -> Result<(), StepError> {
+    let Some(mark) = &context.shared.mark else {
+        return Ok(());
+    };
+    let Some(plan) = mark.made_by_another(found.oid).await? else {
+        return Ok(());
+    };
+    Err(StepError::new(format!(
+        "the empty database \"{}\" on the target was made by the plan \"{}\" with another state directory, which may go on \
+         with it",
+        context.shown_database(),
+        escape_control(&plan)
+    ))
+    .help(
+        "let that plan end; where it was given up, or its state directory is lost, DROP DATABASE on the target, and run again",
+    ))
 }
 
 async fn is_empty(context: &Context) -> Result<bool, StepError> {

@@ -53,6 +53,7 @@ impl From<run::Error> for Failure {
             run::Error::TargetHeld { .. } => Exit::Held,
             run::Error::Postgres(_)
             | run::Error::OtherTarget { .. }
+            | run::Error::OlderTarget { .. }
             | run::Error::Conflict(_)
             | run::Error::InUse(_)
             | run::Error::Missing { .. }

@@ -186,3 +186,7 @@ fn is_replaced(name: &str, state: &State, source: &ServerFacts) -> bool {
     let is = source.database(name).map(|database| database.oid);
     was.zip(is).is_some_and(|(was, is)| was != is)
 }
+
+#[cfg(test)]
+#[path = "doubts_tests.rs"]
+mod tests;

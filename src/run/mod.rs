@@ -186,6 +186,12 @@ impl Job {
         )
         .await?;
         control.release().await;
+        self.journal.append(Entry::ServersSeen {
+            seen: Sightings {
+                source: shared.source.watch.latest(),
+                target: shared.target.watch.latest(),
+            },
+        })?;
         let finished = outcome(&endings);
         self.journal.append(Entry::RunEnded {
             outcome: finished.outcome,

@@ -569,6 +569,43 @@ fn databases_of_the_source_that_exchanged_names_are_not_mixed() {
     same(&source, &target, &["first", "second"]);
 }
 
+/// By functions that every version calls otherwise.
+#[test]
+fn the_history_of_every_version_is_on_record() {
+    let target = Server::start(18);
+    for major in [10, 12, 14, 18] {
+        let source = Server::start(major);
+        let name = format!("of{major}");
+        // Whoever asks.
+        source.psql(
+            "postgres",
+            "CREATE ROLE anybody; SET ROLE anybody;
+             SELECT pg_walfile_name(pg_current_wal_flush_lsn()), txid_snapshot_xmax(txid_current_snapshot()),
+                    pg_postmaster_start_time(), pg_last_wal_replay_lsn(), pg_wal_lsn_diff('0/1', '0/0')",
+        );
+        source.psql("postgres", &format!("CREATE DATABASE {name}"));
+        let project = Project::between(&source, &target)
+            .named(&name)
+            .with("[target.tuning]\nmode = \"off\"\n[globals]\nmigrate = false\n");
+        project.run(&["run"]).expect_code(0);
+        let journal = project.journal();
+        let seen = journal.iter().find_map(|record| {
+            let seen = &record["entry"]["servers-seen"]["seen"];
+            seen.is_object().then_some(seen)
+        });
+        for side in ["s", "t"] {
+            let server = &seen.expect("the servers were seen")[side];
+            assert_eq!(server["tl"], 1, "{major}: {server}");
+            for key in ["lsn", "xid", "up", "at"] {
+                assert!(
+                    server[key].as_u64().is_some_and(|value| value > 100),
+                    "{major}: {server}"
+                );
+            }
+        }
+    }
+}
+
 /// A restart, in order or not, is none of this.
 #[test]
 fn a_restart_of_either_server_is_no_other_server() {

@@ -116,7 +116,7 @@ FROM pg_auth_members m WHERE m.roleid::regrole::text !~ '^pg_' OR m.member::regr
 
 const SETTINGS: &str = "
 SELECT coalesce(r.rolname, '(every role)') || ' in ' || coalesce(d.datname, '(every database)')
-       || E'\\x1f' || array_to_string(s.setconfig, ';') || E'\\x1e'
+       || E'\\x1f' || (SELECT string_agg(c, ';' ORDER BY c) FROM unnest(s.setconfig) c) || E'\\x1e'
 FROM pg_db_role_setting s
 LEFT JOIN pg_database d ON d.oid = s.setdatabase LEFT JOIN pg_roles r ON r.oid = s.setrole";
 

@@ -148,7 +148,11 @@ fn drop_unused(people: &mut People<'_>) -> bool {
     let mut dropped = false;
     for database in DATABASES {
         let is_used = people.client_rows.iter().any(|(of, _, _)| of == database);
-        if !is_used && !people.foreign.contains_key(database) {
+        if !is_used {
+            for change in people.changes_of_foreign() {
+                people.wrong(change);
+            }
+            people.foreign.remove(database);
             let sql = format!(
                 "DROP DATABASE IF EXISTS {} WITH (FORCE)",
                 identifier(database)

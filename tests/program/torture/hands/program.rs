@@ -13,7 +13,7 @@ impl People<'_> {
         let before = self.keys.clone();
         match hand {
             Hand::Jobs => self.keys.jobs = 1 + chance.below(4) as u32,
-            Hand::Compression => self.keys.compression = *chance.pick(&["none", "gzip:1", "lz4"]),
+            Hand::Compression => self.keys.compression = *chance.pick(&["none", "gzip:1", "auto"]),
             Hand::VerifyMode => self.keys.fast = !self.keys.fast,
             Hand::Tuning => self.keys.tuning = *chance.pick(&["fast", "safe", "off"]),
             Hand::Exclude => _ = self.keys.exclude.insert(database.to_owned()),
@@ -69,7 +69,13 @@ impl People<'_> {
         let other = Project::between(&self.source, &self.target).named("other");
         let finished = other.run(&["run"]);
         self.heard("run of another plan", &finished);
-        if !matches!(finished.code, Some(3 | 6)) {
+        if !self.is_running && finished.code == Some(0) {
+            // Ours were empty yet, and now they are the other plan's.
+            for database in DATABASES {
+                let print = self.print_of(database);
+                self.foreign.insert(database.to_owned(), print);
+            }
+        } else if !matches!(finished.code, Some(3 | 6)) {
             self.wrong(format!(
                 "another plan runs on our target: {}",
                 told(&finished)

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::{RelationKind, TableName};
+use crate::names::{RelationKind, Sighting, TableName};
 pub(crate) use facts::{LeftOut, NoAlterSystem};
 pub(crate) use mark::{MARK_COMMENT, MARK_DATABASE, is_mark};
 pub(crate) use not_moved::{LackedLibrary, NotMoved, NotMovedKind};
@@ -33,8 +33,8 @@ pub struct ServerFacts {
     pub version: Version,
     /// `pg_control_system().system_identifier` (9.6 and later); `None` where it may not be read.
     pub system_identifier: Option<String>,
-    /// Which it writes; `None`: it is a standby.
-    pub timeline: Option<u32>,
+    /// How far it was when it was looked at; `None`: it does not tell.
+    pub seen: Option<Sighting>,
     /// `pg_postmaster_start_time()`: with the identifier, tells whether two connections lead to one server.
     pub started: String,
     pub max_connections: u32,

@@ -8,17 +8,23 @@ use crate::graph::{UNSAFE, select};
 use crate::journal::{Created, State};
 use crate::names::{Kind, Product, StepId};
 use crate::plan::Plan;
-use crate::preflight::{self, Unfinished};
-use crate::run::{is_missing, missing};
+use crate::preflight::{self, Changed, Unfinished};
+use crate::run::{Doubt, Doubts, is_missing, missing};
 
-pub(super) fn findings(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Finding> {
+/// `state`: without what is not believed.
+pub(super) fn findings(
+    plan: &Plan,
+    state: &State,
+    inspection: &Inspection,
+    doubts: &Doubts,
+) -> Vec<Finding> {
     let mut found: Vec<Finding> = [still_tuned(state), left_unsafe(state, inspection)]
         .into_iter()
         .flatten()
         .collect();
     found.extend(state.damage.as_deref().map(preflight::for_damage));
     found.extend(gone(plan, state, inspection));
-    found.extend(promoted(state, inspection));
+    found.extend(changed(doubts));
     found.extend(dropped_next(plan, state, inspection));
     found.extend(unfinished(plan, state, inspection));
     found
@@ -52,10 +58,31 @@ fn gone(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Finding> {
     missing.iter().map(preflight::for_missing).collect()
 }
 
-/// A finding where the target was promoted since the last run: it may lack what that restored last.
-fn promoted(state: &State, inspection: &Inspection) -> Option<Finding> {
-    let (was, is) = (state.target_timeline?, inspection.target.timeline?);
-    (was != is && !state.created.is_empty()).then(|| preflight::for_promoted(was, is))
+/// Findings about servers that are not as they were, and about databases of the source that are others.
+fn changed(doubts: &Doubts) -> Vec<Finding> {
+    fn of(doubt: &Doubt) -> Changed<'_> {
+        Changed {
+            continuity: doubt.continuity,
+            difference: &doubt.difference,
+            again: &doubt.databases.again,
+            in_use: &doubt.databases.in_use,
+        }
+    }
+    let target = doubts.target.as_ref().map(of);
+    let source = doubts.source.as_ref().map(of);
+    let replaced = |databases: &[String], is_verified| -> Vec<Finding> {
+        let databases = databases.iter();
+        databases
+            .map(|name| preflight::for_replaced_source(name, is_verified))
+            .collect()
+    };
+    target
+        .and_then(|changed| preflight::for_changed_target(&changed))
+        .into_iter()
+        .chain(source.and_then(|changed| preflight::for_changed_source(&changed)))
+        .chain(replaced(&doubts.replaced.again, false))
+        .chain(replaced(&doubts.replaced.in_use, true))
+        .collect()
 }
 
 /// Findings about databases that this plan created and that the next run drops.

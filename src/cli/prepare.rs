@@ -18,7 +18,7 @@ use crate::names::{Kind, Product, StepId};
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::resolve;
 use crate::process::LocalEnvironment;
-use crate::run::is_replaced;
+use crate::run::{Doubts, is_replaced};
 use crate::{inspect, plan, preflight, process};
 
 /// A plan, compiled against both servers.
@@ -28,6 +28,8 @@ pub(super) struct Prepared {
     pub target: Endpoint,
     pub inspection: Inspection,
     pub graph: Graph,
+    /// What is not believed of what this plan did so far.
+    pub doubts: Doubts,
 }
 
 /// Reads and checks the plan file.
@@ -69,6 +71,9 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
         target: target_facts,
         client,
     };
+    let doubts = Doubts::find(state, &inspection);
+    let believed = doubts.believed(state);
+    let state = &*believed;
     let is_ours = |name: &&String| {
         !is_replaced(name, state, &inspection.target) && !left::is_to_be_emptied(name, state)
     };
@@ -85,7 +90,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
         today: jiff::Zoned::now().date(),
         findings: dump_root(&plan)
             .into_iter()
-            .chain(left::findings(&plan, state, &inspection))
+            .chain(left::findings(&plan, state, &inspection, &doubts))
             .collect(),
     });
     Ok(Prepared {
@@ -94,6 +99,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
         target,
         inspection,
         graph,
+        doubts,
     })
 }
 

@@ -73,7 +73,6 @@ pub(super) fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
         fingerprint: stored.fingerprint,
         source: stored.basis.source.0,
         target: stored.basis.target.0,
-        target_timeline: None,
         findings: Vec::new(),
         databases: None,
     })?;

@@ -5,9 +5,11 @@ use super::failure::Failure;
 use super::output::tell;
 use super::prepare::load;
 use crate::exit::Exit;
+use crate::finding::Code;
 use crate::journal::{self, Journal, Lock, stored};
 use crate::plan::Plan;
 use crate::postgres::{escape_control_lines, resolve};
+use crate::preflight::is_waived;
 use crate::process::LocalEnvironment;
 use crate::report::{closed, document};
 use crate::run::{self, Signals};
@@ -46,7 +48,10 @@ pub(super) async fn restore_settings(plan: &Plan, journal: &mut Journal) -> Resu
         .map_err(Failure::with(Exit::WrongInput))?
         .endpoint;
     tell!("{}: restoring the settings of the {target}", plan.name);
-    let Some(outcome) = run::restore_settings(plan, &target, journal).await? else {
+    let today = jiff::Zoned::now().date();
+    let may_be_older = is_waived(Code::TargetWentBack, &plan.waive, today);
+    let restored = run::restore_settings(plan, &target, journal, may_be_older).await?;
+    let Some(outcome) = restored else {
         return Ok(false);
     };
     for line in &outcome.done {

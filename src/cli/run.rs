@@ -49,12 +49,15 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
             ));
         }
     };
-    let gone = missing(
-        prepared.graph.database_names(),
-        journal.state(),
-        &prepared.inspection.target,
-    );
-    let is_complete = gone.is_empty() && is_complete(&prepared, journal.state());
+    let is_complete = {
+        let believed = prepared.doubts.believed(journal.state());
+        let gone = missing(
+            prepared.graph.database_names(),
+            &believed,
+            &prepared.inspection.target,
+        );
+        gone.is_empty() && is_complete(&prepared, &believed)
+    };
     if !is_complete {
         let is_unsafe = |finding: &Finding| finding.code == Code::TargetLeftUnsafe;
         if prepared.graph.blockers().any(is_unsafe) {
@@ -213,6 +216,7 @@ fn is_complete(prepared: &Prepared, state: &State) -> bool {
             finding.code,
             Code::TargetUnfinished
                 | Code::TargetPromoted
+                | Code::TargetWentBack
                 | Code::TargetLeftUnsafe
                 | Code::TargetCrashedUnsafe
         )

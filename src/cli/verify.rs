@@ -25,6 +25,7 @@ pub(super) async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Resu
     let plan = load(&arguments.plan)?;
     let state = journal::read(&plan.state_dir)?.unwrap_or_default();
     let prepared = prepare(plan, &state).await?;
+    let believed = prepared.doubts.believed(&state);
     let mut differing = 0;
     let missing = missing(
         prepared.graph.database_names(),
@@ -38,7 +39,7 @@ pub(super) async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Resu
             let what = gone.what(|name| escape_control(name).into_owned());
             what.to_string()
         });
-        let unfinished = unfinished(&prepared, &state, &database.name);
+        let unfinished = unfinished(&prepared, &believed, &database.name);
         if let Some(comparison) = &mut comparison {
             comparison.warnings.extend(unfinished);
             comparison.warnings.extend(gone_warning);

@@ -227,6 +227,11 @@ codes! {
         why "A database whose DROP DATABASE was interrupted cannot be connected to, so it does not migrate."
         fix "DROP DATABASE on the source, or exclude it (databases.exclude)."
 
+    SourceDatabaseReplaced "source/database-replaced" Warn Database "0.2.0"
+        what "a dumped database's name is another's"
+        why "The one that was dumped was dropped or renamed since, by the object ids, and one that is verified stays on the target as it was dumped."
+        fix "Give the databases their names back, or `pg-migrate reset PLAN --database NAME --drop NAME` to move the one that has the name now."
+
     SourceDatabaseTemplate "source/database-template" Warn Database "0.1.0"
         what "a template does not migrate"
         why "A database that is marked as a template is taken for a part of the installation, and does not migrate."
@@ -312,6 +317,11 @@ codes! {
         why "Each server has a database \"postgres\" of its own, so that of the source does not migrate, whatever users have put into it."
         fix "Move the objects to another database before the run, or migrate them by hand."
 
+    SourcePromoted "source/promoted" Warn Migration "0.2.0"
+        what "the source failed over meanwhile"
+        why "A standby that takes over may lack what was committed last, and clients write on without it, so that what was dumped before may have rows that the source lost; what is not verified is dumped again."
+        fix "`pg-migrate verify` compares both servers; `pg-migrate reset PLAN --database NAME --drop NAME` moves a verified database again."
+
     SourceRangeFunction "source/range-function" Warn Object "0.2.0"
         what "privileges of a range's functions"
         why "CREATE TYPE makes the functions of a range type by itself, and pg_dump does not write their privileges."
@@ -371,6 +381,11 @@ codes! {
         what "a definition that cannot be read"
         why "Connections of subscriptions and options of user mappings are for superusers alone, so pg_dump leaves them out for any other role."
         fix "Use a superuser for [source], or create them on the target by hand."
+
+    SourceWentBack "source/went-back" Block Migration "0.2.0"
+        what "another source, or an older state of it"
+        why "A clone or a machine that was put back to a snapshot has the same system identifier, but a lower WAL position or an earlier start, and data of two states would be combined."
+        fix "Let [source] lead to the server that the plan began with. Waive it where this is it: what is not verified is dumped again."
 
     SourceWithOids "source/with-oids" Block Object "0.1.0"
         what "a table WITH OIDS loses its oids"
@@ -489,8 +504,8 @@ codes! {
 
     TargetPromoted "target/promoted" Block Migration "0.2.0"
         what "the target was promoted meanwhile"
-        why "A standby that takes over may lack the last WAL of the server that failed, so that what a run restored and counted as done is gone without a sign."
-        fix "Drop the databases that this plan made, and begin again under another name in the plan. Waive it where the standby had all of the WAL."
+        why "A standby that takes over may lack the last WAL of the server that failed, so that what a run restored and counted as done is gone without a sign; what clients cannot use yet is restored again by the next run."
+        fix "`pg-migrate verify` compares both servers; `pg-migrate reset PLAN --database NAME --drop NAME` for what lacks something. Waive it for what is whole."
 
     TargetPublicSchemaOwner "target/public-schema-owner" Warn Migration "0.1.0"
         what "the owner of public cannot be set"
@@ -646,6 +661,11 @@ codes! {
         what "the load also writes WAL for replicas"
         why "With wal_level above minimal the load writes all rows to the WAL as well, although no replica or archive reads them now."
         fix "wal_level = minimal and max_wal_senders = 0 avoid that; both need a restart before and after the load, and a base backup afterwards."
+
+    TargetWentBack "target/went-back" Block Migration "0.2.0"
+        what "another target, or an older state of it"
+        why "A clone or a machine that was put back to a snapshot has the same system identifier, but a lower WAL position or an earlier start: what a run restored may not be there, and databases of its names may be another's."
+        fix "Let [target] lead to the server that the plan began with. Waive it where this is it: what is not verified is created and restored again."
 }
 
 impl Code {

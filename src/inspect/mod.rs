@@ -28,7 +28,7 @@ pub(crate) use locks::{
     DumpedTable, TypeMeaning, dumped_tables, tables_in_use, type_meanings, unlocked_tables,
 };
 pub(crate) use sequences::{Sequence, sequences};
-pub(crate) use server::{system_identifier, timeline};
+pub(crate) use server::system_identifier;
 pub(crate) use written::written;
 
 use std::collections::BTreeMap;
@@ -101,6 +101,8 @@ pub(crate) async fn servers(
     };
     in_target.extend(in_others);
     fill(&mut target_facts, in_target);
+    source_facts.seen = source.watch.latest();
+    target_facts.seen = target.watch.latest();
     Ok((source_facts, target_facts))
 }
 

@@ -63,7 +63,6 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
     .await?;
 
     let system_identifier = system_identifier(connection).await?;
-    let timeline = timeline(connection).await?;
 
     let roles = query::rows(
             connection,
@@ -108,7 +107,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
     Ok(ServerFacts {
         version,
         system_identifier,
-        timeline,
+        seen: connection.place().endpoint().watch.latest(),
         started: identity.get(6),
         max_connections: number("max_connections"),
         reserved_connections: number("superuser_reserved_connections")
@@ -195,29 +194,6 @@ async fn sessions(connection: &Connection) -> Result<(u32, bool), Error> {
     .await?;
     let used = u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX);
     Ok((used, row.get(1)))
-}
-
-/// The timeline that the server writes, which a promotion changes (PostgreSQL manual, 25.3.6 "Timelines"): the first eight
-/// hexadecimal digits of a WAL file's name. `None`: it is a standby.
-///
-/// # Errors
-///
-/// A connection that breaks.
-pub(crate) async fn timeline(connection: &Connection) -> Result<Option<u32>, Error> {
-    let name = if connection.version().major() < 1000 {
-        "pg_catalog.pg_xlogfile_name(pg_catalog.pg_current_xlog_location())"
-    } else {
-        "pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn())"
-    };
-    let row = query::row(
-        connection,
-        "read the timeline",
-        &format!("SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN {name} END"),
-    )
-    .await?;
-    let name: Option<String> = row.get(0);
-    let digits = name.as_deref().and_then(|name| name.get(..8));
-    Ok(digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()))
 }
 
 /// Tells one cluster from another (9.6 and later); `None` where it may not be read.

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::names::{IndexDefinition, Load, Output, StepId, WriteMark};
+use crate::names::{IndexDefinition, Load, Output, Sightings, StepId, WriteMark};
 
 /// The format that this program writes. A journal of a newer one is refused, never overwritten. Format 1, of version
 /// 0.1.0, has outputs of another form: [`crate::names::OutputV1`].
@@ -36,9 +36,6 @@ pub enum Entry<O = Arc<Output>> {
         /// `system_identifier` of each server, where it could be read.
         source: Option<String>,
         target: Option<String>,
-        /// Which the target wrote.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        target_timeline: Option<u32>,
         /// What was found before the run and a person should know.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         findings: Vec<String>,
@@ -57,6 +54,9 @@ pub enum Entry<O = Arc<Output>> {
         attempt: u32,
         seconds: f64,
         output: O,
+        /// The servers that it touched, as they were seen after all of its work, where they changed since the last record.
+        #[serde(default, skip_serializing_if = "Sightings::is_empty")]
+        seen: Sightings,
     },
     StepFailed {
         step: StepId,
@@ -88,6 +88,10 @@ pub enum Entry<O = Arc<Output>> {
         /// Verified databases of the target that were named to be dropped for that.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         drop: Vec<String>,
+    },
+    /// The servers as a run found them, or left them. What it does not believe for that was forgotten before.
+    ServersSeen {
+        seen: Sightings,
     },
     RunEnded {
         outcome: Outcome,
@@ -156,10 +160,12 @@ impl std::fmt::Display for Entry {
                 Change::MigrateRoles { .. } => f.write_str("migrate-roles"),
                 Change::MigratedRoles { .. } => f.write_str("migrated-roles"),
                 Change::SettingsRestored { .. } => f.write_str("put-back"),
+                Change::DoubtDatabases { .. } => f.write_str("doubt-databases"),
                 Change::HoldSnapshot { database, .. } => write!(f, "hold-snapshot {database}"),
                 Change::EndSnapshot { database } => write!(f, "end-snapshot {database}"),
             },
             Entry::Warning { .. } => f.write_str("warning"),
+            Entry::ServersSeen { .. } => f.write_str("servers-seen"),
             Entry::Forgotten { .. } => f.write_str("forgotten"),
             Entry::RunEnded { .. } => f.write_str("run-ended"),
         }
@@ -231,6 +237,13 @@ pub enum Change {
     /// Written after the change: what became of them.
     MigratedRoles {
         subjects: BTreeMap<String, MigratedSubject>,
+    },
+    /// No change to a server: the target is not as it was when these databases were made or verified, so they are made
+    /// again.
+    DoubtDatabases {
+        databases: Vec<String>,
+        /// It went back: databases of these names there may be anybody's.
+        disowned: bool,
     },
     /// Written after the change: the settings are as they were, and what was written without fsync is on
     /// disk as far as we could see to it.

@@ -1,6 +1,6 @@
 //! Replay: records become a [`State`], through legal transitions only.
 
-use std::collections::{HashMap, hash_map};
+use std::collections::{HashMap, HashSet, hash_map};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -177,13 +177,11 @@ impl State {
                 fingerprint,
                 source,
                 target,
-                target_timeline,
                 findings,
                 databases,
                 ..
             } => {
                 self.advance(record.at);
-                self.target_timeline = target_timeline.or(self.target_timeline);
                 // Their run is dead, or it would hold the lock.
                 for step in self.steps.values_mut() {
                     if step.status == Status::Started {
@@ -233,12 +231,14 @@ impl State {
                 attempt,
                 seconds,
                 output,
+                seen,
             } => {
                 let is_old = record.v < VERSION;
                 let state = self.under_way(&step, attempt)?;
                 state.status = Status::Done;
                 state.seconds = Some(seconds);
                 state.output = output.into();
+                self.seen.update(&seen);
                 if let (Kind::Verify, Some(database)) = (step.kind, step.database_name()) {
                     // A version that did not write down how much had been written opened it all the same.
                     if !self.verified.contains_key(database.as_ref()) {
@@ -296,6 +296,7 @@ impl State {
                     run.is_reset = true;
                 }
             }
+            Entry::ServersSeen { seen } => self.seen.update(&seen),
             Entry::RunEnded { outcome, exit_code } => {
                 if let Some(run) = self.runs.last_mut() {
                     run.ended = Some((record.at, outcome, exit_code));
@@ -407,6 +408,12 @@ impl State {
                     }
                 }
             }
+            Change::DoubtDatabases {
+                databases,
+                disowned,
+            } => {
+                self.doubt(&databases, disowned);
+            }
             Change::SettingsRestored { settings, damage } => {
                 self.damage = self.damage.take().or(damage);
                 for name in settings {
@@ -423,6 +430,38 @@ impl State {
             .and_then(|name| self.loads.get_mut(&**name));
         for load in loads.into_iter().flatten() {
             load.archive.get_or_insert_default();
+        }
+    }
+
+    /// Of what was done to these databases on the target nothing is believed but, unless they are disowned, that they are
+    /// ours. What was dumped for one that was verified is gone in most cases.
+    pub(crate) fn doubt(&mut self, databases: &[String], disowned: bool) {
+        let is_doubted = |name: &str| databases.iter().any(|database| database == name);
+        let verified: HashSet<String> = (self.verified.keys())
+            .filter(|name| is_doubted(name))
+            .cloned()
+            .collect();
+        self.steps.retain(|step, _| {
+            let Some(name) = step.database_name().filter(|name| is_doubted(name)) else {
+                return true;
+            };
+            !step.kind.traits().touches_target && !verified.contains(&**name)
+        });
+        for database in databases {
+            self.verified.remove(database);
+            self.dropped_indexes.remove(database);
+            self.loads.remove(database);
+            if disowned {
+                self.created.remove(database);
+                self.closed.remove(database);
+                self.let_in.remove(database);
+                self.may_drop.remove(database);
+                self.shut.remove(database);
+            }
+        }
+        if !self.verified.keys().any(|name| self.is_to_be_kept(name)) {
+            // They may be gone, and nobody uses them yet.
+            self.roles.clear();
         }
     }
 

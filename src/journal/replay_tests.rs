@@ -17,7 +17,6 @@ fn run() -> String {
         fingerprint: "sha256:0".into(),
         source: Some("1".into()),
         target: None,
-        target_timeline: None,
         findings: Vec::new(),
         databases: None,
     })
@@ -40,6 +39,7 @@ fn done() -> String {
         attempt: 1,
         seconds: 1.5,
         output: Arc::default(),
+        seen: crate::names::Sightings::default(),
     })
 }
 

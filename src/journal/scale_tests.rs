@@ -26,7 +26,6 @@ fn night() -> Vec<Entry> {
         fingerprint: format!("sha256:{:064}", 7),
         source: Some("7711044131915331685".into()),
         target: Some("7711044138570209496".into()),
-        target_timeline: Some(1),
         findings: Vec::new(),
         databases: None,
     }];
@@ -51,6 +50,7 @@ fn night() -> Vec<Entry> {
                 attempt: 1,
                 seconds,
                 output,
+                seen: crate::names::Sightings::default(),
             });
         }
     }

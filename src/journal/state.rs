@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::record::{MigratedSubject, Outcome, Position, Started};
-use crate::names::{IndexDefinition, Kind, Load, Output, StepId, WriteMark};
+use crate::names::{IndexDefinition, Kind, Load, Output, Sightings, StepId, WriteMark};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -55,8 +55,8 @@ pub struct RunState {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
     pub runs: Vec<RunState>,
-    /// Which the target wrote when the last run started.
-    pub target_timeline: Option<u32>,
+    /// The servers as they were seen last.
+    pub seen: Sightings,
     /// Steps that were never started are not in it: they are pending.
     pub steps: HashMap<StepId, StepState>,
     /// Of those, the ones that were done by version 0.1.0.

@@ -301,7 +301,6 @@ mod tests {
             fingerprint: "sha256:0".into(),
             source: None,
             target: None,
-            target_timeline: None,
             findings: Vec::new(),
             databases: None,
         }

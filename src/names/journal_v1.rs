@@ -45,6 +45,8 @@ impl OutputV1 {
                 snapshot: snapshot.clone()?,
                 oldest_transaction,
                 source_read_only: false,
+                database: None,
+                source: None,
             })
         };
         let product = match kind {

@@ -53,6 +53,10 @@ pub struct Traits {
     pub word: &'static str,
     pub scope: Scope,
     pub phase: Phase,
+    /// Reads from the source.
+    pub touches_source: bool,
+    /// Reads from the target, or changes it.
+    pub touches_target: bool,
     /// Commits transactions on the target: the step is done once these outlive a crash of the target.
     pub writes_to_target: bool,
     /// Works in the target's database of its name, which has to be the one that this plan made.
@@ -75,6 +79,8 @@ const PLAIN: Traits = Traits {
     word: "",
     scope: Scope::Database,
     phase: Phase::Regular,
+    touches_source: false,
+    touches_target: true,
     writes_to_target: false,
     in_target_database: false,
     compares: false,
@@ -116,6 +122,7 @@ impl Kind {
                 word: "globals",
                 scope: Scope::Server,
                 phase: Phase::Globals,
+                touches_source: true,
                 writes_to_target: true,
                 ..PLAIN
             },
@@ -126,12 +133,16 @@ impl Kind {
             },
             Kind::Dump => Traits {
                 word: "dump",
+                touches_source: true,
+                touches_target: false,
                 forgotten_with: &[Kind::SourceCounts],
                 restored_by: Some(Kind::Restore),
                 ..PLAIN
             },
             Kind::SourceCounts => Traits {
                 word: "source-counts",
+                touches_source: true,
+                touches_target: false,
                 forgotten_with: &[Kind::Dump],
                 ..PLAIN
             },
@@ -159,6 +170,8 @@ impl Kind {
             },
             Kind::DelayedDump => Traits {
                 word: "delayed-dump",
+                touches_source: true,
+                touches_target: false,
                 phase: Phase::Delayed,
                 reads: &[Kind::Dump, Kind::SourceCounts],
                 restored_by: Some(Kind::DelayedRestore),

@@ -4,6 +4,7 @@
 mod journal_v1;
 mod kind;
 mod output;
+mod sighting;
 mod step_id;
 mod table;
 mod written;
@@ -11,6 +12,7 @@ mod written;
 pub(crate) use journal_v1::OutputV1;
 pub(crate) use kind::{Kind, Phase, Scope};
 pub(crate) use output::*;
+pub(crate) use sighting::{Continuity, Sighting, Sightings, Stranger, Watch};
 pub(crate) use step_id::{StepId, Subject};
 pub(crate) use table::{RelationKind, TableName, list_of_tables};
 pub(crate) use written::{Since, WriteMark};

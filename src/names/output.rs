@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RelationKind, TableName};
+use super::{RelationKind, Sighting, TableName};
 
 /// What a step yielded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +126,12 @@ pub struct Dumped {
     /// The plan said then that nobody writes to the source (`source.read_only`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub source_read_only: bool,
+    /// The object id of the source's database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<u32>,
+    /// The source, as it was seen when that snapshot was taken or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Sighting>,
 }
 
 /// An archive as it was written: what a run that goes on finds must be the same.

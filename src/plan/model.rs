@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::keys::Keys;
 use crate::escape::escape_control;
 use crate::finding::Code;
+use crate::names::Watch;
 
 /// One of the two servers of a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -433,6 +434,8 @@ pub(crate) struct Endpoint {
     pub sslcert: Option<PathBuf>,
     pub sslkey: Option<PathBuf>,
     pub connect_timeout: Duration,
+    /// What all connections to it saw of the server.
+    pub watch: Watch,
 }
 
 impl fmt::Display for Endpoint {

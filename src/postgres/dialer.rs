@@ -24,9 +24,11 @@ use super::notices::Notices;
 use super::place::Place;
 use super::pooler::{self, Pooler};
 use super::session::{Session, adopt_snapshot};
+use super::sighting;
 use super::tls;
 use crate::catalog::Version;
 use crate::escape::escape_control_lines;
+use crate::names::Stranger;
 use crate::plan::{Endpoint, SslMode};
 
 /// What is tried while connecting, for messages.
@@ -52,6 +54,8 @@ pub(super) struct Dialer {
     pub(super) loss: OnceLock<tokio_postgres::Error>,
     /// What answered instead of a server.
     pooler: OnceLock<Pooler>,
+    /// What answered instead of the server that the run began with.
+    stranger: OnceLock<Stranger>,
     config: Config,
     session: Session,
     version: OnceLock<Version>,
@@ -94,6 +98,7 @@ impl Dialer {
             stop: CancellationToken::new(),
             loss: OnceLock::new(),
             pooler: OnceLock::new(),
+            stranger: OnceLock::new(),
             config,
             session: session.clone(),
             version: OnceLock::new(),
@@ -135,14 +140,29 @@ impl Dialer {
         };
         // Another connection of the pool may have set it.
         let _ = self.version.set(version);
-        let side = self.place.endpoint().side;
-        client
-            .batch_execute(&self.session.setup(side, version))
-            .await?;
+        self.set_up(&client, version).await?;
         if let Some(id) = self.session.snapshot() {
             adopt_snapshot(&client, id).await?;
         }
         Ok((client, ended))
+    }
+
+    /// Sets the session up, and refuses a server that is not the one that other connections of the run saw before.
+    async fn set_up(&self, client: &Client, version: Version) -> Result<(), tokio_postgres::Error> {
+        let endpoint = self.place.endpoint();
+        let setup = self.session.setup(endpoint.side, version);
+        // A session like a client's: nothing is asked of it that a client does not ask.
+        if setup.is_empty() {
+            return Ok(());
+        }
+        let before = endpoint.watch.latest();
+        let Some(now) = sighting::set_up(client, &setup, version).await? else {
+            return Ok(());
+        };
+        endpoint.watch.notice(before, now).map_err(|stranger| {
+            let _ = self.stranger.set(stranger);
+            not_a_server()
+        })
     }
 
     /// Connects as libpq does by `sslmode` (PostgreSQL manual, 32.19.3).
@@ -231,6 +251,9 @@ impl Dialer {
         if let Some(pooler) = self.pooler.get() {
             return Error::pooler(&self.place, action, *pooler);
         }
+        if let Some(stranger) = self.stranger.get() {
+            return Error::stranger(&self.place, action, *stranger);
+        }
         match self.loss.get() {
             Some(reason) if error.is_closed() => Error::lost(&self.place, action, reason),
             _ => Error::from_client(&self.place, action, error),
@@ -238,7 +261,7 @@ impl Dialer {
     }
 }
 
-/// Stands for what [`Dialer::explain`] says of a pooler: a pool of connections takes no error but those of the client
+/// Stands for what [`Dialer::explain`] says of a pooler, or of another server: a pool of connections takes no error but those of the client
 /// library, and this is the one that can be had.
 fn not_a_server() -> tokio_postgres::Error {
     "pooler"

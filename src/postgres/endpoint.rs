@@ -11,6 +11,7 @@ use super::environment::{Environment, Failure};
 use super::password_file::{self, Wanted};
 use super::service_file::{self, Service, ServiceError};
 use crate::escape::escape_control;
+use crate::names::Watch;
 use crate::plan::{Endpoint, PasswordSource, Server, Side, SslMode, Value};
 
 /// How a server is reached, and what the user should know about how that was found out.
@@ -140,6 +141,7 @@ pub(crate) async fn resolve(
         sslcert,
         sslkey,
         connect_timeout: server.connect_timeout,
+        watch: Watch::default(),
     };
     Ok(Resolved { endpoint, warnings })
 }

@@ -14,6 +14,7 @@ use super::place::Place;
 use super::pooler::Pooler;
 use super::tls::TlsError;
 use crate::escape::escape_control_lines;
+use crate::names::Stranger;
 
 /// A statement or a connection that failed: what was tried, where, and the server's own words.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,8 @@ enum Cause {
         Pooler::Session => "the session is another than the one that was promised",
     })]
     Pooler(Pooler),
+    #[error("what answers is not the server that answered before, or not as it was: {}", .0.before.difference(&.0.now))]
+    Stranger(Stranger),
     /// Names of the server's own objects.
     #[error("these names are not UTF-8: {0}")]
     Names(String),
@@ -154,6 +157,13 @@ impl Error {
             Class::Fail,
             Some(help),
         )
+    }
+
+    /// What answers is not the server that the run began with, or not as it was.
+    pub(super) fn stranger(place: &Place, action: impl Into<String>, stranger: Stranger) -> Error {
+        let help = help::for_stranger(place, stranger);
+        let cause = Cause::Stranger(stranger);
+        Error::new(place, action, cause, Class::Fail, Some(help))
     }
 
     /// Names that no text of ours can hold.

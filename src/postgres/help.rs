@@ -13,6 +13,7 @@ use super::class::{io_error, tls_error};
 use super::identifier::quote_identifier;
 use super::place::Place;
 use crate::escape::escape_control;
+use crate::names::{Continuity, Stranger};
 use crate::plan::Endpoint;
 
 /// Advice about an error of the client library, where there is any that the error does not hold.
@@ -45,6 +46,19 @@ pub(super) fn for_pooler(place: &Place) -> String {
     format!(
         "What a run sets on its sessions would stay on sessions that applications get next, so nothing was set: let \
          `{side}.host` and `{side}.port` lead to the server itself."
+    )
+}
+
+/// Advice about a server that is not the one before.
+pub(super) fn for_stranger(place: &Place, stranger: Stranger) -> String {
+    let side = place.endpoint().side;
+    let what = match stranger.before.compare(&stranger.now) {
+        Continuity::Promoted { .. } => "A standby took over, which may lack what was written last.",
+        _ => "A clone, another replica, or a machine that was put back to an older state answers.",
+    };
+    format!(
+        "{what} This run does nothing more there. Let `{side}.host` lead to one server, and run again: the next run looks \
+         at what is there, and says what it does again."
     )
 }
 

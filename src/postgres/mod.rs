@@ -22,6 +22,7 @@ mod pooler;
 mod retry;
 mod service_file;
 mod session;
+mod sighting;
 mod snapshot;
 mod tls;
 mod verifier;

@@ -15,6 +15,7 @@ pub(crate) struct Snapshot {
     id: String,
     taken: Timestamp,
     oldest_transaction: i64,
+    database: u32,
     connection: Connection,
     /// Queries of steps on the snapshot's own connection, one at a time.
     queries: Mutex<()>,
@@ -45,18 +46,20 @@ impl Snapshot {
         let row = connection
             .query_one(
                 "SELECT pg_catalog.pg_export_snapshot(), \
-                        pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot())",
+                        pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot()), \
+                        (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())",
                 &[],
             )
             .await
             .map_err(connection.failed("export a snapshot"))?;
-        let read = || Ok((row.try_get(0)?, row.try_get(1)?));
-        let (id, oldest_transaction) =
+        let read = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
+        let (id, oldest_transaction, database) =
             read().map_err(connection.failed("read the id of a snapshot"))?;
         Ok(Snapshot {
             id,
             taken,
             oldest_transaction,
+            database,
             connection,
             queries: Mutex::default(),
             ended,
@@ -117,6 +120,11 @@ impl Snapshot {
     /// before it had, and so had their subtransactions.
     pub(crate) fn oldest_transaction(&self) -> i64 {
         self.oldest_transaction
+    }
+
+    /// The object id of its database, which keeps its name as long as the snapshot is alive.
+    pub(crate) fn database(&self) -> u32 {
+        self.database
     }
 
     /// How many transactions have begun on the server since, at least: what the other active sessions show. A transaction's own

@@ -47,17 +47,6 @@ pub(crate) fn for_damage(what: &str) -> Finding {
     )
 }
 
-pub(crate) fn for_promoted(was: u32, is: u32) -> Finding {
-    let message = format!(
-        "the target was promoted since the last run of this plan (timeline {was}, now {is}): if it was a standby that lacked the \
-         last WAL, what was restored and counted as done may be gone"
-    );
-    Finding::new(Code::TargetPromoted, message).fix(
-        "begin again under another name in the plan, after the databases that this plan made are dropped; where the standby had \
-         all of the WAL (synchronous replication, an orderly switchover), a waiver for target/promoted goes on",
-    )
-}
-
 /// What an earlier run of the plan began in a database that the plan does not move any more.
 pub(crate) enum Unfinished {
     /// It was verified, and no other role may connect yet.

@@ -6,6 +6,7 @@
 
 mod budgets;
 mod clients;
+mod continuity;
 mod databases;
 mod delay;
 mod left;
@@ -28,17 +29,16 @@ mod words;
 
 pub(crate) use budgets::{Budget, Fitted, for_budgets};
 pub(crate) use clients::{for_compression, for_dump_root};
+pub(crate) use continuity::{Changed, for_changed_source, for_changed_target, for_replaced_source};
 pub(crate) use databases::{for_dropped, for_missing};
 pub(crate) use delay::{for_delay_pattern, for_delayed_tables, for_new_table, for_refused_table};
-pub(crate) use left::{
-    Unfinished, for_damage, for_left_unsafe, for_promoted, for_settings_left, for_unfinished,
-};
+pub(crate) use left::{Unfinished, for_damage, for_left_unsafe, for_settings_left, for_unfinished};
 pub(crate) use locks::for_lock_table;
 pub(crate) use selection::for_selection;
 pub(crate) use settings::{for_setting, for_settings_out_of_reach, for_unknown_setting};
 pub(crate) use tablespaces::for_tablespaces;
 pub(crate) use tuning::{MemoryUse, TuningFacts, for_memory, for_tuning};
-pub(crate) use waivers::waive;
+pub(crate) use waivers::{is_waived, waive};
 
 use std::collections::BTreeSet;
 

@@ -28,6 +28,12 @@ pub(crate) fn waive(findings: &mut Vec<Finding>, waivers: &[Waive], today: Date)
     findings.extend(waivers.filter_map(|(waiver, matches)| about(waiver, matches, today)));
 }
 
+/// Whether the plan waives a finding of this code that is about the migration as a whole.
+pub(crate) fn is_waived(code: Code, waivers: &[Waive], today: Date) -> bool {
+    let mut waivers = waivers.iter().filter(|waiver| waiver.code == code);
+    waivers.any(|waiver| waiver.object.is_match("") && holds(waiver, today))
+}
+
 /// Through its last day.
 fn holds(waiver: &Waive, today: Date) -> bool {
     today <= waiver.until

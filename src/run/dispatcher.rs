@@ -17,7 +17,8 @@ use super::warn::warn;
 use crate::event::{Ending, Event};
 use crate::graph::StepIndex;
 use crate::journal::{self, Change, Created, Entry, Journal, RoleState, TunedSetting};
-use crate::names::{IndexDefinition, Kind, Load, Output, StepId, WriteMark};
+use crate::names::{IndexDefinition, Kind, Load, Output, Sighting, Sightings, StepId, WriteMark};
+use crate::plan::Endpoint;
 use crate::postgres::{Class, Notices, escape_control};
 use crate::schedule::{Ended, Schedule, Standing, Start};
 use crate::step::{self, ChangeRequest, Context, LockedSnapshot, Shared, StepError};
@@ -305,6 +306,7 @@ impl<'a> Dispatcher<'a> {
                     attempt: number,
                     seconds,
                     output: Arc::new(output),
+                    seen: self.seen(id.kind),
                 };
                 (entry, Ended::Done, None)
             }
@@ -365,6 +367,21 @@ impl<'a> Dispatcher<'a> {
             });
         }
         Ok(())
+    }
+
+    /// The servers that a step of this kind touched, as far as that is not on record. Its own connections saw them, or others
+    /// later.
+    fn seen(&self, kind: Kind) -> Sightings {
+        let on_record = self.journal.state().seen;
+        let since = |is_touched: bool, endpoint: &Endpoint, before: Option<Sighting>| {
+            let latest = endpoint.watch.latest().filter(|_| is_touched);
+            latest.filter(|latest| before.is_none_or(|before| !latest.is_like(&before)))
+        };
+        let kind = kind.traits();
+        Sightings {
+            source: since(kind.touches_source, &self.shared.source, on_record.source),
+            target: since(kind.touches_target, &self.shared.target, on_record.target),
+        }
     }
 
     /// Tells the log and whoever watches.

@@ -44,6 +44,15 @@ pub(crate) enum Error {
          `pg-migrate revert` restores them"
     ))]
     OtherTarget { was: String, is: String },
+    #[error(
+        "the target is another server than the one whose settings this plan changed, or in an older state: {difference}"
+    )]
+    #[diagnostic(help(
+        "on that other server the settings for the load are still set: let [target] of the plan lead there, and `pg-migrate \
+         revert` restores them; where this is that server, and its machine was put back to an older state, a waiver for \
+         target/went-back lets them be restored here"
+    ))]
+    OlderTarget { difference: String },
     #[error("the target's settings could not be restored, and are still those for the load:\n{0}")]
     #[diagnostic(help(
         "fix the cause, then `pg-migrate revert` restores them, or the next `pg-migrate run` does before anything else"

@@ -3,6 +3,7 @@
 mod archives;
 mod control;
 mod dispatcher;
+mod doubts;
 mod error;
 mod job;
 mod leftovers;
@@ -18,6 +19,7 @@ mod used;
 mod warn;
 
 pub(crate) use control::refuse_held_target;
+pub(crate) use doubts::{Doubt, Doubts};
 pub(crate) use error::Error;
 pub(crate) use job::Job;
 pub(crate) use presence::{is_missing, is_replaced, missing};
@@ -39,7 +41,7 @@ use crate::failpoint::reach;
 use crate::finding::Severity;
 use crate::graph::{self, StepIndex};
 use crate::journal::{self, Entry, Journal, Outcome};
-use crate::names::StepId;
+use crate::names::{Sightings, StepId};
 use crate::postgres::{Application, escape_control};
 use crate::schedule::Schedule;
 use crate::step::Shared;
@@ -83,6 +85,8 @@ impl Job {
         })
         .await?;
         leftovers::end(&self.source, &application, None).await?;
+        // What is done again for that is as if it had never been done.
+        Doubts::find(self.journal.state(), &self.inspection).record(&mut self.journal)?;
         let stop = CancellationToken::new();
         let state = self.journal.state();
         let missing = missing(self.graph.database_names(), state, &self.inspection.target);
@@ -190,6 +194,12 @@ impl Job {
         )
         .await?;
         control.release().await;
+        self.journal.append(Entry::ServersSeen {
+            seen: Sightings {
+                source: shared.source.watch.latest(),
+                target: shared.target.watch.latest(),
+            },
+        })?;
         let finished = outcome(&endings);
         self.journal.append(Entry::RunEnded {
             outcome: finished.outcome,
@@ -212,7 +222,6 @@ impl Job {
             fingerprint: self.graph.fingerprint.clone(),
             source: self.inspection.source.system_identifier.clone(),
             target: self.inspection.target.system_identifier.clone(),
-            target_timeline: self.inspection.target.timeline,
             findings: self
                 .graph
                 .findings
@@ -244,6 +253,13 @@ impl Job {
                 drop,
             })?;
         }
+        // Only now: until then the next run finds out again what is not believed.
+        self.journal.append(Entry::ServersSeen {
+            seen: Sightings {
+                source: self.inspection.source.seen,
+                target: self.inspection.target.seen,
+            },
+        })?;
         let mut steps: HashMap<&str, (usize, usize)> = HashMap::new();
         let done: HashSet<StepIndex> = resumed.done.iter().copied().collect();
         for (index, step) in self.graph.steps.iter_with_positions() {

@@ -6,7 +6,6 @@ use super::error::Error;
 use super::signal::Signals;
 use super::warn::warn;
 use crate::catalog::{Missing, Present, ServerFacts};
-use crate::inspect::timeline;
 use crate::journal::{self, Journal, State};
 use crate::names::{Kind, StepId};
 use crate::postgres::{self, Session, connect, escape_control, with_retries};
@@ -123,14 +122,13 @@ pub(super) async fn recheck_after_run(
         }
     };
     let warnings: Vec<(Option<String>, String)> = match present {
-        Ok((present, timeline)) => find(shared.graph.database_names(), journal.state(), &present)
+        Ok(present) => find(shared.graph.database_names(), journal.state(), &present)
             .into_iter()
             .filter(|missing| missing.is_verified)
             .map(|missing| {
                 let message = format!("{}; {}", missing.what(shown), help(&missing));
                 (Some(missing.database), message)
             })
-            .chain(promoted(shared.inspection.target.timeline, timeline).map(|what| (None, what)))
             .collect(),
         Err(error) => {
             let message = format!(
@@ -147,17 +145,8 @@ pub(super) async fn recheck_after_run(
     Ok(())
 }
 
-/// What was restored before a promotion may be gone.
-fn promoted(was: Option<u32>, is: Option<u32>) -> Option<String> {
-    (was != is).then(|| {
-        "the target was promoted during the run, or is a standby now: what was restored before may be gone; \
-         `pg-migrate explain target/promoted` tells what to do"
-            .to_owned()
-    })
-}
-
-/// The databases that the target has now, and its timeline.
-async fn databases(shared: &Shared) -> Result<(Vec<Present>, Option<u32>), postgres::Error> {
+/// The databases that the target has now.
+async fn databases(shared: &Shared) -> Result<Vec<Present>, postgres::Error> {
     let target = &shared.target;
     let session = Session::new(&shared.application.application_name_for("presence"));
     let connection = connect(target, &target.database, &session).await?;
@@ -168,12 +157,11 @@ async fn databases(shared: &Shared) -> Result<(Vec<Present>, Option<u32>), postg
         )
         .await
         .map_err(connection.failed("list the databases"))?;
-    let timeline = timeline(&connection).await?;
     connection.close().await;
     let present = rows.iter().map(|row| Present {
         oid: row.get(0),
         name: row.get(1),
         is_invalid: row.get(2),
     });
-    Ok((present.collect(), timeline))
+    Ok(present.collect())
 }

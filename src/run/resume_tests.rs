@@ -408,6 +408,8 @@ fn regular_dump(delayed: &[TableName]) -> RegularDump {
             snapshot: "00000003-1".into(),
             oldest_transaction: None,
             source_read_only: true,
+            database: None,
+            source: None,
         },
         delayed: delayed.to_vec(),
         sequences: Vec::new(),

@@ -54,6 +54,8 @@ fn dumped() -> Dumped {
         snapshot: "00000003-1".into(),
         oldest_transaction: None,
         source_read_only: false,
+        database: None,
+        source: None,
     }
 }
 

@@ -105,6 +105,8 @@ pub(super) async fn into(
         snapshot: snapshot.id().to_owned(),
         oldest_transaction: Some(snapshot.oldest_transaction()),
         source_read_only: context.plan().source_read_only,
+        database: Some(snapshot.database()),
+        source: context.endpoint(Side::Source).watch.latest(),
     };
     Ok((dumped, warnings.into_lines(context)))
 }

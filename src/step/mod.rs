@@ -4,6 +4,7 @@
 pub(crate) mod archive;
 mod child;
 mod context;
+mod continuity;
 mod counts;
 pub(crate) mod create;
 mod delayed;
@@ -71,6 +72,10 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     if result.is_ok() && writes_to_target(id.kind) {
         reach!("{id} to be kept");
         tuning::flush_commits(context).await?;
+    }
+    // Those that only read have asked already, in their own way.
+    if result.is_ok() && (writes_to_target(id.kind) || id.kind.is_tuning()) {
+        continuity::ensure_same_servers(context).await?;
     }
     reach!("{id} end");
     result

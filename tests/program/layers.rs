@@ -25,9 +25,9 @@ const MAY_USE: [(&str, &[&str]); 25] = [
     ("atomic_file", &["failpoint"]),
     ("explain", &["spelling", "finding"]),
     ("catalog", &["escape", "names"]),
-    ("plan", &["escape", "spelling", "finding"]),
+    ("plan", &["escape", "names", "spelling", "finding"]),
     ("preflight", &["names", "finding", "catalog", "plan"]),
-    ("postgres", &["escape", "catalog", "plan"]),
+    ("postgres", &["escape", "names", "catalog", "plan"]),
     ("process", &["failpoint", "catalog", "plan", "postgres"]),
     (
         "graph",

@@ -163,7 +163,6 @@ fn half_done(graph: &Graph) -> State {
         fingerprint: graph.fingerprint.clone(),
         source: None,
         target: None,
-        target_timeline: None,
         findings: Vec::new(),
         databases: None,
     });
@@ -187,6 +186,7 @@ fn half_done(graph: &Graph) -> State {
                 attempt,
                 seconds,
                 output,
+                seen: crate::names::Sightings::default(),
             });
         }
     }

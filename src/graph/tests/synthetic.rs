@@ -91,6 +91,7 @@ fn endpoint(side: Side, host: &str) -> Endpoint {
         sslcert: None,
         sslkey: None,
         connect_timeout: std::time::Duration::from_secs(10),
+        watch: crate::names::Watch::default(),
     }
 }
 
@@ -99,7 +100,7 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
     ServerFacts {
         version,
         system_identifier: Some(format!("74{}", version.0)),
-        timeline: Some(1),
+        seen: None,
         started: format!("2026-02-01 00:00:00.{}+00", version.0),
         max_connections: 100,
         reserved_connections: 3,

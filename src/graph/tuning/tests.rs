@@ -30,7 +30,7 @@ fn target() -> ServerFacts {
     ServerFacts {
         version: Version(180_004),
         system_identifier: None,
-        timeline: Some(1),
+        seen: None,
         started: String::new(),
         max_connections: 100,
         reserved_connections: 3,

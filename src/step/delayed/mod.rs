@@ -34,12 +34,24 @@ pub(super) async fn dump(context: &Context) -> Result<Output, StepError> {
         .snapshot
         .as_ref()
         .ok_or_else(|| StepError::fault("a delayed dump has a snapshot"))?;
+    ensure_same_database(context, snapshot)?;
+    let history = history(context)?;
     if context.plan().delay.snapshot == DelaySnapshot::Same {
+        if let Some(difference) = &history {
+            return Err(other_history(context, difference));
+        }
         let said = same_rows(context, snapshot).await?;
         let dump = dump::into(context, &archive).await?;
         return Ok(output(dump, Vec::new(), Vec::new(), said));
     }
-    let warning = unchanged::warn_of_altered(context, snapshot).await?;
+    let warning = match &history {
+        // Transaction ids of two histories tell nothing.
+        Some(difference) => Some(format!(
+            "the source is not as it was when the other tables were dumped ({difference}): the delayed tables are of another \
+             history, which may lack rows that those have; `pg-migrate verify` compares both servers"
+        )),
+        None => unchanged::warn_of_altered(context, snapshot).await?,
+    };
     let session = context.session(Side::Source).under_snapshot(snapshot.id());
     let none = BTreeSet::new();
     let counting = count(context, Side::Source, &session, &none, &context.stop);
@@ -63,6 +75,46 @@ fn output(
             sequences: Some(sequences),
         }),
     }
+}
+
+/// Two databases may have exchanged their names since the regular dump.
+fn ensure_same_database(context: &Context, now: &Snapshot) -> Result<(), StepError> {
+    let dumped = context.regular_dump()?.dump.database;
+    if dumped.is_none_or(|dumped| dumped == now.database()) {
+        return Ok(());
+    }
+    Err(StepError::new(format!(
+        "the source's database \"{}\" is not the one whose other tables were dumped: that was dropped or renamed since, and \
+         another has its name; nothing of it was dumped",
+        context.shown_database()
+    ))
+    .help(
+        "give the databases their names back on the source (ALTER DATABASE … RENAME TO …) and run again; or give up what is on \
+         the target: pg-migrate reset PLAN --database NAME --drop NAME",
+    ))
+}
+
+/// What shows that the source is not the server that the other tables were dumped from, or has not all that it had then.
+fn history(context: &Context) -> Result<Option<String>, StepError> {
+    let dumped = context.regular_dump()?.dump.source;
+    let now = context.endpoint(Side::Source).watch.latest();
+    let (Some(dumped), Some(now)) = (dumped, now) else {
+        return Ok(None);
+    };
+    Ok((!dumped.is_continued_by(&now)).then(|| dumped.difference(&now)))
+}
+
+fn other_history(context: &Context, difference: &str) -> StepError {
+    StepError::new(format!(
+        "database \"{}\": the source failed over, or is in an older state, since its other tables were dumped \
+         ({difference}), so that nothing proves that its delayed tables are what the snapshot of that dump showed",
+        context.shown_database()
+    ))
+    .help(
+        "give the database up, if nobody needs what clients wrote to it on the target: pg-migrate reset PLAN --database NAME \
+         --drop NAME, and run again; or, where the standby had all that was committed, set delay.snapshot = \"later\" to take \
+         the delayed tables as they are now",
+    )
 }
 
 /// The regular dump's snapshot may have died with its run, or with its connection: then what is dumped now has to

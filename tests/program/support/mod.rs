@@ -10,5 +10,6 @@ pub mod pooler;
 pub mod project;
 pub mod proxy;
 pub mod server;
+pub mod standby;
 pub mod tls;
 pub mod watch;

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ pub struct Proxy {
 }
 
 struct Shared {
-    server: u16,
+    server: AtomicU16,
     delay_micros: AtomicU64,
     closed: AtomicBool,
     accepted: AtomicUsize,
@@ -27,7 +27,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
-            server,
+            server: AtomicU16::new(server),
             delay_micros: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             accepted: AtomicUsize::new(0),
@@ -56,6 +56,12 @@ impl Proxy {
         self.shared.delay_micros.store(micros, Ordering::Relaxed);
     }
 
+    /// From now on new connections lead to the server on this port, as when an address moves; those that are open end.
+    pub fn lead_to(&self, server: u16) {
+        self.shared.server.store(server, Ordering::Relaxed);
+        self.cut();
+    }
+
     /// Connections that were accepted so far.
     pub fn accepted(&self) -> usize {
         self.shared.accepted.load(Ordering::Relaxed)
@@ -81,7 +87,8 @@ impl Drop for Proxy {
 impl Shared {
     fn join(self: &Arc<Shared>, client: TcpStream) {
         // A server that is down looks like a connection that closes at once.
-        let Ok(server) = TcpStream::connect(("127.0.0.1", self.server)) else {
+        let Ok(server) = TcpStream::connect(("127.0.0.1", self.server.load(Ordering::Relaxed)))
+        else {
             return;
         };
         for stream in [&client, &server] {

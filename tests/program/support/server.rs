@@ -144,6 +144,29 @@ impl Server {
         twin
     }
 
+    /// A copy of a stopped server that is not started, on a port of its own: a backup, or the snapshot of a machine.
+    pub fn copied(&self) -> Server {
+        assert!(self.process.is_none(), "a running server is not copied");
+        let mut copy = Server::empty(self.major, self.password.clone());
+        copy.port = free_port();
+        copy.take_data_of(self);
+        copy
+    }
+
+    /// Replaces its data by that of another server; neither is running. As when a machine is put back to its snapshot.
+    pub fn take_data_of(&mut self, other: &Server) {
+        let is_running = self.process.is_some() || other.process.is_some();
+        assert!(!is_running, "a running server is not copied");
+        let data = self.data_directory();
+        if data.exists() {
+            fs::remove_dir_all(&data).unwrap();
+        }
+        copy_tree(&other.data_directory(), &data);
+        let sockets = self.socket_directory().display().to_string();
+        // Of a setting that is there twice, the last counts.
+        self.append_settings(&[("unix_socket_directories".to_owned(), sockets)]);
+    }
+
     /// A server without data, not running.
     fn empty(major: u32, password: String) -> Server {
         let scratch = Scratch::new();

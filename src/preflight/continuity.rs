@@ -1,0 +1,141 @@
+//! A server that is not as a run of this plan saw it last: what of its work is done again, and what a person has to decide.
+
+use crate::finding::{Code, Finding, Severity};
+use crate::names::Continuity;
+
+/// A server that is not as it was, with the databases that this is about.
+pub(crate) struct Changed<'a> {
+    pub continuity: Continuity,
+    /// What shows it.
+    pub difference: &'a str,
+    /// What the next run does again.
+    pub again: &'a [String],
+    /// Verified, so that clients may use them.
+    pub in_use: &'a [String],
+}
+
+/// About the target. What clients may use is not made again without being asked for.
+pub(crate) fn for_changed_target(changed: &Changed<'_>) -> Option<Finding> {
+    let Changed {
+        difference,
+        again,
+        in_use,
+        ..
+    } = changed;
+    if again.is_empty() && in_use.is_empty() {
+        return None;
+    }
+    let (code, what) = match changed.continuity {
+        Continuity::Same => return None,
+        Continuity::Promoted { .. } => (
+            Code::TargetPromoted,
+            "was promoted since a run of this plan saw it last",
+        ),
+        Continuity::WentBack | Continuity::AnotherServer => (
+            Code::TargetWentBack,
+            "is another server, or in an older state, than when a run of this plan saw it last",
+        ),
+    };
+    let mut message = format!(
+        "the target {what} ({difference}): what was restored and counted as done may be gone"
+    );
+    if !again.is_empty() {
+        message.push_str(&format!(
+            "; the next run creates and restores again: {}",
+            list(again)
+        ));
+    }
+    if !in_use.is_empty() {
+        message.push_str(&format!(
+            "; verified before, and not looked at again by a run, because clients may use them: {}",
+            list(in_use)
+        ));
+    }
+    let finding = Finding::new(code, message);
+    let finding = match changed.continuity {
+        Continuity::Promoted { .. } if in_use.is_empty() => {
+            return Some(finding.severity(Severity::Warn));
+        }
+        Continuity::Promoted { .. } => finding.fix(format!(
+            "`pg-migrate verify` compares both servers; a database that lacks something: `pg-migrate reset PLAN --database NAME \
+             --drop NAME`; what is whole, or where the standby had all of the WAL (synchronous replication, an orderly \
+             switchover): a waiver for {code} believes it"
+        )),
+        _ => finding.fix(format!(
+            "let [target] lead to the server that this plan began with; where this is it, and its machine was put back to an \
+             older state: `pg-migrate reset PLAN --database NAME --drop NAME` for each verified database that is gone or lacks \
+             something (`pg-migrate verify` compares both servers), and a waiver for {code}"
+        )),
+    };
+    Some(finding)
+}
+
+/// About the source.
+pub(crate) fn for_changed_source(changed: &Changed<'_>) -> Option<Finding> {
+    let Changed {
+        difference,
+        again,
+        in_use,
+        ..
+    } = changed;
+    if again.is_empty() && in_use.is_empty() {
+        return None;
+    }
+    let (code, what) = match changed.continuity {
+        Continuity::Same => return None,
+        Continuity::Promoted { .. } => (
+            Code::SourcePromoted,
+            "failed over since a run of this plan saw it last",
+        ),
+        Continuity::WentBack | Continuity::AnotherServer => (
+            Code::SourceWentBack,
+            "is another server, or in an older state, than when a run of this plan saw it last",
+        ),
+    };
+    let mut message = format!(
+        "the source {what} ({difference}): it may lack rows that were dumped, and have others"
+    );
+    if !again.is_empty() {
+        message.push_str(&format!("; the next run dumps again: {}", list(again)));
+    }
+    if !in_use.is_empty() {
+        message.push_str(&format!(
+            "; dumped before and verified, so that they stay as they are: {}",
+            list(in_use)
+        ));
+    }
+    let compare = "`pg-migrate verify` compares both servers; a verified database that shall be as the source is now: \
+                   `pg-migrate reset PLAN --database NAME --drop NAME`, if nobody needs what is in it";
+    Some(Finding::new(code, message).fix(match changed.continuity {
+        Continuity::Promoted { .. } => compare.to_owned(),
+        _ => format!(
+            "let [source] lead to the server that this plan began with; where this is it, a waiver for {code} goes on; {compare}"
+        ),
+    }))
+}
+
+/// Another database of the source has the name of the one that was dumped.
+pub(crate) fn for_replaced_source(database: &str, is_verified: bool) -> Finding {
+    let what = if is_verified {
+        "it is verified, and stays on the target as it is"
+    } else {
+        "the next run dumps it again"
+    };
+    let message = format!(
+        "the source's database of this name is not the one that was dumped: that was dropped or renamed since; {what}"
+    );
+    let finding = Finding::new(Code::SourceDatabaseReplaced, message).database(database);
+    if is_verified {
+        finding.fix(
+            "`pg-migrate reset PLAN --database NAME --drop NAME`, if the target shall have the one that has the name now and \
+             nobody needs what is there",
+        )
+    } else {
+        finding.severity(Severity::Info)
+    }
+}
+
+fn list(names: &[String]) -> String {
+    let quoted = names.iter().map(|name| format!("\"{name}\""));
+    quoted.collect::<Vec<_>>().join(", ")
+}

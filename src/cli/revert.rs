@@ -2,7 +2,7 @@
 
 use super::arguments::RevertArguments;
 use super::failure::Failure;
-use super::output::tell;
+use super::output::{Terminal, tell};
 use super::prepare::load;
 use crate::exit::Exit;
 use crate::journal::{self, Journal, Lock, stored};
@@ -13,7 +13,7 @@ use crate::report::{closed, document};
 use crate::run::{self, Signals};
 
 /// Changes only settings: what was migrated stays, and the next `run` resumes.
-pub(super) async fn run(arguments: RevertArguments) -> Result<Exit, Failure> {
+pub(super) async fn run(arguments: RevertArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     // A signal must not leave half of the settings changed.
     let _signals = Signals::catch()?;
@@ -26,7 +26,10 @@ pub(super) async fn run(arguments: RevertArguments) -> Result<Exit, Failure> {
             tell!("{sentence}");
         }
         if is_restored {
-            return rewrite_report(&plan, &journal).map(|()| Exit::Completed);
+            if let Err(failure) = rewrite_report(&plan, &journal) {
+                terminal.show(&failure);
+            }
+            return Ok(Exit::Completed);
         }
     }
     tell!(

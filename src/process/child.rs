@@ -75,8 +75,6 @@ pub(crate) enum ChildError {
     Start { program: String, source: io::Error },
     #[error("cannot wait for {program}")]
     Wait { program: String, source: io::Error },
-    #[error("cannot open the log {}", path.display())]
-    Log { path: PathBuf, source: io::Error },
     #[error("{program} wrote more than {limit} bytes to its standard output")]
     TooMuchOutput { program: String, limit: usize },
     #[error("cannot read the standard output of {program}")]
@@ -208,10 +206,7 @@ impl Invocation {
     ) -> Result<(Finished, Option<Result<T, E>>), ChildError> {
         let program = self.program.to_string_lossy().into_owned();
         let log = match &self.log {
-            Some(path) => Some(open_log(path).await.map_err(|source| {
-                let path = path.clone();
-                ChildError::Log { path, source }
-            })?),
+            Some(path) => open_log(path).await,
             None => None,
         };
         let mut group = spawn(self.command()).await.map_err(|source| {

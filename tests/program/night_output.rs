@@ -1,9 +1,11 @@
 //! Output that cannot be written does not decide how a run ends: the exit code is that of the work.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::support::compare;
 use crate::support::paused::Paused;
+use crate::support::place;
 use crate::support::project::{Outlet, Project};
 use crate::support::server::Server;
 
@@ -108,4 +110,28 @@ fn settings_are_restored_though_no_word_about_the_log_can_be_printed() {
         assert_eq!(target.psql("postgres", "SHOW fsync"), "on");
         compare::assert_same(&source, &target, "erp");
     }
+}
+
+/// Client programs say why they ended in their last lines.
+#[test]
+fn the_cause_of_an_error_is_shown() {
+    let (source, target) = servers();
+    let project = Project::between(&source, &target);
+    let directory = project.directory().join("failing");
+    fs::create_dir(&directory).unwrap();
+    let (file, clients) = (directory.join("pg_dump"), place::clients(18));
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *'/test/erp '*)\n  for i in $(seq 40); do echo \"pg_dump: detail: line $i\" >&2; done\n  \
+         echo 'pg_dump: error: the cause of it' >&2; exit 1;;\nesac\nexec '{}' \"$@\"\n",
+        clients.join("pg_dump").display()
+    );
+    fs::write(&file, script).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = place::path_with(&[directory, clients]);
+    let project = project.variable("PATH", path);
+    project.run(&["run"]).expect_code(4).expect_words(&[
+        "erp/dump FAILED",
+        "pg_dump ended with exit status 1",
+        "pg_dump: error: the cause of it",
+    ]);
 }

@@ -36,7 +36,7 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
 
     // Before anything that may refuse the run: the target does not stay as a killed run left it, and what its
     // settings are from here on is its owner's choice.
-    restore_settings(&plan, &mut journal).await?;
+    restore_settings(&plan, &mut journal, &mut signals).await?;
 
     let state_dir = plan.state_dir.clone();
     let archives = archives(&plan);

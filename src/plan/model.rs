@@ -319,6 +319,8 @@ pub struct Retry {
     pub attempts: u32,
     pub backoff: Duration,
     pub max_backoff: Duration,
+    /// How long restoring the target's settings is tried.
+    pub restore_settings: Duration,
 }
 
 impl Retry {

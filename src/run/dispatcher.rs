@@ -18,7 +18,7 @@ use crate::event::{Ending, Event};
 use crate::graph::StepIndex;
 use crate::journal::{self, Change, Created, Entry, Journal, RoleState, TunedSetting};
 use crate::names::{IndexDefinition, Kind, Load, Output, StepId, WriteMark};
-use crate::postgres::{Class, Notices, escape_control};
+use crate::postgres::{Class, LAST_ATTEMPT, Notices, escape_control};
 use crate::schedule::{Ended, Schedule, Standing, Start};
 use crate::step::{self, ChangeRequest, Context, LockedSnapshot, Shared, StepError};
 
@@ -136,7 +136,7 @@ impl<'a> Dispatcher<'a> {
                 }
                 Some(ended) = self.attempts.join_next_with_id() => self.join(ended).await?,
                 Some(old) = old.recv() => self.warn(old)?,
-                signal = signals.next() => self.stop(format!("{signal} received"), Some(signal)),
+                signal = signals.next() => self.signalled(signal),
                 () = lost.cancelled(), if !lost_handled => {
                     lost_handled = true;
                     self.endings.failed += 1;
@@ -150,6 +150,31 @@ impl<'a> Dispatcher<'a> {
     fn warn(&mut self, old: OldSnapshot) -> Result<(), journal::Error> {
         let OldSnapshot { database, message } = old;
         warn(&self.shared, self.journal, Some(database), message)
+    }
+
+    /// The first asks for an orderly stop, of which restoring the target's settings is a part. Who is not patient enough for
+    /// that says so by another.
+    fn signalled(&mut self, signal: Signal) {
+        let is_tuned = !self.journal.state().tuned.is_empty();
+        if self.endings.signal.is_none() {
+            let reason = if is_tuned {
+                format!(
+                    "{signal} received; the target's settings are restored first, another one gives that up"
+                )
+            } else {
+                format!("{signal} received")
+            };
+            return self.stop(reason, Some(signal));
+        }
+        self.shared.give_up.cancel();
+        if is_tuned {
+            let reason = format!(
+                "{signal} received again; restoring the target's settings is given up where it is not done within {} s",
+                LAST_ATTEMPT.as_secs()
+            );
+            tracing::warn!("{reason}");
+            self.tell(Event::Stopping { reason });
+        }
     }
 
     fn stop(&mut self, reason: String, signal: Option<Signal>) {

@@ -2,6 +2,7 @@
 
 use miette::Diagnostic;
 
+use super::signal::Signal;
 use crate::journal;
 
 /// Why a run did not start, or could not go on.
@@ -32,6 +33,14 @@ pub(crate) enum Error {
         "fix the cause, then `pg-migrate revert` restores them, or the next `pg-migrate run` does before anything else"
     ))]
     RestoreFailed(String),
+    #[error(
+        "{0} received; the target's settings were not restored yet, and are still those for the load"
+    )]
+    #[diagnostic(help(
+        "with them a crash may lose data: `pg-migrate revert` restores them, or the next `pg-migrate run` does before \
+         anything else"
+    ))]
+    GivenUp(Signal),
     #[error("{sessions} sessions that a killed run of this plan left on the {server} do not end")]
     #[diagnostic(help(
         "look at them in pg_stat_activity (application_name starts with pg-migrate/): what they wait for keeps them; \

@@ -24,6 +24,7 @@ mod makefile;
 mod migrations;
 mod misleading_names;
 mod night_output;
+mod night_patience;
 mod night_signals;
 mod plan_files;
 mod planning;

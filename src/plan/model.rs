@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use globset::GlobMatcher;
 use schemars::JsonSchema;
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::keys::Keys;
+use super::password::Password;
 use crate::escape::escape_control;
 use crate::finding::Code;
 
@@ -429,7 +429,7 @@ pub(crate) struct Endpoint {
     pub user: String,
     /// The database for discovery and for statements about the whole server.
     pub database: String,
-    pub password: Option<SecretString>,
+    pub password: Option<Password>,
     pub sslmode: SslMode,
     pub sslrootcert: Option<PathBuf>,
     pub sslcert: Option<PathBuf>,

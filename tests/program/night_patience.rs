@@ -1,11 +1,14 @@
-//! Servers that are away for a while, in the middle of a night.
+//! Servers that are away for a while, and passwords that change, in the middle of a night.
 
+use std::fs;
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::support::compare;
+use crate::support::held::Held;
 use crate::support::paused::Paused;
-use crate::support::project::{Project, Running};
+use crate::support::project::{Project, Running, string};
 use crate::support::server::{Mode, Server};
 
 const IMPATIENT: &str = "[retry]\nattempts = 2\nbackoff = \"100ms\"\nmax_backoff = \"200ms\"\n";
@@ -160,4 +163,209 @@ fn a_target_that_is_away_is_waited_for_before_anything_else() {
         running.wait().expect_code(0);
         assert_eq!(fsync(&target), "on", "{verb}");
     }
+}
+
+/// Both servers with a role whose password the test changes, and the files that hold it.
+struct Vault {
+    source: Server,
+    target: Server,
+    directory: tempfile::TempDir,
+}
+
+impl Vault {
+    fn new() -> Vault {
+        let (source, target) = servers();
+        let vault = Vault {
+            source,
+            target,
+            directory: tempfile::tempdir().unwrap(),
+        };
+        for (server, role) in vault.roles() {
+            server.psql("postgres", &format!("CREATE ROLE {role} SUPERUSER LOGIN"));
+        }
+        // The source's roles come over with their passwords, that of the tests' own as well.
+        let access = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        fs::write(vault.target.data_directory().join("pg_hba.conf"), access).unwrap();
+        vault.target.psql("postgres", "SELECT pg_reload_conf()");
+        vault.expire("first");
+        vault.renew("first");
+        vault
+    }
+
+    fn roles(&self) -> [(&Server, &'static str); 2] {
+        [(&self.source, "reader"), (&self.target, "mover")]
+    }
+
+    fn file(&self, role: &str) -> PathBuf {
+        self.directory.path().join(role)
+    }
+
+    /// The servers take this one from now on.
+    fn expire(&self, password: &str) {
+        for (server, role) in self.roles() {
+            server.psql(
+                "postgres",
+                &format!("ALTER ROLE {role} PASSWORD '{password} of {role}'"),
+            );
+        }
+    }
+
+    /// It is given to those who ask.
+    fn renew(&self, password: &str) {
+        for (_, role) in self.roles() {
+            fs::write(self.file(role), format!("{password} of {role}\n")).unwrap();
+        }
+    }
+
+    /// A plan whose passwords come from there: the source's by a command, the target's from a file.
+    fn project(&self) -> Project {
+        let count = self.directory.path().join("asked");
+        let script = format!(
+            "echo >>'{}'; cat '{}'",
+            count.display(),
+            self.file("reader").display()
+        );
+        let command = format!("{{ command = [\"sh\", \"-c\", {}] }}", string(&script));
+        let file = string(&self.file("mover").display().to_string());
+        Project::between(&self.source, &self.target)
+            .source("user", "\"reader\"")
+            .source("password", &command)
+            .target("user", "\"mover\"")
+            .target("password", &format!("{{ file = {file} }}"))
+    }
+
+    fn asked(&self) -> usize {
+        let asked = fs::read(self.directory.path().join("asked")).unwrap();
+        asked.len()
+    }
+
+    #[track_caller]
+    fn assert_moved(&self) {
+        assert_eq!(fsync(&self.target), "on");
+        compare::assert_same(&self.source, &self.target, "erp");
+    }
+}
+
+/// At each client program: what connects after it, and those that come after it themselves, need the new one.
+#[test]
+fn a_password_that_changes_is_asked_for_again() {
+    for (program, words) in [
+        ("pg_dumpall", "--globals-only"),
+        ("pg_dump", "/test/erp "),
+        ("pg_restore", "--dbname="),
+    ] {
+        let vault = Vault::new();
+        let (project, paused) = Paused::of(vault.project(), program, words);
+        let mut running = project.start(&["run"]);
+        paused.until_reached(&mut running);
+        vault.expire("second");
+        vault.renew("second");
+        let before = vault.asked();
+        paused.go();
+        running.wait().expect_code(0);
+        // One program may be refused, and then each connection finds the new one.
+        assert!(vault.asked() <= before + 1, "{program}: {}", vault.asked());
+        vault.assert_moved();
+    }
+}
+
+/// It connects again when its jobs are done, with the password that it began with.
+#[test]
+fn a_restore_that_takes_longer_than_its_password_lives_comes_to_its_end() {
+    let vault = Vault::new();
+    let (project, restore) = Paused::of(vault.project(), "pg_restore", "/data.");
+    let mut running = project.start(&["run"]);
+    restore.until_reached(&mut running);
+    let held = Held::begin(&vault.target, "erp", "LOCK TABLE t");
+    restore.go();
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = 'erp'";
+    running.until("a worker that waits", || {
+        vault.target.psql("postgres", waiting) != "0"
+    });
+    vault.expire("second");
+    vault.renew("second");
+    held.commit();
+    running.wait().expect_code(0);
+    let log = fs::read_dir(project.state_directory().join("log")).unwrap();
+    let log: String = log
+        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
+    assert!(log.contains("restoring again with one job"), "{log}");
+    vault.assert_moved();
+}
+
+/// What renews it may be slower than what ends it.
+#[test]
+fn a_password_that_is_renewed_late_is_waited_for() {
+    let vault = Vault::new();
+    let (_project, restore, running) = about_to_restore(vault.project());
+    vault.expire("second");
+    restore.go();
+    sleep(Duration::from_secs(6));
+    vault.renew("second");
+    running.wait().expect_code(0);
+    vault.assert_moved();
+}
+
+/// Restoring settings is patient with it as well.
+#[test]
+fn a_password_that_is_renewed_late_does_not_leave_the_target_unsafe() {
+    let vault = Vault::new();
+    let project = vault.project().with(IMPATIENT);
+    let (project, restore, mut running) = about_to_restore(project);
+    vault.expire("second");
+    restore.go();
+    until_started(&project, &mut running, "restore-settings");
+    sleep(Duration::from_secs(3));
+    vault.renew("second");
+    running.wait().expect_code(4);
+    assert_eq!(fsync(&vault.target), "on");
+    project.run(&["run"]).expect_code(0);
+    vault.assert_moved();
+}
+
+/// Before the run it is asked for once more, and then it is wrong.
+#[test]
+fn a_wrong_password_is_refused_at_once() {
+    let vault = Vault::new();
+    vault.expire("second");
+    let begun = Instant::now();
+    vault
+        .project()
+        .target("user", "\"postgres\"")
+        .target("password", "{ env = \"TARGET_PASSWORD\" }")
+        .run(&["check"])
+        .expect_code(3)
+        .expect_words(&[
+            "password authentication failed",
+            "it was asked for again, and is the same",
+        ]);
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert_eq!(vault.asked(), 2);
+}
+
+/// The environment of a process does not change.
+#[test]
+fn a_password_from_the_environment_is_not_asked_again() {
+    let vault = Vault::new();
+    let project = vault
+        .project()
+        .target("password", "{ env = \"MOVER\" }")
+        .variable("MOVER", "first of mover");
+    let (project, restore, running) = about_to_restore(project);
+    vault.expire("second");
+    vault.renew("second");
+    restore.go();
+    let begun = Instant::now();
+    let finished = running.wait().expect_code(4);
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert!(
+        finished.stdout.starts_with(STILL_SET),
+        "{}",
+        finished.stdout
+    );
+    let project = project.variable("MOVER", "second of mover");
+    project.run(&["run"]).expect_code(0);
+    vault.assert_moved();
 }

@@ -77,7 +77,7 @@ fn remove_old(directory: &Path) -> io::Result<()> {
 
 impl Write for LogFile {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        // Nobody could be told who is not told by what is done about the cause.
+        // A log that cannot be written has no place to say so.
         let _ = self.turn_to(today()).and_then(|file| file.write_all(event));
         Ok(event.len())
     }

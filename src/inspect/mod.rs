@@ -204,7 +204,7 @@ async fn look_into(
     endpoint: &Endpoint,
     names: Vec<String>,
 ) -> Result<BTreeMap<String, Contents>, Error> {
-    // Somebody waits for this, and nothing is lost where it fails.
+    // A user waits for this, and nothing is lost where it fails.
     let retry = Retry {
         attempts: plan.retry.attempts.min(LOOKS),
         ..plan.retry

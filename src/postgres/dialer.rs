@@ -162,7 +162,7 @@ impl Dialer {
                 return self.open_by_sslmode(Some(&fresh)).await;
             }
             Ok(_) => "it was asked for again, and is the same".to_owned(),
-            Err(error) => format!("it was asked for again, in vain: {error}"),
+            Err(error) => format!("it was asked for again, which failed: {error}"),
         };
         tracing::warn!(place = %self.place, "the password was refused; {no_other}");
         *self.lock_no_other_password() = Some(no_other);

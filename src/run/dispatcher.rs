@@ -152,14 +152,13 @@ impl<'a> Dispatcher<'a> {
         warn(&self.shared, self.journal, Some(database), message)
     }
 
-    /// The first asks for an orderly stop, of which restoring the target's settings is a part. Who is not patient enough for
-    /// that says so by another.
+    /// The first asks for an orderly stop, of which restoring the target's settings is a part. A second gives that up.
     fn signalled(&mut self, signal: Signal) {
         let is_tuned = !self.journal.state().tuned.is_empty();
         if self.endings.signal.is_none() {
             let reason = if is_tuned {
                 format!(
-                    "{signal} received; the target's settings are restored first, another one gives that up"
+                    "{signal} received; the target's settings are restored first; a second signal gives that up"
                 )
             } else {
                 format!("{signal} received")
@@ -169,7 +168,7 @@ impl<'a> Dispatcher<'a> {
         self.shared.give_up.cancel();
         if is_tuned {
             let reason = format!(
-                "{signal} received again; restoring the target's settings is given up where it is not done within {} s",
+                "{signal} received again; restoring the target's settings is given up unless it is done within {} s",
                 LAST_ATTEMPT.as_secs()
             );
             tracing::warn!("{reason}");

@@ -43,7 +43,7 @@ exits! {
     Held = 6,
     /// interrupted by SIGINT, after an orderly stop
     Interrupted = 130,
-    /// ended by SIGTERM, after an orderly stop
+    /// ended by SIGTERM or SIGHUP, after an orderly stop
     Terminated = 143,
 }
 

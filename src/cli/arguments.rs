@@ -285,7 +285,7 @@ mod tests {
             5  verification found a difference
             6  another run holds this plan's state, or the target
           130  interrupted by SIGINT, after an orderly stop
-          143  ended by SIGTERM, after an orderly stop
+          143  ended by SIGTERM or SIGHUP, after an orderly stop
         ");
     }
 

@@ -2,7 +2,7 @@
 
 use super::arguments::CheckArguments;
 use super::failure::Failure;
-use super::output::{Terminal, print};
+use super::output::{Terminal, offer};
 use super::prepare::{describe, load, prepare};
 use crate::exit::Exit;
 use crate::finding::Severity;
@@ -12,7 +12,7 @@ use crate::report::counted;
 pub(super) async fn run(arguments: CheckArguments, _: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     if arguments.offline {
-        print(&format!("{}: the plan file is valid\n", plan.name))?;
+        offer(&format!("{}: the plan file is valid\n", plan.name));
         return Ok(Exit::Completed);
     }
     let state = journal::read(&plan.state_dir)?.unwrap_or_default();
@@ -52,7 +52,7 @@ pub(super) async fn run(arguments: CheckArguments, _: &Terminal) -> Result<Exit,
             "`pg-migrate explain CODE` tells why a finding matters and how to accept it\n",
         );
     }
-    print(&text)?;
+    offer(&text);
     Ok(if blockers > 0 {
         Exit::NotStarted
     } else {

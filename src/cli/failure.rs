@@ -62,7 +62,8 @@ impl From<run::Error> for Failure {
             | run::Error::Leftovers { .. }
             | run::Error::LeftoverPrograms(_)
             | run::Error::Archives { .. } => Exit::NotStarted,
-            run::Error::RestoreFailed(_) => Exit::StepFailed,
+            run::Error::RestoreFailed { .. } => Exit::StepFailed,
+            run::Error::GivenUp(signal) => signal.exit(),
             run::Error::Journal(_) | run::Error::DoesNotFit(_) => Exit::Unexpected,
         };
         Failure::new(exit, error)

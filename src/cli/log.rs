@@ -2,23 +2,19 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Mutex;
 
 use tracing::{Level, Metadata};
-use tracing_appender::non_blocking::WorkerGuard;
-use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-use super::failure::Failure;
-use crate::escape::escape_control_lines;
-use crate::exit::Exit;
+use super::log_file::LogFile;
+use super::output::tell;
+use crate::escape::{escape_control, escape_control_lines};
 use crate::report::progress::LogWriter;
-
-/// Days of logs that are kept.
-const DAYS: usize = 14;
 
 /// The client library logs whole statements, and those that make roles hold their passwords.
 fn tells_statements(metadata: &Metadata<'_>) -> bool {
@@ -58,49 +54,52 @@ fn shown(event: &str) -> String {
     text.replace('\n', "\n    ") + "\n"
 }
 
-/// Starts logging. What is still in memory is written when the guard is dropped.
-pub(super) fn start(state_dir: &Path, screen: Option<LogWriter>) -> Result<WorkerGuard, Failure> {
+/// Starts logging. A log is a courtesy: what keeps it from being written is said, and the work goes on.
+pub(super) fn start(state_dir: &Path, screen: Option<LogWriter>) {
     let directory = state_dir.join("log");
-    std::fs::create_dir_all(&directory)?;
-    let appender = RollingFileAppender::builder()
-        .rotation(Rotation::DAILY)
-        .filename_prefix("pg-migrate")
-        .filename_suffix("log")
-        .max_log_files(DAYS)
-        .build(&directory)
-        .map_err(|error| {
-            Failure::message(
-                Exit::Unexpected,
-                format!("cannot write a log in {}: {error}", state_dir.display()),
-                "look at the directory's permissions and at its free space",
-            )
-        })?;
-    let (file, guard) = tracing_appender::non_blocking(appender);
-    let asked = std::env::var("RUST_LOG")
-        .ok()
-        .filter(|filter| !filter.is_empty());
-    let filter =
-        |default: &str| EnvFilter::builder().parse_lossy(asked.as_deref().unwrap_or(default));
+    let (file, error) = LogFile::open(&directory);
+    if let Some(error) = error {
+        tell!(
+            "warning: there is no log in {} for now: {error}",
+            directory.display()
+        );
+    }
+    let asked = asked();
     let to_file = fmt::layer()
-        .with_writer(Shown(file))
+        .with_writer(Shown(Mutex::new(file)))
         // They would be printed to stderr, and panic where that cannot be written.
         .log_internal_errors(false)
         .with_ansi(false)
-        .with_filter(filter("info"));
+        .with_filter(asked.clone().unwrap_or_else(|| EnvFilter::new("info")));
     // On the screen, progress already says what happens; the log is added where RUST_LOG asks for it.
-    let to_screen = screen.filter(|_| asked.is_some()).map(|screen| {
+    let to_screen = screen.zip(asked).map(|(screen, asked)| {
         fmt::layer()
             .with_writer(Shown(screen))
             .log_internal_errors(false)
             .with_ansi(false)
-            .with_filter(filter("warn"))
+            .with_filter(asked)
     });
     tracing_subscriber::registry()
         .with(filter_fn(|metadata| !tells_statements(metadata)))
         .with(to_file)
         .with(to_screen)
         .init();
-    Ok(guard)
+}
+
+/// What RUST_LOG asks for. The library would print what it does not understand, and panic where that cannot be printed.
+fn asked() -> Option<EnvFilter> {
+    let text = std::env::var("RUST_LOG").ok()?;
+    if text.is_empty() {
+        return None;
+    }
+    match EnvFilter::builder().parse(&text) {
+        Ok(filter) => Some(filter),
+        Err(error) => {
+            let text = escape_control(&text);
+            tell!("warning: RUST_LOG is ignored, since \"{text}\" is not a filter: {error}");
+            None
+        }
+    }
 }
 
 #[cfg(test)]

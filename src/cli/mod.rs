@@ -8,6 +8,7 @@ mod failure;
 mod init;
 mod left;
 mod log;
+mod log_file;
 mod output;
 mod plan;
 mod prepare;
@@ -79,7 +80,7 @@ async fn dispatch(verb: Verb, terminal: &Terminal) -> Result<Exit, Failure> {
         Verb::Status(arguments) => status::run(arguments, terminal),
         Verb::Verify(arguments) => verify::run(arguments, terminal).await,
         Verb::Report(arguments) => report::run(arguments, terminal),
-        Verb::Revert(arguments) => revert::run(arguments).await,
+        Verb::Revert(arguments) => revert::run(arguments, terminal).await,
         Verb::Reset(arguments) => reset::run(arguments),
         Verb::Init(arguments) => init::run(*arguments).await,
         Verb::Explain(arguments) => explain::run(arguments, terminal),

@@ -76,10 +76,15 @@ fn has_no_reader(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(nix::errno::Errno::EIO as i32)
 }
 
-/// Prints to stdout what is a courtesy: the work is done, and whether it can be printed does not change how it ended.
+/// Prints to stdout what is a courtesy: the exit code tells how the work ended, and whether its result can be printed does not
+/// change that.
 pub(super) fn offer(text: &str) {
-    if let Err(error) = io::stdout().write_all(text.as_bytes()) {
-        tracing::warn!(%error, "cannot print to stdout");
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if !has_no_reader(&error) => {
+            tracing::warn!(%error, "cannot print to stdout");
+            to_stderr(format_args!("warning: cannot print to stdout: {error}"));
+        }
+        _ => {}
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::arguments::{PlanArguments, PlanFormat};
 use super::failure::Failure;
-use super::output::{Terminal, print, tell};
+use super::output::{Terminal, offer, print, tell};
 use super::prepare::{load, prepare};
 use crate::exit::Exit;
 use crate::journal::{self, Lock, stored};
@@ -22,14 +22,15 @@ pub(super) async fn run(arguments: PlanArguments, _: &Terminal) -> Result<Exit, 
     let state = journal::read(&plan.state_dir)?.unwrap_or_default();
     let prepared = prepare(plan, &state).await?;
     let json = plan_json::render(&prepared.graph);
-    print(&match arguments.format {
+    let text = match arguments.format {
         PlanFormat::Text => plan_text::render(&prepared.graph, COLUMNS),
         PlanFormat::Json => json.clone(),
         PlanFormat::Markdown => plan_markdown::render(&prepared.graph),
         PlanFormat::Mermaid => plan_diagram::mermaid(&prepared.graph),
         PlanFormat::Dot => plan_diagram::dot(&prepared.graph),
-    })?;
+    };
     if lock.is_none() {
+        print(&text)?;
         // What blocks the run is in what was printed.
         let blocked = prepared.graph.blockers().next().is_some();
         return Ok(if blocked {
@@ -38,6 +39,8 @@ pub(super) async fn run(arguments: PlanArguments, _: &Terminal) -> Result<Exit, 
             Exit::Completed
         });
     }
+    // It is there to be sealed.
+    offer(&text);
     prepared.refuse_other_servers(&state)?;
     prepared.refuse_blockers()?;
     let state_dir = &prepared.plan.state_dir;

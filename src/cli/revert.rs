@@ -2,7 +2,7 @@
 
 use super::arguments::RevertArguments;
 use super::failure::Failure;
-use super::output::tell;
+use super::output::{Terminal, tell};
 use super::prepare::load;
 use crate::exit::Exit;
 use crate::finding::Code;
@@ -15,20 +15,23 @@ use crate::report::{closed, document};
 use crate::run::{self, Signals};
 
 /// Changes only settings: what was migrated stays, and the next `run` resumes.
-pub(super) async fn run(arguments: RevertArguments) -> Result<Exit, Failure> {
+pub(super) async fn run(arguments: RevertArguments, terminal: &Terminal) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
-    // A signal must not leave half of the settings changed.
-    let _signals = Signals::catch()?;
+    // A signal must not leave half of the settings changed: it ends the waiting for a target that is away.
+    let mut signals = Signals::catch()?;
     // Reading must not create a state directory where there is none.
     let was_run = journal::read(&plan.state_dir)?.is_some();
     if was_run {
         let mut journal = Journal::open(&plan.state_dir, Lock::take(&plan.state_dir)?)?;
-        let is_restored = restore_settings(&plan, &mut journal).await?;
+        let is_restored = restore_settings(&plan, &mut journal, &mut signals).await?;
         for sentence in closed::sentences(&closed::closed(journal.state())) {
             tell!("{sentence}");
         }
         if is_restored {
-            return rewrite_report(&plan, &journal).map(|()| Exit::Completed);
+            if let Err(failure) = rewrite_report(&plan, &journal) {
+                terminal.show(&failure);
+            }
+            return Ok(Exit::Completed);
         }
     }
     tell!(
@@ -39,7 +42,11 @@ pub(super) async fn run(arguments: RevertArguments) -> Result<Exit, Failure> {
 }
 
 /// Restores the settings that a killed run left changed, and says so. `false`: there were none.
-pub(super) async fn restore_settings(plan: &Plan, journal: &mut Journal) -> Result<bool, Failure> {
+pub(super) async fn restore_settings(
+    plan: &Plan,
+    journal: &mut Journal,
+    signals: &mut Signals,
+) -> Result<bool, Failure> {
     if journal.state().tuned.is_empty() {
         return Ok(false);
     }
@@ -50,7 +57,30 @@ pub(super) async fn restore_settings(plan: &Plan, journal: &mut Journal) -> Resu
     tell!("{}: restoring the settings of the {target}", plan.name);
     let today = jiff::Zoned::now().date();
     let may_be_older = is_waived(Code::TargetWentBack, &plan.waive, today);
-    let restored = run::restore_settings(plan, &target, journal, may_be_older).await?;
+    let patience = plan.retry.restore_settings.as_secs();
+    let mut told = String::new();
+    let tell_once = |error: &str| {
+        tracing::warn!("the target's settings are not restored yet: {error}");
+        if told != error {
+            error.clone_into(&mut told);
+            tell!(
+                "  not yet: {}; it is tried for {patience} s, SIGINT gives it up",
+                escape_control_lines(error)
+            );
+        }
+    };
+    let restored =
+        run::restore_settings(plan, &target, journal, may_be_older, signals, tell_once).await;
+    let restored = restored.inspect_err(|error| {
+        if !matches!(
+            error,
+            run::Error::GivenUp(_) | run::Error::RestoreFailed { .. }
+        ) {
+            tell!(
+                "  the target still has its settings for the load, with which a crash may lose data"
+            );
+        }
+    })?;
     let Some(outcome) = restored else {
         return Ok(false);
     };

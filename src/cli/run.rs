@@ -1,6 +1,7 @@
 //! `pg-migrate run`.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -31,11 +32,11 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
     let lock = Lock::take(&plan.state_dir)?;
     let mut journal = Journal::open(&plan.state_dir, lock)?;
     let progress = progress(terminal);
-    let _log = log::start(&plan.state_dir, Some(progress.log_writer()))?;
+    log::start(&plan.state_dir, Some(progress.log_writer()));
 
     // Before anything that may refuse the run: the target does not stay as a killed run left it, and what its
     // settings are from here on is its owner's choice.
-    restore_settings(&plan, &mut journal).await?;
+    restore_settings(&plan, &mut journal, &mut signals).await?;
 
     let state_dir = plan.state_dir.clone();
     let archives = archives(&plan);
@@ -83,7 +84,9 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
         // The run that completed it may have been killed before its report was on disk.
         let Prepared { plan, graph, .. } = &prepared;
         let report = report_of(&plan.name, &graph.databases, &graph.steps, journal.state())?;
-        document::write(&report, &report_file)?;
+        if let Err(error) = document::write(&report, &report_file) {
+            terminal.show(&error.into());
+        }
         tell!(
             "{}: already completed, nothing to do; `pg-migrate report` shows the result",
             prepared.plan.name
@@ -122,17 +125,38 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
     // Fails where archives are left, which then stay.
     let _ = std::fs::remove_dir(&archives);
 
-    let state = crate::journal::read(&state_dir)?.unwrap_or_default();
-    let report = report_of(&name, &databases, &steps, &state)?;
-    let written = document::write(&report, &report_file);
+    // The work has ended, on record: whether that can be reported does not change how.
+    let reported = report(
+        || report_of(&name, &databases, &steps, &read_state(&state_dir)?),
+        &report_file,
+        terminal,
+    );
+    if let Err(failure) = reported {
+        terminal.show(&failure);
+    }
+    Ok(exit)
+}
+
+/// Writes the report and shows its summary, each whatever becomes of the other.
+fn report(
+    build: impl FnOnce() -> Result<document::Report, Failure>,
+    file: &Path,
+    terminal: &Terminal,
+) -> Result<(), Failure> {
+    let report = build()?;
+    let written = document::write(&report, file);
     offer(&summary::render(
         &report,
         terminal.columns(),
         terminal.stdout_color(),
     ));
     written?;
-    tell!("report: {}", report_file.display());
-    Ok(exit)
+    tell!("report: {}", file.display());
+    Ok(())
+}
+
+fn read_state(state_dir: &Path) -> Result<State, Failure> {
+    Ok(crate::journal::read(state_dir)?.unwrap_or_default())
 }
 
 fn report_of(

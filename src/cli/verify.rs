@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::arguments::VerifyArguments;
 use super::failure::Failure;
-use super::output::{Terminal, print};
+use super::output::{Terminal, offer};
 use super::prepare::{Prepared, load, prepare};
 use crate::escape::escape_control;
 use crate::exit::Exit;
@@ -45,12 +45,12 @@ pub(super) async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Resu
             comparison.warnings.extend(gone_warning);
         }
         let errors = restore_errors(&prepared, &state, &database.name);
-        print(&comparison::render(
+        offer(&comparison::render(
             &database.name,
             comparison.as_ref(),
             &errors,
             terminal.columns(),
-        ))?;
+        ));
         // What could not be restored is missing, which no count of rows shows. Another database of its name is not what was
         // verified, whatever it holds.
         let matches = gone.is_none()
@@ -58,16 +58,16 @@ pub(super) async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Resu
             && comparison.is_some_and(|found| found.mismatches().next().is_none());
         differing += usize::from(!matches);
     }
-    print(&format!(
+    offer(&format!(
         "{}: {} compared, {}\n",
         escape_control(&prepared.graph.name),
         counted(prepared.graph.databases.len(), "database"),
         comparison::differ(differing),
-    ))?;
-    print(&comparison::scope(
+    ));
+    offer(&comparison::scope(
         prepared.plan.verify == VerifyMode::Fast,
         terminal.columns(),
-    ))?;
+    ));
     Ok(if differing > 0 {
         Exit::Mismatched
     } else {

@@ -36,11 +36,14 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::catalog::{Contents, Database, ServerFacts};
-use crate::plan::{Endpoint, Plan, Side, TuningMode};
+use crate::plan::{Endpoint, Plan, Retry, Side, TuningMode};
 use crate::postgres::{Application, Connection, Error, Session, connect, with_retries};
 
 /// Databases that are looked into at a time.
 const LOOKS_AT_A_TIME: usize = 4;
+
+/// How often it is looked into a database, at most.
+const LOOKS: u32 = 5;
 /// As many beside them into databases that do not migrate.
 const OTHERS_AT_A_TIME: usize = 2;
 
@@ -203,12 +206,16 @@ async fn look_into(
     endpoint: &Endpoint,
     names: Vec<String>,
 ) -> Result<BTreeMap<String, Contents>, Error> {
+    // A user waits for this, and nothing is lost where it fails.
+    let retry = Retry {
+        attempts: plan.retry.attempts.min(LOOKS),
+        ..plan.retry
+    };
     stream::iter(names)
         .map(|name| async move {
             // Another session may be altering a table, or the connection broke.
-            let contents = with_retries(&plan.retry, Error::class, |_| {
-                look_into_one(plan, endpoint, &name)
-            });
+            let look = |_| look_into_one(plan, endpoint, &name);
+            let contents = with_retries(&retry, Error::class, look);
             contents.await.map(|contents| (name, contents))
         })
         .buffer_unordered(LOOKS_AT_A_TIME)

@@ -84,6 +84,7 @@ pub(super) fn plan(document: Document, origin: Origin<'_>) -> Plan {
             attempts: document.retry.attempts,
             backoff: document.retry.backoff.0,
             max_backoff: document.retry.max_backoff.0,
+            restore_settings: document.retry.restore_settings.0,
         },
         state_dir: directory.join(document.state.dir.0).join(&name),
         accept: document.accept.into_iter().map(accept).collect(),

@@ -11,6 +11,7 @@ mod document;
 pub(crate) mod keys;
 mod model;
 mod parse;
+pub(crate) mod password;
 mod problem;
 mod scalar;
 mod schema;

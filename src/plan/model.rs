@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use globset::GlobMatcher;
 use schemars::JsonSchema;
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::keys::Keys;
+use super::password::Password;
 use crate::escape::escape_control;
 use crate::finding::Code;
 use crate::names::Watch;
@@ -320,6 +320,8 @@ pub struct Retry {
     pub attempts: u32,
     pub backoff: Duration,
     pub max_backoff: Duration,
+    /// How long restoring the target's settings is tried.
+    pub restore_settings: Duration,
 }
 
 impl Retry {
@@ -428,7 +430,7 @@ pub(crate) struct Endpoint {
     pub user: String,
     /// The database for discovery and for statements about the whole server.
     pub database: String,
-    pub password: Option<SecretString>,
+    pub password: Option<Password>,
     pub sslmode: SslMode,
     pub sslrootcert: Option<PathBuf>,
     pub sslcert: Option<PathBuf>,

@@ -2,10 +2,9 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode as Encryption;
@@ -29,6 +28,7 @@ use super::tls;
 use crate::catalog::Version;
 use crate::escape::escape_control_lines;
 use crate::names::Stranger;
+use crate::plan::password::{Known, Password};
 use crate::plan::{Endpoint, SslMode};
 
 /// What is tried while connecting, for messages.
@@ -56,6 +56,8 @@ pub(super) struct Dialer {
     pooler: OnceLock<Pooler>,
     /// What answered instead of the server that the run began with.
     stranger: OnceLock<Stranger>,
+    /// Why there is no other password than one that was refused.
+    no_other_password: Mutex<Option<String>>,
     config: Config,
     session: Session,
     version: OnceLock<Version>,
@@ -86,9 +88,6 @@ impl Dialer {
         if let Some(address) = endpoint.hostaddr {
             config.hostaddr(address);
         }
-        if let Some(password) = &endpoint.password {
-            config.password(password.expose_secret());
-        }
         if !endpoint.connect_timeout.is_zero() {
             config.connect_timeout(endpoint.connect_timeout);
         }
@@ -99,6 +98,7 @@ impl Dialer {
             loss: OnceLock::new(),
             pooler: OnceLock::new(),
             stranger: OnceLock::new(),
+            no_other_password: Mutex::default(),
             config,
             session: session.clone(),
             version: OnceLock::new(),
@@ -165,31 +165,64 @@ impl Dialer {
         })
     }
 
-    /// Connects as libpq does by `sslmode` (PostgreSQL manual, 32.19.3).
+    /// Connects with the password that is known. One that is refused is asked for again, where that can be: what a command or
+    /// a file said may live for minutes, and a run for hours.
     async fn open(&self) -> Result<(Client, Driven), tokio_postgres::Error> {
+        let Some(password) = &self.place.endpoint().password else {
+            return self.open_by_sslmode(None).await;
+        };
+        let used = password.now();
+        let refused = match self.open_by_sslmode(Some(&used)).await {
+            Err(error) if password.can_be_asked_again() && is_login_refused(&error) => error,
+            result => return result,
+        };
+        let no_other = match password.after(&used).await {
+            Ok(fresh) if !fresh.is_same(&used) => {
+                tracing::info!(place = %self.place, "the password was refused and asked for again");
+                return self.open_by_sslmode(Some(&fresh)).await;
+            }
+            Ok(_) => "it was asked for again, and is the same".to_owned(),
+            Err(error) => format!("it was asked for again, which failed: {error}"),
+        };
+        tracing::warn!(place = %self.place, "the password was refused; {no_other}");
+        *self.lock_no_other_password() = Some(no_other);
+        Err(refused)
+    }
+
+    fn lock_no_other_password(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        let lock = self.no_other_password.lock();
+        lock.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Connects as libpq does by `sslmode` (PostgreSQL manual, 32.19.3).
+    async fn open_by_sslmode(
+        &self,
+        password: Option<&Known>,
+    ) -> Result<(Client, Driven), tokio_postgres::Error> {
         let endpoint = self.place.endpoint();
+        let open_with = |encryption| self.open_with(encryption, password);
         match endpoint.sslmode {
             // There is no TLS over Unix-domain sockets, and libpq ignores sslmode for them.
-            _ if is_socket(endpoint) => self.open_with(Encryption::Disable).await,
-            SslMode::Disable => self.open_with(Encryption::Disable).await,
-            SslMode::Allow => match self.open_with(Encryption::Disable).await {
+            _ if is_socket(endpoint) => open_with(Encryption::Disable).await,
+            SslMode::Disable => open_with(Encryption::Disable).await,
+            SslMode::Allow => match open_with(Encryption::Disable).await {
                 Err(plain) if is_refused(&plain) => {
-                    let encrypted = self.open_with(Encryption::Require).await;
+                    let encrypted = open_with(Encryption::Require).await;
                     // That TLS is not offered explains less than why plain text was refused.
                     encrypted.map_err(|error| if says_nothing(&error) { plain } else { error })
                 }
                 result => result,
             },
-            SslMode::Prefer => match self.open_with(Encryption::Prefer).await {
+            SslMode::Prefer => match open_with(Encryption::Prefer).await {
                 Err(encrypted) if tls_error(&encrypted).is_some() || is_refused(&encrypted) => {
-                    let plain = self.open_with(Encryption::Disable).await;
+                    let plain = open_with(Encryption::Disable).await;
                     // A second refusal says nothing new, and TLS is what was preferred.
                     plain.map_err(|error| if is_refused(&error) { encrypted } else { error })
                 }
                 result => result,
             },
             SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
-                self.open_with(Encryption::Require).await
+                open_with(Encryption::Require).await
             }
         }
     }
@@ -197,9 +230,13 @@ impl Dialer {
     async fn open_with(
         &self,
         encryption: Encryption,
+        password: Option<&Known>,
     ) -> Result<(Client, Driven), tokio_postgres::Error> {
         let mut config = self.config.clone();
         config.ssl_mode(encryption);
+        if let Some(password) = password {
+            config.password(password.expose());
+        }
         let endpoint = self.place.endpoint();
         if !event_triggers::can_be_off(endpoint) {
             return config.connect(self.tls.clone()).await;
@@ -256,8 +293,20 @@ impl Dialer {
         }
         match self.loss.get() {
             Some(reason) if error.is_closed() => Error::lost(&self.place, action, reason),
-            _ => Error::from_client(&self.place, action, error),
+            _ => {
+                let is_refused = is_login_refused(&error) && self.asks_again();
+                let error = Error::from_client(&self.place, action, error);
+                if !is_refused {
+                    return error;
+                }
+                error.until_another_password(self.lock_no_other_password().take())
+            }
         }
+    }
+
+    fn asks_again(&self) -> bool {
+        let password = self.place.endpoint().password.as_ref();
+        password.is_some_and(Password::can_be_asked_again)
     }
 }
 
@@ -282,6 +331,11 @@ pub(super) async fn cancel(token: CancelToken, tls: &MakeRustlsConnect) {
 /// No entry of pg_hba.conf admits this connection, encrypted or not as it is.
 fn is_refused(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+}
+
+/// The server does not let us in as who we say to be: for the password perhaps, which servers tell in two ways.
+fn is_login_refused(error: &tokio_postgres::Error) -> bool {
+    is_refused(error) || error.code() == Some(&SqlState::INVALID_PASSWORD)
 }
 
 /// The error comes neither from the server nor from the network: the server does not offer TLS.

@@ -12,6 +12,7 @@ use super::password_file::{self, Wanted};
 use super::service_file::{self, Service, ServiceError};
 use crate::escape::escape_control;
 use crate::names::Watch;
+use crate::plan::password::Password;
 use crate::plan::{Endpoint, PasswordSource, Server, Side, SslMode, Value};
 
 /// How a server is reached, and what the user should know about how that was found out.
@@ -306,50 +307,91 @@ impl<E: Environment> Sources<'_, E> {
         &self,
         wanted: &Wanted<'_>,
         warnings: &mut Vec<String>,
-    ) -> Result<Option<SecretString>, EndpointError> {
+    ) -> Result<Option<Password>, EndpointError> {
+        let side = self.server.side;
         if let Some(source) = &self.server.password {
-            return self.plan_password(source).await.map(Some);
+            let text = ask(side, source, self.environment).await?;
+            if matches!(source, PasswordSource::Env(_)) {
+                return Ok(Some(Password::fixed(text)));
+            }
+            let (source, environment) = (source.clone(), self.environment.clone());
+            return Ok(Some(Password::asked(text, move || {
+                let (source, environment) = (source.clone(), environment.clone());
+                Box::pin(async move {
+                    let asked = ask(side, &source, &environment).await;
+                    asked.map_err(|error| chain(&error))
+                })
+            })));
         }
         let service = self.service.as_ref();
         if let Some(password) = service.and_then(|service| service.password.clone()) {
-            return Ok(Some(password));
+            return Ok(Some(Password::fixed(password)));
         }
         let file = service
             .and_then(|service| service.get("passfile").map(PathBuf::from))
             .or_else(|| self.environment.variable("PGPASSFILE").map(PathBuf::from))
             .or_else(|| Some(self.environment.home()?.join(".pgpass")));
-        Ok(file.and_then(|file| password_file::look_up(&file, wanted, warnings)))
+        Ok(file.and_then(|file| {
+            let text = password_file::look_up(&file, wanted, warnings)?;
+            let wanted = wanted.to_owned();
+            Some(Password::asked(text, move || {
+                let found = password_file::look_up(&file, &wanted.as_wanted(), &mut Vec::new());
+                let error = format!("the password file {} has none any more", file.display());
+                Box::pin(async move { found.ok_or(error) })
+            }))
+        }))
     }
+}
 
-    async fn plan_password(&self, source: &PasswordSource) -> Result<SecretString, EndpointError> {
-        let side = self.server.side;
-        let (bytes, origin) = match source {
-            PasswordSource::Env(name) => (
-                self.variable("password", name)?.into_bytes(),
-                format!("the environment variable {name}"),
-            ),
-            PasswordSource::File(path) => (
-                std::fs::read(path).map_err(|source| EndpointError::PasswordFile {
+/// What the plan's source of a password says now.
+async fn ask(
+    side: Side,
+    source: &PasswordSource,
+    environment: &impl Environment,
+) -> Result<SecretString, EndpointError> {
+    let (bytes, origin) = match source {
+        PasswordSource::Env(name) => {
+            let value = environment
+                .variable(name)
+                .ok_or_else(|| EndpointError::NotSet {
                     side,
-                    path: path.clone(),
-                    source,
-                })?,
-                format!("the file {}", path.display()),
-            ),
-            PasswordSource::Command(command) => (
-                self.environment
-                    .output_of(command)
-                    .await
-                    .map_err(|source| EndpointError::PasswordCommand { side, source })?,
-                "its command".to_owned(),
-            ),
-        };
-        let is_env = matches!(source, PasswordSource::Env(_));
-        first_line(bytes, is_env).map_err(|problem| EndpointError::UnusablePassword {
-            side,
-            origin,
-            problem,
-        })
+                    key: "password",
+                    variable: name.to_owned(),
+                })?;
+            (
+                value.into_bytes(),
+                format!("the environment variable {name}"),
+            )
+        }
+        PasswordSource::File(path) => (
+            std::fs::read(path).map_err(|source| EndpointError::PasswordFile {
+                side,
+                path: path.clone(),
+                source,
+            })?,
+            format!("the file {}", path.display()),
+        ),
+        PasswordSource::Command(command) => (
+            environment
+                .output_of(command)
+                .await
+                .map_err(|source| EndpointError::PasswordCommand { side, source })?,
+            "its command".to_owned(),
+        ),
+    };
+    let is_env = matches!(source, PasswordSource::Env(_));
+    first_line(bytes, is_env).map_err(|problem| EndpointError::UnusablePassword {
+        side,
+        origin,
+        problem,
+    })
+}
+
+/// The error with what it comes from.
+fn chain(error: &EndpointError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }
 

@@ -4,17 +4,18 @@ use std::collections::HashMap;
 use std::error::Error as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use super::*;
 
 /// A machine with these variables, a home directory, and one command that answers.
+#[derive(Clone)]
 struct Machine {
     variables: HashMap<&'static str, String>,
-    home: TempDir,
+    home: Arc<TempDir>,
     output: Result<&'static str, &'static str>,
 }
 
@@ -22,7 +23,7 @@ impl Machine {
     fn new(variables: &[(&'static str, &str)]) -> Self {
         Machine {
             variables: variables.iter().map(|(k, v)| (*k, v.to_string())).collect(),
-            home: tempfile::tempdir().unwrap(),
+            home: Arc::new(tempfile::tempdir().unwrap()),
             output: Err("no command is expected"),
         }
     }
@@ -69,12 +70,9 @@ fn server() -> Server {
     }
 }
 
-fn password(resolved: &Resolved) -> Option<&str> {
-    resolved
-        .endpoint
-        .password
-        .as_ref()
-        .map(|p| p.expose_secret())
+fn password(resolved: &Resolved) -> Option<String> {
+    let password = resolved.endpoint.password.as_ref();
+    password.map(|password| password.now().expose().to_owned())
 }
 
 /// The error and what it comes from, without this machine's paths.
@@ -129,7 +127,7 @@ async fn the_plan_wins_over_the_service_and_the_service_over_the_defaults() {
     assert_eq!(endpoint.hostaddr, Some("10.0.0.7".parse().unwrap()));
     assert_eq!((endpoint.port, endpoint.user.as_str()), (5555, "admin"));
     assert_eq!(endpoint.database, "maintenance");
-    assert_eq!(password(&resolved), Some("from service"));
+    assert_eq!(password(&resolved).as_deref(), Some("from service"));
     assert_eq!(endpoint.sslmode, SslMode::VerifyCa);
     assert_eq!(endpoint.sslrootcert, Some("/ca.pem".into()));
     assert!(resolved.warnings.is_empty(), "{:?}", resolved.warnings);
@@ -223,7 +221,7 @@ async fn passwords_come_from_where_the_plan_says() {
     ] {
         server.password = source;
         let resolved = resolve(&server, &machine).await.unwrap();
-        assert_eq!(password(&resolved), Some(expected));
+        assert_eq!(password(&resolved).as_deref(), Some(expected));
     }
 
     server.password = file("empty");
@@ -245,18 +243,18 @@ async fn the_password_file_is_the_last_resort() {
         .with_file(".pgpass", "localhost:5432:postgres:postgres:from home\n")
         .with_file("other", "*:*:*:*:from other\n");
     let resolved = resolve(&server(), &machine).await.unwrap();
-    assert_eq!(password(&resolved), Some("from home"));
+    assert_eq!(password(&resolved).as_deref(), Some("from home"));
 
     let other = machine.home.path().join("other");
     machine
         .variables
         .insert("PGPASSFILE", other.display().to_string());
     let resolved = resolve(&server(), &machine).await.unwrap();
-    assert_eq!(password(&resolved), Some("from other"));
+    assert_eq!(password(&resolved).as_deref(), Some("from other"));
 
     fs::set_permissions(&other, fs::Permissions::from_mode(0o644)).unwrap();
     let resolved = resolve(&server(), &machine).await.unwrap();
-    assert_eq!(password(&resolved), None);
+    assert_eq!(password(&resolved).as_deref(), None);
     assert_eq!(resolved.warnings.len(), 1);
 }
 

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 pub(crate) type Failure = Box<dyn StdError + Send + Sync>;
 
 /// What a server's address and password can come from, beside the plan.
-pub(crate) trait Environment: Sync {
+///
+/// It is kept, to be asked for a password again later.
+pub(crate) trait Environment: Clone + Send + Sync + 'static {
     /// An environment variable; `None`: it is not set, or is not UTF-8.
     fn variable(&self, name: &str) -> Option<String>;
 

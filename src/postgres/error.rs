@@ -195,6 +195,19 @@ impl Error {
         }
     }
 
+    /// The same error about a log-in that was refused, where the password's source may say another one a little later. `note`:
+    /// why there is none yet.
+    pub(super) fn until_another_password(mut self, note: Option<String>) -> Self {
+        self.class = Class::Retry;
+        if let Some(note) = note {
+            let side = self.place.endpoint().side;
+            let help = self.help.take().unwrap_or_default();
+            let note = escape_control_lines(&note);
+            self.help = Some(format!("{help} About `{side}.password`: {note}."));
+        }
+        self
+    }
+
     pub(crate) fn class(&self) -> Class {
         self.class
     }

@@ -94,9 +94,9 @@ fn connect_seconds(endpoint: &Endpoint) -> u64 {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use secrecy::SecretString;
 
     use super::*;
+    use crate::plan::password::Password;
     use crate::plan::{Side, SslMode};
 
     #[test]
@@ -115,7 +115,7 @@ mod tests {
             port: 5433,
             user: "o'brien".into(),
             database: "postgres".into(),
-            password: Some(SecretString::from("hunter2")),
+            password: Some(Password::fixed("hunter2".into())),
             sslmode: SslMode::VerifyFull,
             sslrootcert: Some("/etc/my certs/ca.pem".into()),
             sslcert: None,

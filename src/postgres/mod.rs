@@ -38,6 +38,6 @@ pub(crate) use identifier::{conninfo, quote_identifier, quote_literal, quote_qua
 pub(crate) use leftovers::terminate_leftovers;
 pub(crate) use notices::Notices;
 pub(crate) use pool::Pool;
-pub(crate) use retry::with_retries;
+pub(crate) use retry::{Impatient, LAST_ATTEMPT, with_patience, with_retries};
 pub(crate) use session::{Session, VALUES_FROM_TEXT};
 pub(crate) use snapshot::Snapshot;

@@ -17,6 +17,36 @@ pub(super) struct Wanted<'a> {
     pub(super) user: &'a str,
 }
 
+/// The same, kept.
+pub(super) struct OwnedWanted {
+    host: String,
+    port: u16,
+    database: String,
+    user: String,
+}
+
+impl Wanted<'_> {
+    pub(super) fn to_owned(&self) -> OwnedWanted {
+        OwnedWanted {
+            host: self.host.to_owned(),
+            port: self.port,
+            database: self.database.to_owned(),
+            user: self.user.to_owned(),
+        }
+    }
+}
+
+impl OwnedWanted {
+    pub(super) fn as_wanted(&self) -> Wanted<'_> {
+        Wanted {
+            host: &self.host,
+            port: self.port,
+            database: &self.database,
+            user: &self.user,
+        }
+    }
+}
+
 /// The password of the first line that matches. A file that is not there holds none; one that libpq
 /// would ignore is ignored, and the warning says why.
 pub(super) fn look_up(

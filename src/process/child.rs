@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::environment::PgEnvironment;
 use super::output::{Tail, open_log, read_bytes, read_lines};
 use super::spawner::{Group, spawn};
-use super::transient::{is_lock_refused, is_transient};
+use super::transient::{is_lock_refused, is_login_refused, is_transient};
 #[cfg(debug_assertions)]
 use crate::failpoint::reach;
 use crate::postgres::{Class, escape_control};
@@ -75,8 +75,6 @@ pub(crate) enum ChildError {
     Start { program: String, source: io::Error },
     #[error("cannot wait for {program}")]
     Wait { program: String, source: io::Error },
-    #[error("cannot open the log {}", path.display())]
-    Log { path: PathBuf, source: io::Error },
     #[error("{program} wrote more than {limit} bytes to its standard output")]
     TooMuchOutput { program: String, limit: usize },
     #[error("cannot read the standard output of {program}")]
@@ -208,10 +206,7 @@ impl Invocation {
     ) -> Result<(Finished, Option<Result<T, E>>), ChildError> {
         let program = self.program.to_string_lossy().into_owned();
         let log = match &self.log {
-            Some(path) => Some(open_log(path).await.map_err(|source| {
-                let path = path.clone();
-                ChildError::Log { path, source }
-            })?),
+            Some(path) => open_log(path).await,
             None => None,
         };
         let mut group = spawn(self.command()).await.map_err(|source| {
@@ -356,10 +351,17 @@ impl ChildError {
 
     /// Whether the program waited too long for a lock, or did not want to wait for it.
     pub(crate) fn is_lock_refused(&self) -> bool {
+        self.says(is_lock_refused)
+    }
+
+    /// Whether the server did not let the program in, for its password perhaps.
+    pub(crate) fn is_login_refused(&self) -> bool {
+        self.says(is_login_refused)
+    }
+
+    fn says(&self, words: impl Fn(&str) -> bool) -> bool {
         match self {
-            ChildError::Failed { stderr_tail, .. } => {
-                stderr_tail.iter().any(|line| is_lock_refused(line))
-            }
+            ChildError::Failed { stderr_tail, .. } => stderr_tail.iter().any(|line| words(line)),
             _ => false,
         }
     }

@@ -3,9 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 
-use secrecy::{ExposeSecret, SecretString};
-
 use crate::plan::Endpoint;
+use crate::plan::password::{Known, Password};
 use crate::postgres::application_name;
 
 /// What a client program of PostgreSQL finds in its environment (PostgreSQL manual, 32.15
@@ -15,7 +14,7 @@ use crate::postgres::application_name;
 /// change what the plan says. Messages come in English, which `restore_log` and `transient` read.
 #[derive(Default, Clone)]
 pub(crate) struct PgEnvironment {
-    password: Option<SecretString>,
+    password: Option<Known>,
     application: Option<String>,
     options: Option<String>,
 }
@@ -25,7 +24,7 @@ impl PgEnvironment {
     /// form of [`application_name`] (`PGAPPNAME`).
     pub(crate) fn new(endpoint: &Endpoint, application: &str) -> Self {
         PgEnvironment {
-            password: endpoint.password.clone(),
+            password: endpoint.password.as_ref().map(Password::now),
             application: Some(application_name(application)),
             options: None,
         }
@@ -58,7 +57,7 @@ impl PgEnvironment {
     fn variables(&self) -> Vec<(&'static str, OsString)> {
         let mut variables = vec![("LC_MESSAGES", OsString::from("C"))];
         if let Some(password) = &self.password {
-            variables.push(("PGPASSWORD", password.expose_secret().into()));
+            variables.push(("PGPASSWORD", password.expose().into()));
         }
         if let Some(application) = &self.application {
             variables.push(("PGAPPNAME", application.into()));
@@ -134,7 +133,7 @@ mod tests {
     #[test]
     fn the_password_is_passed_and_never_shown() {
         let environment = PgEnvironment {
-            password: Some("hunter2".into()),
+            password: Some(Password::fixed("hunter2".into()).now()),
             application: Some("pg-migrate/p/d/dump".into()),
             options: None,
         }

@@ -8,7 +8,7 @@ use crate::postgres::Class;
 
 /// What libpq (fe-misc.c, fe-exec.c, fe-connect.c, fe-secure-openssl.c), the resolver and servers say, and the
 /// SQLSTATE that goes with it.
-const WORDS: [(&str, &str); 25] = [
+const WORDS: [(&str, &str); 26] = [
     ("server closed the connection unexpectedly", "08006"),
     ("SSL connection has been closed unexpectedly", "08006"),
     // What follows is the operating system's message: EOF detected, Connection timed out, Connection reset by peer.
@@ -26,6 +26,8 @@ const WORDS: [(&str, &str); 25] = [
     // Before 14.
     ("could not connect to server: ", "08001"),
     ("failed: timeout expired", "08001"),
+    // All that pg_dumpall says of the database that it is told to connect to. We connected there ourselves before.
+    ("pg_dumpall: error: could not connect to database ", "08001"),
     ("canceling statement due to lock timeout", "55P03"),
     // The programs switch this timeout off, but for `--lock-wait-timeout` of pg_dump, which is made of it.
     ("canceling statement due to statement timeout", "55P03"),
@@ -100,6 +102,17 @@ pub(super) fn is_transient(line: &str) -> bool {
     }
 }
 
+/// Whether a line of a client program's standard error says that the server did not let it in as who it said to be: for the
+/// password perhaps.
+pub(super) fn is_login_refused(line: &str) -> bool {
+    let mut refusals = REFUSALS.iter();
+    refusals.any(|(words, sqlstate)| {
+        matches!(*sqlstate, "28P01" | "28000")
+            && words[0].starts_with("FATAL:  ")
+            && holds_in_order(line, words)
+    })
+}
+
 /// Whether a line of a client program's standard error says that another session is in the way of a lock.
 pub(super) fn is_lock_refused(line: &str) -> bool {
     WORDS
@@ -138,6 +151,23 @@ mod tests {
             let said = words.join("x");
             let line = format!("pg_dump: error: connection to server at \"h\" failed: {said}");
             assert!(!is_transient(&line), "{line}");
+        }
+    }
+
+    #[test]
+    fn refusals_of_a_password_are_told_from_others() {
+        for (line, expected) in [
+            (
+                "FATAL:  password authentication failed for user \"u\"",
+                true,
+            ),
+            ("FATAL:  PAM authentication failed for user \"u\"", true),
+            ("FATAL:  database \"d\" does not exist", false),
+            ("fe_sendauth: no password supplied", false),
+            ("FATAL:  the database system is starting up", false),
+        ] {
+            let line = format!("pg_dump: error: connection to server at \"h\" failed: {line}");
+            assert_eq!(is_login_refused(&line), expected, "{line}");
         }
     }
 

@@ -22,6 +22,7 @@ const NAME: usize = 12;
 /// The summary of a run, for a terminal of this width.
 pub(crate) fn render(report: &Report, columns: usize, color: Color) -> String {
     let mut out = String::new();
+    unsafe_target(&mut out, report, columns, color);
     headline(&mut out, report, columns, color);
     if !report.databases.is_empty() {
         out.push('\n');
@@ -38,6 +39,22 @@ pub(crate) fn render(report: &Report, columns: usize, color: Color) -> String {
     warnings(&mut page, report);
     what_next(&mut page, report);
     page.out
+}
+
+/// Before anything else: every minute counts.
+fn unsafe_target(out: &mut String, report: &Report, columns: usize, color: Color) {
+    if report.settings_restored || report.without_end == Some(WithoutEnd::UnderWay) {
+        return;
+    }
+    let text = "The target still has its settings for the load, with which a crash may lose data: `pg-migrate revert PLAN` restores \
+                its own settings.";
+    let mut lines = String::new();
+    wrap(&mut lines, "", text, columns);
+    for line in lines.lines() {
+        out.push_str(&color.paint(Tone::Bad, line));
+        out.push('\n');
+    }
+    out.push('\n');
 }
 
 fn headline(out: &mut String, report: &Report, columns: usize, color: Color) {
@@ -346,13 +363,6 @@ fn what_next(page: &mut Page, report: &Report) {
         return;
     }
     let mut advice = Vec::new();
-    if !report.settings_restored {
-        advice.push(
-            "The target still has its settings for the load, with which a crash may lose data: \
-             `pg-migrate revert PLAN` restores its own settings."
-                .to_owned(),
-        );
-    }
     advice.extend(closed::sentences(&report.closed));
     match report.outcome {
         Outcome::Completed => {}
@@ -405,6 +415,9 @@ mod tests {
     #[test]
     fn says_what_happened_and_what_to_do() {
         insta::assert_snapshot!(render(&samples::report(), 80, Color::Off), @r#"
+        The target still has its settings for the load, with which a crash may lose
+        data: `pg-migrate revert PLAN` restores its own settings.
+
         erp-10-to-18 FAILED in 1h 06m 40s, resumed from an earlier run (exit code 4)
 
         database                       outcome         size  tables       rows  regular
@@ -436,8 +449,6 @@ mod tests {
           - role "app" moved without its password
 
         What to do next
-          - The target still has its settings for the load, with which a crash may lose
-            data: `pg-migrate revert PLAN` restores its own settings.
           - Fix the cause, then `pg-migrate run PLAN` resumes: what is done is not done
             again. What the client programs wrote is in the state directory, under log/.
             A restore error that is expected goes into the plan under [[accept]].
@@ -476,6 +487,7 @@ mod tests {
         let mut report = samples::report();
         report.databases.truncate(1);
         report.databases[0].seconds.delayed = 61.0;
+        report.settings_restored = true;
         let text = render(&report, 80, Color::Off);
         let lines: Vec<&str> = text.lines().skip(2).take(2).collect();
         insta::assert_snapshot!(lines.join("\n"), @"

@@ -19,7 +19,7 @@ use crate::graph::StepIndex;
 use crate::journal::{self, Change, Created, Entry, Journal, RoleState, TunedSetting};
 use crate::names::{IndexDefinition, Kind, Load, Output, Sighting, Sightings, StepId, WriteMark};
 use crate::plan::Endpoint;
-use crate::postgres::{Class, Notices, escape_control};
+use crate::postgres::{Class, LAST_ATTEMPT, Notices, escape_control};
 use crate::schedule::{Ended, Schedule, Standing, Start};
 use crate::step::{self, ChangeRequest, Context, LockedSnapshot, Shared, StepError};
 
@@ -139,7 +139,7 @@ impl<'a> Dispatcher<'a> {
                 }
                 Some(ended) = self.attempts.join_next_with_id() => self.join(ended).await?,
                 Some(old) = old.recv() => self.warn(old)?,
-                signal = signals.next() => self.stop(format!("{signal} received"), Some(signal)),
+                signal = signals.next() => self.signalled(signal),
                 () = lost.cancelled(), if !lost_handled => {
                     lost_handled = true;
                     self.endings.failed += 1;
@@ -153,6 +153,30 @@ impl<'a> Dispatcher<'a> {
     fn warn(&mut self, old: OldSnapshot) -> Result<(), journal::Error> {
         let OldSnapshot { database, message } = old;
         warn(&self.shared, self.journal, Some(database), message)
+    }
+
+    /// The first asks for an orderly stop, of which restoring the target's settings is a part. A second gives that up.
+    fn signalled(&mut self, signal: Signal) {
+        let is_tuned = !self.journal.state().tuned.is_empty();
+        if self.endings.signal.is_none() {
+            let reason = if is_tuned {
+                format!(
+                    "{signal} received; the target's settings are restored first; a second signal gives that up"
+                )
+            } else {
+                format!("{signal} received")
+            };
+            return self.stop(reason, Some(signal));
+        }
+        self.shared.give_up.cancel();
+        if is_tuned {
+            let reason = format!(
+                "{signal} received again; restoring the target's settings is given up unless it is done within {} s",
+                LAST_ATTEMPT.as_secs()
+            );
+            tracing::warn!("{reason}");
+            self.tell(Event::Stopping { reason });
+        }
     }
 
     fn stop(&mut self, reason: String, signal: Option<Signal>) {

@@ -2,8 +2,10 @@
 
 use miette::Diagnostic;
 
+use super::signal::Signal;
 use crate::journal::{self, Position};
 use crate::mark::{self, Standing};
+use crate::postgres::Class;
 
 /// Why a run did not start, or could not go on.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -53,11 +55,21 @@ pub(crate) enum Error {
          target/went-back lets them be restored here"
     ))]
     OlderTarget { difference: String },
-    #[error("the target's settings could not be restored, and are still those for the load:\n{0}")]
+    #[error(
+        "the target's settings could not be restored, and are still those for the load:\n{what}"
+    )]
     #[diagnostic(help(
         "fix the cause, then `pg-migrate revert` restores them, or the next `pg-migrate run` does before anything else"
     ))]
-    RestoreFailed(String),
+    RestoreFailed { what: String, class: Class },
+    #[error(
+        "{0} received; the target's settings were not restored yet, and are still those for the load"
+    )]
+    #[diagnostic(help(
+        "with them a crash may lose data: `pg-migrate revert` restores them, or the next `pg-migrate run` does before \
+         anything else"
+    ))]
+    GivenUp(Signal),
     #[error("{sessions} sessions that a killed run of this plan left on the {server} do not end")]
     #[diagnostic(help(
         "look at them in pg_stat_activity (application_name starts with pg-migrate/): what they wait for keeps them; \

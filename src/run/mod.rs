@@ -44,11 +44,12 @@ use crate::journal::{self, Entry, Journal, Outcome};
 use crate::names::{Sightings, StepId};
 use crate::postgres::{Application, escape_control};
 use crate::schedule::Schedule;
-use crate::step::Shared;
 use crate::step::archive::ensure_owned;
 use crate::step::tuning;
+use crate::step::{Shared, StepError};
 use control::{Claim, Control};
 use dispatcher::{Dispatcher, Endings};
+use settings::NotRestored;
 use unlogged::UnloggedCheck;
 
 /// How a run ended.
@@ -168,6 +169,7 @@ impl Job {
             graph: self.graph,
             application,
             stop,
+            give_up: CancellationToken::new(),
             events,
             changes,
             mark: control.mark.clone(),
@@ -178,7 +180,7 @@ impl Job {
         let mut endings = match dispatcher.run(signals, control.lost.clone()).await {
             Ok(endings) => endings,
             Err(error) => {
-                emergency_restore(&shared, &self.journal).await;
+                emergency_restore(&shared, &self.journal, signals).await;
                 return Err(error.into());
             }
         };
@@ -313,17 +315,25 @@ impl Job {
 
 /// Restores the target's settings although the journal takes no more records. It still says that they were
 /// changed, so the next run or `revert` checks them again and finds them as they were.
-async fn emergency_restore(shared: &Shared, journal: &Journal) {
+async fn emergency_restore(shared: &Shared, journal: &Journal, signals: &mut Signals) {
     let tuned = &journal.state().tuned;
     if tuned.is_empty() {
         return;
     }
     let application = shared.application.application_name_for("restore-settings");
-    let warnings = match tuning::restore_settings(&shared.target, &application, tuned).await {
+    let restored = settings::patiently(
+        shared.plan.retry,
+        signals,
+        |error: &StepError| error.class,
+        |error| tracing::warn!(%error, "the target's settings are not restored yet"),
+        |_| tuning::restore_settings(&shared.target, &application, tuned),
+    );
+    let still_set =
+        "the target still has its settings for the load, `pg-migrate revert` restores them";
+    let warnings = match restored.await {
         Ok(outcome) => outcome.warnings,
-        Err(error) => vec![format!(
-            "the target still has its settings for the load, `pg-migrate revert` restores them: {error}"
-        )],
+        Err(NotRestored::Failed(error)) => vec![format!("{still_set}: {error}")],
+        Err(NotRestored::Signalled(signal)) => vec![format!("{still_set}: {signal} received")],
     };
     for message in warnings {
         tracing::warn!("{message}");

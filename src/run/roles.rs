@@ -60,6 +60,7 @@ pub(crate) async fn changed_since_completion(job: Job) -> Vec<String> {
         inspection: job.inspection,
         graph: job.graph,
         stop: CancellationToken::new(),
+        give_up: CancellationToken::new(),
         events,
         changes: requests,
         mark: None,

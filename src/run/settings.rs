@@ -2,21 +2,68 @@
 
 use std::collections::BTreeMap;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::journal::{Change, Entry, Journal, Outcome, State, TunedSetting};
 use crate::names::Continuity;
-use crate::plan::{Endpoint, Plan};
-use crate::postgres::Application;
+use crate::plan::{Endpoint, Plan, Retry};
+use crate::postgres::{Application, Class, Impatient, with_patience};
 use crate::step::tuning::{self, SettingsRestored};
 
 use super::control::{Claim, Control};
 use super::error::Error;
+use super::signal::{Signal, Signals};
+
+/// Why the target still has its settings for the load.
+pub(super) enum NotRestored<E> {
+    Failed(E),
+    /// It was given up when this came.
+    Signalled(Signal),
+}
+
+/// Tries as long as the plan's patience for it lasts, or until a signal comes. `tell` gets each failure that is not the last.
+pub(super) async fn patiently<T, E, F>(
+    retry: Retry,
+    signals: &mut Signals,
+    class: impl Fn(&E) -> Class,
+    mut tell: impl FnMut(&E),
+    attempt: impl FnMut(u32) -> F,
+) -> Result<T, NotRestored<E>>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    let give_up = CancellationToken::new();
+    let mut signal = None;
+    let mut tried = std::pin::pin!(with_patience(
+        &retry,
+        retry.restore_settings,
+        &give_up,
+        class,
+        |_, error, _| tell(error),
+        attempt,
+    ));
+    let result = tokio::select! {
+        result = &mut tried => result,
+        received = signals.next() => {
+            signal = Some(received);
+            give_up.cancel();
+            tried.await
+        }
+    };
+    match (result, signal) {
+        (Ok(done), _) => Ok(done),
+        (Err(_), Some(signal)) => Err(NotRestored::Signalled(signal)),
+        (Err(Impatient::Failed(error)), None) => Err(NotRestored::Failed(error)),
+        (Err(Impatient::GivenUp), None) => unreachable!("only a signal gives it up"),
+    }
+}
 
 /// Restores what the journal says was changed and not restored yet, and records that. `None`:
-/// there is nothing to restore.
+/// there is nothing to restore. A target that is away is waited for, as long as the plan says; `tell` gets why.
 ///
 /// # Errors
 ///
-/// A target that cannot be reached, is held by another plan's run, or is not the one that was changed: another server has
+/// A signal; a target that cannot be reached, is held by another plan's run, or is not the one that was changed: another server has
 /// nothing to restore, and to say that it was restored would leave the one that was changed as it is. `may_be_older`: the plan
 /// says that it was put back to an older state.
 pub(crate) async fn restore_settings(
@@ -24,44 +71,30 @@ pub(crate) async fn restore_settings(
     target: &Endpoint,
     journal: &mut Journal,
     may_be_older: bool,
+    signals: &mut Signals,
+    mut tell: impl FnMut(&str),
 ) -> Result<Option<SettingsRestored>, Error> {
     let tuned = journal.state().tuned.clone();
     if tuned.is_empty() {
         return Ok(None);
     }
-    let application = Application::for_state(&plan.name, journal.id());
-    let claim = Claim {
+    let attempt = Attempt {
         plan,
         target,
         journal,
-        application: &application,
+        may_be_older,
     };
-    let control = Control::take(&claim).await?;
-    let application = application.application_name_for("restore-settings");
-    let is = tuning::identity(target, &application).await?;
-    let last = journal.state().runs.last();
-    let was = last.and_then(|run| run.target.clone());
-    if let (Some(was), Some(is)) = (was, is)
-        && was != is
-    {
-        return Err(Error::OtherTarget { was, is });
-    }
-    let promoted = match since(journal.state(), target) {
-        (Continuity::Same, _) => None,
-        (Continuity::Promoted { .. }, difference) => Some(other_server(&difference, &tuned)),
-        (_, difference) if may_be_older => {
-            tracing::warn!(
-                difference,
-                "the target is in an older state, as the plan says"
-            );
-            None
-        }
-        (_, difference) => return Err(Error::OlderTarget { difference }),
-    };
-    let mut outcome = tuning::restore_settings(target, &application, &tuned)
-        .await
-        .map_err(|error| Error::RestoreFailed(error.to_string()))?;
-    outcome.warnings.extend(promoted);
+    let restored = patiently(
+        plan.retry,
+        signals,
+        |(_, class): &(Error, Class)| *class,
+        |(error, _)| tell(&error.to_string()),
+        |_| attempt.restore(),
+    );
+    let (control, outcome) = restored.await.map_err(|not_restored| match not_restored {
+        NotRestored::Failed((error, _)) => error,
+        NotRestored::Signalled(signal) => Error::GivenUp(signal),
+    })?;
     for message in &outcome.warnings {
         journal.append(Entry::Warning {
             database: None,
@@ -95,6 +128,83 @@ fn other_server(difference: &str, tuned: &BTreeMap<String, TunedSetting>) -> Str
          there, or make it from a new base backup",
         names.join(", ")
     )
+}
+
+/// What is to be restored, and where.
+struct Attempt<'a> {
+    plan: &'a Plan,
+    target: &'a Endpoint,
+    journal: &'a Journal,
+    may_be_older: bool,
+}
+
+impl Attempt<'_> {
+    /// One attempt, with the target held for this plan; with the error, whether another may succeed.
+    async fn restore(&self) -> Result<(Control, SettingsRestored), (Error, Class)> {
+        self.try_to_restore().await.map_err(|error| {
+            let class = match &error {
+                Error::Postgres(error) => error.class(),
+                Error::Mark(error) => error.class(),
+                Error::RestoreFailed { class, .. } => *class,
+                _ => Class::Fail,
+            };
+            (error, class)
+        })
+    }
+
+    async fn try_to_restore(&self) -> Result<(Control, SettingsRestored), Error> {
+        let Attempt {
+            plan,
+            target,
+            journal,
+            ..
+        } = self;
+        let tuned = &journal.state().tuned;
+        let application = Application::for_state(&plan.name, journal.id());
+        let claim = Claim {
+            plan,
+            target,
+            journal,
+            application: &application,
+        };
+        let control = Control::take(&claim).await?;
+        let application = application.application_name_for("restore-settings");
+        let is = tuning::identity(target, &application).await?;
+        let last = journal.state().runs.last();
+        let was = last.and_then(|run| run.target.clone());
+        if let (Some(was), Some(is)) = (was, is)
+            && was != is
+        {
+            return Err(Error::OtherTarget { was, is });
+        }
+        let promoted = self.promoted()?;
+        let restored = tuning::restore_settings(target, &application, tuned).await;
+        let mut outcome = restored.map_err(|error| Error::RestoreFailed {
+            class: error.class,
+            what: error.to_string(),
+        })?;
+        outcome.warnings.extend(promoted);
+        Ok((control, outcome))
+    }
+
+    /// What is to be said where the target was promoted since.
+    fn promoted(&self) -> Result<Option<String>, Error> {
+        let state = self.journal.state();
+        match since(state, self.target) {
+            (Continuity::Same, _) => Ok(None),
+            (Continuity::Promoted { .. }, difference) => {
+                Ok(Some(other_server(&difference, &state.tuned)))
+            }
+            (_, difference) if self.may_be_older => {
+                tracing::warn!(
+                    difference,
+                    "the target is in an older state, as the plan says"
+                );
+                Ok(None)
+            }
+            (_, difference) => Err(Error::OlderTarget { difference }),
+        }
+    }
 }
 
 /// What was found when settings were restored, by [`restore_settings`] or at the end of a run, since a run of the plan completed.

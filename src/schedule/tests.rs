@@ -58,6 +58,7 @@ fn step(index: u32, needs: &[u32], claims: &[(Resource, u32)]) -> Step {
 
 fn retry(attempts: u32) -> Retry {
     Retry {
+        restore_settings: Duration::ZERO,
         attempts,
         backoff: Duration::from_secs(1),
         max_backoff: Duration::from_secs(4),

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 
 use super::error::printable;
 use super::{Context, StepError};
-use crate::plan::Side;
-use crate::postgres::{application_name, escape_control};
+use crate::plan::password::Password;
+use crate::plan::{Endpoint, Side};
+use crate::postgres::{Class, Session, application_name, connect, escape_control};
 use crate::process::{ChildError, Finished, Invocation, PgEnvironment, Stdout};
 
 /// Settings of a database or a role that would break the session of a client program, and which it does
@@ -53,12 +54,17 @@ fn option_value(value: &str) -> String {
 }
 
 /// A command of the step, ready to run against one of the servers. Its sessions have these settings too.
-pub(super) fn invocation<A: Clone + Into<OsString>>(
+///
+/// # Errors
+///
+/// A server that refuses the password, and whatever it is asked for again.
+pub(super) async fn invocation<A: Clone + Into<OsString>>(
     context: &Context,
     side: Side,
     command: &[A],
     settings: &[(&str, &str)],
-) -> Invocation {
+) -> Result<Invocation, StepError> {
+    refresh_password(context, side).await?;
     let (program, arguments) = command
         .split_first()
         .expect("a step that runs a program has its command in the graph");
@@ -67,10 +73,28 @@ pub(super) fn invocation<A: Clone + Into<OsString>>(
         &application_name(&context.application()),
     )
     .options(&options(context, side, settings));
-    Invocation::new(program.clone())
+    Ok(Invocation::new(program.clone())
         .arguments(arguments.iter().cloned())
         .environment(environment)
-        .log(context.log_file())
+        .log(context.log_file()))
+}
+
+/// A program cannot ask for its password again, and the one that is known may be hours old: a connection of our own finds
+/// out, and asks. It takes the place of one of the program's, which come after it.
+async fn refresh_password(context: &Context, side: Side) -> Result<(), StepError> {
+    let endpoint = context.endpoint(side);
+    if !asks_again(endpoint) {
+        return Ok(());
+    }
+    let session = Session::new(&context.application()).like_a_client();
+    let connection = connect(endpoint, &endpoint.database, &session).await?;
+    connection.close().await;
+    Ok(())
+}
+
+fn asks_again(endpoint: &Endpoint) -> bool {
+    let password = endpoint.password.as_ref();
+    password.is_some_and(Password::can_be_asked_again)
 }
 
 /// Runs it to its end, keeping what it prints to standard output, and its warnings.
@@ -159,7 +183,15 @@ pub(super) fn failure(context: &Context, error: ChildError) -> StepError {
         Some(database) => format!("database \"{}\": ", escape_control(database)),
         None => String::new(),
     };
-    let mut failure = StepError::caused_by(&error, error.class())
+    // It may have run out since, and the next attempt asks for it again.
+    let is_run_out = error.is_login_refused()
+        && (asks_again(&context.shared.source) || asks_again(&context.shared.target));
+    let class = if is_run_out {
+        Class::Retry
+    } else {
+        error.class()
+    };
+    let mut failure = StepError::caused_by(&error, class)
         .place(&database)
         .help(format!(
             "the whole of its messages is in {}",

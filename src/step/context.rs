@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub application: Application,
     /// Cancelled when the run is stopping.
     pub stop: CancellationToken,
+    /// Cancelled when what is done all the same while the run is stopping is not to be tried any more.
+    pub give_up: CancellationToken,
     pub events: mpsc::UnboundedSender<Event>,
     /// Changes to be recorded before they are made.
     pub changes: mpsc::Sender<ChangeRequest>,

@@ -63,8 +63,8 @@ pub(super) async fn into(
         .collect();
     let command = patterns::encoded(context, &command).await?;
     let mut warnings = ProgramWarnings::default();
-    let child = invocation(context, Side::Source, &command, &[MONEY])
-        .run(&context.stop, |line| warnings.push_line(line));
+    let child = invocation(context, Side::Source, &command, &[MONEY]).await?;
+    let child = child.run(&context.stop, |line| warnings.push_line(line));
     let finished = {
         let mut child = std::pin::pin!(child);
         let mut look = tokio::time::interval(LOOK);

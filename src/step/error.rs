@@ -26,6 +26,8 @@ pub(crate) struct StepError {
     pub snapshot_lost: bool,
     /// Another session has or wants a lock that is in the way.
     pub lock_refused: bool,
+    /// A client program was not let in any more in the middle of its work: its password ran out.
+    pub password_ran_out: bool,
     /// A row refers to one that is not there (yet).
     pub parent_missing: bool,
 }
@@ -41,6 +43,7 @@ impl StepError {
             output: Arc::default(),
             snapshot_lost: false,
             lock_refused: false,
+            password_ran_out: false,
             parent_missing: false,
         }
     }

@@ -339,7 +339,8 @@ fn a_run_that_refuses_to_start_puts_back_what_a_killed_one_left() {
 
 #[test]
 fn a_target_that_is_down_gets_its_settings_back_later() {
-    let mut load = load();
+    let patience = "[retry]\nrestore_settings = \"1s\"\n";
+    let mut load = load_with(|project| project.with(patience));
     load.killed();
     load.target.kill9();
     load.project.run(&["revert"]).expect_code(3);

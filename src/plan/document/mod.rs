@@ -212,7 +212,8 @@ pub(super) struct Verify {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Retry {
-    /// Attempts for each step, the first one included. Default: 5.
+    /// Attempts for each step, the first one included. With these pauses, the default covers a fail-over or a restart of two to
+    /// three minutes. Default: 9.
     #[schemars(range(min = 1, max = 1000))]
     pub attempts: u32,
     /// Pause after the first failed attempt, doubled after each further one. Units: ms, s, m
@@ -220,14 +221,18 @@ pub(super) struct Retry {
     pub backoff: Pause,
     /// The longest pause. Default: `60s`.
     pub max_backoff: Pause,
+    /// How long restoring the target's settings is tried, however many attempts that are: with those for the load a crash
+    /// may lose data. Default: `15m`.
+    pub restore_settings: Pause,
 }
 
 impl Default for Retry {
     fn default() -> Self {
         Retry {
-            attempts: 5,
+            attempts: 9,
             backoff: Pause(std::time::Duration::from_secs(1)),
             max_backoff: Pause(std::time::Duration::from_secs(60)),
+            restore_settings: Pause(std::time::Duration::from_secs(15 * 60)),
         }
     }
 }

@@ -45,9 +45,13 @@ fn a_minimal_plan_has_the_reference_tools_defaults() {
     assert_eq!(plan.target.side, Side::Target);
     assert_eq!(
         (plan.retry.attempts, plan.retry.backoff),
-        (5, Duration::from_secs(1))
+        (9, Duration::from_secs(1))
     );
     assert_eq!(plan.retry.max_backoff, Duration::from_secs(60));
+    let pauses = (1..plan.retry.attempts).map(|attempt| plan.retry.pause_after(attempt));
+    let longest: Duration = pauses.sum();
+    assert_eq!(longest, Duration::from_secs(183));
+    assert_eq!(plan.retry.restore_settings, Duration::from_secs(15 * 60));
     assert_eq!(plan.tuning.mode, TuningMode::Fast);
     assert_eq!(plan.verify, VerifyMode::Exact);
     assert!(plan.globals && plan.databases.takes("anything"));

@@ -50,6 +50,8 @@ impl fmt::Display for Timeout {
 impl fmt::Display for Pause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_millis() {
+            whole if whole % 1000 == 0 && whole <= 60_000 => write!(f, "{}s", whole / 1000),
+            whole if whole % 60_000 == 0 => write!(f, "{}m", whole / 60_000),
             whole if whole % 1000 == 0 => write!(f, "{}s", whole / 1000),
             millis => write!(f, "{millis}ms"),
         }

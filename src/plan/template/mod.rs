@@ -239,9 +239,10 @@ fn the_rest(plan: &mut Writer, values: &Template) {
     plan.key("mode", fast.then(|| quoted("fast")), "\"exact\"", "");
 
     plan.table("retry", "Errors that go away by themselves.");
-    plan.key("attempts", None, "5", "");
+    plan.key("attempts", None, "9", "");
     plan.key("backoff", None, "\"1s\"", "");
     plan.key("max_backoff", None, "\"60s\"", "");
+    plan.key("restore_settings", None, "\"15m\"", "");
 
     plan.table("state", "The journal, the report and the logs.");
     plan.key("dir", None, "\".pg-migrate\"", "");

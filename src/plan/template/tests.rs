@@ -117,9 +117,10 @@ fn a_written_plan_is_commented() {
 
     # Errors that go away by themselves.
     [retry]
-    # attempts = 5
+    # attempts = 9
     # backoff = "1s"
     # max_backoff = "60s"
+    # restore_settings = "15m"
 
     # The journal, the report and the logs.
     [state]

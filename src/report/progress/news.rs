@@ -9,7 +9,8 @@ use crate::report::format::{bytes, count, counted, duration};
 
 /// Steps that a line about the whole run names.
 const STEPS_NAMED: usize = 5;
-/// Lines of an error that are shown. All of them are in the journal, the report and the log.
+/// Lines of an error that are shown: the first, which says what failed, and the last, since client programs print the cause
+/// last. All of them are in the journal, the report and the log.
 const ERROR_LINES: usize = 20;
 
 /// A line, or a few that belong together; without the time and without an end of line.
@@ -175,15 +176,12 @@ pub(super) fn now_and_then(tally: &Tally) -> String {
 
 /// A text from elsewhere, its further lines indented below the first.
 fn shown(text: &str) -> String {
-    let mut lines = text.trim_end().lines();
-    let mut shown: Vec<_> = lines
-        .by_ref()
-        .take(ERROR_LINES)
-        .map(escape_control)
-        .collect();
-    let more = lines.count();
-    if more > 0 {
-        shown.push(format!("and {} more", counted(more, "line")).into());
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    let left_out = lines.len().saturating_sub(ERROR_LINES);
+    let mut shown: Vec<_> = lines.iter().map(|line| escape_control(line)).collect();
+    if left_out > 0 {
+        let instead = format!("({} left out)", counted(left_out, "line"));
+        shown.splice(1..=left_out, [instead.into()]);
     }
     shown.join("\n         ")
 }

@@ -316,6 +316,35 @@ fn plain_lines_tell_what_ended() {
     "#);
 }
 
+/// Client programs say what they are doing first, and why they ended last.
+#[test]
+fn of_a_long_error_the_first_line_and_the_last_are_shown() {
+    let (paper, clock) = (Paper::default(), Clock::new());
+    let mut progress = Progress::lines(paper.clone(), Color::Off, clock.read());
+    progress.handle(&run_started(&["crm"]));
+    let lines: Vec<String> = (1..=24).map(|line| format!("  line {line}")).collect();
+    let error = format!(
+        "pg_restore ended with exit status 1:\n{}\n  FATAL: the cause\nlook at the log",
+        lines.join("\n")
+    );
+    progress.handle(&ended(
+        step("crm", Kind::Restore),
+        Ending::Failed { error },
+        1.0,
+    ));
+    let shown = paper.text();
+    assert!(
+        shown.contains("pg_restore ended with exit status 1:\n         (7 lines left out)\n"),
+        "{shown}"
+    );
+    assert!(!shown.contains("line 7\n"), "{shown}");
+    assert!(shown.contains("  line 8\n"), "{shown}");
+    assert!(
+        shown.ends_with("FATAL: the cause\n         look at the log\n"),
+        "{shown}"
+    );
+}
+
 #[test]
 fn a_resumed_run_says_so_and_completed_databases_count() {
     let (paper, clock) = (Paper::default(), Clock::new());

@@ -16,6 +16,7 @@ const PATIENCE: Retry = Retry {
     attempts: 360,
     backoff: Duration::from_secs(1),
     max_backoff: Duration::from_secs(5),
+    restore_settings: Duration::ZERO,
 };
 
 /// Does what needs such a lock. It is tried again where another session was in the way.

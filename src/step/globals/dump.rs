@@ -35,7 +35,7 @@ pub(super) async fn dump(context: &Context, side: Side) -> Result<Script, StepEr
             )
         }
     };
-    let child = invocation(context, side, &command, &[]);
+    let child = invocation(context, side, &command, &[]).await?;
     let (finished, warnings) = capture(context, child, LARGEST_SCRIPT).await?;
     // It is written in UTF-8 (`--encoding`), but a cluster of encoding SQL_ASCII passes any bytes through.
     let text = String::from_utf8(finished.stdout).map_err(|error| {

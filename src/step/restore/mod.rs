@@ -37,7 +37,20 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     let toc = Arc::new(table_of_contents(context, &archive).await?);
     let parts = parts_of(context, &archive, &toc).await?;
     let jobs = context.step().jobs;
-    let mut whole = restore(context, &archive, &toc, &parts, jobs).await?;
+    let mut whole = match restore(context, &archive, &toc, &parts, jobs).await {
+        // With several jobs it connects again when they are done, with the password that it had at its start. One job keeps
+        // its connection.
+        Err(error) if error.password_ran_out && jobs > 1 && !context.stop.is_cancelled() => {
+            tracing::warn!(
+                database = context.database_name(),
+                %error,
+                "a parallel pg_restore takes longer than the target's password lives: restoring again with one job"
+            );
+            create::run(context).await?;
+            restore(context, &archive, &toc, &parts, 1).await?
+        }
+        restored => restored?,
+    };
     if whole.is_torn && jobs > 1 && unaccepted(context, &whole) == 0 {
         // What could not be read may be an error that nobody accepted. One job alone tears nothing.
         let name = context.database_name();
@@ -81,7 +94,7 @@ async fn restore(
         let command = parts::command(&context.step().command, &list, jobs);
         let mut settings = part.settings(&context.shared.inspection.target);
         settings.extend(placement::settings(context));
-        let child = invocation(context, Side::Target, &command, &settings);
+        let child = invocation(context, Side::Target, &command, &settings).await?;
         let mut log = RestoreLog::new(Arc::clone(toc), jobs);
         let mut done = 0;
         let finished = child
@@ -117,7 +130,12 @@ async fn restore(
             continue;
         }
         let error = match finished.success() {
-            Err(error) => failure(context, error),
+            Err(error) => {
+                let is_refused = error.is_login_refused() && done > 0;
+                let mut failed = failure(context, error);
+                failed.password_ran_out = is_refused && failed.class == Class::Retry;
+                failed
+            }
             Ok(_) if !whole.fatal.is_empty() => StepError::new(whole.fatal.join("\n")),
             Ok(_) => StepError::fault("pg_restore ended well, and counted errors all the same"),
         };

@@ -1,12 +1,15 @@
 //! `restore-settings`: the last step of every run, whatever happened before it.
 
+use std::time::Duration;
+
 use super::{SettingsRestored, Target, durable, restore_settings};
+use crate::event::Event;
 use crate::failpoint::reach;
 use crate::graph::Tuning;
 use crate::journal::Change;
 use crate::names::Output;
 use crate::plan::Side;
-use crate::postgres::{Class, Session, with_retries};
+use crate::postgres::{Class, Impatient, Session, with_patience};
 use crate::step::{Context, StepError, create};
 
 /// Restores the target's settings. A run that is stopping does not interrupt it.
@@ -72,16 +75,47 @@ async fn open_databases(context: &Context) -> Result<Vec<String>, StepError> {
     failed.map_or(Ok(warnings), Err)
 }
 
-/// While the run is stopping no step is tried again, and a target that restarts may be why it stops.
+/// Tries for longer than a step, and also while the run is stopping: a target that restarts may be why it stops, and it comes
+/// back with the settings for the load.
 async fn patiently(context: &Context, target: &Target<'_>) -> Result<SettingsRestored, StepError> {
-    let class = |error: &StepError| {
-        if context.shared.stop.is_cancelled() {
-            error.class
-        } else {
-            Class::Fail
-        }
+    let retry = &context.plan().retry;
+    let step = || context.step().id.clone();
+    // Without a receiver the migration goes on.
+    let send = |event| drop(context.shared.events.send(event));
+    let tell = |attempt, error: &StepError, pause: Duration| {
+        tracing::warn!(attempt, %error, ?pause, "the target's settings are not restored yet");
+        send(Event::StepWillRetry {
+            step: step(),
+            attempt,
+            error: error.to_string(),
+            pause_seconds: pause.as_secs_f64(),
+        });
     };
-    with_retries(&context.plan().retry, class, |_| once(context, target)).await
+    let attempt = |number| {
+        if number > 1 {
+            send(Event::StepStarted { step: step() });
+        }
+        once(context, target)
+    };
+    let restored = with_patience(
+        retry,
+        retry.restore_settings,
+        &context.shared.give_up,
+        |error: &StepError| error.class,
+        tell,
+        attempt,
+    );
+    restored.await.map_err(|impatient| match impatient {
+        // The schedule would be patient once more for each of its attempts.
+        Impatient::Failed(error) if error.class == Class::Retry => {
+            error.class(Class::Fail).help(format!(
+                "restoring the target's settings was tried for {} s (retry.restore_settings)",
+                retry.restore_settings.as_secs()
+            ))
+        }
+        Impatient::Failed(error) => error,
+        Impatient::GivenUp => StepError::interrupted(),
+    })
 }
 
 /// Waits until what the step committed outlives a crash of the server, where commits do not wait themselves:

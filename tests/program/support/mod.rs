@@ -5,6 +5,7 @@ pub mod compare;
 pub mod data;
 pub mod fill;
 pub mod held;
+pub mod paused;
 pub mod place;
 pub mod pooler;
 pub mod project;

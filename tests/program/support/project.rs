@@ -31,6 +31,7 @@ pub struct Project {
     literal: Option<String>,
     environment: BTreeMap<String, OsString>,
     umask: Option<u32>,
+    ignores_hangup: bool,
     outlet: Outlet,
 }
 
@@ -78,6 +79,7 @@ impl Project {
             ]),
             scratch,
             umask: None,
+            ignores_hangup: false,
             outlet: Outlet::Files,
         }
         .clients(18)
@@ -184,6 +186,12 @@ impl Project {
         self
     }
 
+    /// The program is started by `nohup`.
+    pub fn under_nohup(mut self) -> Project {
+        self.ignores_hangup = true;
+        self
+    }
+
     /// The clients of this major version first on PATH.
     pub fn clients(self, major: u32) -> Project {
         let path = place::path_with(&[place::clients(major)]);
@@ -267,14 +275,20 @@ impl Project {
     fn launch(&self, arguments: Vec<OsString>, variables: &[(&str, &OsStr)]) -> Running {
         let output = tempfile::tempdir_in(self.directory()).unwrap();
         let program = env!("CARGO_BIN_EXE_pg-migrate");
-        let mut command = match self.umask {
-            None => Command::new(program),
-            Some(mask) => {
-                let mut shell = Command::new("sh");
-                let script = format!(r#"umask {mask:03o}; exec "$0" "$@""#);
-                shell.args(["-c", &script, program]);
-                shell
-            }
+        let mut first = Vec::new();
+        if let Some(mask) = self.umask {
+            first.push(format!("umask {mask:03o}"));
+        }
+        if self.ignores_hangup {
+            first.push("trap '' HUP".to_owned());
+        }
+        let mut command = if first.is_empty() {
+            Command::new(program)
+        } else {
+            let mut shell = Command::new("sh");
+            let script = format!(r#"{}; exec "$0" "$@""#, first.join("; "));
+            shell.args(["-c", &script, program]);
+            shell
         };
         command
             .args(arguments)
@@ -314,6 +328,10 @@ impl Running {
     /// What a terminal sends on Ctrl-C, to the program alone.
     pub fn interrupt(&self) {
         child::send(&self.child, Signal::SIGINT);
+    }
+
+    pub fn send(&self, signal: Signal) {
+        child::send(&self.child, signal);
     }
 
     pub fn kill9(&self) {

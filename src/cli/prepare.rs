@@ -70,7 +70,8 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
         client,
     };
     let is_ours = |name: &&String| {
-        !is_replaced(name, state, &inspection.target) && !left::is_to_be_emptied(name, state)
+        !is_replaced(name, state, &inspection.target)
+            && !left::is_found_again(name, state, &inspection.target)
     };
     let created = state.created.keys().filter(is_ours).cloned().collect();
     let in_use = state.in_use();

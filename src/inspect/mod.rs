@@ -11,6 +11,7 @@ mod libraries;
 mod locks;
 mod names;
 mod not_moved;
+mod own;
 mod query;
 mod sequences;
 mod server;
@@ -27,6 +28,7 @@ pub(crate) use delayed::{
 pub(crate) use locks::{
     DumpedTable, TypeMeaning, dumped_tables, tables_in_use, type_meanings, unlocked_tables,
 };
+pub(crate) use own::own_of;
 pub(crate) use sequences::{Sequence, sequences};
 pub(crate) use server::{system_identifier, timeline};
 pub(crate) use written::written;

@@ -62,6 +62,10 @@ pub(crate) struct Context {
     pub loads: Vec<Load>,
     /// By the journal, this plan made or was about to make the target's database of this name.
     pub created: Mutex<Option<Created>>,
+    /// By the journal, what was in that database when it was found, empty: see [`Change::FillDatabase`].
+    pub found: Option<Vec<String>>,
+    /// By the journal, the statements that make it again as it was found.
+    pub remade: Vec<String>,
     /// By the journal, that database was verified, so that clients may use it, with how much had been written to it then.
     pub verified: Option<Option<WriteMark>>,
     /// By the journal, no other role may connect to it yet.
@@ -118,6 +122,8 @@ impl Context {
             dropped_indexes: Vec::new(),
             loads: Vec::new(),
             created: Mutex::new(None),
+            found: None,
+            remade: Vec::new(),
             verified: None,
             may_drop: false,
             is_closed: false,

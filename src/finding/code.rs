@@ -117,6 +117,11 @@ codes! {
         why "Each database is dumped into a directory below dump.root, and the user who runs pg-migrate cannot write there."
         fix "Set dump.root to a directory that this user may write to, or give the user the right to."
 
+    ClientDumpSpace "client/dump-space" Warn Migration "0.2.0"
+        what "the archives may not fit"
+        why "An archive is written for each database below dump.root and removed once its database is verified, and all may be there at a time; the databases are larger than the free space there. Their size is an upper estimate, since indexes do not go into an archive and compression helps. A dump that finds the disk full fails, its half-written archive is removed, and a run with more room goes on."
+        fix "Make room, or set dump.root to a larger file system; parallelism.max_parallel = 1 has fewer archives at a time."
+
     ClientNoTls "client/no-tls" Block Migration "0.1.0"
         what "the client programs lack TLS"
         why "The plan asks for TLS, and pg_dump and pg_restore, which connect by themselves, were built without it."

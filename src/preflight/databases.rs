@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use super::words::some_of;
 use crate::catalog::{Database, LocaleProvider, Missing, ServerFacts, Setting, locale};
 use crate::finding::{Code, Finding, Severity};
-use crate::postgres::quote_identifier;
 
 pub(super) fn for_database(
     database: &Database,
@@ -167,13 +166,9 @@ pub(crate) fn for_not_remade(name: &str, obstacle: &str) -> Finding {
     let message = format!(
         "this plan found this database empty and filled it, and is to fill it again; it does not drop it, because {obstacle}"
     );
-    let fix = format!(
-        "if nobody needs what is in it: DROP DATABASE {} on the target, CREATE DATABASE with what it had, and run again",
-        quote_identifier(name)
-    );
     Finding::new(Code::TargetDatabaseNotEmpty, message)
         .database(name)
-        .fix(fix)
+        .fix("if nobody needs what is in it: DROP DATABASE on the target, CREATE DATABASE with what it had, and run again")
 }
 
 /// About a database that this plan made, and that is not there any more. One that was not verified is made again.

@@ -460,7 +460,7 @@ async fn attempt(
         snapshot: snapshot.clone(),
         created: Mutex::new(given.created),
         found: given.found,
-        remade: given.remade,
+        remade: Mutex::new(given.remade),
         verified: given.verified,
         may_drop: given.may_drop,
         is_closed: given.is_closed,

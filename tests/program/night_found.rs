@@ -83,7 +83,7 @@ fn what_would_be_lost_keeps_a_half_filled_database() {
             "target/database-not-empty",
             "is to fill it again",
             "it would lose what it had",
-            "DROP DATABASE \"erp\"",
+            "DROP DATABASE on the",
         ]);
         assert_eq!(target.psql("postgres", OID), first, "{prepare}");
         target.psql("postgres", "DROP DATABASE erp");

@@ -26,12 +26,12 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     match find(&connection, name).await? {
         Some(found) if is_own(context, &found).await? => {
             drop_own(context, &connection, &found).await?;
-            make(context, &connection, &creation, &context.remade).await?;
+            make(context, &connection, &creation).await?;
         }
         Some(found) if is_filled(context, &found).await? => {
-            let statements = remake::prepare(context, &found).await?;
+            remake::prepare(context, &found).await?;
             drop_own(context, &connection, &found).await?;
-            make(context, &connection, &creation, &statements).await?;
+            make(context, &connection, &creation).await?;
         }
         Some(found) => {
             let own = refuse_unless_empty(context, &found).await?;
@@ -44,7 +44,7 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
             context.set_created(Created::Found(oid));
             take_over(&connection, name).await?;
         }
-        None => make(context, &connection, &creation, &context.remade).await?,
+        None => make(context, &connection, &creation).await?,
     }
     let refused = apply(context, &connection, &creation.before_load).await?;
     connection.close().await;
@@ -62,13 +62,11 @@ async fn close(context: &Context) -> Result<(), StepError> {
     context.record(close).await
 }
 
-/// Creates the database, with its object id on record. `as_found`: the statements that make one as it was found; none where
-/// it is made as on the source.
+/// Creates the database, with its object id on record: as it was found, or as it is on the source.
 async fn make(
     context: &Context,
     connection: &Connection,
     creation: &Creation,
-    as_found: &[String],
 ) -> Result<(), StepError> {
     close(context).await?;
     let database = context.database_name().to_owned();
@@ -78,10 +76,11 @@ async fn make(
         })
         .await?;
     context.set_created(Created::Begun);
+    let as_found = context.remade();
     if as_found.is_empty() {
         create(connection, creation).await?;
     } else {
-        remake::run(connection, as_found).await?;
+        remake::run(connection, &as_found).await?;
     }
     reach!("{database}/create made");
     let found = find(connection, &database).await?.ok_or_else(|| {

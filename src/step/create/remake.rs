@@ -4,7 +4,7 @@ use super::found::Found;
 use super::sql::Target;
 use super::{settings, sql};
 use crate::catalog::{Database, ServerFacts};
-use crate::journal::{Change, Created};
+use crate::journal::Change;
 use crate::plan::Tablespaces;
 use crate::postgres::{Connection, escape_control, quote_identifier, quote_literal};
 use crate::step::{Context, StepError};
@@ -38,7 +38,7 @@ pub(crate) fn obstacle(
 }
 
 /// Puts on record how the database is made again as it is now, but for its contents. From here on it is this plan's.
-pub(super) async fn prepare(context: &Context, found: &Found) -> Result<Vec<String>, StepError> {
+pub(super) async fn prepare(context: &Context, found: &Found) -> Result<(), StepError> {
     let target = &context.shared.inspection.target;
     let name = context.database_name();
     let existing = target.database(name).filter(|one| one.oid == found.oid);
@@ -69,8 +69,8 @@ pub(super) async fn prepare(context: &Context, found: &Found) -> Result<Vec<Stri
             statements: on_record,
         })
         .await?;
-    context.set_created(Created::WithOid(found.oid));
-    Ok(statements)
+    context.set_remade(found.oid, statements);
+    Ok(())
 }
 
 /// `CREATE DATABASE` alone, then what was set for it. Owner and privileges become the source's when it is opened.

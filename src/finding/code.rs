@@ -119,8 +119,8 @@ codes! {
 
     ClientDumpSpace "client/dump-space" Warn Migration "0.2.0"
         what "the archives may not fit"
-        why "An archive is written for each database below dump.root and removed once its database is verified, and all may be there at a time; the databases are larger than the free space there. Their size is an upper estimate, since indexes do not go into an archive and compression helps. A dump that finds the disk full fails, its half-written archive is removed, and a run with more room goes on."
-        fix "Make room, or set dump.root to a larger file system; parallelism.max_parallel = 1 has fewer archives at a time."
+        why "The archives of all databases may be below dump.root at a time, and the databases are larger than the free space there: an upper estimate, since indexes do not go into an archive and compression helps."
+        fix "Make room, or set dump.root to a larger file system; a dump that finds it full fails, its half-written archive is removed, and a run with more room goes on."
 
     ClientNoTls "client/no-tls" Block Migration "0.1.0"
         what "the client programs lack TLS"

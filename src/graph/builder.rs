@@ -350,7 +350,8 @@ impl Builder<'_> {
         let one = Amounts::new(&[(Resource::TargetConnections, 1)]);
         let drop = self.push(
             StepId::database(name, Kind::DropIndexes),
-            vec![regular.verify],
+            // Until there is something to load, clients have their indexes.
+            vec![regular.verify, dump],
             one,
         );
         let load_jobs = options.restore_jobs.min(self.share.restore_jobs).min(count);

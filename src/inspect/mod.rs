@@ -1,6 +1,7 @@
 //! A look at a live server: SQL in, `catalog` out. The only place with catalog queries, each by the
 //! server's version.
 
+mod columns;
 mod configuration;
 mod contents;
 mod count;
@@ -18,6 +19,7 @@ mod server;
 mod tablespaces;
 mod written;
 
+pub(crate) use columns::columns_of;
 pub(crate) use contents::read as contents_of;
 pub(crate) use count::{Rows, count_tables};
 pub(crate) use databases::read as databases_of;

@@ -65,6 +65,7 @@ impl OutputV1 {
                     dump,
                     counts,
                     sequences: None,
+                    columns: Vec::new(),
                 })
             }),
             Kind::SourceCounts | Kind::TargetCounts => Some(Product::Counts(Counts {

@@ -228,11 +228,22 @@ pub struct Contents {
     pub placed: Vec<Placed>,
     /// Of the source: what no client program brings along.
     pub(crate) not_moved: Vec<NotMoved>,
+    /// Of the source: tables with rows that COPY cannot write.
+    pub oversized: Vec<Oversized>,
     /// What functions set for themselves.
     pub function_settings: Vec<FunctionSetting>,
     /// `pg_relation_size` of all relations. Unlike `pg_database_size` it does not count files that come and
     /// go with connections (`pg_internal.init`), so that two looks at an idle server agree.
     pub bytes: u64,
+}
+
+/// A table with rows whose text is longer than COPY can write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Oversized {
+    pub table: TableName,
+    /// That with the longest value in them.
+    pub column: String,
+    pub rows: u64,
 }
 
 /// A relation that is in a tablespace of its own (`pg_class.reltablespace`).

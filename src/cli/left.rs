@@ -9,8 +9,7 @@ use crate::journal::{Created, State};
 use crate::names::{Kind, Product, StepId};
 use crate::plan::Plan;
 use crate::preflight::{self, Unfinished};
-use crate::run::{is_missing, missing};
-use crate::step::create::obstacle;
+use crate::run::{is_missing, missing, obstacle_to_remaking};
 
 pub(super) fn findings(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Finding> {
     let mut found: Vec<Finding> = [still_tuned(state), left_unsafe(state, inspection)]
@@ -70,7 +69,7 @@ fn dropped_next(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Find
             Some(Created::Begun | Created::WithOid(_)) => true,
             Some(Created::Found(_)) => {
                 is_filled(name, state, &inspection.target)
-                    && obstacle_to_remaking(name, state, &inspection.target).is_none()
+                    && why_not_remade(name, state, &inspection.target).is_none()
             }
         };
         is_dropped
@@ -117,15 +116,15 @@ fn not_remade(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Findin
         let name = &database.name;
         let is_found = matches!(state.created.get(name), Some(Created::Found(_)));
         let is_wanted = is_found && is_created_next(name, state) && is_filled(name, state, target);
-        let obstacle = is_wanted.then(|| obstacle_to_remaking(name, state, target))??;
+        let obstacle = is_wanted.then(|| why_not_remade(name, state, target))??;
         Some(preflight::for_not_remade(name, &obstacle))
     });
     found.collect()
 }
 
-fn obstacle_to_remaking(name: &str, state: &State, target: &ServerFacts) -> Option<String> {
+fn why_not_remade(name: &str, state: &State, target: &ServerFacts) -> Option<String> {
     let own = state.found.get(name).and_then(Option::as_deref);
-    obstacle(target.database(name)?, own, target)
+    obstacle_to_remaking(target.database(name)?, own, target)
 }
 
 /// Findings about databases that this plan began, and does not move any more.

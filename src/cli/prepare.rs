@@ -65,6 +65,14 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
     let (source_facts, target_facts) = inspect::servers(&plan, &source, &target)
         .await
         .map_err(Failure::with(Exit::NotStarted))?;
+    let mut source_facts = source_facts;
+    for database in &mut source_facts.databases {
+        let dump = StepId::database(&database.name.as_str().into(), Kind::Dump);
+        if let Some(contents) = database.contents.as_mut().filter(|_| state.is_done(&dump)) {
+            // A row that came since is in nobody's way.
+            contents.oversized.clear();
+        }
+    }
     let inspection = Inspection {
         source: source_facts,
         target: target_facts,

@@ -377,6 +377,11 @@ codes! {
         why "Connections of subscriptions and options of user mappings are for superusers alone, so pg_dump leaves them out for any other role."
         fix "Use a superuser for [source], or create them on the target by hand."
 
+    SourceValueTooLarge "source/value-too-large" Block Object "0.2.0"
+        what "a row is too large for COPY"
+        why "COPY writes at most 1 GB of text for a row, and a bytea as two characters a byte, so pg_dump fails at a row with more, after hours perhaps."
+        fix "Split the value over several rows; or copy the row to a file with COPY … WITH (FORMAT binary), take its value out for the migration, and load the file on the target afterwards."
+
     SourceWithOids "source/with-oids" Block Object "0.1.0"
         what "a table WITH OIDS loses its oids"
         why "pg_dump 12 and later leave the oids of such tables out without a message, so they would be lost."

@@ -12,6 +12,7 @@ mod libraries;
 mod locks;
 mod names;
 mod not_moved;
+mod oversized;
 mod own;
 mod query;
 mod sequences;
@@ -236,6 +237,9 @@ async fn look_into_one(plan: &Plan, endpoint: &Endpoint, name: &str) -> Result<C
         Err(error) => return Err(error),
     };
     if endpoint.side == Side::Source {
+        if !matches!(name, "postgres" | "template1") {
+            contents.oversized = oversized::read(&connection).await?;
+        }
         if !plan.delay.patterns.is_empty() {
             contents.parts_not_utf8 = names::parts_not_utf8(&connection).await?;
         }

@@ -22,6 +22,10 @@ const FULL: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
 impl Exhausted {
     /// By a message, in English, without its severity. Only its first line counts: what comes below may quote anything.
     pub(crate) fn from_message(message: &str) -> Option<Exhausted> {
+        // A row that is too long for the buffer of its text: no memory helps.
+        if message.contains("Cannot enlarge string buffer") {
+            return None;
+        }
         let first = message.lines().next().unwrap_or_default().trim_end();
         if first.starts_with("could not resize shared memory segment ") {
             Some(Exhausted::SharedMemory)
@@ -121,6 +125,10 @@ mod tests {
             (
                 "temporary file size exceeds temp_file_limit (1024kB)",
                 Some(Exhausted::Limit),
+            ),
+            (
+                "out of memory\nDETAIL:  Cannot enlarge string buffer containing 1073741822 bytes by 1 more bytes.",
+                None,
             ),
             ("relation \"out of memory\" does not exist", None),
             ("a trigger says\nNo space left on device", None),

@@ -17,6 +17,7 @@ mod unlogged;
 mod used;
 mod warn;
 
+pub(crate) use crate::step::create::obstacle as obstacle_to_remaking;
 pub(crate) use control::refuse_held_target;
 pub(crate) use error::Error;
 pub(crate) use job::Job;

@@ -15,12 +15,38 @@ pub(super) struct Cause {
 
 /// By the last lines that it wrote.
 pub(super) fn cause(context: &Context, lines: &[String]) -> Option<Cause> {
+    let is_dump = matches!(context.step().id.kind, Kind::Dump | Kind::DelayedDump);
+    if is_dump && lines.iter().any(|line| is_too_long(line)) {
+        return Some(too_long());
+    }
     let by_server = lines.iter().find_map(|line| of_server(line));
     if let Some(exhausted) = by_server {
         return Some(on_server(context, exhausted));
     }
     let is_full = lines.iter().any(|line| says_full(line));
     is_full.then(|| here(context))
+}
+
+/// What servers say where a row's text does not fit into a buffer: since 8.1, until 16, from 17 on.
+fn is_too_long(line: &str) -> bool {
+    let words = [
+        "invalid memory alloc request size",
+        "Cannot enlarge string buffer",
+        "string buffer exceeds maximum allowed length",
+    ];
+    words.iter().any(|words| line.contains(words))
+}
+
+fn too_long() -> Cause {
+    Cause {
+        what: "a row of the table is too large for COPY, which writes at most 1 GB of text for one, and a bytea as two characters a \
+               byte"
+            .to_owned(),
+        help: "find it (SELECT … ORDER BY octet_length(…) DESC) and split its value over several rows; or \\copy (SELECT … WHERE …) \
+               TO 'file' WITH (FORMAT binary), take the value out on the source for the migration, load the file on the target \
+               afterwards, and run again"
+            .to_owned(),
+    }
 }
 
 /// What a line quotes of a server's message.

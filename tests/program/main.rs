@@ -26,6 +26,7 @@ mod misleading_names;
 mod night_columns;
 mod night_disks;
 mod night_found;
+mod night_rows;
 mod plan_files;
 mod planning;
 mod private_files;

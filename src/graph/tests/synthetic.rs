@@ -171,6 +171,7 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
             configured_extensions: BTreeMap::new(),
             not_moved: Vec::new(),
             function_settings: Vec::new(),
+            oversized: Vec::new(),
             placed: Vec::new(),
         }),
     }

@@ -23,6 +23,7 @@ mod locks;
 mod makefile;
 mod migrations;
 mod misleading_names;
+mod night_agents;
 mod night_columns;
 mod night_disks;
 mod night_found;

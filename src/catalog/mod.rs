@@ -40,6 +40,9 @@ pub struct ServerFacts {
     pub reserved_connections: u32,
     /// Client backends at the time of the look, ours not among them.
     pub used_connections: u32,
+    /// Connections that our role may have beside those of its other sessions (CONNECTION LIMIT of the role). `None`: there is no
+    /// limit, or it is a superuser, for whom none counts.
+    pub left_to_role: Option<u32>,
     /// Our role sees the sessions of others; without that, `used_connections` is a guess.
     pub sees_sessions: bool,
     /// The session's role.
@@ -143,6 +146,8 @@ pub struct Database {
     pub allows_connections: bool,
     /// `datconnlimit`: −1 without a limit, −2 after an interrupted DROP DATABASE.
     pub connection_limit: i32,
+    /// Sessions in it at the time of the look, ours not among them.
+    pub used_connections: u32,
     pub encoding: String,
     pub collate: String,
     pub ctype: String,
@@ -359,6 +364,14 @@ impl Contents {
     }
 }
 
+impl Database {
+    /// How many connections its CONNECTION LIMIT leaves to our role. `None`: there is none, or our role is a superuser.
+    pub(crate) fn connections_left(&self, server: &ServerFacts) -> Option<u32> {
+        let limit = u32::try_from(self.connection_limit).ok()?;
+        (!server.is_superuser).then(|| limit.saturating_sub(self.used_connections))
+    }
+}
+
 impl ServerFacts {
     pub fn database(&self, name: &str) -> Option<&Database> {
         self.databases.iter().find(|database| database.name == name)
@@ -387,4 +400,6 @@ pub(crate) struct Inspection {
     pub source: ServerFacts,
     pub target: ServerFacts,
     pub client: ClientFacts,
+    /// How many files and connections this process may have open at a time. `None`: that is not limited, or not known.
+    pub open_files: Option<u32>,
 }

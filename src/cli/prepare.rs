@@ -77,6 +77,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
         source: source_facts,
         target: target_facts,
         client,
+        open_files: process::open_files(),
     };
     let is_ours = |name: &&String| {
         !is_replaced(name, state, &inspection.target)

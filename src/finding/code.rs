@@ -232,6 +232,11 @@ codes! {
         why "A database whose DROP DATABASE was interrupted cannot be connected to, so it does not migrate."
         fix "DROP DATABASE on the source, or exclude it (databases.exclude)."
 
+    SourceDatabaseLimit "source/database-limit" Warn Database "0.2.0"
+        what "a database has few connections left"
+        why "A role that is not a superuser gets no more connections to a database than its CONNECTION LIMIT says, those of clients among them, and a dump of it takes several: for the snapshot, for pg_dump and its jobs, and for counting."
+        fix "Raise it (ALTER DATABASE … CONNECTION LIMIT) on the source, or use a superuser for [source], for whom it does not count."
+
     SourceDatabaseTemplate "source/database-template" Warn Database "0.1.0"
         what "a template does not migrate"
         why "A database that is marked as a template is taken for a part of the installation, and does not migrate."

@@ -19,6 +19,7 @@ fn too_old(inspection: &Inspection) -> Option<Finding> {
         source,
         target,
         client,
+        ..
     } = inspection;
     let newest = source.version.max(target.version);
     (client.version.major() < newest.major()).then(|| {

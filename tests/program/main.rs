@@ -27,6 +27,7 @@ mod night_agents;
 mod night_columns;
 mod night_disks;
 mod night_found;
+mod night_limits;
 mod night_rows;
 mod plan_files;
 mod planning;

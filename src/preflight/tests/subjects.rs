@@ -36,6 +36,39 @@ fn rows_that_copy_cannot_write_are_named_with_a_way_on() {
 }
 
 #[test]
+fn limits_of_the_role_the_database_and_the_process_are_told() {
+    let mut erp = database("erp", 1 << 20, 30);
+    erp.connection_limit = 6;
+    erp.used_connections = 1;
+    let mut crm = database("crm", 1 << 20, 30);
+    crm.connection_limit = 2;
+    let mut case = Case::new("", vec![erp, crm]);
+    case.inspection.source.is_superuser = false;
+    case.inspection.source.left_to_role = Some(9);
+    case.inspection.open_files = Some(80);
+    let graph = case.compile();
+    assert_eq!(graph.source.budget, 8);
+    assert_eq!(graph.target.budget, 8);
+    let found = lines(&graph);
+    for words in [
+        "Block source/database-limit [crm] its CONNECTION LIMIT 2 leaves 2 connections to the run (0 other sessions at the moment), and a \
+         dump needs 3 at least",
+        "raise the limit of open files of this process (ulimit -n)",
+    ] {
+        assert!(found.contains(words), "{words}: {found}");
+    }
+    case.inspection.open_files = None;
+    let found = lines(&case.compile());
+    let words = "raise the role's limit (ALTER ROLE … CONNECTION LIMIT on the source)";
+    assert!(found.contains(words), "{found}");
+    case.inspection.source.left_to_role = None;
+    let found = lines(&case.compile());
+    let words = "Warn source/database-limit [erp] its CONNECTION LIMIT 6 leaves 5 connections to the run (1 other session at the \
+                 moment), so that it is dumped and counted with these";
+    assert!(found.contains(words), "{found}");
+}
+
+#[test]
 fn archives_that_may_not_fit_are_told_with_both_sizes() {
     let root = Path::new("/srv/dumps");
     let of = |free, bytes| for_dump_space(root, Path::new("/srv"), free, bytes);

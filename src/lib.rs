@@ -11,6 +11,7 @@
 mod atomic_file;
 mod catalog;
 pub mod cli;
+mod disk;
 mod escape;
 mod event;
 mod exit;

@@ -42,6 +42,9 @@ pub struct ServerFacts {
     pub reserved_connections: u32,
     /// Client backends at the time of the look, ours not among them.
     pub used_connections: u32,
+    /// Connections that our role may have beside those of its other sessions (CONNECTION LIMIT of the role). `None`: there is no
+    /// limit, or it is a superuser, for whom none counts.
+    pub left_to_role: Option<u32>,
     /// Our role sees the sessions of others; without that, `used_connections` is a guess.
     pub sees_sessions: bool,
     /// The session's role.
@@ -145,6 +148,8 @@ pub struct Database {
     pub allows_connections: bool,
     /// `datconnlimit`: −1 without a limit, −2 after an interrupted DROP DATABASE.
     pub connection_limit: i32,
+    /// Sessions in it at the time of the look, ours not among them.
+    pub used_connections: u32,
     pub encoding: String,
     pub collate: String,
     pub ctype: String,
@@ -230,11 +235,22 @@ pub struct Contents {
     pub placed: Vec<Placed>,
     /// Of the source: what no client program brings along.
     pub(crate) not_moved: Vec<NotMoved>,
+    /// Of the source: tables with rows that COPY cannot write.
+    pub oversized: Vec<Oversized>,
     /// What functions set for themselves.
     pub function_settings: Vec<FunctionSetting>,
     /// `pg_relation_size` of all relations. Unlike `pg_database_size` it does not count files that come and
     /// go with connections (`pg_internal.init`), so that two looks at an idle server agree.
     pub bytes: u64,
+}
+
+/// A table with rows whose text is longer than COPY can write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Oversized {
+    pub table: TableName,
+    /// That with the longest value in them.
+    pub column: String,
+    pub rows: u64,
 }
 
 /// A relation that is in a tablespace of its own (`pg_class.reltablespace`).
@@ -350,6 +366,14 @@ impl Contents {
     }
 }
 
+impl Database {
+    /// How many connections its CONNECTION LIMIT leaves to our role. `None`: there is none, or our role is a superuser.
+    pub(crate) fn connections_left(&self, server: &ServerFacts) -> Option<u32> {
+        let limit = u32::try_from(self.connection_limit).ok()?;
+        (!server.is_superuser).then(|| limit.saturating_sub(self.used_connections))
+    }
+}
+
 impl ServerFacts {
     pub fn database(&self, name: &str) -> Option<&Database> {
         self.databases.iter().find(|database| database.name == name)
@@ -378,4 +402,6 @@ pub(crate) struct Inspection {
     pub source: ServerFacts,
     pub target: ServerFacts,
     pub client: ClientFacts,
+    /// How many files and connections this process may have open at a time. `None`: that is not limited, or not known.
+    pub open_files: Option<u32>,
 }

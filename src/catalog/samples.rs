@@ -71,6 +71,7 @@ pub(crate) fn database(name: &str, owner: &str) -> Database {
         is_template: false,
         allows_connections: true,
         connection_limit: -1,
+        used_connections: 0,
         encoding: "UTF8".to_owned(),
         collate: "C".to_owned(),
         ctype: "C".to_owned(),

@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use crate::catalog::Inspection;
+use crate::catalog::{Contents, Inspection, ServerFacts};
 use crate::finding::Finding;
 use crate::graph::{UNSAFE, select};
 use crate::journal::{Created, State};
 use crate::names::{Kind, Product, StepId};
 use crate::plan::Plan;
 use crate::preflight::{self, Changed, Unfinished};
-use crate::run::{Doubt, Doubts, is_missing, missing};
+use crate::run::{Doubt, Doubts, is_missing, missing, obstacle_to_remaking};
 
 /// `state`: without what is not believed.
 pub(super) fn findings(
@@ -26,6 +26,7 @@ pub(super) fn findings(
     found.extend(gone(plan, state, inspection));
     found.extend(changed(doubts));
     found.extend(dropped_next(plan, state, inspection));
+    found.extend(not_remade(plan, state, inspection));
     found.extend(unfinished(plan, state, inspection));
     found
 }
@@ -90,12 +91,15 @@ fn dropped_next(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Find
     let databases = select(plan, &inspection.source);
     let databases = databases.iter().map(|database| &database.name);
     let found = databases.filter(|name| {
-        // What was there before is not dropped: that it is not empty is another finding.
-        let is_ours = matches!(
-            state.created.get(*name),
-            Some(Created::Begun | Created::WithOid(_))
-        );
-        is_ours
+        let is_dropped = match state.created.get(*name) {
+            None => false,
+            Some(Created::Begun | Created::WithOid(_)) => true,
+            Some(Created::Found(_)) => {
+                is_filled(name, state, &inspection.target)
+                    && why_not_remade(name, state, &inspection.target).is_none()
+            }
+        };
+        is_dropped
             && inspection.target.database(name).is_some()
             && !is_missing(name, state, &inspection.target)
             && is_created_next(name, state)
@@ -114,9 +118,40 @@ fn is_created_next(name: &str, state: &State) -> bool {
     !state.is_done(&create) || is_begun
 }
 
-/// Whether the next run would have to drop a database that was there, empty, before this plan filled it.
-pub(super) fn is_to_be_emptied(name: &str, state: &State) -> bool {
-    matches!(state.created.get(name), Some(Created::Found(_))) && is_created_next(name, state)
+/// Whether the next run uses a database as it is that was there, empty, and that this plan did not fill yet.
+pub(super) fn is_found_again(name: &str, state: &State, target: &ServerFacts) -> bool {
+    matches!(state.created.get(name), Some(Created::Found(_)))
+        && is_created_next(name, state)
+        && !is_filled(name, state, target)
+}
+
+/// Whether a database that was there, empty, holds something now. What could not be looked into may hold anything.
+fn is_filled(name: &str, state: &State, target: &ServerFacts) -> bool {
+    let existing = target.database(name);
+    let existing = existing.filter(|existing| state.made(name) == Some(existing.oid));
+    existing.is_some_and(|existing| {
+        let contents = existing.contents.as_ref();
+        !contents.is_some_and(Contents::is_empty)
+    })
+}
+
+/// Findings about databases that were there, empty, that this plan filled, and that have to be made again by hand.
+fn not_remade(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Finding> {
+    let target = &inspection.target;
+    let databases = select(plan, &inspection.source);
+    let found = databases.iter().filter_map(|database| {
+        let name = &database.name;
+        let is_found = matches!(state.created.get(name), Some(Created::Found(_)));
+        let is_wanted = is_found && is_created_next(name, state) && is_filled(name, state, target);
+        let obstacle = is_wanted.then(|| why_not_remade(name, state, target))??;
+        Some(preflight::for_not_remade(name, &obstacle))
+    });
+    found.collect()
+}
+
+fn why_not_remade(name: &str, state: &State, target: &ServerFacts) -> Option<String> {
+    let own = state.found.get(name).and_then(Option::as_deref);
+    obstacle_to_remaking(target.database(name)?, own, target)
 }
 
 /// Findings about databases that this plan began, and does not move any more.

@@ -9,9 +9,10 @@ use super::failure::Failure;
 use super::left;
 use super::output::tell;
 use crate::catalog::Inspection;
+use crate::disk::FileSystem;
 use crate::exit::Exit;
 use crate::finding::Finding;
-use crate::graph::{DumpedTables, Graph, Input, compile};
+use crate::graph::{DumpedTables, Graph, Input, compile, select};
 use crate::journal::State;
 use crate::journal::stored::Basis;
 use crate::names::{Kind, Product, StepId};
@@ -66,16 +67,26 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
     let (source_facts, target_facts) = inspect::servers(&plan, &source, &target)
         .await
         .map_err(Failure::with(Exit::NotStarted))?;
+    let mut source_facts = source_facts;
+    for database in &mut source_facts.databases {
+        let dump = StepId::database(&database.name.as_str().into(), Kind::Dump);
+        if let Some(contents) = database.contents.as_mut().filter(|_| state.is_done(&dump)) {
+            // A row that came since is in nobody's way.
+            contents.oversized.clear();
+        }
+    }
     let inspection = Inspection {
         source: source_facts,
         target: target_facts,
         client,
+        open_files: process::open_files(),
     };
     let doubts = Doubts::find(state, &inspection);
     let believed = doubts.believed(state);
     let state = &*believed;
     let is_ours = |name: &&String| {
-        !is_replaced(name, state, &inspection.target) && !left::is_to_be_emptied(name, state)
+        !is_replaced(name, state, &inspection.target)
+            && !left::is_found_again(name, state, &inspection.target)
     };
     let created = state.created.keys().filter(is_ours).cloned().collect();
     let in_use = state.in_use();
@@ -90,6 +101,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
         today: jiff::Zoned::now().date(),
         findings: dump_root(&plan)
             .into_iter()
+            .chain(dump_space(&plan, state, &inspection))
             .chain(left::findings(&plan, state, &inspection, &doubts))
             .collect(),
     });
@@ -218,4 +230,21 @@ fn dump_root(plan: &Plan) -> Option<Finding> {
         format!("{}: {}", existing.display(), error.desc())
     };
     Some(preflight::for_dump_root(root, &problem))
+}
+
+/// A finding where the archives may not fit, by what the databases take on the source.
+fn dump_space(plan: &Plan, state: &State, inspection: &Inspection) -> Option<Finding> {
+    let is_to_be_dumped = |name: &str| {
+        let is_done = |kind| state.is_done(&StepId::database(&name.into(), kind));
+        !is_done(Kind::Dump)
+    };
+    let databases = select(plan, &inspection.source);
+    let bytes = databases
+        .iter()
+        .filter(|database| is_to_be_dumped(&database.name))
+        .filter_map(|database| database.bytes)
+        .sum();
+    let root = &plan.dump.root;
+    let found = FileSystem::of(root)?;
+    preflight::for_dump_space(root, &found.mounted_at, found.free, bytes)
 }

@@ -90,8 +90,11 @@ pub(super) fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
 
 /// Why the next run will refuse to drop a database, as far as the record tells.
 fn kept(state: &State, database: &str) -> Option<&'static str> {
+    let own = state.found.get(database).and_then(Option::as_ref);
     match (state.created.get(database), state.verified.get(database)) {
-        (Some(Created::Found(_)), _) => Some("it was there before this plan filled it"),
+        (Some(Created::Found(_)), _) if own.is_none_or(|own| !own.is_empty()) => Some(
+            "it was there before this plan filled it, and not everything that it had can be made again",
+        ),
         (_, Some(None)) => Some(
             "what clients wrote to it since it was verified cannot be told from what this plan wrote",
         ),

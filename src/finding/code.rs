@@ -117,6 +117,11 @@ codes! {
         why "Each database is dumped into a directory below dump.root, and the user who runs pg-migrate cannot write there."
         fix "Set dump.root to a directory that this user may write to, or give the user the right to."
 
+    ClientDumpSpace "client/dump-space" Warn Migration "0.2.0"
+        what "the archives may not fit"
+        why "The archives of all databases may be below dump.root at a time, and the databases are larger than the free space there: an upper estimate, since indexes do not go into an archive and compression helps."
+        fix "Make room, or set dump.root to a larger file system; a dump that finds it full fails, its half-written archive is removed, and a run with more room goes on."
+
     ClientNoTls "client/no-tls" Block Migration "0.1.0"
         what "the client programs lack TLS"
         why "The plan asks for TLS, and pg_dump and pg_restore, which connect by themselves, were built without it."
@@ -226,6 +231,11 @@ codes! {
         what "DROP DATABASE was interrupted"
         why "A database whose DROP DATABASE was interrupted cannot be connected to, so it does not migrate."
         fix "DROP DATABASE on the source, or exclude it (databases.exclude)."
+
+    SourceDatabaseLimit "source/database-limit" Warn Database "0.2.0"
+        what "a database has few connections left"
+        why "A role that is not a superuser gets no more connections to a database than its CONNECTION LIMIT says, those of clients among them, and a dump of it takes several: for the snapshot, for pg_dump and its jobs, and for counting."
+        fix "Raise it (ALTER DATABASE … CONNECTION LIMIT) on the source, or use a superuser for [source], for whom it does not count."
 
     SourceDatabaseReplaced "source/database-replaced" Warn Database "0.2.0"
         what "a dumped database's name is another's"
@@ -382,6 +392,11 @@ codes! {
         why "Connections of subscriptions and options of user mappings are for superusers alone, so pg_dump leaves them out for any other role."
         fix "Use a superuser for [source], or create them on the target by hand."
 
+    SourceValueTooLarge "source/value-too-large" Block Object "0.2.0"
+        what "a row is too large for COPY"
+        why "COPY writes at most 1 GB of text for a row, and a bytea as two characters a byte, so pg_dump fails at a row with more, after hours perhaps."
+        fix "Split the value over several rows; or copy the row to a file with COPY … WITH (FORMAT binary), take its value out for the migration, and load the file on the target afterwards."
+
     SourceWentBack "source/went-back" Block Migration "0.2.0"
         what "another source, or an older state of it"
         why "A clone or a machine that was put back to a snapshot has the same system identifier, but a lower WAL position or an earlier start, and data of two states would be combined."
@@ -419,7 +434,7 @@ codes! {
 
     TargetDatabaseExists "target/database-exists" Warn Database "0.1.0"
         what "an empty database is there already"
-        why "The run uses the empty database as it is; because it did not create it, it will not empty it either if the restore is interrupted."
+        why "The run uses the empty database as it is, and if the restore is interrupted, the next run drops it and creates it again with its own settings; where it would lose something (default privileges, say), a person has to."
         fix "Drop the database on the target; the run creates it as it is on the source."
 
     TargetDatabaseGone "target/database-gone" Block Database "0.2.0"

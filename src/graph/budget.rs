@@ -40,6 +40,23 @@ pub(crate) fn free_connections(server: &ServerFacts) -> u32 {
         .saturating_sub(reserve)
 }
 
+/// Files that this process has open beside its connections: logs, archives, the pipes of client programs.
+const OTHER_FILES: u32 = 64;
+
+/// What neither the plan nor the server's free connections help over: the role's own limit, less one for looks between the
+/// steps, and what files this process may have open, for both servers.
+pub(crate) fn hard_limit(server: &ServerFacts, open_files: Option<u32>) -> u32 {
+    let of_role = server.left_to_role.map(|left| left.saturating_sub(1));
+    let of_files = open_files.map(limit_of_files);
+    let limits = of_role.into_iter().chain(of_files);
+    limits.min().unwrap_or(u32::MAX)
+}
+
+/// Connections to one server that files allow.
+pub(crate) fn limit_of_files(open_files: u32) -> u32 {
+    open_files.saturating_sub(OTHER_FILES) / 2
+}
+
 /// What a run may use of a server where the plan does not say. The source serves its clients while it is read, and keeps
 /// three quarters of its connections for them. Where their sessions cannot be seen, what is free is a guess, and half
 /// of that is left.
@@ -67,6 +84,21 @@ pub(crate) struct Share {
     pub restore_jobs: u32,
     /// Count queries at a time for one database.
     pub count_queries: u32,
+}
+
+impl Share {
+    /// For a database of which either server admits no more connections than that.
+    pub(super) fn within(self, source: Option<u32>, target: Option<u32>) -> Share {
+        let (source, target) = (source.unwrap_or(u32::MAX), target.unwrap_or(u32::MAX));
+        let count_queries = self.count_queries.min(source / 3).min(target).max(1);
+        let for_dump = source.saturating_sub(1 + count_queries);
+        Share {
+            dump_jobs: jobs_within(for_dump, self.dump_jobs),
+            restore_jobs: jobs_within(target, self.restore_jobs),
+            count_queries,
+            ..self
+        }
+    }
 }
 
 /// Fits what the plan wants into the budgets of both servers.
@@ -107,6 +139,8 @@ pub(super) fn fitted<'a>(
         server,
         free: free_connections(server),
         by_default: default_budget(side, server),
+        at_most: hard_limit(server, inspection.open_files),
+        files: inspection.open_files.map(limit_of_files),
         given: plan.server(side).max_connections,
         least: least(side),
         databases: Fitted {
@@ -216,6 +250,31 @@ mod tests {
         assert_eq!(default_budget(Side::Target, &facts), 6);
         facts.used_connections = 91;
         assert_eq!(default_budget(Side::Source, &facts), 1);
+    }
+
+    #[test]
+    fn limits_of_the_role_and_of_this_process_are_hard() {
+        let mut facts = server(Version(160_004), Vec::new());
+        assert_eq!(hard_limit(&facts, None), u32::MAX);
+        assert_eq!(hard_limit(&facts, Some(1024)), 480);
+        facts.left_to_role = Some(8);
+        assert_eq!(hard_limit(&facts, Some(1024)), 7);
+        assert_eq!(hard_limit(&facts, Some(70)), 3);
+        facts.left_to_role = Some(0);
+        assert_eq!(hard_limit(&facts, Some(10)), 0);
+    }
+
+    #[test]
+    fn what_a_database_admits_is_kept_to() {
+        let share = share(&DEFAULTS, 12, 90, 90);
+        assert_eq!(share.within(None, None), share);
+        for left in LEAST_PER_SOURCE_DATABASE..40 {
+            let within = share.within(Some(left), Some(left));
+            let dump = 1 + connections_of(within.dump_jobs) + within.count_queries;
+            assert!(dump <= left, "{left}: {within:?}");
+            let restore = connections_of(within.restore_jobs).max(within.count_queries);
+            assert!(restore <= left, "{left}: {within:?}");
+        }
     }
 
     #[test]

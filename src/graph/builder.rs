@@ -10,7 +10,7 @@ use super::{
     Amounts, PerSnapshot, PerStep, Resource, SharedSnapshot, SnapshotIndex, Step, StepIndex,
     compression,
 };
-use crate::catalog::{Contents, Database};
+use crate::catalog::{Contents, Database, Inspection};
 use crate::finding::Finding;
 use crate::names::{Kind, RelationKind, StepId, TableName};
 use crate::plan::{Compression, DelaySnapshot, Plan, VerifyMode};
@@ -151,6 +151,19 @@ impl Builder<'_> {
         self.push(StepId::server(Kind::RestoreSettings), all, claims);
     }
 
+    /// What a database may have of each server, whose connections to it may be limited (CONNECTION LIMIT). `is_open`: on the
+    /// target it has the limit of the source by then.
+    fn share_of(&self, database: &Database, is_open: bool) -> Share {
+        let Inspection { source, target, .. } = self.input.inspection;
+        let existing = target.database(&database.name);
+        let existing = existing.and_then(|existing| existing.connections_left(target));
+        let set = u32::try_from(database.connection_limit).ok();
+        let set = set.filter(|_| is_open && !target.is_superuser);
+        let on_target = existing.into_iter().chain(set).min();
+        self.share
+            .within(database.connections_left(source), on_target)
+    }
+
     /// The regular phase of one database.
     fn database(&mut self, database: &Database, name: &Arc<str>, create: StepIndex) {
         let plan = self.input.plan;
@@ -162,14 +175,15 @@ impl Builder<'_> {
         let delayed = self.delays.for_database(database, contents, dumped);
 
         let with_data = with_data(contents);
+        let share = self.share_of(database, false);
         // A job more than there are items would cost a connection and do nothing.
         let dump_jobs = options
             .dump_jobs
-            .min(self.share.dump_jobs)
+            .min(share.dump_jobs)
             .min(dump_items(contents))
             .max(1);
-        let restore_jobs = restore_jobs(plan, database, &self.share);
-        let queries = |counted: u32| self.share.count_queries.min(counted).max(1);
+        let restore_jobs = restore_jobs(plan, database, &share);
+        let queries = |counted: u32| share.count_queries.min(counted).max(1);
         // Estimates are one query a side; the delayed tables' rows are counted all the same, and in the regular
         // phase where both dumps share a snapshot.
         let (source_queries, target_queries) = match plan.verify {
@@ -182,6 +196,16 @@ impl Builder<'_> {
             }
             VerifyMode::Exact | VerifyMode::Checksum => (queries(with_data), queries(with_data)),
         };
+        let source = &self.input.inspection.source;
+        if let Some(left) = database.connections_left(source) {
+            let jobs = options.dump_jobs.min(self.share.dump_jobs);
+            let jobs = jobs.min(dump_items(contents)).max(1);
+            let queries = self.share.count_queries.min(with_data).max(1);
+            let wanted = 1 + budget::connections_of(jobs) + queries;
+            let least = budget::LEAST_PER_SOURCE_DATABASE;
+            self.findings
+                .extend(preflight::for_database_limit(database, left, wanted, least));
+        }
         let compression = compression::available(&options.compression, client);
         self.findings.extend(preflight::for_compression(
             &options.compression,
@@ -299,14 +323,15 @@ impl Builder<'_> {
     ) {
         let plan = self.input.plan;
         let options = plan.options(name);
+        let share = self.share_of(database, true);
         let count = u32::try_from(tables.len()).unwrap_or(u32::MAX);
-        let dump_jobs = options.dump_jobs.min(self.share.dump_jobs).min(count);
+        let dump_jobs = options.dump_jobs.min(share.dump_jobs).min(count);
         let same = plan.delay.snapshot == DelaySnapshot::Same;
         // A later snapshot is counted under as well, by the dump's own step.
         let counting = if same {
             0
         } else {
-            self.share.count_queries.min(count)
+            share.count_queries.min(count)
         };
         let dump = self.push(
             StepId::database(name, Kind::DelayedDump),
@@ -350,10 +375,11 @@ impl Builder<'_> {
         let one = Amounts::new(&[(Resource::TargetConnections, 1)]);
         let drop = self.push(
             StepId::database(name, Kind::DropIndexes),
-            vec![regular.verify],
+            // Until there is something to load, clients have their indexes.
+            vec![regular.verify, dump],
             one,
         );
-        let load_jobs = options.restore_jobs.min(self.share.restore_jobs).min(count);
+        let load_jobs = options.restore_jobs.min(share.restore_jobs).min(count);
         let load = self.push(
             StepId::database(name, Kind::DelayedRestore),
             vec![dump, drop],
@@ -367,7 +393,7 @@ impl Builder<'_> {
         let memory = self.index_memory;
         let builds = options
             .restore_jobs
-            .min(self.share.restore_jobs)
+            .min(share.restore_jobs)
             .min(memory.builds())
             .max(1);
         let recreate = self.push(
@@ -380,7 +406,7 @@ impl Builder<'_> {
             ]),
         );
         self.steps[recreate].jobs = builds;
-        let queries = self.share.count_queries.min(count).max(1);
+        let queries = share.count_queries.min(count).max(1);
         let verify = self.push(
             StepId::database(name, Kind::DelayedVerify),
             vec![recreate],

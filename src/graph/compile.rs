@@ -24,6 +24,7 @@ pub(crate) fn compile(input: Input<'_>) -> Graph {
         plan.server(side)
             .max_connections
             .unwrap_or_else(|| budget::default_budget(side, facts))
+            .min(budget::hard_limit(facts, input.inspection.open_files))
     };
     let source_budget = budget_of(Side::Source, source);
     let target_budget = budget_of(Side::Target, target);

@@ -187,6 +187,7 @@ mod tests {
             is_template: false,
             allows_connections: true,
             connection_limit: -1,
+            used_connections: 0,
             encoding: "UTF8".into(),
             collate: "C".into(),
             ctype: "C".into(),

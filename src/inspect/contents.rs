@@ -136,6 +136,7 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
         configured_extensions,
         not_moved: Vec::new(),
         function_settings,
+        oversized: Vec::new(),
         placed: placed(connection).await?,
         bytes: number(3),
     })

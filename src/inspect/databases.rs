@@ -37,7 +37,9 @@ pub(crate) async fn read(connection: &Connection) -> Result<Vec<Database>, Error
                         d.datistemplate, d.datallowconn, d.datconnlimit, \
                         pg_encoding_to_char(d.encoding)::text, d.datcollate::text, d.datctype::text, \
                         {provider}, {locale}, {rules}, t.spcname::text, \
-                        shobj_description(d.oid, 'pg_database'), d.datacl IS NULL \
+                        shobj_description(d.oid, 'pg_database'), d.datacl IS NULL, \
+                        (SELECT count(*) FROM pg_catalog.pg_stat_activity s WHERE s.datid = d.oid \
+                            AND coalesce(s.application_name, '') NOT LIKE 'pg-migrate/%') \
                  FROM pg_catalog.pg_database d \
                  JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace"
             ),
@@ -60,6 +62,7 @@ pub(crate) async fn read(connection: &Connection) -> Result<Vec<Database>, Error
                 is_template: row.get(4),
                 allows_connections: row.get(5),
                 connection_limit: row.get(6),
+                used_connections: u32::try_from(row.get::<_, i64>(16)).unwrap_or(u32::MAX),
                 encoding: row.get(7),
                 collate: row.get(8),
                 ctype: row.get(9),

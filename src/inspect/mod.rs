@@ -1,6 +1,7 @@
 //! A look at a live server: SQL in, `catalog` out. The only place with catalog queries, each by the
 //! server's version.
 
+mod columns;
 mod configuration;
 mod contents;
 mod count;
@@ -11,12 +12,15 @@ mod libraries;
 mod locks;
 mod names;
 mod not_moved;
+mod oversized;
+mod own;
 mod query;
 mod sequences;
 mod server;
 mod tablespaces;
 mod written;
 
+pub(crate) use columns::columns_of;
 pub(crate) use contents::read as contents_of;
 pub(crate) use count::{Rows, count_tables};
 pub(crate) use databases::read as databases_of;
@@ -27,6 +31,7 @@ pub(crate) use delayed::{
 pub(crate) use locks::{
     DumpedTable, TypeMeaning, dumped_tables, tables_in_use, type_meanings, unlocked_tables,
 };
+pub(crate) use own::own_of;
 pub(crate) use sequences::{Sequence, sequences};
 pub(crate) use server::system_identifier;
 pub(crate) use written::written;
@@ -241,6 +246,9 @@ async fn look_into_one(plan: &Plan, endpoint: &Endpoint, name: &str) -> Result<C
         Err(error) => return Err(error),
     };
     if endpoint.side == Side::Source {
+        if !matches!(name, "postgres" | "template1") {
+            contents.oversized = oversized::read(&connection).await?;
+        }
         if !plan.delay.patterns.is_empty() {
             contents.parts_not_utf8 = names::parts_not_utf8(&connection).await?;
         }

@@ -29,7 +29,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
             .unwrap_or(0)
     };
 
-    let (used, sees_sessions) = sessions(connection).await?;
+    let (used, used_by_role, sees_sessions) = sessions(connection).await?;
 
     // The privilege on a parameter is new in 15.
     let may_set = |parameter: &str| match version.major() {
@@ -56,7 +56,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
                     has_table_privilege('pg_catalog.pg_authid', 'SELECT'), \
                     pg_is_in_recovery(), pg_postmaster_start_time()::text, \
                     {replication_role}, {event_triggers}, {language}, \
-                    r.rolsuper OR {bypasses} \
+                    r.rolsuper OR {bypasses}, r.rolconnlimit \
              FROM pg_catalog.pg_roles r WHERE r.rolname = current_user"
         ),
     )
@@ -113,6 +113,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
         reserved_connections: number("superuser_reserved_connections")
             + number("reserved_connections"),
         used_connections: used,
+        left_to_role: left_to_role(identity.get(1), identity.get(11), used_by_role),
         sees_sessions,
         user: identity.get(0),
         is_superuser: identity.get(1),
@@ -167,7 +168,7 @@ async fn role_settings(connection: &Connection) -> Result<Vec<Setting>, Error> {
 
 /// How many connections are in use, and whether our role sees what others do: of a session that it does not see it learns
 /// no more than whose it is.
-async fn sessions(connection: &Connection) -> Result<(u32, bool), Error> {
+async fn sessions(connection: &Connection) -> Result<(u32, u32, bool), Error> {
     let major = connection.version().major();
     // Sessions of pg-migrate that are just ending would make two looks differ. Background processes show
     // in the view from 10 on and take no connection; where their type is hidden, they have no user.
@@ -188,12 +189,21 @@ async fn sessions(connection: &Connection) -> Result<(u32, bool), Error> {
             "SELECT (SELECT count(*) FROM pg_catalog.pg_stat_activity \
                      WHERE pid <> pg_backend_pid() \
                        AND coalesce(application_name, '') NOT LIKE 'pg-migrate/%' {clients}), \
-                    {sees_sessions}"
+                    {sees_sessions}, \
+                    (SELECT count(*) FROM pg_catalog.pg_stat_activity \
+                     WHERE usename = current_user AND pid <> pg_backend_pid() \
+                       AND coalesce(application_name, '') NOT LIKE 'pg-migrate/%')"
         ),
     )
     .await?;
-    let used = u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX);
-    Ok((used, row.get(1)))
+    let number = |column| u32::try_from(row.get::<_, i64>(column)).unwrap_or(u32::MAX);
+    Ok((number(0), number(2), row.get(1)))
+}
+
+/// What CONNECTION LIMIT of our role leaves to it. `limit`: −1 is none.
+fn left_to_role(is_superuser: bool, limit: i32, used: u32) -> Option<u32> {
+    let limit = u32::try_from(limit).ok()?;
+    (!is_superuser).then(|| limit.saturating_sub(used))
 }
 
 /// Tells one cluster from another (9.6 and later); `None` where it may not be read.

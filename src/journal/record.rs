@@ -149,6 +149,7 @@ impl std::fmt::Display for Entry {
                 Change::LetInDatabase { database } => write!(f, "let-in-database {database}"),
                 Change::OpenDatabase { database } => write!(f, "open-database {database}"),
                 Change::FillDatabase { database, .. } => write!(f, "fill-database {database}"),
+                Change::RemakeDatabase { database, .. } => write!(f, "remake-database {database}"),
                 Change::DropIndexes { database, .. } => write!(f, "drop-indexes {database}"),
                 Change::CommitLoad { database, load } => {
                     write!(f, "commit-load {database} {}", load.table)
@@ -211,7 +212,21 @@ pub enum Change {
     /// Written after the change: it has answered an ordinary session.
     OpenDatabase { database: String },
     /// The target has an empty database of this name and object id, which is about to be filled.
-    FillDatabase { database: String, oid: u32 },
+    FillDatabase {
+        database: String,
+        oid: u32,
+        /// What was in it that is no object of a user and goes with it, in words (default privileges); `None`: that was not
+        /// written down.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        own: Option<Vec<String>>,
+    },
+    /// The database that was found empty, and that this plan filled, is about to be dropped, and made again as it was found
+    /// by these statements.
+    RemakeDatabase {
+        database: String,
+        oid: u32,
+        statements: Vec<String>,
+    },
     /// DROP INDEX on the target, to be made again after the delayed load.
     DropIndexes {
         database: String,

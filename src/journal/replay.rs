@@ -343,13 +343,23 @@ impl State {
                 self.let_in.remove(&database);
                 self.closed.remove(&database);
             }
-            Change::FillDatabase { database, oid } => {
+            Change::FillDatabase { database, oid, own } => {
                 self.dropped_indexes.remove(&database);
                 self.loads.remove(&database);
                 self.verified.remove(&database);
                 self.may_drop.remove(&database);
                 self.shut.remove(&database);
+                self.remade.remove(&database);
+                self.found.insert(database.clone(), own);
                 self.created.insert(database, Created::Found(oid));
+            }
+            Change::RemakeDatabase {
+                database,
+                oid,
+                statements,
+            } => {
+                self.remade.insert(database.clone(), statements);
+                self.created.insert(database, Created::WithOid(oid));
             }
             Change::DropIndexes { database, indexes } => {
                 self.written_by_us(&database);

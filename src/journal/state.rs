@@ -63,6 +63,10 @@ pub struct State {
     pub done_by_0_1_0: HashSet<StepId>,
     /// Databases of the target that this plan created, or was about to.
     pub created: BTreeMap<String, Created>,
+    /// Of those that were there, empty: what was in each that is no object of a user, in words; `None`: that is not known.
+    pub found: BTreeMap<String, Option<Vec<String>>>,
+    /// Of those, the ones that are made again as they were found: by which statements.
+    pub remade: BTreeMap<String, Vec<String>>,
     /// Databases of the target that are not opened yet.
     pub closed: BTreeSet<String>,
     /// Of those, the ones that were about to be, so that others may connect already.

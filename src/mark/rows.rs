@@ -149,7 +149,7 @@ pub(super) async fn write(
             values.push(oid);
             "UPDATE mark.database d SET oid = $6 FROM s WHERE d.state = s.id AND d.name = $5"
         }
-        Some(Change::FillDatabase { database, oid }) => {
+        Some(Change::FillDatabase { database, oid, .. }) => {
             values.push(database);
             values.push(oid);
             "INSERT INTO mark.database (state, name, oid, was_there) SELECT id, $5, $6, true FROM s \

@@ -67,6 +67,7 @@ impl OutputV1 {
                     dump,
                     counts,
                     sequences: None,
+                    columns: Vec::new(),
                 })
             }),
             Kind::SourceCounts | Kind::TargetCounts => Some(Product::Counts(Counts {

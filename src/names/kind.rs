@@ -182,6 +182,8 @@ impl Kind {
                 in_target_database: true,
                 phase: Phase::Delayed,
                 writes_to_target: true,
+                // What its rows consist of.
+                reads: &[Kind::DelayedDump],
                 ..PLAIN
             },
             Kind::DelayedRestore => Traits {

@@ -1,6 +1,7 @@
 //! The words that graph, journal, events, inspect and verify share: tables, kinds of steps, ids of steps, and what
 //! steps hand on. Depends on nothing else of the program.
 
+mod columns;
 mod journal_v1;
 mod kind;
 mod output;
@@ -9,6 +10,7 @@ mod step_id;
 mod table;
 mod written;
 
+pub(crate) use columns::{Column, TableColumns};
 pub(crate) use journal_v1::OutputV1;
 pub(crate) use kind::{Kind, Phase, Scope};
 pub(crate) use output::*;

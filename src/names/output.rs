@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RelationKind, Sighting, TableName};
+use super::{RelationKind, Sighting, TableColumns, TableName};
 
 /// What a step yielded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +66,9 @@ pub struct DelayedDump {
     /// Where the sequences stood at its snapshot: those of the regular dump are older. `None`: version 0.1.0 did not ask.
     #[serde(default = "no_sequences", skip_serializing_if = "are_none")]
     pub sequences: Option<Vec<SequenceValue>>,
+    /// What its rows consist of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<TableColumns>,
 }
 
 /// There are none, which is known.

@@ -10,6 +10,7 @@ use rustls::CertificateError;
 use tokio_postgres::error::SqlState;
 
 use super::class::{io_error, tls_error};
+use super::exhausted::Exhausted;
 use super::identifier::quote_identifier;
 use super::place::Place;
 use crate::escape::escape_control;
@@ -18,7 +19,11 @@ use crate::plan::Endpoint;
 
 /// Advice about an error of the client library, where there is any that the error does not hold.
 pub(super) fn for_error(error: &tokio_postgres::Error, place: &Place) -> Option<String> {
-    if let Some(code) = error.code() {
+    let exhausted = error.as_db_error().and_then(Exhausted::from_server);
+    if let Some(exhausted) = exhausted {
+        let server = place.endpoint().to_string();
+        Some(format!("{}: {}", exhausted.what(&server), exhausted.help()))
+    } else if let Some(code) = error.code() {
         for_sqlstate(code, place)
     } else if let Some(error) = tls_error(error) {
         Some(for_tls(error, place.endpoint()))

@@ -1,8 +1,8 @@
 //! What the plan asks for and a server has no connections for.
 
 use super::words::counted;
-use crate::catalog::ServerFacts;
-use crate::finding::{Code, Finding};
+use crate::catalog::{Database, ServerFacts};
+use crate::finding::{Code, Finding, Severity};
 use crate::plan::Side;
 
 /// The connections of one server, and what was fitted into them.
@@ -13,6 +13,10 @@ pub(crate) struct Budget<'a> {
     pub free: u32,
     /// What the run takes where the plan does not say.
     pub by_default: u32,
+    /// What neither the plan nor the server's free connections help over.
+    pub at_most: u32,
+    /// Of that, what files this process may have open.
+    pub files: Option<u32>,
     /// What the plan gives.
     pub given: Option<u32>,
     /// A run cannot work with less.
@@ -31,13 +35,22 @@ pub(crate) struct Fitted {
 
 impl Budget<'_> {
     fn connections(&self) -> u32 {
+        self.asked().min(self.at_most)
+    }
+
+    /// Were it not for the role and this process.
+    fn asked(&self) -> u32 {
         self.given.unwrap_or(self.by_default)
     }
 
     /// Why so many are free.
     fn reason(&self) -> String {
+        let of_role = match self.server.left_to_role {
+            Some(left) => format!(", left to the role \"{}\" {left}", self.server.user),
+            None => String::new(),
+        };
         format!(
-            "(max_connections {}, reserved {}, in use {})",
+            "(max_connections {}, reserved {}, in use {}{of_role})",
             self.server.max_connections,
             self.server.reserved_connections,
             self.server.used_connections
@@ -46,7 +59,14 @@ impl Budget<'_> {
 
     /// What gives the run more of them.
     fn remedy(&self) -> String {
-        if self.connections() < self.free {
+        if self.at_most < self.asked() && self.files != Some(self.at_most) {
+            format!(
+                "raise the role's limit (ALTER ROLE … CONNECTION LIMIT on the {})",
+                self.side
+            )
+        } else if self.at_most < self.asked() {
+            "raise the limit of open files of this process (ulimit -n)".to_owned()
+        } else if self.connections() < self.free {
             format!("raise {}.max_connections in the plan", self.side)
         } else {
             "raise max_connections on the server".to_owned()
@@ -113,9 +133,44 @@ fn no_connections(budget: &Budget<'_>) -> Option<Finding> {
             counted(connections, "connection"),
             budget.reason()
         );
-        Finding::new(code, message).fix(format!(
-            "raise max_connections on the server or {side}.max_connections in the plan"
-        ))
+        let fix = if budget.at_most < *least {
+            budget.remedy()
+        } else {
+            format!("raise max_connections on the server or {side}.max_connections in the plan")
+        };
+        Finding::new(code, message).fix(fix)
+    })
+}
+
+/// What CONNECTION LIMIT of the source's database leaves to a dump of it, which needs `least`; `None`: enough.
+pub(crate) fn for_database_limit(
+    database: &Database,
+    left: u32,
+    wanted: u32,
+    least: u32,
+) -> Option<Finding> {
+    (left < wanted).then(|| {
+        let limit = database.connection_limit;
+        let used = counted(database.used_connections, "other session");
+        let message = format!(
+            "its CONNECTION LIMIT {limit} leaves {} to the run ({used} at the moment), {}",
+            counted(left, "connection"),
+            if left < least {
+                format!("and a dump needs {least} at least")
+            } else {
+                format!("so that it is dumped and counted with these instead of {wanted}")
+            }
+        );
+        let finding = Finding::new(Code::SourceDatabaseLimit, message)
+            .database(&database.name)
+            .fix(
+                "ALTER DATABASE … CONNECTION LIMIT on the source, or use a superuser for [source], for whom it does not count",
+            );
+        if left < least {
+            finding.severity(Severity::Block)
+        } else {
+            finding
+        }
     })
 }
 

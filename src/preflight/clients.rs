@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::words::rounded;
 use crate::catalog::{ClientFacts, Inspection};
 use crate::finding::{Code, Finding, Severity};
 use crate::plan::{Compression, Plan, Side, SslMode};
@@ -18,6 +19,7 @@ fn too_old(inspection: &Inspection) -> Option<Finding> {
         source,
         target,
         client,
+        ..
     } = inspection;
     let newest = source.version.max(target.version);
     (client.version.major() < newest.major()).then(|| {
@@ -81,6 +83,30 @@ pub(crate) fn for_compression(
             .fix(format!(
                 "set dump.compression = \"{used}\" to say so in the plan"
             ))
+    })
+}
+
+/// Where the archives of databases may not fit. `bytes`: what the databases that are still to be dumped take on the source;
+/// `free`: what is free where the archives go, which is mounted there.
+pub(crate) fn for_dump_space(
+    root: &Path,
+    mounted_at: &Path,
+    free: u64,
+    bytes: u64,
+) -> Option<Finding> {
+    (free < bytes).then(|| {
+        let message = format!(
+            "the databases that are to be dumped take up to {}, indexes included and before compression, and where archives go \
+             (dump.root, {}) about {} are free in {}",
+            rounded(bytes),
+            root.display(),
+            rounded(free),
+            mounted_at.display()
+        );
+        Finding::new(Code::ClientDumpSpace, message).fix(
+            "make room there, or set dump.root to a larger file system; a dump for which there is no room fails, and the next \
+             run goes on with it",
+        )
     })
 }
 

@@ -161,6 +161,16 @@ pub(crate) fn for_dropped(name: &str, is_verified: bool) -> Finding {
         .database(name)
 }
 
+/// About a database that was there, empty, that this plan filled and is to fill again, and that it does not drop: why.
+pub(crate) fn for_not_remade(name: &str, obstacle: &str) -> Finding {
+    let message = format!(
+        "this plan found this database empty and filled it, and is to fill it again; it does not drop it, because {obstacle}"
+    );
+    Finding::new(Code::TargetDatabaseNotEmpty, message)
+        .database(name)
+        .fix("if nobody needs what is in it: DROP DATABASE on the target, CREATE DATABASE with what it had, and run again")
+}
+
 /// About a database that this plan made, and that is not there any more. One that was not verified is made again.
 pub(crate) fn for_missing(missing: &Missing) -> Finding {
     let shown = str::to_owned;
@@ -194,8 +204,8 @@ fn exists(database: &Database, existing: &Database) -> Finding {
         Finding::new(Code::TargetDatabaseEncoding, message).fix("drop it on the target")
     } else {
         let message = format!(
-            "the target has an empty database of this name, which will be used as it is{}; if the restore is interrupted, it \
-             has to be emptied by hand, because this plan did not create it",
+            "the target has an empty database of this name, which will be used as it is{}; if the restore is interrupted, the \
+             next run drops it and creates it again as it was found, or says what it would lose",
             differences(database, existing)
         );
         Finding::new(Code::TargetDatabaseExists, message)

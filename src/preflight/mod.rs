@@ -27,10 +27,10 @@ mod tuning;
 mod waivers;
 mod words;
 
-pub(crate) use budgets::{Budget, Fitted, for_budgets};
-pub(crate) use clients::{for_compression, for_dump_root};
+pub(crate) use budgets::{Budget, Fitted, for_budgets, for_database_limit};
+pub(crate) use clients::{for_compression, for_dump_root, for_dump_space};
 pub(crate) use continuity::{Changed, for_changed_source, for_changed_target, for_replaced_source};
-pub(crate) use databases::{for_dropped, for_missing};
+pub(crate) use databases::{for_dropped, for_missing, for_not_remade};
 pub(crate) use delay::{for_delay_pattern, for_delayed_tables, for_new_table, for_refused_table};
 pub(crate) use left::{Unfinished, for_damage, for_left_unsafe, for_settings_left, for_unfinished};
 pub(crate) use locks::for_lock_table;

@@ -1,7 +1,8 @@
 //! What is in a database and would not arrive as it is.
 
-use crate::catalog::{Database, Relation, ServerFacts};
+use crate::catalog::{Database, Oversized, Relation, ServerFacts};
 use crate::finding::{Code, Finding};
+use crate::names::TableName;
 
 pub(super) fn for_database(
     database: &Database,
@@ -23,12 +24,34 @@ pub(super) fn for_database(
         found.extend(row_security_on_target(relation, target).map(here));
         found.extend(unlogged_on_standby(relation, source).map(here));
     }
+    found.extend(contents.oversized.iter().map(|oversized| {
+        let TableName { schema, name } = &oversized.table;
+        too_large(oversized)
+            .database(&database.name)
+            .object(format!("{schema}.{name}"))
+    }));
     let versions = contents.configured_extensions.iter();
     let finding = |(name, version): (&String, &String)| {
         other_version(name, version, target).map(|finding| finding.database(&database.name))
     };
     found.extend(versions.filter_map(finding));
     found
+}
+
+fn too_large(oversized: &Oversized) -> Finding {
+    let rows = match oversized.rows {
+        1 => "1 row is".to_owned(),
+        more => format!("{more} rows are"),
+    };
+    let message = format!(
+        "{rows} longer than the 1 GB of text that COPY can write (a bytea takes two characters a byte), most of it in the column \
+         {}; the dump would fail there",
+        oversized.column
+    );
+    Finding::new(Code::SourceValueTooLarge, message).fix(
+        "the log of pg-migrate names the row; split its value over several rows; or \\copy (SELECT … WHERE …) TO 'file' WITH \
+         (FORMAT binary), take the value out on the source for the migration, and load the file on the target afterwards",
+    )
 }
 
 /// Its script, too, may insert rows into its configuration tables.

@@ -95,6 +95,16 @@ pub(crate) enum ChildError {
     },
 }
 
+impl ChildError {
+    /// The last lines of what the program said, where it failed.
+    pub(crate) fn last_words(&self) -> &[String] {
+        match self {
+            ChildError::Failed { stderr_tail, .. } => stderr_tail,
+            _ => &[],
+        }
+    }
+}
+
 impl Invocation {
     /// The program is looked up on PATH unless it is a path.
     pub(crate) fn new(program: impl Into<OsString>) -> Self {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 
 use super::child::{Invocation, Stdout};
@@ -33,6 +34,14 @@ impl Environment for LocalEnvironment {
             .await?;
         Ok(finished.success()?.stdout)
     }
+}
+
+/// How many files and connections this process may have open at a time, once it has taken what it may take without being
+/// asked (RLIMIT_NOFILE). `None`: that is not limited, or not known.
+pub(crate) fn open_files() -> Option<u32> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    let taken = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    u32::try_from(if taken { hard } else { soft }).ok()
 }
 
 #[cfg(test)]

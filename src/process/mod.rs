@@ -17,4 +17,4 @@ pub(crate) use child::{ChildError, Finished, Invocation, Stdout};
 pub(crate) use client::client_facts;
 pub(crate) use environment::PgEnvironment;
 pub(crate) use leftovers::kill_leftovers;
-pub(crate) use local::LocalEnvironment;
+pub(crate) use local::{LocalEnvironment, open_files};

@@ -224,6 +224,7 @@ mod tests {
 
           client/compression  block pg_dump lacks the plan's compression
           client/dump-root    block archives cannot be written
+          client/dump-space   warn  the archives may not fit
           client/no-tls       block the client programs lack TLS
           client/too-old      block the client programs are too old
 
@@ -231,7 +232,6 @@ mod tests {
           delay/index-builds       warn  clients wait for index builds
           delay/index-kept         info  an index stays during a delayed load
           delay/not-valid-check    warn  a delayed table has a NOT VALID check
-          delay/part-not-utf8      block a column or an index is not UTF-8
         ");
         for code in Code::ALL {
             let word = format!("  {code} ");

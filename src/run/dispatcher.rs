@@ -243,6 +243,8 @@ impl<'a> Dispatcher<'a> {
             return given;
         };
         given.created = state.created.get(&**database).copied();
+        given.found = state.found.get(&**database).cloned().flatten();
+        given.remade = state.remade.get(&**database).cloned().unwrap_or_default();
         given.verified = state.verified.get(&**database).cloned();
         given.may_drop = state.may_drop.contains(&**database);
         given.is_closed = state.is_closed(database);
@@ -467,6 +469,8 @@ struct Given {
     dropped_indexes: Vec<IndexDefinition>,
     loads: Vec<Load>,
     created: Option<Created>,
+    found: Option<Vec<String>>,
+    remade: Vec<String>,
     verified: Option<Option<WriteMark>>,
     may_drop: bool,
     is_closed: bool,
@@ -498,6 +502,8 @@ async fn attempt(
         loads: given.loads,
         snapshot: snapshot.clone(),
         created: Mutex::new(given.created),
+        found: given.found,
+        remade: Mutex::new(given.remade),
         verified: given.verified,
         may_drop: given.may_drop,
         is_closed: given.is_closed,

@@ -18,6 +18,7 @@ mod unlogged;
 mod used;
 mod warn;
 
+pub(crate) use crate::step::create::obstacle as obstacle_to_remaking;
 pub(crate) use control::refuse_held_target;
 pub(crate) use doubts::{Doubt, Doubts};
 pub(crate) use error::Error;

@@ -81,6 +81,7 @@ fn output_of(kind: Kind) -> Output {
             dump: dumped(),
             counts: vec![rows("table_0000", 20)],
             sequences: Some(Vec::new()),
+            columns: Vec::new(),
         }),
         _ => Product::Nothing,
     };

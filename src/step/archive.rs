@@ -55,7 +55,7 @@ pub(super) fn remove(archive: &Path, owner: &str) -> Result<(), StepError> {
     };
     remove().map_err(|error| {
         StepError::new(format!(
-            "cannot remove the archive {}: {error}; its data is complete on the target: remove the archive by hand",
+            "cannot remove the archive {}: {error}; nothing needs it any more: remove it by hand",
             archive.display()
         ))
     })

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::error::printable;
-use super::{Context, StepError};
+use super::{Context, StepError, exhausted};
 use crate::plan::password::Password;
 use crate::plan::{Endpoint, Side};
 use crate::postgres::{Class, Session, application_name, connect, escape_control};
@@ -191,12 +191,14 @@ pub(super) fn failure(context: &Context, error: ChildError) -> StepError {
     } else {
         error.class()
     };
-    let mut failure = StepError::caused_by(&error, class)
-        .place(&database)
-        .help(format!(
-            "the whole of its messages is in {}",
-            context.log_file().display()
-        ));
+    let mut failure = StepError::caused_by(&error, class);
+    if let Some(cause) = exhausted::cause(context, error.last_words()) {
+        failure = failure.place(&format!("{}: ", cause.what)).help(cause.help);
+    }
+    let mut failure = failure.place(&database).help(format!(
+        "the whole of its messages is in {}",
+        context.log_file().display()
+    ));
     failure.lock_refused = error.is_lock_refused();
     failure
 }

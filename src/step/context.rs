@@ -68,6 +68,10 @@ pub(crate) struct Context {
     pub loads: Vec<Load>,
     /// By the journal, this plan made or was about to make the target's database of this name.
     pub created: Mutex<Option<Created>>,
+    /// By the journal, what was in that database when it was found, empty: see [`Change::FillDatabase`].
+    pub found: Option<Vec<String>>,
+    /// By the journal, the statements that make it again as it was found.
+    pub remade: Mutex<Vec<String>>,
     /// By the journal, that database was verified, so that clients may use it, with how much had been written to it then.
     pub verified: Option<Option<WriteMark>>,
     /// By the journal, no other role may connect to it yet.
@@ -128,6 +132,8 @@ impl Context {
             dropped_indexes: Vec::new(),
             loads: Vec::new(),
             created: Mutex::new(None),
+            found: None,
+            remade: Mutex::default(),
             verified: None,
             may_drop: false,
             is_closed: false,
@@ -174,6 +180,18 @@ impl Context {
     /// The step has made the database, or found it, and that is on record.
     pub(crate) fn set_created(&self, created: Created) {
         *self.created.lock().unwrap_or_else(PoisonError::into_inner) = Some(created);
+    }
+
+    /// The statements that make the target's database again as it was found; none where it is made as on the source.
+    pub(crate) fn remade(&self) -> Vec<String> {
+        let remade = self.remade.lock().unwrap_or_else(PoisonError::into_inner);
+        remade.clone()
+    }
+
+    /// The database that was found is this plan's from here on, and that is on record.
+    pub(crate) fn set_remade(&self, made: u32, statements: Vec<String>) {
+        *self.remade.lock().unwrap_or_else(PoisonError::into_inner) = statements;
+        self.set_created(Created::WithOid(made));
     }
 
     /// The object id of the target's database that this plan made or fills.

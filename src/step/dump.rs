@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::archive::{self, make_room};
 use super::child::{ProgramWarnings, failure, invocation};
-use super::{Context, StepError};
+use super::{Context, LockedSnapshot, StepError};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::{self, SNAPSHOT};
@@ -49,9 +49,25 @@ pub(super) async fn into(
         .snapshot
         .as_ref()
         .ok_or_else(|| StepError::fault("a dump shares a snapshot"))?;
-    make_room(path, context.state_id()?)?;
+    let owner = context.state_id()?;
+    make_room(path, owner)?;
     reach!("{} made room", context.step().id);
+    let written = write(context, path, snapshot).await;
+    if written.is_err()
+        && let Err(error) = archive::remove(path, owner)
+    {
+        let (error, _) = error.into_parts();
+        tracing::warn!(step = %context.step().id, "the half-written archive stays: {error}");
+    }
+    written
+}
 
+/// Runs pg_dump, and reads what it wrote.
+async fn write(
+    context: &Context,
+    path: &Path,
+    snapshot: &LockedSnapshot,
+) -> Result<(Dumped, Vec<String>), StepError> {
     let command: Vec<String> = context
         .step()
         .command

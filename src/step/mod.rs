@@ -10,6 +10,7 @@ pub(crate) mod create;
 mod delayed;
 mod dump;
 mod error;
+mod exhausted;
 pub(crate) mod globals;
 mod locked_snapshot;
 mod ours;

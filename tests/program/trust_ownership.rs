@@ -320,11 +320,15 @@ fn a_run_that_is_killed_before_it_drops_a_database_can_go_on() {
     }
 }
 
-/// What it said of a database that was there, empty, is what the run does.
+/// What it said of a database that was there, empty, and held something that cannot be made again, is what the run does.
 #[test]
-fn a_database_that_was_there_empty_is_not_dropped_and_the_reset_says_so() {
+fn a_database_that_was_prepared_is_not_dropped_and_the_reset_says_so() {
     let (source, target) = erp();
     target.psql("postgres", "CREATE DATABASE erp");
+    target.psql(
+        "erp",
+        "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO pg_monitor",
+    );
     let project = Project::between(&source, &target);
     project.run(&["run"]).expect_code(0);
     let reset = ["reset", "--database", "erp", "--drop", "erp"];
@@ -338,7 +342,7 @@ fn a_database_that_was_there_empty_is_not_dropped_and_the_reset_says_so() {
     project
         .run(&["run"])
         .expect_code(3)
-        .expect_words(&["not empty"]);
+        .expect_words(&["is to fill it again"]);
     target.psql("postgres", "DROP DATABASE erp");
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");

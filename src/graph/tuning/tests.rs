@@ -35,6 +35,7 @@ fn target() -> ServerFacts {
         max_connections: 100,
         reserved_connections: 3,
         used_connections: 0,
+        left_to_role: None,
         user: "postgres".into(),
         is_superuser: true,
         can_create_database: true,

@@ -125,7 +125,7 @@ fn how_an_empty_database_of_the_target_differs_is_told() {
     }];
     case.inspection.target.databases = vec![empty];
     assert_snapshot!(lines(&case.compile()), @r#"
-    Warn target/database-exists [crm] the target has an empty database of this name, which will be used as it is, with locale (LC_COLLATE) C instead of en_US.UTF-8, its own setting work_mem of role app, its own comment, its own CONNECTION LIMIT 5; if the restore is interrupted, it has to be emptied by hand, because this plan did not create it
+    Warn target/database-exists [crm] the target has an empty database of this name, which will be used as it is, with locale (LC_COLLATE) C instead of en_US.UTF-8, its own setting work_mem of role app, its own comment, its own CONNECTION LIMIT 5; if the restore is interrupted, the next run drops it and creates it again as it was found, or says what it would lose
       fix: drop it on the target, and the run creates it as it is on the source
     "#);
 }

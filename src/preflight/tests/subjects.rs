@@ -1,22 +1,81 @@
 //! What a reader should know before the run, and whether it may start.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use insta::assert_snapshot;
 
 use super::{codes, lines};
 use crate::catalog::{
-    AttachedIndex, EventTrigger, FunctionSetting, LoadOrderConstraint, Placed, PlacedKind, Role,
-    Setting, TableTrigger, Version,
+    AttachedIndex, EventTrigger, FunctionSetting, LoadOrderConstraint, Oversized, Placed,
+    PlacedKind, Role, Setting, TableTrigger, Version,
 };
 use crate::finding::{Code, Finding, Severity};
 use crate::graph::tests::synthetic::{Case, contents, database, table};
 use crate::names::TableName;
+use crate::preflight::for_dump_space;
 
 #[test]
 fn a_healthy_pair_of_servers_has_no_findings() {
     let graph = Case::new("", vec![database("crm", 1 << 20, 10)]).compile();
     assert_eq!(codes(&graph), []);
+}
+
+#[test]
+fn rows_that_copy_cannot_write_are_named_with_a_way_on() {
+    let mut erp = database("erp", 1 << 20, 3);
+    contents(&mut erp).oversized = vec![Oversized {
+        table: TableName::new("public", "documents"),
+        column: "body".to_owned(),
+        rows: 2,
+    }];
+    assert_snapshot!(lines(&Case::new("", vec![erp]).compile()), @r"
+    Block source/value-too-large [erp public.documents] 2 rows are longer than the 1 GB of text that COPY can write (a bytea takes two characters a byte), most of it in the column body; the dump would fail there
+      fix: the log of pg-migrate names the row; split its value over several rows; or \copy (SELECT … WHERE …) TO 'file' WITH (FORMAT binary), take the value out on the source for the migration, and load the file on the target afterwards
+    ");
+}
+
+#[test]
+fn limits_of_the_role_the_database_and_the_process_are_told() {
+    let mut erp = database("erp", 1 << 20, 30);
+    erp.connection_limit = 6;
+    erp.used_connections = 1;
+    let mut crm = database("crm", 1 << 20, 30);
+    crm.connection_limit = 2;
+    let mut case = Case::new("", vec![erp, crm]);
+    case.inspection.source.is_superuser = false;
+    case.inspection.source.left_to_role = Some(9);
+    case.inspection.open_files = Some(80);
+    let graph = case.compile();
+    assert_eq!(graph.source.budget, 8);
+    assert_eq!(graph.target.budget, 8);
+    let found = lines(&graph);
+    for words in [
+        "Block source/database-limit [crm] its CONNECTION LIMIT 2 leaves 2 connections to the run (0 other sessions at the moment), and a \
+         dump needs 3 at least",
+        "raise the limit of open files of this process (ulimit -n)",
+    ] {
+        assert!(found.contains(words), "{words}: {found}");
+    }
+    case.inspection.open_files = None;
+    let found = lines(&case.compile());
+    let words = "raise the role's limit (ALTER ROLE … CONNECTION LIMIT on the source)";
+    assert!(found.contains(words), "{found}");
+    case.inspection.source.left_to_role = None;
+    let found = lines(&case.compile());
+    let words = "Warn source/database-limit [erp] its CONNECTION LIMIT 6 leaves 5 connections to the run (1 other session at the \
+                 moment), so that it is dumped and counted with these";
+    assert!(found.contains(words), "{found}");
+}
+
+#[test]
+fn archives_that_may_not_fit_are_told_with_both_sizes() {
+    let root = Path::new("/srv/dumps");
+    let of = |free, bytes| for_dump_space(root, Path::new("/srv"), free, bytes);
+    assert_eq!(of(1 << 30, 1 << 30), None);
+    let finding = of((1 << 30) - 1, 1 << 30).unwrap();
+    assert_eq!(finding.code, Code::ClientDumpSpace);
+    assert_snapshot!(finding.message, @"the databases that are to be dumped take up to 1.0 GB, indexes included and before compression, and where archives go (dump.root, /srv/dumps) about 1020 MB are free in /srv");
 }
 
 #[test]

@@ -4,19 +4,20 @@ use tokio_postgres::error::SqlState;
 
 use super::discard::drop_own;
 use super::found::{Found, find};
+use super::remake;
 use super::sql::{Creation, Target, creation};
 use super::statement::Statement;
 use crate::catalog::{Database, properties};
 use crate::failpoint::reach;
-use crate::inspect::contents_of;
+use crate::inspect::{contents_of, own_of};
 use crate::journal::{Change, Created};
 use crate::names::Output;
 use crate::plan::Side;
 use crate::postgres::{Class, Connection, Session, connect, escape_control, quote_identifier};
 use crate::step::{Context, StepError};
 
-/// Creates the database, empty, as it is on the source. One that this plan made before is dropped first: it
-/// holds a restore that did not end. Any other that holds something is left alone, also one that was created in
+/// Creates the database, empty, as it is on the source. One that this plan made before, or found empty and filled, is dropped
+/// first: it holds a restore that did not end. Any other that holds something is left alone, also one that was created in
 /// place of ours.
 pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let creation = plan(context)?;
@@ -27,13 +28,19 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
             drop_own(context, &connection, &found).await?;
             make(context, &connection, &creation).await?;
         }
+        Some(found) if is_filled(context, &found).await? => {
+            remake::prepare(context, &found).await?;
+            drop_own(context, &connection, &found).await?;
+            make(context, &connection, &creation).await?;
+        }
         Some(found) => {
-            refuse_unless_empty(context, &found).await?;
+            let own = refuse_unless_empty(context, &found).await?;
             refuse_what_another_made(context, &found).await?;
             close(context).await?;
             let (database, oid) = (name.to_owned(), found.oid);
+            let own = Some(own);
             context
-                .record(Change::FillDatabase { database, oid })
+                .record(Change::FillDatabase { database, oid, own })
                 .await?;
             context.set_created(Created::Found(oid));
             take_over(&connection, name).await?;
@@ -56,7 +63,7 @@ async fn close(context: &Context) -> Result<(), StepError> {
     context.record(close).await
 }
 
-/// Creates the database, with its object id on record.
+/// Creates the database, with its object id on record: as it was found, or as it is on the source.
 async fn make(
     context: &Context,
     connection: &Connection,
@@ -70,7 +77,12 @@ async fn make(
         })
         .await?;
     context.set_created(Created::Begun);
-    create(connection, creation).await?;
+    let as_found = context.remade();
+    if as_found.is_empty() {
+        create(connection, creation).await?;
+    } else {
+        remake::run(connection, &as_found).await?;
+    }
     reach!("{database}/create made");
     let found = find(connection, &database).await?.ok_or_else(|| {
         StepError::new(format!(
@@ -274,6 +286,12 @@ async fn is_own(context: &Context, found: &Found) -> Result<bool, StepError> {
     })
 }
 
+/// Whether the database was found empty, and holds what this plan filled it with.
+async fn is_filled(context: &Context, found: &Found) -> Result<bool, StepError> {
+    let is_ours = matches!(context.created(), Some(Created::Found(oid)) if oid == found.oid);
+    Ok(is_ours && !found.is_invalid && !is_empty(context).await?)
+}
+
 async fn create(connection: &Connection, creation: &Creation) -> Result<(), StepError> {
     let result = connection.batch_execute(&creation.create).await;
     let result = match (result, &creation.create_respelled) {
@@ -355,7 +373,8 @@ async fn is_empty(context: &Context) -> Result<bool, StepError> {
     Ok(contents.is_empty())
 }
 
-async fn refuse_unless_empty(context: &Context, found: &Found) -> Result<(), StepError> {
+/// What the database holds that is no object of a user, in words.
+async fn refuse_unless_empty(context: &Context, found: &Found) -> Result<Vec<String>, StepError> {
     if found.is_invalid {
         let name = context.database_name();
         return Err(StepError::new(format!(
@@ -368,10 +387,15 @@ async fn refuse_unless_empty(context: &Context, found: &Found) -> Result<(), Ste
             escape_control(&quote_identifier(name))
         )));
     }
-    if is_empty(context).await? {
-        return Ok(());
-    }
     let name = context.database_name();
+    let session = context.session(Side::Target);
+    let connection = connect(context.endpoint(Side::Target), name, &session).await?;
+    let is_empty = contents_of(&connection).await?.is_empty();
+    let own = own_of(&connection).await?;
+    connection.close().await;
+    if is_empty {
+        return Ok(own);
+    }
     let target = context.endpoint(Side::Target);
     Err(StepError::new(format!(
         "the {target} has a database \"{}\" that is not empty and that this plan did not create; it was left \

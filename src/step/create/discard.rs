@@ -17,8 +17,9 @@ use crate::step::{Context, StepError};
 const LOOK: Duration = Duration::from_millis(200);
 const LOOKS: u32 = 10;
 
-/// Drops the database that this plan made. Sessions that a killed run left were ended when this one began; other sessions
-/// keep the database, and the error says so.
+/// Drops the database that this plan made. Sessions that a killed run left were ended when this one began. Others have no
+/// business in one that was never opened (agents and exporters of superusers, say), and are ended, from 13 on; before, and where
+/// our role may not end them, they keep the database, and the error says so.
 ///
 /// One that was verified is kept, since clients may use it, unless it was named to be dropped and nothing was written to it
 /// since. One that was not verified may have been completed and opened by hand.
@@ -33,7 +34,7 @@ pub(super) async fn drop_own(
         "dropping the database that an earlier run of this plan made"
     );
     if found.is_invalid {
-        return drop_it(context, connection).await;
+        return drop_it(context, connection, Force::No).await;
     }
     if let Some(verified) = &context.verified {
         return drop_verified(context, connection, verified.as_ref()).await;
@@ -52,7 +53,20 @@ pub(super) async fn drop_own(
         drop_subscriptions(&inside).await?;
         inside.close().await;
     }
-    drop_it(context, connection).await
+    let is_able = connection.version().major() >= 1300;
+    let force = if context.is_closed && is_able {
+        Force::Yes
+    } else {
+        Force::No
+    };
+    drop_it(context, connection, force).await
+}
+
+/// Whether sessions in a database are ended for its drop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Force {
+    Yes,
+    No,
 }
 
 /// Lets no session connect before it looks, so that what a client writes after the look is not dropped with the rest. Where it is not
@@ -92,7 +106,7 @@ async fn drop_verified(
         refuse_while_connected(context, &inside).await?;
         drop_subscriptions(&inside).await?;
         inside.close().await;
-        drop_it(context, connection).await
+        drop_it(context, connection, Force::No).await
     };
     let Err(error) = dropped.await else {
         return Ok(());
@@ -184,12 +198,20 @@ async fn refuse_written(
     }
 }
 
-async fn drop_it(context: &Context, connection: &Connection) -> Result<(), StepError> {
+async fn drop_it(
+    context: &Context,
+    connection: &Connection,
+    force: Force,
+) -> Result<(), StepError> {
     let name = context.database_name();
     reach!("{name}/create drops");
+    let option = match force {
+        Force::Yes => " WITH (FORCE)",
+        Force::No => "",
+    };
     // A template cannot be dropped, and this mark is set only after a load.
     connection
-        .batch_execute(&format!("DROP DATABASE {}", quote_identifier(name)))
+        .batch_execute(&format!("DROP DATABASE {}{option}", quote_identifier(name)))
         .await
         .map_err(connection.failed(format!(
             "drop the database \"{}\", which an earlier run of this plan made",

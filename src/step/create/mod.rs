@@ -4,10 +4,12 @@ mod apply;
 mod discard;
 mod found;
 mod privileges;
+mod remake;
 mod settings;
 mod sql;
 mod statement;
 
 pub(crate) use apply::{is_left_out, open, run};
 pub(crate) use found::refuse_what_is_open;
+pub(crate) use remake::obstacle;
 pub(super) use settings::value_of;

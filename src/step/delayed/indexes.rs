@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+use super::columns;
 use super::waiting::{LOCK_TIMEOUT, patiently};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
@@ -20,6 +21,7 @@ use crate::step::{Context, StepError, ours};
 pub(crate) async fn drop_indexes(context: &Context) -> Result<Output, StepError> {
     let session = context.session(Side::Target).lock_timeout(LOCK_TIMEOUT);
     let connection = ours::open(context, &session).await?;
+    let warnings = columns::ensure_fit(context, &connection, |_| true).await?;
     let indexes = definitions(context, &connection).await?;
     if !indexes.is_empty() {
         context
@@ -41,7 +43,7 @@ pub(crate) async fn drop_indexes(context: &Context) -> Result<Output, StepError>
         reach!("dropped {name}");
     }
     connection.close().await;
-    Ok(Output::default())
+    Ok(Output::of_warnings(warnings))
 }
 
 /// Makes the dropped indexes again, those of the largest table first, and refreshes what was computed from

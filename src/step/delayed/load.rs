@@ -12,7 +12,7 @@ use tokio_postgres::error::SqlState;
 use super::super::archive::LIST;
 use super::copy::{CopyError, Script};
 use super::waiting::{LOCK_TIMEOUT, patiently};
-use super::{loaded, order};
+use super::{columns, loaded, order};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::delayed_archive;
@@ -33,6 +33,7 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
     let entries = by_size(&archive, Toc::table_rows(&listing));
     create::refuse_what_is_open(context).await?;
     let loaded = loaded::committed(context).await?;
+    ensure_fit(context, &loaded).await?;
     loaded::fit_together(context, &loaded)?;
     if context.delayed_dump()?.is_later() {
         sequences::advance_for_delayed(context).await?;
@@ -66,6 +67,16 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
         .collect();
     counts.sort_by(|a, b| a.table.cmp(&b.table));
     Ok(Product::DelayedLoad(Loaded { counts }).into())
+}
+
+/// The indexes may have been dropped for an archive that was made before this one.
+async fn ensure_fit(context: &Context, loaded: &[Load]) -> Result<(), StepError> {
+    let connection = ours::open(context, &context.session(Side::Target)).await?;
+    let is_missing = |table: &TableName| !loaded.iter().any(|load| load.table == *table);
+    // What need not keep rows from being loaded was told then.
+    columns::ensure_fit(context, &connection, is_missing).await?;
+    connection.close().await;
+    Ok(())
 }
 
 /// Loads what may be loaded at a time. Of tables whose foreign keys lead back to them, as those of a partitioned table that

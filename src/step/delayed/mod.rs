@@ -1,6 +1,7 @@
 //! The delayed phase: the data of huge tables, loaded without the cost of their secondary indexes, while
 //! clients may write to the target already.
 
+mod columns;
 mod copy;
 mod indexes;
 mod load;
@@ -22,7 +23,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Context, StepError, dump};
 use crate::graph::{Resource, delayed_archive};
 use crate::inspect::{Rows, count_tables};
-use crate::names::{DelayedDump, Dumped, Output, Product, SequenceValue, TableCount, TableName};
+use crate::names::{
+    DelayedDump, Dumped, Output, Product, SequenceValue, TableColumns, TableCount, TableName,
+};
 use crate::plan::{DelaySnapshot, Side};
 use crate::postgres::{Pool, Session, Snapshot};
 
@@ -41,9 +44,11 @@ pub(super) async fn dump(context: &Context) -> Result<Output, StepError> {
             return Err(other_history(context, difference));
         }
         let said = same_rows(context, snapshot).await?;
+        let columns = columns::of_source(context, snapshot).await?;
         let dump = dump::into(context, &archive).await?;
-        return Ok(output(dump, Vec::new(), Vec::new(), said));
+        return Ok(output(dump, Vec::new(), Vec::new(), columns, said));
     }
+    let columns = columns::of_source(context, snapshot).await?;
     let warning = match &history {
         // Transaction ids of two histories tell nothing.
         Some(difference) => Some(format!(
@@ -57,13 +62,14 @@ pub(super) async fn dump(context: &Context) -> Result<Output, StepError> {
     let counting = count(context, Side::Source, &session, &none, &context.stop);
     let (dump, counts) = tokio::try_join!(dump::into(context, &archive), counting)?;
     let sequences = snapshot.sequences().to_vec();
-    Ok(output(dump, counts, sequences, warning))
+    Ok(output(dump, counts, sequences, columns, warning))
 }
 
 fn output(
     (dump, mut warnings): (Dumped, Vec<String>),
     counts: Vec<TableCount>,
     sequences: Vec<SequenceValue>,
+    columns: Vec<TableColumns>,
     warning: Option<String>,
 ) -> Output {
     warnings.extend(warning);
@@ -73,6 +79,7 @@ fn output(
             dump,
             counts,
             sequences: Some(sequences),
+            columns,
         }),
     }
 }

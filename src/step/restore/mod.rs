@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use super::child::{capture, failure, invocation};
 use super::error::printable;
-use super::{Context, StepError, create, ours, sequences};
+use super::{Context, StepError, create, exhausted, ours, sequences};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::archive;
 use crate::names::{Output, Product, RestoreError, Restored};
 use crate::plan::Side;
-use crate::postgres::Class;
+use crate::postgres::{Class, Exhausted};
 use crate::process::restore_log::{RestoreLog, RestoreReport, Toc, accepted};
 use crate::process::{Invocation, Stdout};
 use crate::shell;
@@ -129,6 +129,9 @@ async fn restore(
             placement::place(context, *part, guard.as_ref()).await?;
             continue;
         }
+        if !is_transient && let Some(error) = exhausted_in(context, &whole) {
+            return Err(error);
+        }
         let error = match finished.success() {
             Err(error) => {
                 let is_refused = error.is_login_refused() && done > 0;
@@ -163,6 +166,9 @@ fn add(whole: &mut RestoreReport, part: RestoreReport) {
 
 /// What became of a restore that came to its end.
 fn judge(context: &Context, report: &RestoreReport) -> Result<Output, StepError> {
+    if let Some(error) = exhausted_in(context, report) {
+        return Err(error);
+    }
     let errors = restore_errors(context, report);
     if errors.iter().any(|error| !error.accepted) {
         return Err(refusal(context, &errors).with_output(output(report, errors)));
@@ -183,6 +189,19 @@ fn judge(context: &Context, report: &RestoreReport) -> Result<Output, StepError>
         shell::quote(context.database_name())
     ));
     Err(error.with_output(output(report, errors)))
+}
+
+/// An entry for which the target had no room, whatever the plan accepts. Other errors may follow from it.
+fn exhausted_in(context: &Context, report: &RestoreReport) -> Option<StepError> {
+    report.errors.iter().find_map(|error| {
+        let exhausted = Exhausted::from_message(&error.message)?;
+        Some(exhausted::of_restore(
+            context,
+            exhausted,
+            &error.object,
+            &error.message,
+        ))
+    })
 }
 
 fn unaccepted(context: &Context, report: &RestoreReport) -> usize {

@@ -374,7 +374,7 @@ impl SmallDisk {
     }
 
     /// The cause is gone: what lies on the disk stays, and there is room for more.
-    fn grow(&self) {
+    pub fn grow(&self) {
         run("mount", &["-o", "remount,size=2g"], &self.directory);
     }
 }

@@ -19,7 +19,7 @@
 mod campaign;
 mod chance;
 pub mod check;
-mod faults;
+pub mod faults;
 mod hands;
 mod results;
 mod stage;

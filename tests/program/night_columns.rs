@@ -1,0 +1,132 @@
+//! The application is released while delayed tables wait: what rows do not fit to is said before their indexes are dropped, and
+//! the statements that it names lead on.
+
+use crate::support::compare;
+use crate::support::project::Project;
+use crate::support::server::Server;
+
+const SCHEMA: &str = "CREATE TABLE orders (id int PRIMARY KEY, status text);
+     INSERT INTO orders SELECT n, 'open' FROM generate_series(1, 500) n;
+     CREATE INDEX orders_status ON orders (status);
+     CREATE TABLE parts (id int, day date) PARTITION BY RANGE (id);
+     CREATE TABLE parts1 PARTITION OF parts FOR VALUES FROM (0) TO (100);
+     CREATE TABLE parts2 PARTITION OF parts FOR VALUES FROM (100) TO (200);
+     INSERT INTO parts SELECT n, '2026-01-01' FROM generate_series(0, 199) n";
+
+const INDEXES: &str = "SELECT count(*) FROM pg_indexes WHERE indexname = 'orders_status'";
+
+/// Killed when the database was verified, before its delayed tables are dumped.
+fn released(snapshot: &str) -> (Server, Server, Project) {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE shop");
+    source.psql("shop", SCHEMA);
+    let delay = format!(
+        "[delay]\ntable_data = [\"shop.orders\", \"shop.parts*\"]\nsnapshot = \"{snapshot}\"\n"
+    );
+    let project = Project::between(&source, &target).with(&delay);
+    let point = "journal step-done shop/verify synced:1".as_ref();
+    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point)]);
+    assert_eq!(killed.wait().signal, Some(9));
+    (source, target, project)
+}
+
+/// What the step says to run on the target.
+fn statements(project: &Project) -> Vec<String> {
+    let report = project.report();
+    let steps = report["databases"][0]["steps"].as_array().unwrap();
+    let errors = steps.iter().filter_map(|step| step["error"].as_str());
+    let error: String = errors.collect();
+    let lines = error.lines().map(str::trim);
+    lines
+        .filter(|line| line.starts_with("ALTER TABLE "))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn columns_that_the_source_got_since_are_added_to_the_target() {
+    let (source, target, project) = released("later");
+    for sql in [
+        "ALTER TABLE orders ADD COLUMN channel text NOT NULL DEFAULT 'web'",
+        "ALTER TABLE orders ADD COLUMN \"Weight, kg\" numeric(8, 2)",
+        "ALTER TABLE orders ADD COLUMN twice int GENERATED ALWAYS AS (id * 2) STORED",
+        "ALTER TABLE orders ADD COLUMN number bigserial",
+        "ALTER TABLE parts ADD COLUMN place point",
+        "INSERT INTO orders VALUES (501, 'open', 'phone', 1.5)",
+    ] {
+        source.psql("shop", sql);
+    }
+    project
+        .run(&["run"])
+        .expect_code(4)
+        .expect_words(&["public.orders has no column channel (text)"]);
+    assert_eq!(target.psql("shop", INDEXES), "1");
+    let statements = statements(&project);
+    assert_eq!(
+        statements,
+        [
+            "ALTER TABLE \"public\".\"orders\" ADD COLUMN \"channel\" text DEFAULT 'web'::text NOT NULL;",
+            "ALTER TABLE \"public\".\"orders\" ADD COLUMN \"Weight, kg\" numeric(8,2);",
+            "ALTER TABLE \"public\".\"orders\" ADD COLUMN \"number\" bigint; -- NOT NULL on the source: SET NOT NULL once its \
+             rows are loaded",
+            "ALTER TABLE \"public\".\"parts\" ADD COLUMN \"place\" point;",
+        ]
+    );
+    for sql in &statements {
+        target.psql("shop", sql);
+    }
+    project.run(&["run"]).expect_code(0);
+    let sum = "SELECT count(*), md5(string_agg(t::text, '' ORDER BY id)) \
+               FROM (SELECT id, status, channel, \"Weight, kg\", number FROM orders) t";
+    assert_eq!(target.psql("shop", sum), source.psql("shop", sum));
+    assert_eq!(target.psql("shop", INDEXES), "1");
+}
+
+/// The release was on the target, by clients that use the verified database.
+#[test]
+fn columns_that_the_target_got_or_lost_since_are_told() {
+    for snapshot in ["same", "later"] {
+        let (source, target, project) = released(snapshot);
+        for sql in [
+            "ALTER TABLE orders DROP COLUMN status",
+            "ALTER TABLE parts ADD COLUMN owner text NOT NULL",
+        ] {
+            target.psql("shop", sql);
+        }
+        target.psql("shop", "CREATE INDEX orders_status ON orders (id)");
+        project.run(&["run"]).expect_code(4).expect_words(&[
+            "public.orders has no column status (text)",
+            "NOT NULL and has no default",
+        ]);
+        assert_eq!(target.psql("shop", INDEXES), "1");
+        let statements = statements(&project);
+        assert_eq!(statements.len(), 2, "{statements:?}");
+        for sql in &statements {
+            target.psql("shop", sql);
+        }
+        project.run(&["run"]).expect_code(0);
+        for (table, columns) in [("orders", "id, status"), ("parts", "id, day")] {
+            let sum = format!(
+                "SELECT count(*), md5(string_agg(t::text, '' ORDER BY id)) FROM (SELECT {columns} FROM {table}) t"
+            );
+            assert_eq!(target.psql("shop", &sum), source.psql("shop", &sum));
+        }
+    }
+}
+
+/// As the application has it now, so that nothing but the release is in the way.
+#[test]
+fn a_release_of_which_both_sides_know_is_not_in_the_way() {
+    let (source, target, project) = released("later");
+    for server in [&source, &target] {
+        for sql in [
+            "ALTER TABLE orders ADD COLUMN channel text NOT NULL DEFAULT 'web'",
+            "ALTER TABLE orders ALTER COLUMN id TYPE bigint",
+            "ALTER TABLE orders DROP COLUMN status",
+        ] {
+            server.psql("shop", sql);
+        }
+    }
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "shop");
+}

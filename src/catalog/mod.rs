@@ -9,6 +9,7 @@ mod properties;
 mod refusal;
 #[cfg(test)]
 pub(crate) mod samples;
+mod server_setting;
 pub(crate) mod value;
 mod version;
 
@@ -23,6 +24,7 @@ use parameter::Parameter;
 pub(crate) use presence::{Missing, Present};
 pub(crate) use properties::{changed, properties};
 pub(crate) use refusal::refusal;
+pub(crate) use server_setting::{Origin, ServerSetting, WATCHED};
 pub use version::Version;
 
 /// One server, as far as a migration needs to know it.
@@ -79,7 +81,7 @@ pub struct ServerFacts {
     pub(crate) lacked_libraries: Vec<LackedLibrary>,
     /// Of the target: the version that CREATE EXTENSION makes, by the extension's name.
     pub extension_versions: BTreeMap<String, String>,
-    /// Of the target; of the source, nothing.
+    /// Of the target; of the source, where settings come from alone.
     pub configuration: Configuration,
 }
 
@@ -88,6 +90,8 @@ pub struct ServerFacts {
 pub struct Configuration {
     /// By name.
     pub parameters: BTreeMap<String, Parameter>,
+    /// By name, as the server's own configuration has them; those that matter by where they come from.
+    pub own: BTreeMap<String, ServerSetting>,
     /// `pg_file_settings` may be read: what `postgresql.auto.conf` holds.
     pub reads_file_settings: bool,
     /// `pg_reload_conf()` may be called.

@@ -302,6 +302,11 @@ codes! {
         why "The plan's patterns leave nothing to migrate."
         fix "Look at databases.include and databases.exclude."
 
+    SourceOldSnapshots "source/old-snapshots" Block Migration "0.2.0"
+        what "old snapshots read newer rows"
+        why "Where old_snapshot_threshold is set (PostgreSQL 9.6 to 16), a session that imported a snapshot, as pg_dump's do, reads tables that were vacuumed since as they are later, without an error: the target would hold a state that the source never had."
+        fix "Set old_snapshot_threshold = -1 on the source and restart it. Where nobody writes to the source during the run, set source.read_only = true."
+
     SourcePasswordsUnreadable "source/passwords-unreadable" Warn Migration "0.1.0"
         what "roles migrate without passwords"
         why "Passwords are read from pg_authid, which the source's role may not read; roles that log in by password cannot log in to the target until they get one."
@@ -439,8 +444,8 @@ codes! {
 
     TargetLeftUnsafe "target/left-unsafe" Block Migration "0.2.0"
         what "the target is unsafe without this plan"
-        why "fsync or full_page_writes is off by ALTER SYSTEM: a run of another plan that was killed leaves the target so, and what is migrated would be lost in a crash of its operating system, after this run as well."
-        fix "Run pg-migrate revert with that plan, or ALTER SYSTEM RESET the setting and SELECT pg_reload_conf() on the target. Waive it where the server's owner wants it so."
+        why "fsync, full_page_writes, synchronous_commit or autovacuum is off on the target, and no run of this plan that the state directory knows did it: a run of another plan that was killed leaves the target so, and one whose state was lost, and what is migrated would be at risk after this run as well."
+        fix "Run pg-migrate revert with the plan and the state directory that left it, or switch the setting on where it comes from and SELECT pg_reload_conf() on the target. Where the server's owner wants it so, as on some managed services that keep data safe in another way, set target.tuning.found_unsafe = \"keep\"."
 
     TargetLibraryOfDatabase "target/library-of-database" Block Database "0.2.0"
         what "a library in its settings is missing"
@@ -496,6 +501,11 @@ codes! {
         what "the owner of public cannot be set"
         why "Before 15 the schema public belongs to the superuser who created the cluster, and only a superuser may give it to that role on the target: pg_restore reports an error in each database."
         fix "[[accept]] with each database, object = \"*SCHEMA*public*\" and a reason, or use a superuser for [target]."
+
+    TargetReadOnly "target/read-only" Block Migration "0.2.0"
+        what "the target lets nobody write"
+        why "default_transaction_read_only is on in the target's own configuration, for every database and role: somebody protects the server, as providers do where its disk is almost full, and a load that overrules that fills the rest."
+        fix "Find out why, make room, and switch it off where it comes from. target.override_read_only = true writes all the same. What a database or a role has set for itself is overruled anyway."
 
     TargetRestoreJobsLowered "target/restore-jobs-lowered" Info Migration "0.1.0"
         what "fewer restore jobs than the plan's"

@@ -14,6 +14,7 @@ mod not_moved;
 mod query;
 mod sequences;
 mod server;
+mod server_settings;
 mod tablespaces;
 mod written;
 
@@ -151,6 +152,7 @@ async fn facts(plan: &Plan, endpoint: &Endpoint) -> Result<ServerFacts, Error> {
     let connection = open(plan, endpoint, &endpoint.database).await?;
     names::ensure_utf8(&connection).await?;
     let mut facts = server::read(&connection).await?;
+    facts.configuration.own = server_settings::read(&connection, false).await?;
     facts.databases = databases::read(&connection).await?;
     Ok(facts)
 }

@@ -74,6 +74,7 @@ fn endpoint(port: u16, sslmode: SslMode) -> Endpoint {
         sslcert: None,
         sslkey: None,
         connect_timeout: Duration::from_secs(5),
+        override_read_only: false,
     }
 }
 

@@ -135,9 +135,13 @@ impl Dialer {
         };
         // Another connection of the pool may have set it.
         let _ = self.version.set(version);
-        let side = self.place.endpoint().side;
+        let Endpoint {
+            side,
+            override_read_only,
+            ..
+        } = *self.place.endpoint();
         client
-            .batch_execute(&self.session.setup(side, version))
+            .batch_execute(&self.session.setup(side, version, override_read_only))
             .await?;
         if let Some(id) = self.session.snapshot() {
             adopt_snapshot(&client, id).await?;

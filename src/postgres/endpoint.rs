@@ -140,6 +140,7 @@ pub(crate) async fn resolve(
         sslcert,
         sslkey,
         connect_timeout: server.connect_timeout,
+        override_read_only: server.override_read_only,
     };
     Ok(Resolved { endpoint, warnings })
 }

@@ -121,6 +121,7 @@ mod tests {
             sslcert: None,
             sslkey: None,
             connect_timeout: Duration::from_millis(2_500),
+            override_read_only: false,
         }
     }
 

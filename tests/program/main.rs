@@ -23,6 +23,8 @@ mod locks;
 mod makefile;
 mod migrations;
 mod misleading_names;
+mod night_source;
+mod night_target;
 mod plan_files;
 mod planning;
 mod private_files;

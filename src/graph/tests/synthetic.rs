@@ -91,6 +91,7 @@ fn endpoint(side: Side, host: &str) -> Endpoint {
         sslcert: None,
         sslkey: None,
         connect_timeout: std::time::Duration::from_secs(10),
+        override_read_only: false,
     }
 }
 

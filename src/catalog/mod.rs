@@ -107,6 +107,8 @@ pub struct Configuration {
     pub memory: Option<u64>,
     /// `pg_stat_replication`: how many standbys and the like are connected.
     pub replicas: u32,
+    /// Of them, those that a commit may wait for, or that may be such.
+    pub synchronous_replicas: u32,
     pub slots: Vec<ReplicationSlot>,
 }
 

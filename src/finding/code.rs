@@ -562,6 +562,11 @@ codes! {
         why "A run of this plan changed settings of the target and has not restored them, because it is still at work or because it was killed."
         fix "Wait for the run if it is at work; otherwise pg-migrate revert restores them, and so does the next run before anything else."
 
+    TargetSynchronousStandby "target/synchronous-standby" Fix Migration "0.2.0"
+        what "commits wait for a standby that is away"
+        why "synchronous_standby_names is set on the target and no synchronous standby is connected, so that every commit waits until one is, and the server's log says nothing."
+        fix "Start the standby, or take it out of synchronous_standby_names until it is there and SELECT pg_reload_conf()."
+
     TargetTablespaceMissing "target/tablespace-missing" Block Tablespace "0.2.0"
         what "a tablespace is not on the target"
         why "What is in a tablespace that the target does not have cannot be created there, and the roles and tablespaces that migrate create one only where its directory is there, empty, on the target's host."

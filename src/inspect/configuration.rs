@@ -36,10 +36,10 @@ pub(super) async fn read(connection: &Connection) -> Result<Configuration, Error
     let replicas = query::row(
         connection,
         "count the replicas",
-        "SELECT count(*) FROM pg_catalog.pg_stat_replication",
+        "SELECT count(*), count(*) FILTER (WHERE coalesce(sync_state, 'sync') IN ('sync', 'quorum')) \
+         FROM pg_catalog.pg_stat_replication",
     )
-    .await?
-    .get::<_, i64>(0);
+    .await?;
     let slots = query::rows(
         connection,
         "list the replication slots",
@@ -63,7 +63,8 @@ pub(super) async fn read(connection: &Connection) -> Result<Configuration, Error
         may_run_programs: rights.get(3),
         is_edited_by_hand: None,
         memory: None,
-        replicas: u32::try_from(replicas).unwrap_or(u32::MAX),
+        replicas: u32::try_from(replicas.get::<_, i64>(0)).unwrap_or(u32::MAX),
+        synchronous_replicas: u32::try_from(replicas.get::<_, i64>(1)).unwrap_or(u32::MAX),
         slots,
     };
     // Before 11 no function reads outside the data directory.

@@ -24,7 +24,10 @@ pub(super) fn for_source(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
 }
 
 pub(super) fn for_target(target: &ServerFacts) -> Vec<Finding> {
-    target_standby(target).into_iter().collect()
+    [target_standby(target), no_synchronous_standby(target)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn older_than_source(source: &ServerFacts, target: &ServerFacts) -> Option<Finding> {
@@ -91,6 +94,25 @@ fn old_snapshots(plan: &Plan, source: &ServerFacts) -> Option<Finding> {
     );
     Some(Finding::new(Code::SourceOldSnapshots, message).fix(format!(
         "set {name} = -1 there and restart it; or set source.read_only = true where nobody writes to it during the run"
+    )))
+}
+
+/// Commits wait for ever, also those of clients after the migration.
+fn no_synchronous_standby(target: &ServerFacts) -> Option<Finding> {
+    let configuration = &target.configuration;
+    let name = "synchronous_standby_names";
+    let names = &configuration.parameters.get(name)?.setting;
+    let commit = configuration.own.get("synchronous_commit");
+    let is_waited = commit.is_none_or(|own| !matches!(&*own.setting, "off" | "local"));
+    if names.is_empty() || !is_waited || configuration.synchronous_replicas > 0 {
+        return None;
+    }
+    let message = format!(
+        "commits on the target wait for a synchronous standby ({name} = {names}), and none is connected: they wait until one is, \
+         those of this run's sessions as well unless its tuning switches synchronous_commit off for them"
+    );
+    Some(Finding::new(Code::TargetSynchronousStandby, message).fix(format!(
+        "start the standby; or, until it is there, ALTER SYSTEM SET {name} = '' and SELECT pg_reload_conf() on the target"
     )))
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use miette::Diagnostic;
+use tokio_util::sync::CancellationToken;
 
 use crate::names::Output;
 use crate::postgres::{self, Class, escape_control_lines};
@@ -60,6 +61,14 @@ impl StepError {
     /// A fault of pg-migrate itself.
     pub(crate) fn fault(message: impl fmt::Display) -> Self {
         StepError::new(format!("unexpected: {message}"))
+    }
+
+    /// As an interruption, where the run is stopping: the server was asked to cancel what was under way.
+    pub(crate) fn during(self, stop: &CancellationToken) -> Self {
+        if stop.is_cancelled() {
+            return StepError::interrupted();
+        }
+        self
     }
 
     pub(crate) fn interrupted() -> Self {

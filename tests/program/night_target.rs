@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::compare;
 use crate::support::project::Project;
@@ -227,4 +227,44 @@ fn a_database_or_a_role_that_is_read_only_by_default_is_overruled() {
     let project = Project::between(&source, &target);
     project.run(&["run"]).expect_code(0);
     assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "100");
+}
+
+/// Commits wait for ever for a standby that is not there, and nothing is logged.
+#[test]
+fn a_run_that_waits_for_a_synchronous_standby_is_told_before_and_ends_on_a_signal() {
+    let (source, target) = (source(), Server::of(18).durable().start());
+    set(&target, "synchronous_standby_names", "'gone'");
+    // Roles first, then, with those there, databases.
+    for is_with_roles in [true, false] {
+        let project = Project::between(&source, &target)
+            .named(if is_with_roles { "roles" } else { "databases" })
+            .with(&format!(
+                "[target.tuning]\nmode = \"off\"\n[globals]\nmigrate = {is_with_roles}\n"
+            ));
+        if !is_with_roles {
+            let local = "SET synchronous_commit = local; CREATE ROLE app LOGIN";
+            target.try_psql("postgres", local).ok();
+        }
+        let check = words(&project.run(&["check"]).expect_code(0).stdout);
+        assert!(check.contains("target/synchronous-standby"), "{check}");
+        assert!(
+            check.contains("synchronous_standby_names = gone"),
+            "{check}"
+        );
+        let mut running = project.start(&["run"]);
+        running.until("a commit that waits", || {
+            let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name LIKE 'pg-migrate%'";
+            target.psql("postgres", sql) != "0"
+        });
+        let asked = Instant::now();
+        running.interrupt();
+        running.wait().expect_code(130);
+        assert!(asked.elapsed() < Duration::from_secs(30));
+        if !is_with_roles {
+            // What it says.
+            reset(&target, "synchronous_standby_names");
+            project.run(&["run"]).expect_code(0);
+            compare::assert_same(&source, &target, "erp");
+        }
+    }
 }

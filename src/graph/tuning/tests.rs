@@ -23,6 +23,7 @@ pub(super) fn configuration() -> Configuration {
         is_edited_by_hand: Some(false),
         memory: Some(64 << 30),
         replicas: 0,
+        synchronous_replicas: 0,
         slots: Vec::new(),
     }
 }

@@ -10,6 +10,7 @@ mod properties;
 mod refusal;
 #[cfg(test)]
 pub(crate) mod samples;
+mod server_setting;
 pub(crate) mod value;
 mod version;
 
@@ -25,6 +26,7 @@ use parameter::Parameter;
 pub(crate) use presence::{Missing, Present};
 pub(crate) use properties::{changed, properties};
 pub(crate) use refusal::refusal;
+pub(crate) use server_setting::{Origin, ServerSetting, WATCHED};
 pub use version::Version;
 
 /// One server, as far as a migration needs to know it.
@@ -84,7 +86,7 @@ pub struct ServerFacts {
     pub(crate) lacked_libraries: Vec<LackedLibrary>,
     /// Of the target: the version that CREATE EXTENSION makes, by the extension's name.
     pub extension_versions: BTreeMap<String, String>,
-    /// Of the target; of the source, nothing.
+    /// Of the target; of the source, where settings come from alone.
     pub configuration: Configuration,
 }
 
@@ -93,6 +95,8 @@ pub struct ServerFacts {
 pub struct Configuration {
     /// By name.
     pub parameters: BTreeMap<String, Parameter>,
+    /// By name, as the server's own configuration has them; those that matter by where they come from.
+    pub own: BTreeMap<String, ServerSetting>,
     /// `pg_file_settings` may be read: what `postgresql.auto.conf` holds.
     pub reads_file_settings: bool,
     /// `pg_reload_conf()` may be called.
@@ -108,6 +112,8 @@ pub struct Configuration {
     pub memory: Option<u64>,
     /// `pg_stat_replication`: how many standbys and the like are connected.
     pub replicas: u32,
+    /// Of them, those that a commit may wait for, or that may be such.
+    pub synchronous_replicas: u32,
     pub slots: Vec<ReplicationSlot>,
 }
 

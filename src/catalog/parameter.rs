@@ -37,8 +37,6 @@ pub struct Parameter {
     pub choices: Vec<String>,
     /// Given on the server's command line or in its environment, which wins over ALTER SYSTEM.
     pub is_fixed: bool,
-    /// The value comes from `postgresql.auto.conf`, as far as the role may see that.
-    pub is_altered: bool,
     /// Our role has the privilege ALTER SYSTEM on it (superusers; by GRANT from 15 on).
     pub may_alter_system: bool,
     /// Our role has the privilege SET on it (superusers; by GRANT from 15 on).

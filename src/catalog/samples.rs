@@ -55,7 +55,6 @@ pub(crate) fn parameter(name: &str) -> Parameter {
             _ => Vec::new(),
         },
         is_fixed: false,
-        is_altered: false,
         may_alter_system: true,
         may_set: true,
     }

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use crate::catalog::{Contents, Inspection, ServerFacts};
+use crate::catalog::{Contents, Inspection, ServerFacts, value};
 use crate::finding::Finding;
-use crate::graph::{UNSAFE, select};
+use crate::graph::select;
 use crate::journal::{Created, State};
 use crate::names::{Kind, Product, StepId};
 use crate::plan::Plan;
@@ -18,7 +18,7 @@ pub(super) fn findings(
     inspection: &Inspection,
     doubts: &Doubts,
 ) -> Vec<Finding> {
-    let mut found: Vec<Finding> = [still_tuned(state), left_unsafe(state, inspection)]
+    let mut found: Vec<Finding> = [still_tuned(state), found_unsafe(plan, state, inspection)]
         .into_iter()
         .flatten()
         .collect();
@@ -37,18 +37,25 @@ fn still_tuned(state: &State) -> Option<Finding> {
     preflight::for_settings_left(&names)
 }
 
-/// A finding where another plan's run may have left the target unsafe.
-fn left_unsafe(state: &State, inspection: &Inspection) -> Option<Finding> {
-    let parameters = &inspection.target.configuration.parameters;
-    let names = UNSAFE.iter().map(|(name, _)| *name);
-    let left: Vec<&str> = names
-        .filter(|name| !state.tuned.contains_key(*name))
-        .filter(|name| {
-            let parameter = parameters.get(*name);
-            parameter.is_some_and(|found| found.is_altered && found.setting == "off")
-        })
+/// Settings with which the target loses what it was given: in a crash of its operating system, a moment's commits, or, with
+/// nobody who vacuums, by and by.
+const SAFEGUARDS: [&str; 4] = [
+    "fsync",
+    "full_page_writes",
+    "synchronous_commit",
+    "autovacuum",
+];
+
+/// A finding where one of them is off, and no run of this plan did that: another plan's, or one whose state is lost.
+fn found_unsafe(plan: &Plan, state: &State, inspection: &Inspection) -> Option<Finding> {
+    let own = &inspection.target.configuration.own;
+    let off: Vec<_> = SAFEGUARDS
+        .iter()
+        .filter(|name| !state.tuned.contains_key(**name))
+        .filter_map(|name| own.get(*name))
+        .filter(|found| value::boolean(&found.setting) == Some(false))
         .collect();
-    preflight::for_left_unsafe(&left)
+    preflight::for_found_unsafe(plan.tuning.found_unsafe, &off)
 }
 
 /// Findings about databases that this plan made, and that the target does not have any more.

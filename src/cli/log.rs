@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Mutex;
 
 use tracing::{Level, Metadata};
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -54,8 +54,9 @@ fn shown(event: &str) -> String {
     text.replace('\n', "\n    ") + "\n"
 }
 
-/// Starts logging. A log is a courtesy: what keeps it from being written is said, and the work goes on.
-pub(super) fn start(state_dir: &Path, screen: Option<LogWriter>) {
+/// Starts logging. A log is a courtesy: what keeps it from being written is said, and the work goes on. What is still in memory
+/// is written when the guard is dropped.
+pub(super) fn start(state_dir: &Path, screen: Option<LogWriter>) -> WorkerGuard {
     let directory = state_dir.join("log");
     let (file, error) = LogFile::open(&directory);
     if let Some(error) = error {
@@ -64,9 +65,11 @@ pub(super) fn start(state_dir: &Path, screen: Option<LogWriter>) {
             directory.display()
         );
     }
+    // A disk that hangs holds up the log's own thread alone.
+    let (file, guard) = tracing_appender::non_blocking(file);
     let asked = asked();
     let to_file = fmt::layer()
-        .with_writer(Shown(Mutex::new(file)))
+        .with_writer(Shown(file))
         // They would be printed to stderr, and panic where that cannot be written.
         .log_internal_errors(false)
         .with_ansi(false)
@@ -84,6 +87,7 @@ pub(super) fn start(state_dir: &Path, screen: Option<LogWriter>) {
         .with(to_file)
         .with(to_screen)
         .init();
+    guard
 }
 
 /// What RUST_LOG asks for. The library would print what it does not understand, and panic where that cannot be printed.

@@ -32,7 +32,7 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
     let lock = Lock::take(&plan.state_dir)?;
     let mut journal = Journal::open(&plan.state_dir, lock)?;
     let progress = progress(terminal);
-    log::start(&plan.state_dir, Some(progress.log_writer()));
+    let _log = log::start(&plan.state_dir, Some(progress.log_writer()));
 
     // Before anything that may refuse the run: the target does not stay as a killed run left it, and what its
     // settings are from here on is its owner's choice.

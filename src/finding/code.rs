@@ -317,6 +317,11 @@ codes! {
         why "The plan's patterns leave nothing to migrate."
         fix "Look at databases.include and databases.exclude."
 
+    SourceOldSnapshots "source/old-snapshots" Block Migration "0.2.0"
+        what "old snapshots read newer rows"
+        why "Where old_snapshot_threshold is set (PostgreSQL 9.6 to 16), a session that imported a snapshot, as pg_dump's do, reads tables that were vacuumed since as they are later, without an error: the target would hold a state that the source never had."
+        fix "Set old_snapshot_threshold = -1 on the source and restart it. Where nobody writes to the source during the run, set source.read_only = true."
+
     SourcePasswordsUnreadable "source/passwords-unreadable" Warn Migration "0.1.0"
         what "roles migrate without passwords"
         why "Passwords are read from pg_authid, which the source's role may not read; roles that log in by password cannot log in to the target until they get one."
@@ -469,8 +474,8 @@ codes! {
 
     TargetLeftUnsafe "target/left-unsafe" Block Migration "0.2.0"
         what "the target is unsafe without this plan"
-        why "fsync or full_page_writes is off by ALTER SYSTEM: a run of another plan that was killed leaves the target so, and what is migrated would be lost in a crash of its operating system, after this run as well."
-        fix "Run pg-migrate revert with that plan, or ALTER SYSTEM RESET the setting and SELECT pg_reload_conf() on the target. Waive it where the server's owner wants it so."
+        why "fsync, full_page_writes, synchronous_commit or autovacuum is off on the target, and no run of this plan that the state directory knows did it: a run of another plan that was killed leaves the target so, and one whose state was lost, and what is migrated would be at risk after this run as well."
+        fix "Run pg-migrate revert with the plan and the state directory that left it, or switch the setting on where it comes from and SELECT pg_reload_conf() on the target. Where the server's owner wants it so, as on some managed services that keep data safe in another way, set target.tuning.found_unsafe = \"keep\"."
 
     TargetLibraryOfDatabase "target/library-of-database" Block Database "0.2.0"
         what "a library in its settings is missing"
@@ -527,6 +532,11 @@ codes! {
         why "Before 15 the schema public belongs to the superuser who created the cluster, and only a superuser may give it to that role on the target: pg_restore reports an error in each database."
         fix "[[accept]] with each database, object = \"*SCHEMA*public*\" and a reason, or use a superuser for [target]."
 
+    TargetReadOnly "target/read-only" Block Migration "0.2.0"
+        what "the target lets nobody write"
+        why "default_transaction_read_only is on in the target's own configuration, for every database and role: somebody protects the server, as providers do where its disk is almost full, and a load that overrules that fills the rest."
+        fix "Find out why, make room, and switch it off where it comes from. target.override_read_only = true writes all the same. What a database or a role has set for itself is overruled anyway."
+
     TargetRestoreJobsLowered "target/restore-jobs-lowered" Info Migration "0.1.0"
         what "fewer restore jobs than the plan's"
         why "The jobs of all databases that are restored at a time have to fit into the connections that the run may use."
@@ -581,6 +591,11 @@ codes! {
         what "settings for the load are still set"
         why "A run of this plan changed settings of the target and has not restored them, because it is still at work or because it was killed."
         fix "Wait for the run if it is at work; otherwise pg-migrate revert restores them, and so does the next run before anything else."
+
+    TargetSynchronousStandby "target/synchronous-standby" Fix Migration "0.2.0"
+        what "commits wait for a standby that is away"
+        why "synchronous_standby_names is set on the target and no synchronous standby is connected, so that every commit waits until one is, and the server's log says nothing."
+        fix "Start the standby, or take it out of synchronous_standby_names until it is there and SELECT pg_reload_conf()."
 
     TargetTablespaceMissing "target/tablespace-missing" Block Tablespace "0.2.0"
         what "a tablespace is not on the target"

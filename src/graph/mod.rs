@@ -20,7 +20,7 @@ pub(crate) use compile::compile;
 pub(crate) use input::{DumpedTables, Input};
 pub(crate) use selection::select;
 pub(crate) use step::*;
-pub(crate) use tuning::{Reach, Tuning, TuningSetting, UNSAFE};
+pub(crate) use tuning::{Reach, Tuning, TuningSetting};
 
 use serde::{Deserialize, Serialize};
 

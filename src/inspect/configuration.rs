@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::query;
+use super::{query, server_settings};
 use crate::catalog::parameter::{Changeable, Parameter};
 use crate::catalog::{Configuration, ReplicationSlot};
 use crate::postgres::{Connection, Error};
@@ -36,10 +36,10 @@ pub(super) async fn read(connection: &Connection) -> Result<Configuration, Error
     let replicas = query::row(
         connection,
         "count the replicas",
-        "SELECT count(*) FROM pg_catalog.pg_stat_replication",
+        "SELECT count(*), count(*) FILTER (WHERE coalesce(sync_state, 'sync') IN ('sync', 'quorum')) \
+         FROM pg_catalog.pg_stat_replication",
     )
-    .await?
-    .get::<_, i64>(0);
+    .await?;
     let slots = query::rows(
         connection,
         "list the replication slots",
@@ -53,15 +53,18 @@ pub(super) async fn read(connection: &Connection) -> Result<Configuration, Error
         is_active: row.get(1),
     })
     .collect();
+    let own = server_settings::read(connection, rights.get(0)).await?;
     let mut configuration = Configuration {
         parameters,
+        own,
         reads_file_settings: rights.get(0),
         may_reload: rights.get(1),
         may_checkpoint: rights.get(2),
         may_run_programs: rights.get(3),
         is_edited_by_hand: None,
         memory: None,
-        replicas: u32::try_from(replicas).unwrap_or(u32::MAX),
+        replicas: u32::try_from(replicas.get::<_, i64>(0)).unwrap_or(u32::MAX),
+        synchronous_replicas: u32::try_from(replicas.get::<_, i64>(1)).unwrap_or(u32::MAX),
         slots,
     };
     // Before 11 no function reads outside the data directory.
@@ -94,8 +97,7 @@ async fn parameters(connection: &Connection) -> Result<BTreeMap<String, Paramete
         "read the server's configuration",
         &format!(
             "SELECT lower(s.name), s.context, s.vartype, s.setting, s.unit, s.min_val, s.max_val, s.enumvals, \
-                    s.source IN ('command line', 'environment variable', 'override'), {}, {}, \
-                    coalesce(s.sourcefile LIKE '%postgresql.auto.conf', false) \
+                    s.source IN ('command line', 'environment variable', 'override'), {}, {} \
              FROM pg_catalog.pg_settings s, pg_catalog.pg_roles r WHERE r.rolname = current_user",
             privilege("ALTER SYSTEM"),
             privilege("SET"),
@@ -126,7 +128,6 @@ async fn parameters(connection: &Connection) -> Result<BTreeMap<String, Paramete
                 is_fixed: row.get(8),
                 may_alter_system: row.get(9),
                 may_set: row.get(10),
-                is_altered: row.get(11),
             };
             (name, parameter)
         })

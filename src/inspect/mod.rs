@@ -17,6 +17,7 @@ mod own;
 mod query;
 mod sequences;
 mod server;
+mod server_settings;
 mod tablespaces;
 mod written;
 
@@ -161,6 +162,7 @@ async fn facts(plan: &Plan, endpoint: &Endpoint) -> Result<ServerFacts, Error> {
     let connection = open(plan, endpoint, &endpoint.database).await?;
     names::ensure_utf8(&connection).await?;
     let mut facts = server::read(&connection).await?;
+    facts.configuration.own = server_settings::read(&connection, false).await?;
     facts.databases = databases::read(&connection).await?;
     Ok(facts)
 }

@@ -35,12 +35,16 @@ pub(super) fn plan(document: Document, origin: Origin<'_>) -> Plan {
         path: origin.path.to_owned(),
         keys: origin.keys,
         source: server(Side::Source, document.source.server, directory),
-        target: server(Side::Target, document.target.server, directory),
+        target: Server {
+            override_read_only: document.target.override_read_only,
+            ..server(Side::Target, document.target.server, directory)
+        },
         source_read_only: document.source.read_only,
         source_lock_timeout: document.source.lock_timeout.0,
         tuning: Tuning {
             mode: document.target.tuning.mode,
             shared_target: document.target.tuning.shared_target,
+            found_unsafe: document.target.tuning.found_unsafe,
             open_early: document.target.tuning.open_early,
             settings: document
                 .target
@@ -116,6 +120,7 @@ fn server(side: Side, keys: ServerKeys, directory: &Path) -> Server {
         sslkey: keys.sslkey.map(file),
         connect_timeout: keys.connect_timeout.0,
         max_connections: keys.max_connections,
+        override_read_only: false,
     }
 }
 

@@ -135,6 +135,8 @@ pub struct Server {
     pub connect_timeout: Duration,
     /// This run's connection budget on the server; `None`: what the server has free, less a reserve.
     pub max_connections: Option<u32>,
+    /// Of the target: its own `default_transaction_read_only` does not keep us from writing.
+    pub override_read_only: bool,
 }
 
 /// `[target.tuning]`.
@@ -143,6 +145,7 @@ pub struct Tuning {
     pub mode: TuningMode,
     /// Accepts `fast` although the target serves other databases.
     pub shared_target: bool,
+    pub found_unsafe: FoundUnsafe,
     /// Verified databases open to clients although a crash would lose the cluster.
     pub open_early: bool,
     /// Overrides and additions to the mode's settings, in the plan's order.
@@ -160,6 +163,18 @@ pub enum TuningMode {
     Safe,
     /// The target's settings stay as they are.
     Off,
+}
+
+/// What becomes of `fsync`, `full_page_writes`, `synchronous_commit` and `autovacuum` that are off on the target before a run
+/// of the plan switched them off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FoundUnsafe {
+    /// The run does not start. The default.
+    #[default]
+    Refuse,
+    /// They are the owner's choice, and stay off after the run.
+    Keep,
 }
 
 /// Globs over database names.
@@ -438,6 +453,8 @@ pub(crate) struct Endpoint {
     pub connect_timeout: Duration,
     /// What all connections to it saw of the server.
     pub watch: Watch,
+    /// See [`Server::override_read_only`].
+    pub override_read_only: bool,
 }
 
 impl fmt::Display for Endpoint {

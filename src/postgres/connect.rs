@@ -20,6 +20,18 @@ use crate::plan::Endpoint;
 /// How long the server may take to cancel a query.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often a connection's queries are cancelled while it sends more of them.
+const CANCEL_AGAIN: Duration = Duration::from_millis(200);
+
+/// See [`Connection::cancel_when`].
+pub(crate) struct CancelGuard(tokio::task::JoinHandle<()>);
+
+impl Drop for CancelGuard {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// A connection to one database. Derefs to [`Client`]; ends when it is dropped, or goes back to
 /// its pool.
 pub(crate) struct Connection {
@@ -118,6 +130,19 @@ impl Connection {
             }
         };
         result.map_err(|error| self.dialer.explain(action, error).during(stop))
+    }
+
+    /// Until the guard is dropped, has the server cancel what this connection is at when `stop` is cancelled, and what comes after
+    /// that: a commit that waits for a standby, as a statement that waits for a lock, waits for ever otherwise.
+    pub(crate) fn cancel_when(&self, stop: &CancellationToken) -> CancelGuard {
+        let (stop, token, tls) = (stop.clone(), self.cancel_token(), self.dialer.tls.clone());
+        CancelGuard(tokio::spawn(async move {
+            stop.cancelled().await;
+            loop {
+                cancel(token.clone(), &tls).await;
+                tokio::time::sleep(CANCEL_AGAIN).await;
+            }
+        }))
     }
 
     /// Why the connection was lost, if it was.

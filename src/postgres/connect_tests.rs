@@ -75,6 +75,7 @@ fn endpoint(port: u16, sslmode: SslMode) -> Endpoint {
         sslkey: None,
         connect_timeout: Duration::from_secs(5),
         watch: crate::names::Watch::default(),
+        override_read_only: false,
     }
 }
 

@@ -150,7 +150,9 @@ impl Dialer {
     /// Sets the session up, and refuses a server that is not the one that other connections of the run saw before.
     async fn set_up(&self, client: &Client, version: Version) -> Result<(), tokio_postgres::Error> {
         let endpoint = self.place.endpoint();
-        let setup = self.session.setup(endpoint.side, version);
+        let setup = self
+            .session
+            .setup(endpoint.side, version, endpoint.override_read_only);
         // A session like a client's: nothing is asked of it that a client does not ask.
         if setup.is_empty() {
             return Ok(());

@@ -143,6 +143,7 @@ pub(crate) async fn resolve(
         sslkey,
         connect_timeout: server.connect_timeout,
         watch: Watch::default(),
+        override_read_only: server.override_read_only,
     };
     Ok(Resolved { endpoint, warnings })
 }

@@ -67,6 +67,7 @@ fn server() -> Server {
         sslkey: None,
         connect_timeout: Duration::from_secs(10),
         max_connections: None,
+        override_read_only: false,
     }
 }
 

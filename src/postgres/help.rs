@@ -15,7 +15,12 @@ use super::identifier::quote_identifier;
 use super::place::Place;
 use crate::escape::escape_control;
 use crate::names::{Continuity, Stranger};
-use crate::plan::Endpoint;
+use crate::plan::{Endpoint, Side};
+
+/// Advice about a target that lets nobody write.
+pub(crate) const READ_ONLY: &str = "The target is a standby, or its own default_transaction_read_only is on: somebody protects it \
+     from being written to, as providers do where the disk is almost full. Make room, switch that off and run again; or overrule \
+     it by `target.override_read_only` = true.";
 
 /// Advice about an error of the client library, where there is any that the error does not hold.
 pub(super) fn for_error(error: &tokio_postgres::Error, place: &Place) -> Option<String> {
@@ -105,6 +110,8 @@ fn for_sqlstate(code: &SqlState, place: &Place) -> Option<String> {
              says how long we wait for one."
                 .to_owned(),
         )
+    } else if *code == SqlState::READ_ONLY_SQL_TRANSACTION && *side == Side::Target {
+        Some(READ_ONLY.to_owned())
     } else if *code == SqlState::INSUFFICIENT_PRIVILEGE {
         Some(format!(
             "Grant the privilege to {}, or choose another `{side}.user`.",

@@ -122,6 +122,7 @@ mod tests {
             sslkey: None,
             connect_timeout: Duration::from_millis(2_500),
             watch: crate::names::Watch::default(),
+            override_read_only: false,
         }
     }
 

@@ -36,6 +36,7 @@ pub(crate) use endpoint::resolve;
 pub(crate) use environment::{Environment, Failure};
 pub(crate) use error::Error;
 pub(crate) use exhausted::{Exhausted, says_full};
+pub(crate) use help::READ_ONLY;
 pub(crate) use identifier::{conninfo, quote_identifier, quote_literal, quote_qualified};
 pub(crate) use leftovers::terminate_leftovers;
 pub(crate) use notices::Notices;

@@ -20,6 +20,14 @@ pub(crate) const VALUES_FROM_TEXT: [(&str, &str); 4] = [
     ("lc_monetary", "C"),
 ];
 
+/// Says that transactions write nothing, unless they say otherwise.
+const READ_ONLY: &str = "default_transaction_read_only";
+
+/// That of a database or a role is the application's, and comes along with the data. That of the server itself is its owner's
+/// protection, or the provider's where the disk is almost full: it stays, also where it is set while we are at work.
+const OVERRULE_OWN_READ_ONLY: &str = "SELECT pg_catalog.set_config(name, 'off', false) FROM pg_catalog.pg_settings \
+     WHERE name = 'default_transaction_read_only' AND source IN ('database', 'user', 'database user');\n";
+
 /// What a connection presents itself as, and what it is for.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
@@ -120,8 +128,9 @@ impl Session {
     }
 
     /// The statements that come first. They override ALTER DATABASE … SET and ALTER ROLE … SET
-    /// (PostgreSQL manual, 19.1.3), which an application may have made for itself.
-    pub(super) fn setup(&self, side: Side, version: Version) -> String {
+    /// (PostgreSQL manual, 19.1.3), which an application may have made for itself. `override_read_only`: on the target, also
+    /// what the server's own configuration says of writing.
+    pub(super) fn setup(&self, side: Side, version: Version, override_read_only: bool) -> String {
         if self.purpose == Purpose::Client {
             return String::new();
         }
@@ -133,17 +142,15 @@ impl Session {
             ("search_path", "pg_catalog"),
             ("default_transaction_isolation", "read committed"),
             ("default_transaction_deferrable", "off"),
-            // We never have a reason to change the source.
-            (
-                "default_transaction_read_only",
-                match side {
-                    Side::Source => "on",
-                    Side::Target => "off",
-                },
-            ),
             ("quote_all_identifiers", "off"),
             ("standard_conforming_strings", "on"),
         ];
+        // We never have a reason to change the source.
+        if side == Side::Source {
+            settings.push((READ_ONLY, "on"));
+        } else if override_read_only {
+            settings.push((READ_ONLY, "off"));
+        }
         if self.purpose != Purpose::Refresh {
             // Rows that the role may not see are an error, not a smaller count. The owner of a materialized view may see less.
             settings.push(("row_security", "off"));
@@ -171,6 +178,9 @@ impl Session {
         }
         // The plan's role, whatever role its sessions begin as there: it may read or own nothing.
         let mut statements = "SET role = 'none';\n".to_owned();
+        if side == Side::Target && !override_read_only {
+            statements.push_str(OVERRULE_OWN_READ_ONLY);
+        }
         // Ours come after them, and win.
         for (name, value) in &self.settings {
             let _ = writeln!(
@@ -205,16 +215,16 @@ mod tests {
     #[test]
     fn each_version_gets_the_settings_that_it_has() {
         let session = Session::new("pg-migrate/p/d/dump").lock_timeout(Duration::from_secs(10));
-        insta::assert_snapshot!(session.setup(Side::Source, Version(90_524)), @r"
+        insta::assert_snapshot!(session.setup(Side::Source, Version(90_524), false), @r"
         SET role = 'none';
         SET statement_timeout = '0';
         SET lock_timeout = '10000ms';
         SET search_path = 'pg_catalog';
         SET default_transaction_isolation = 'read committed';
         SET default_transaction_deferrable = 'off';
-        SET default_transaction_read_only = 'on';
         SET quote_all_identifiers = 'off';
         SET standard_conforming_strings = 'on';
+        SET default_transaction_read_only = 'on';
         SET row_security = 'off';
         SET DateStyle = 'ISO, MDY';
         SET IntervalStyle = 'postgres';
@@ -223,8 +233,8 @@ mod tests {
         SET extra_float_digits = '3';
         ");
         let timeouts = |version| {
-            let setup = session.setup(Side::Target, Version(version));
-            assert!(setup.contains("default_transaction_read_only = 'off'"));
+            let setup = session.setup(Side::Target, Version(version), true);
+            assert!(setup.contains("SET default_transaction_read_only = 'off'"));
             [
                 setup.contains("idle_in_transaction_session_timeout"),
                 setup.contains("idle_session_timeout"),
@@ -240,10 +250,20 @@ mod tests {
     fn more_settings_come_first_so_that_ours_win() {
         let settings = [("maintenance_work_mem", "2GB"), ("row_security", "on")];
         let session = Session::new("x").settings(settings.into_iter());
-        let setup = session.setup(Side::Target, Version(180_006));
+        let setup = session.setup(Side::Target, Version(180_006), true);
         assert!(setup.starts_with(
             "SET role = 'none';\nSET \"maintenance_work_mem\" = '2GB';\nSET \"row_security\" = 'on';\nSET statement_timeout"
         ));
         assert!(setup.contains("SET row_security = 'off'"));
+    }
+
+    #[test]
+    fn what_the_server_itself_says_of_writing_is_not_overruled_unasked() {
+        let setup = Session::new("x").setup(Side::Target, Version(180_006), false);
+        assert!(setup.contains(OVERRULE_OWN_READ_ONLY), "{setup}");
+        assert!(
+            !setup.contains("SET default_transaction_read_only"),
+            "{setup}"
+        );
     }
 }

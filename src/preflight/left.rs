@@ -16,29 +16,6 @@ pub(crate) fn for_settings_left(names: &[&str]) -> Option<Finding> {
     })
 }
 
-/// Settings by ALTER SYSTEM that no run of this plan made, and with which a crash loses the cluster.
-pub(crate) fn for_left_unsafe(names: &[&str]) -> Option<Finding> {
-    if names.is_empty() {
-        return None;
-    }
-    let resets: Vec<String> = names
-        .iter()
-        .map(|name| format!("ALTER SYSTEM RESET {name};"))
-        .collect();
-    let message = format!(
-        "{} off on the target by ALTER SYSTEM, which this plan did not do: a run of another plan that was killed may have \
-         left that, and what is migrated would be unsafe after this run as well",
-        match names {
-            [one] => format!("{one} is"),
-            more => format!("{} are", more.join(" and ")),
-        }
-    );
-    Some(Finding::new(Code::TargetLeftUnsafe, message).fix(format!(
-        "`pg-migrate revert` with that plan; or on the target: {} SELECT pg_reload_conf()",
-        resets.join(" ")
-    )))
-}
-
 /// The target's machine went down while it did not wait for the disk. `what`: what was seen then.
 pub(crate) fn for_damage(what: &str) -> Finding {
     Finding::new(Code::TargetCrashedUnsafe, what).fix(

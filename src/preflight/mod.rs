@@ -9,6 +9,7 @@ mod clients;
 mod continuity;
 mod databases;
 mod delay;
+mod found;
 mod left;
 mod libraries;
 mod locks;
@@ -32,7 +33,8 @@ pub(crate) use clients::{for_compression, for_dump_root, for_dump_space};
 pub(crate) use continuity::{Changed, for_changed_source, for_changed_target, for_replaced_source};
 pub(crate) use databases::{for_dropped, for_missing, for_not_remade};
 pub(crate) use delay::{for_delay_pattern, for_delayed_tables, for_new_table, for_refused_table};
-pub(crate) use left::{Unfinished, for_damage, for_left_unsafe, for_settings_left, for_unfinished};
+pub(crate) use found::for_found_unsafe;
+pub(crate) use left::{Unfinished, for_damage, for_settings_left, for_unfinished};
 pub(crate) use locks::for_lock_table;
 pub(crate) use selection::for_selection;
 pub(crate) use settings::{for_setting, for_settings_out_of_reach, for_unknown_setting};
@@ -51,8 +53,11 @@ pub(crate) fn for_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> 
     [
         clients::for_clients(plan, inspection),
         servers::for_versions(inspection),
-        servers::for_source(&inspection.source),
+        servers::for_source(plan, &inspection.source),
         servers::for_target(&inspection.target),
+        found::for_read_only(plan, &inspection.target)
+            .into_iter()
+            .collect(),
         roles::for_source(plan, &inspection.source),
         roles::for_target(plan, inspection),
         libraries::for_roles(plan.globals, &inspection.target),

@@ -2,6 +2,7 @@
 
 use crate::catalog::{Inspection, ServerFacts};
 use crate::finding::{Code, Finding, Severity};
+use crate::plan::Plan;
 
 /// About both together.
 pub(super) fn for_versions(inspection: &Inspection) -> Vec<Finding> {
@@ -15,12 +16,18 @@ pub(super) fn for_versions(inspection: &Inspection) -> Vec<Finding> {
     .collect()
 }
 
-pub(super) fn for_source(source: &ServerFacts) -> Vec<Finding> {
-    source_standby(source).into_iter().collect()
+pub(super) fn for_source(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
+    [source_standby(source), old_snapshots(plan, source)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 pub(super) fn for_target(target: &ServerFacts) -> Vec<Finding> {
-    target_standby(target).into_iter().collect()
+    [target_standby(target), no_synchronous_standby(target)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn older_than_source(source: &ServerFacts, target: &ServerFacts) -> Option<Finding> {
@@ -70,6 +77,43 @@ fn source_standby(source: &ServerFacts) -> Option<Finding> {
         )
         .fix("raise max_standby_streaming_delay on the standby, or set hot_standby_feedback = on"),
     )
+}
+
+/// Whether a snapshot may grow too old without an error. Who imported one is not told "snapshot too old": the check compares a
+/// page's position in the WAL with that of the snapshot (snapmgr.h, `TestForOldSnapshot`), which an imported one lacks.
+fn old_snapshots(plan: &Plan, source: &ServerFacts) -> Option<Finding> {
+    let name = "old_snapshot_threshold";
+    let found = source.configuration.own.get(name)?;
+    if found.setting == "-1" || plan.source_read_only {
+        return None;
+    }
+    let message = format!(
+        "{name} is {} min on the source (by {}): a dump that takes longer reads tables that were vacuumed meanwhile as they are \
+         then, not as its snapshot shows them, and no error says so",
+        found.setting, found.origin
+    );
+    Some(Finding::new(Code::SourceOldSnapshots, message).fix(format!(
+        "set {name} = -1 there and restart it; or set source.read_only = true where nobody writes to it during the run"
+    )))
+}
+
+/// Commits wait for ever, also those of clients after the migration.
+fn no_synchronous_standby(target: &ServerFacts) -> Option<Finding> {
+    let configuration = &target.configuration;
+    let name = "synchronous_standby_names";
+    let names = &configuration.parameters.get(name)?.setting;
+    let commit = configuration.own.get("synchronous_commit");
+    let is_waited = commit.is_none_or(|own| !matches!(&*own.setting, "off" | "local"));
+    if names.is_empty() || !is_waited || configuration.synchronous_replicas > 0 {
+        return None;
+    }
+    let message = format!(
+        "commits on the target wait for a synchronous standby ({name} = {names}), and none is connected: they wait until one is, \
+         those of this run's sessions as well unless its tuning switches synchronous_commit off for them"
+    );
+    Some(Finding::new(Code::TargetSynchronousStandby, message).fix(format!(
+        "start the standby; or, until it is there, ALTER SYSTEM SET {name} = '' and SELECT pg_reload_conf() on the target"
+    )))
 }
 
 fn target_standby(target: &ServerFacts) -> Option<Finding> {

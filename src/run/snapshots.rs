@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -15,8 +16,9 @@ use crate::plan::Side;
 use crate::step::snapshot;
 use crate::step::{LockedSnapshot, Shared, StepError};
 
-/// How often the snapshots are looked at.
-const LOOK: Duration = Duration::from_secs(10);
+/// How often the snapshots are looked at. A proxy cuts sessions that say nothing for long, and the one that holds a snapshot
+/// has nothing else to say.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How long such a look may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,33 +55,16 @@ impl Snapshots {
         }
     }
 
-    /// Looks at the open snapshots from time to time, and says so once for each that has been open for long. Never returns.
+    /// Asks the sessions of the open snapshots something from time to time, for as long as they are open, and says so once for
+    /// each that has been for long. Never returns.
     pub(super) async fn watch(&self, old: mpsc::UnboundedSender<OldSnapshot>) {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            for slot in self.snapshots.iter() {
-                let mut slot = slot.lock().await;
-                let Some(held) = slot.as_mut().filter(|held| !held.is_known) else {
-                    continue;
-                };
-                let transactions = timeout(LOOK_TIMEOUT, held.snapshot.transactions_since()).await;
-                let transactions = match transactions {
-                    Ok(Ok(transactions)) => transactions,
-                    // The steps that share it notice what has become of it.
-                    Ok(Err(_)) | Err(_) => 0,
-                };
-                let age = Timestamp::now().duration_since(held.snapshot.taken());
-                if let Some(message) = warning(held.snapshot.id(), age, transactions) {
-                    held.is_known = true;
-                    // A run that has ended does not mind.
-                    let _ = old.send(OldSnapshot {
-                        database: held.database.clone(),
-                        message,
-                    });
-                }
-            }
+            // One that does not answer keeps no other waiting.
+            let looks = self.snapshots.iter().map(|slot| look(slot, &old));
+            join_all(looks).await;
         }
     }
 
@@ -165,6 +150,29 @@ impl Snapshots {
         for index in self.snapshots.positions() {
             self.close(index).await;
         }
+    }
+}
+
+/// Asks one of them, and tells that it is old the first time that it is.
+async fn look(slot: &Mutex<Option<Held>>, old: &mpsc::UnboundedSender<OldSnapshot>) {
+    let mut slot = slot.lock().await;
+    let Some(held) = slot.as_mut() else { return };
+    let transactions = timeout(LOOK_TIMEOUT, held.snapshot.transactions_since()).await;
+    let transactions = match transactions {
+        Ok(Ok(transactions)) => transactions,
+        // The steps that share it notice what has become of it.
+        Ok(Err(_)) | Err(_) => 0,
+    };
+    let age = Timestamp::now().duration_since(held.snapshot.taken());
+    if !held.is_known
+        && let Some(message) = warning(held.snapshot.id(), age, transactions)
+    {
+        held.is_known = true;
+        // A run that has ended does not mind.
+        let _ = old.send(OldSnapshot {
+            database: held.database.clone(),
+            message,
+        });
     }
 }
 

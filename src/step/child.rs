@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use super::error::printable;
 use super::{Context, StepError, exhausted};
+use crate::catalog::{Inspection, value};
 use crate::plan::password::Password;
 use crate::plan::{Endpoint, Side};
 use crate::postgres::{Class, Session, application_name, connect, escape_control};
@@ -15,11 +16,17 @@ use crate::process::{ChildError, Finished, Invocation, PgEnvironment, Stdout};
 fn options(context: &Context, side: Side, more: &[(&str, &str)]) -> String {
     let inspection = &context.shared.inspection;
     let (server, read_only) = match side {
-        Side::Source => (&inspection.source, "on"),
-        Side::Target => (&inspection.target, "off"),
+        Side::Source => (&inspection.source, Some("on")),
+        Side::Target => (
+            &inspection.target,
+            overrules_read_only(context).then_some("off"),
+        ),
     };
     // Neither may sessions begin as another role than the plan's.
-    let mut options = format!("-c default_transaction_read_only={read_only} -c role=none");
+    let mut options = "-c role=none".to_owned();
+    if let Some(read_only) = read_only {
+        options.push_str(&format!(" -c default_transaction_read_only={read_only}"));
+    }
     if server.version.major() >= 1400 {
         options.push_str(" -c idle_session_timeout=0");
     }
@@ -39,6 +46,33 @@ fn options(context: &Context, side: Side, more: &[(&str, &str)]) -> String {
     }
     more.iter().for_each(|(name, value)| set(name, value));
     options
+}
+
+/// Whether sessions on the target may write although a setting says otherwise: that of the database or of our role. The
+/// server's own is not overruled unasked, also where it is set while we are at work.
+fn overrules_read_only(context: &Context) -> bool {
+    if context.plan().target.override_read_only {
+        return true;
+    }
+    let Inspection { source, target, .. } = &context.shared.inspection;
+    let name = context.step().id.database_name();
+    let of_databases = name.into_iter().flat_map(|name| {
+        let found = [source.database(name), target.database(name)];
+        found
+            .into_iter()
+            .flatten()
+            .flat_map(|database| &database.settings)
+    });
+    let of_roles = target.role_settings.iter();
+    of_roles.chain(of_databases).any(|setting| {
+        let is_ours = setting
+            .role
+            .as_ref()
+            .is_none_or(|role| *role == target.user);
+        is_ours
+            && setting.name == "default_transaction_read_only"
+            && value::boolean(&setting.value) == Some(true)
+    })
 }
 
 /// A value in `PGOPTIONS`, where blanks separate (PostgreSQL manual, 32.1.2, `options`).

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use miette::Diagnostic;
+use tokio_util::sync::CancellationToken;
 
 use crate::mark;
 use crate::names::Output;
@@ -64,6 +65,14 @@ impl StepError {
     /// A fault of pg-migrate itself.
     pub(crate) fn fault(message: impl fmt::Display) -> Self {
         StepError::new(format!("unexpected: {message}"))
+    }
+
+    /// As an interruption, where the run is stopping: the server was asked to cancel what was under way.
+    pub(crate) fn during(self, stop: &CancellationToken) -> Self {
+        if stop.is_cancelled() {
+            return StepError::interrupted();
+        }
+        self
     }
 
     pub(crate) fn interrupted() -> Self {

@@ -211,6 +211,16 @@ fn status_tells_a_snapshots_age_and_an_old_one_is_warned_of() {
         let text = std::fs::read_to_string(&journal).unwrap();
         text.contains("\"warning\"")
     });
+    // A proxy cuts sessions that say nothing: this one is asked after the warning as before.
+    proxy.set_delay(Duration::from_millis(600));
+    let asked = || {
+        let sql = "SELECT query_start FROM pg_stat_activity WHERE application_name LIKE 'pg-migrate/%snapshot%'";
+        source.psql("postgres", sql)
+    };
+    for _ in 0..2 {
+        let before = asked();
+        running.until("another question", || asked() != before);
+    }
     proxy.set_delay(Duration::ZERO);
     let finished = running.wait().expect_code(0);
     at_work.kill().ok();

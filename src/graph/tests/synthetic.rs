@@ -93,6 +93,7 @@ fn endpoint(side: Side, host: &str) -> Endpoint {
         sslkey: None,
         connect_timeout: std::time::Duration::from_secs(10),
         watch: crate::names::Watch::default(),
+        override_read_only: false,
     }
 }
 

@@ -15,6 +15,7 @@ pub(super) fn configuration() -> Configuration {
     let parameters = names.map(|name| (name.to_owned(), parameter(name)));
     Configuration {
         parameters: parameters.collect(),
+        own: BTreeMap::new(),
         reads_file_settings: true,
         may_reload: true,
         may_checkpoint: true,
@@ -22,6 +23,7 @@ pub(super) fn configuration() -> Configuration {
         is_edited_by_hand: Some(false),
         memory: Some(64 << 30),
         replicas: 0,
+        synchronous_replicas: 0,
         slots: Vec::new(),
     }
 }

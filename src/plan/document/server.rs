@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::model::{SslMode, TuningMode};
+use crate::plan::model::{FoundUnsafe, SslMode, TuningMode};
 use crate::plan::scalar::{Host, SettingName, Text, Timeout, Variable};
 
 /// The reference for a key that counts connections or jobs: PostgreSQL's largest
@@ -37,6 +37,10 @@ pub(in crate::plan) struct Source {
 pub(in crate::plan) struct Target {
     #[serde(flatten)]
     pub server: ServerKeys,
+    /// Writes to the target although its own `default_transaction_read_only` is on (in a configuration file, by ALTER SYSTEM
+    /// or on its command line), as providers set it where the disk is almost full. Default: false.
+    #[serde(default)]
+    pub override_read_only: bool,
     #[serde(default)]
     pub tuning: Tuning,
 }
@@ -155,6 +159,10 @@ pub(in crate::plan) struct Tuning {
     /// Accepts `fast` although the target serves other databases, which a crash of its operating
     /// system would then lose as well. Default: false.
     pub shared_target: bool,
+    /// What to do where `fsync`, `full_page_writes`, `synchronous_commit` or `autovacuum` is off on the target before a run
+    /// of this plan switched it off: a migration that was killed may have left that, and the target stays unsafe.
+    /// Default: `refuse`.
+    pub found_unsafe: FoundUnsafe,
     /// Lets clients into a verified database while `fsync` or `full_page_writes` is still off for the load of the
     /// others: a crash of the target's operating system then loses what they committed. Default: false.
     pub open_early: bool,

@@ -122,6 +122,12 @@ fn servers(plan: &mut Writer, values: &Template) {
         "true: `fast`, although it serves other databases",
     );
     plan.key(
+        "found_unsafe",
+        None,
+        "\"refuse\"",
+        "keep: fsync and the like that are off already stay off",
+    );
+    plan.key(
         "open_early",
         None,
         "false",

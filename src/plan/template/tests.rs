@@ -71,6 +71,7 @@ fn a_written_plan_is_commented() {
     # safe: only what cannot lose data; off: nothing is changed.
     # mode = "fast"
     # shared_target = false          # true: `fast`, although it serves other databases
+    # found_unsafe = "refuse"        # keep: fsync and the like that are off already stay off
     # open_early = false             # true: clients are let in while fsync is off
 
     # Globs over database names.

@@ -20,18 +20,25 @@ use crate::step::{Context, StepError};
 /// first: it holds a restore that did not end. Any other that holds something is left alone, also one that was created in
 /// place of ours.
 pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
+    let connection = connect_for(context).await?;
+    let _guard = connection.cancel_when(&context.stop);
+    let result = create_on(context, &connection).await;
+    connection.close().await;
+    result.map_err(|error| error.during(&context.stop))
+}
+
+async fn create_on(context: &Context, connection: &Connection) -> Result<Output, StepError> {
     let creation = plan(context)?;
     let name = context.database_name();
-    let connection = connect_for(context).await?;
-    match find(&connection, name).await? {
+    match find(connection, name).await? {
         Some(found) if is_own(context, &found).await? => {
-            drop_own(context, &connection, &found).await?;
-            make(context, &connection, &creation).await?;
+            drop_own(context, connection, &found).await?;
+            make(context, connection, &creation).await?;
         }
         Some(found) if is_filled(context, &found).await? => {
             remake::prepare(context, &found).await?;
-            drop_own(context, &connection, &found).await?;
-            make(context, &connection, &creation).await?;
+            drop_own(context, connection, &found).await?;
+            make(context, connection, &creation).await?;
         }
         Some(found) => {
             let own = refuse_unless_empty(context, &found).await?;
@@ -43,12 +50,11 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
                 .record(Change::FillDatabase { database, oid, own })
                 .await?;
             context.set_created(Created::Found(oid));
-            take_over(&connection, name).await?;
+            take_over(connection, name).await?;
         }
-        None => make(context, &connection, &creation).await?,
+        None => make(context, connection, &creation).await?,
     }
-    let refused = apply(context, &connection, &creation.before_load).await?;
-    connection.close().await;
+    let refused = apply(context, connection, &creation.before_load).await?;
     let warnings = [creation.losses, refused].concat();
     Ok(Output::of_warnings(warnings))
 }

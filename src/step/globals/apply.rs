@@ -118,6 +118,17 @@ async fn carry_out(
 ) -> Result<BTreeMap<Option<String>, Vec<String>>, StepError> {
     let target = context.endpoint(Side::Target);
     let connection = connect(target, &target.database, &context.session(Side::Target)).await?;
+    let _guard = connection.cancel_when(&context.stop);
+    let result = carry_out_on(context, &connection, actions).await;
+    connection.close().await;
+    result.map_err(|error| error.during(&context.stop))
+}
+
+async fn carry_out_on(
+    context: &Context,
+    connection: &Connection,
+    actions: &[Planned],
+) -> Result<BTreeMap<Option<String>, Vec<String>>, StepError> {
     let facts = &context.shared.inspection.target;
     if facts.version.major() >= 1600 && !facts.is_superuser {
         // Otherwise it could administer the roles that it makes, and not give them a database.
@@ -130,7 +141,10 @@ async fn carry_out(
     for Planned { subject, action } in actions {
         let warning = match action {
             Action::Run(run) => {
-                let warning = execute(&connection, run).await?;
+                let warning = execute(connection, run).await?;
+                if context.stop.is_cancelled() {
+                    return Err(StepError::interrupted());
+                }
                 reach!("globals statement");
                 warning
             }
@@ -143,10 +157,9 @@ async fn carry_out(
         warnings.entry(subject.clone()).or_default().extend(warning);
     }
     if facts.version.major() < 1600 && !facts.is_superuser && facts.can_create_role {
-        let joined = join_roles(context, &connection).await;
+        let joined = join_roles(context, connection).await;
         warnings.entry(None).or_default().extend(joined);
     }
-    connection.close().await;
     Ok(warnings)
 }
 

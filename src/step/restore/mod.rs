@@ -15,7 +15,7 @@ use crate::failpoint::reach;
 use crate::graph::archive;
 use crate::names::{Output, Product, RestoreError, Restored};
 use crate::plan::Side;
-use crate::postgres::{Class, Exhausted};
+use crate::postgres::{Class, Exhausted, READ_ONLY};
 use crate::process::restore_log::{RestoreLog, RestoreReport, Toc, accepted};
 use crate::process::{Invocation, Stdout};
 use crate::shell;
@@ -286,12 +286,16 @@ fn refusal(context: &Context, errors: &[RestoreError]) -> StepError {
     } else {
         String::new()
     };
-    StepError::new(format!(
+    let error = StepError::new(format!(
         "database \"{database}\": errors of pg_restore that the plan does not accept: {}\n{}{more}",
         refused.len(),
         shown.join("\n")
-    ))
-    .help(format!(
+    ));
+    let mut messages = refused.iter().map(|entry| &entry.message);
+    if messages.any(|message| message.contains("in a read-only transaction")) {
+        return error.help(READ_ONLY);
+    }
+    error.help(format!(
         "fix the cause on the target, or accept them in the plan ([[accept]] with database, object and reason), and run \
          again: the database is created again and restored from the same archive\n\
          where the cause is on the source, fix it there, and let it be dumped again: `pg-migrate reset PLAN --database {} \

@@ -28,6 +28,8 @@ pub struct Project {
     target: BTreeMap<String, String>,
     parallelism: BTreeMap<String, String>,
     rest: String,
+    /// The target's `fsync` is off, for the tests' speed.
+    keeps_unsafe: bool,
     literal: Option<String>,
     environment: BTreeMap<String, OsString>,
     umask: Option<u32>,
@@ -71,6 +73,7 @@ impl Project {
                 number("verify_concurrency", 4),
             ]),
             rest: String::new(),
+            keeps_unsafe: !target.is_durable(),
             literal: None,
             environment: BTreeMap::from([
                 ("HOME".to_owned(), home.into()),
@@ -160,14 +163,28 @@ impl Project {
                 .collect();
             format!("[{name}]\n{lines}\n")
         };
-        [
+        let text = [
             format!("name = {}\n\n", string(&self.name)),
             table("source", &self.source),
             table("target", &self.target),
             table("parallelism", &self.parallelism),
             self.rest.clone(),
         ]
-        .concat()
+        .concat();
+        self.accept_unsafe(text)
+    }
+
+    /// Accepts that the target's `fsync` is off, in the text of the plan.
+    fn accept_unsafe(&self, mut text: String) -> String {
+        const TABLE: &str = "[target.tuning]\n";
+        if self.keeps_unsafe && !text.contains("found_unsafe") {
+            let at = text.find(TABLE).unwrap_or_else(|| {
+                text.push_str(&format!("\n{TABLE}"));
+                text.len() - TABLE.len()
+            });
+            text.insert_str(at + TABLE.len(), "found_unsafe = \"keep\"\n");
+        }
+        text
     }
 
     pub fn variable(mut self, name: &str, value: impl Into<OsString>) -> Project {

@@ -85,6 +85,7 @@ pub enum Mode {
 /// A running server. Stopped, and its data removed, on drop.
 pub struct Server {
     major: u32,
+    durable: bool,
     port: u16,
     password: String,
     process: Option<Child>,
@@ -114,6 +115,7 @@ impl Server {
     fn create(options: Options) -> Server {
         let (pristine, first_password) = pristine(&options.shape);
         let mut server = Server::empty(options.shape.major, first_password);
+        server.durable = options.durable;
         copy_tree(&pristine, &server.data_directory());
         server.configure(&options);
         server.launch_on_a_free_port();
@@ -130,6 +132,7 @@ impl Server {
     pub fn twin_after(&self, prepare: impl FnOnce(&Path)) -> Server {
         assert!(self.process.is_none(), "a running server is not copied");
         let mut twin = Server::empty(self.major, self.password.clone());
+        twin.durable = self.durable;
         let data = twin.data_directory();
         fs::create_dir(&data).unwrap();
         prepare(&data);
@@ -175,6 +178,7 @@ impl Server {
         give_to_server(&sockets);
         Server {
             major,
+            durable: true,
             port: 0,
             password,
             process: None,
@@ -316,6 +320,11 @@ impl Server {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Whether `fsync` is on.
+    pub fn is_durable(&self) -> bool {
+        self.durable
     }
 
     /// The password of the superuser `postgres`.

@@ -1,0 +1,100 @@
+//! Settings as the server's own configuration has them.
+
+use std::collections::BTreeMap;
+
+use super::query;
+use crate::catalog::{Origin, ServerSetting, WATCHED};
+use crate::postgres::{Connection, Error};
+
+/// Those of [`WATCHED`], by name. Where the session has a setting of its own, its role's or its database's, the server's is
+/// looked up in the configuration files; it is missing where they may not be read.
+pub(super) async fn read(
+    connection: &Connection,
+    reads_files: bool,
+) -> Result<BTreeMap<String, ServerSetting>, Error> {
+    let rows = query::rows(
+        connection,
+        "read where settings come from",
+        &format!(
+            "SELECT name, setting, source, sourcefile, sourceline FROM pg_catalog.pg_settings WHERE name IN ({})",
+            watched()
+        ),
+    )
+    .await?;
+    let mut found = BTreeMap::new();
+    let mut hidden = Vec::new();
+    for row in &rows {
+        let name: String = row.get(0);
+        let source: &str = row.get(2);
+        match origin(source, row.get(3), row.get(4)) {
+            Some(origin) => {
+                let setting = row.get::<_, Option<String>>(1).unwrap_or_default();
+                let entry = ServerSetting {
+                    name: name.clone(),
+                    setting,
+                    origin,
+                };
+                found.insert(name, entry);
+            }
+            None => hidden.push(name),
+        }
+    }
+    if reads_files && !hidden.is_empty() {
+        let in_files = in_files(connection).await?;
+        found.extend(
+            in_files
+                .into_iter()
+                .filter(|(name, _)| hidden.contains(name)),
+        );
+    }
+    Ok(found)
+}
+
+/// As the configuration files have them.
+async fn in_files(connection: &Connection) -> Result<BTreeMap<String, ServerSetting>, Error> {
+    let rows = query::rows(
+        connection,
+        "read settings in the configuration files",
+        &format!(
+            "SELECT lower(name), setting, sourcefile, sourceline FROM pg_catalog.pg_file_settings \
+             WHERE applied AND lower(name) IN ({}) ORDER BY seqno",
+            watched()
+        ),
+    )
+    .await?;
+    let of_row = |row: &tokio_postgres::Row| {
+        let name: String = row.get(0);
+        let entry = ServerSetting {
+            name: name.clone(),
+            setting: row.get::<_, Option<String>>(1).unwrap_or_default(),
+            origin: of_file(row.get(2), row.get(3)),
+        };
+        (name, entry)
+    };
+    Ok(rows.iter().map(of_row).collect())
+}
+
+fn watched() -> String {
+    let names = WATCHED.map(|name| format!("'{name}'"));
+    names.join(", ")
+}
+
+/// `None`: it is the session's own, its role's or its database's. `source` is a name of `GucSource_Names` (guc_tables.c).
+fn origin(source: &str, file: Option<String>, line: Option<i32>) -> Option<Origin> {
+    Some(match source {
+        "default" => Origin::Default,
+        "configuration file" => of_file(file, line),
+        "command line" | "override" => Origin::CommandLine,
+        "environment variable" => Origin::Environment,
+        "global" => Origin::AllRoles,
+        _ => return None,
+    })
+}
+
+fn of_file(file: Option<String>, line: Option<i32>) -> Origin {
+    match file {
+        Some(file) if file.ends_with("/postgresql.auto.conf") => Origin::AlterSystem,
+        Some(file) => Origin::File(Some((file, line))),
+        None => Origin::File(None),
+    }
+}

@@ -15,16 +15,18 @@ pub(crate) enum Topic {
     Resume,
     Archives,
     Parallelism,
+    Night,
 }
 
 impl Topic {
-    pub(crate) const ALL: [Topic; 6] = [
+    pub(crate) const ALL: [Topic; 7] = [
         Topic::Steps,
         Topic::Delay,
         Topic::Tuning,
         Topic::Resume,
         Topic::Archives,
         Topic::Parallelism,
+        Topic::Night,
     ];
 
     /// The word that asks for it.
@@ -36,6 +38,7 @@ impl Topic {
             Topic::Resume => "resume",
             Topic::Archives => "archives",
             Topic::Parallelism => "parallelism",
+            Topic::Night => "night",
         }
     }
 
@@ -47,6 +50,7 @@ impl Topic {
             Topic::Resume => include_str!("topics/resume.txt"),
             Topic::Archives => include_str!("topics/archives.txt"),
             Topic::Parallelism => include_str!("topics/parallelism.txt"),
+            Topic::Night => include_str!("topics/night.txt"),
         }
     }
 

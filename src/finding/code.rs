@@ -678,9 +678,9 @@ codes! {
         fix "Correct the value in target.tuning.settings."
 
     TargetTuningWal "target/tuning-wal" Info Migration "0.1.0"
-        what "pg_wal may grow to max_wal_size"
-        why "With a larger max_wal_size more WAL stays in the target's pg_wal, whose free space cannot be seen from SQL."
-        fix "Look at the free space of the target's pg_wal; lower max_wal_size in target.tuning.settings where it is short."
+        what "how much WAL pg_wal is to hold"
+        why "With a larger max_wal_size a load has fewer checkpoints, but more WAL stays in the target's pg_wal, whose free space cannot be seen from SQL, and a server whose pg_wal is full goes down. So the load leaves it as it is."
+        fix "Look at the free space of the target's pg_wal, and set max_wal_size in target.tuning.settings as far as that allows."
 
     TargetUnfinished "target/unfinished" Block Database "0.2.0"
         what "a database left the plan unfinished"

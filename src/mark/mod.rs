@@ -148,6 +148,19 @@ impl Mark {
         Ok(true)
     }
 
+    /// Whether there is one.
+    ///
+    /// # Errors
+    ///
+    /// A target that cannot be reached.
+    pub(crate) async fn is_there(&self) -> Result<bool, Error> {
+        let mut held = self.0.connection.lock().await;
+        match self.connected_or_gone(&mut held).await? {
+            Some(connection) => rows::are_there(connection).await,
+            None => Ok(false),
+        }
+    }
+
     /// What the mark says of this state directory; `None`: nothing yet.
     ///
     /// # Errors
@@ -226,7 +239,7 @@ impl Mark {
         }
     }
 
-    /// `None`: a person dropped the mark under the run. What is under way is not left unsafe for that; the next run makes it
+    /// `None`: there is none, or a person dropped it under the run. What is under way is not left unsafe for that; the next run makes it
     /// again.
     async fn connected_or_gone<'a>(
         &self,
@@ -234,7 +247,7 @@ impl Mark {
     ) -> Result<Option<&'a Connection>, Error> {
         match self.connected(held).await {
             Err(error) if error.is_gone() => {
-                tracing::warn!("the mark on the target was dropped under the run");
+                tracing::warn!("there is no mark on the target");
                 Ok(None)
             }
             connected => connected.map(Some),

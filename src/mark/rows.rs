@@ -32,6 +32,8 @@ pub(crate) struct Entry {
     pub plan: String,
     /// The last change.
     pub position: Position,
+    /// Settings of the server that are still those for the load, with what `postgresql.auto.conf` held before; `None`: nothing.
+    pub settings: Vec<(String, Option<String>)>,
 }
 
 /// Whether the tables are there.
@@ -63,6 +65,14 @@ pub(super) async fn read(connection: &Connection, state: &str) -> Result<Option<
         )
         .await
         .map_err(connection.failed("read the mark"))?;
+    let settings = connection
+        .query(
+            "SELECT name, before FROM mark.setting WHERE state = $1 ORDER BY name",
+            &[&state],
+        )
+        .await
+        .map_err(connection.failed("read the mark"))?;
+    let settings = settings.iter().map(|row| (row.get(0), row.get(1)));
     Ok(row.and_then(|row| {
         let number: i64 = row.get(1);
         Some(Entry {
@@ -71,6 +81,7 @@ pub(super) async fn read(connection: &Connection, state: &str) -> Result<Option<
                 number: u64::try_from(number).ok()?,
                 at: row.get::<_, &str>(2).parse().ok()?,
             },
+            settings: settings.collect(),
         })
     }))
 }

@@ -1,7 +1,7 @@
 //! The settings for the load that are set, and what that means for the target and for whoever else uses it.
 
 use super::words::some_of;
-use crate::catalog::ServerFacts;
+use crate::catalog::{ServerFacts, value};
 use crate::finding::{Code, Finding, Severity};
 use crate::plan::Plan;
 
@@ -31,7 +31,7 @@ pub(crate) fn for_tuning(
     let mut found = Vec::new();
     found.extend(set_for_the_server(tuning));
     found.extend(set_for_our_sessions(tuning));
-    found.extend(wal_grows(tuning));
+    found.extend(wal_grows(target, tuning));
     found.extend(auto_conf_edited(target, tuning));
     if !tuning.dangers.is_empty() {
         found.extend(for_dangers(plan, target, tuning));
@@ -144,14 +144,25 @@ fn set_for_our_sessions(tuning: &TuningFacts<'_>) -> Option<Finding> {
     })
 }
 
-fn wal_grows(tuning: &TuningFacts<'_>) -> Option<Finding> {
+fn wal_grows(target: &ServerFacts, tuning: &TuningFacts<'_>) -> Option<Finding> {
     let mut system = tuning.system.iter();
-    system.any(|(name, _)| *name == "max_wal_size").then(|| {
-        Finding::new(
-            Code::TargetTuningWal,
-            "WAL up to max_wal_size stays in the target's pg_wal, whose free space cannot be seen from here",
-        )
-    })
+    if let Some((_, value)) = system.find(|(name, _)| *name == "max_wal_size") {
+        let message = format!(
+            "WAL of about {value} (max_wal_size) stays in the target's pg_wal, whose free space cannot be seen from here: a server \
+             whose pg_wal is full goes down"
+        );
+        return Some(Finding::new(Code::TargetTuningWal, message));
+    }
+    let parameters = &target.configuration.parameters;
+    let now = parameters
+        .get("max_wal_size")
+        .filter(|_| !tuning.system.is_empty())?;
+    let size = value::memory_text(value::bytes(now, &now.setting)?);
+    let message = format!(
+        "the target's max_wal_size stays {size}, because the free space of its pg_wal cannot be seen from here"
+    );
+    let fix = "where pg_wal has room, max_wal_size = \"8GB\" in target.tuning.settings saves the load checkpoints";
+    Some(Finding::new(Code::TargetTuningWal, message).fix(fix))
 }
 
 fn auto_conf_edited(target: &ServerFacts, tuning: &TuningFacts<'_>) -> Option<Finding> {

@@ -47,6 +47,8 @@ pub(super) struct Claim<'a> {
     pub target: &'a Endpoint,
     pub journal: &'a Journal,
     pub application: &'a Application,
+    /// Nothing but settings is to be restored: the mark is not made for that, and any journal knows enough.
+    pub only_restores: bool,
 }
 
 /// How the target is taken, at first and again.
@@ -139,7 +141,7 @@ impl Control {
     }
 }
 
-/// Makes the mark where it is missing, and takes it over.
+/// Makes the mark where it is missing, compares it with the journal, and takes it over.
 async fn take_mark(claim: &Claim<'_>) -> Result<Option<Mark>, Error> {
     let state = claim.journal.id();
     let run = format!(
@@ -152,13 +154,16 @@ async fn take_mark(claim: &Claim<'_>) -> Result<Option<Mark>, Error> {
         (&claim.plan.name, state),
         &run,
     );
-    if !mark.create().await? {
+    if claim.only_restores {
+        if !mark.is_there().await? {
+            return Ok(None);
+        }
+    } else if !mark.create().await? {
         tracing::warn!(
             "our role may not create a database on the target, so what this plan does is on record in its state directory alone"
         );
         return Ok(None);
-    }
-    if let Some(entry) = mark.read().await? {
+    } else if let Some(entry) = mark.read().await? {
         let standing = mark::compare(&entry, claim.journal.state());
         if standing != Standing::Agrees {
             let last = claim.journal.state().position();
@@ -185,6 +190,7 @@ pub(crate) async fn refuse_held_target(
         target,
         journal,
         application: &application,
+        only_restores: true,
     };
     let holder = Keeper::new(&claim).take_when_free().await?;
     holder.connection.close().await;

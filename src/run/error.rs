@@ -123,7 +123,7 @@ impl Error {
             || "is empty".to_owned(),
             |last| format!("ends with {}", shown(last)),
         );
-        let what = match standing {
+        let mut what = match standing {
             Standing::Diverged => format!(
                 "the target's mark has {marked}, which the journal does not have, though it {ends}: a run went on with a copy of the directory"
             ),
@@ -132,6 +132,18 @@ impl Error {
                  went on with a copy of it"
             ),
         };
+        if !entry.settings.is_empty() {
+            let settings = entry.settings.iter().map(|(name, before)| match before {
+                Some(before) => format!("{name} (before: {before})"),
+                None => name.clone(),
+            });
+            let settings: Vec<String> = settings.collect();
+            what.push_str(&format!(
+                "\nby the mark these settings of the target are still those for the load, with which a crash may lose data: {}; ALTER \
+                 SYSTEM RESET each, or SET what it was before, and SELECT pg_reload_conf()",
+                settings.join(", ")
+            ));
+        }
         Error::OtherState { what }
     }
 }

@@ -84,6 +84,7 @@ impl Job {
             target: &self.target,
             journal: &self.journal,
             application: &application,
+            only_restores: false,
         })
         .await?;
         leftovers::end(&self.source, &application, None).await?;

@@ -166,6 +166,7 @@ impl Attempt<'_> {
             target,
             journal,
             application: &application,
+            only_restores: true,
         };
         let control = Control::take(&claim).await?;
         let application = application.application_name_for("restore-settings");

@@ -8,13 +8,14 @@ use pg_migrate::fuzzing::Code;
 
 use crate::support::place::repository;
 
-const TOPICS: [&str; 6] = [
+const TOPICS: [&str; 7] = [
     "steps",
     "delay",
     "tuning",
     "resume",
     "archives",
     "parallelism",
+    "night",
 ];
 
 #[expect(
@@ -149,5 +150,147 @@ fn the_readme_has_every_command_and_none_that_there_is_not() {
                 _ => {}
             }
         }
+    }
+}
+
+/// What begins each line of `explain night`, with the test that shows it.
+const NIGHT: [(&str, &str, &str); 24] = [
+    (
+        "The target fails over",
+        "night_failover",
+        "a_target_that_fails_over_during_the_run_is_not_believed",
+    ),
+    (
+        "The target is put back",
+        "night_failover",
+        "a_clone_does_not_get_the_settings_of_the_target",
+    ),
+    (
+        "The source fails over",
+        "night_failover",
+        "what_was_dumped_before_the_source_failed_over_is_dumped_again",
+    ),
+    (
+        "A server is restarted",
+        "night_patience",
+        "a_target_that_is_away_for_half_a_minute_is_waited_for",
+    ),
+    (
+        "Databases of the source exchange",
+        "night_failover",
+        "databases_of_the_source_that_exchanged_names_are_not_mixed",
+    ),
+    (
+        "A database on record",
+        "trust_presence",
+        "a_verified_database_that_is_gone_is_refused_and_made_again_when_asked_for",
+    ),
+    (
+        "The state directory is put back",
+        "night_state",
+        "an_older_state_directory_drops_nothing_that_clients_use",
+    ),
+    (
+        "The state directory is copied",
+        "night_state",
+        "a_copy_of_the_state_directory_leaves_a_living_run_alone",
+    ),
+    (
+        "A run freezes",
+        "night_state",
+        "a_run_that_was_frozen_and_taken_over_from_writes_nothing_more",
+    ),
+    (
+        "The state directory is lost",
+        "night_target",
+        "what_a_run_whose_state_is_lost_left_is_not_the_owners",
+    ),
+    (
+        "The terminal is closed",
+        "night_signals",
+        "a_hang_up_that_was_ignored_at_the_start_stays_ignored",
+    ),
+    (
+        "Output, the log",
+        "night_output",
+        "ctrl_c_ends_in_order_though_nothing_can_be_printed",
+    ),
+    (
+        "The password runs out",
+        "night_patience",
+        "a_password_that_changes_is_asked_for_again",
+    ),
+    (
+        "Restoring the target's settings",
+        "night_patience",
+        "the_patience_for_settings_is_the_plans_and_its_end_is_said_first",
+    ),
+    (
+        "A synchronous standby",
+        "night_target",
+        "a_run_that_waits_for_a_synchronous_standby_is_told_before_and_ends_on_a_signal",
+    ),
+    (
+        "The target is read-only",
+        "night_target",
+        "a_server_that_lets_nobody_write_is_not_overruled_without_the_key",
+    ),
+    (
+        "The disk for archives",
+        "night_disks",
+        "archives_that_do_not_fit",
+    ),
+    (
+        "The target's disk",
+        "night_disks",
+        "a_full_disk_of_the_target_is_no_error_to_accept",
+    ),
+    (
+        "Tables get columns",
+        "night_columns",
+        "columns_that_the_source_got_since_are_added_to_the_target",
+    ),
+    (
+        "A row is larger",
+        "night_rows",
+        "rows_that_copy_cannot_write",
+    ),
+    (
+        "Snapshots of the source",
+        "night_source",
+        "a_source_that_gives_up_old_snapshots_is_refused_unless_nobody_writes_to_it",
+    ),
+    (
+        "An agent is connected",
+        "night_agents",
+        "an_agents_session_does_not_keep_what_was_never_handed_over",
+    ),
+    (
+        "The target's databases were",
+        "night_found",
+        "a_run_that_was_killed_while_it_filled_a_database_goes_on",
+    ),
+    (
+        "Connections are limited",
+        "night_limits",
+        "the_limit_of_the_sources_role_is_kept_to",
+    ),
+];
+
+/// Each line of the table is kept by a test, and each test has its line.
+#[test]
+fn explain_night_says_what_tests_show() {
+    let topic = fs::read_to_string(repository().join("src/explain/topics/night.txt")).unwrap();
+    let lines: Vec<&str> = topic
+        .lines()
+        .filter_map(|line| line.strip_prefix("- "))
+        .collect();
+    assert_eq!(lines.len(), NIGHT.len());
+    for (line, (begin, file, test)) in lines.iter().zip(NIGHT) {
+        assert!(line.starts_with(begin), "{begin:?} does not begin {line:?}");
+        let path = repository().join(format!("tests/program/{file}.rs"));
+        let text = fs::read_to_string(path).unwrap();
+        let shown = format!("#[test]\nfn {test}()");
+        assert!(text.contains(&shown), "{file}.rs has no test {test}");
     }
 }

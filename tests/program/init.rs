@@ -108,7 +108,7 @@ fn every_flag_of_the_reference_tool_goes_into_the_plan() {
 
 #[test]
 fn the_plan_of_an_old_command_line_migrates() {
-    let (source, target) = (Server::start(12), Server::start(18));
+    let (source, target) = (Server::start(12), Server::of(18).durable().start());
     let databases = fill::plain(&source, 2, 50);
     let project = Project::between(&source, &target);
     let (from, to) = (source.port().to_string(), target.port().to_string());

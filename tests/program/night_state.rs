@@ -94,6 +94,38 @@ fn an_older_state_directory_drops_nothing_that_clients_use() {
     assert_eq!(target.psql("erp", "SELECT count(*) FROM plain"), "101");
 }
 
+/// The newest state is lost with its machine, killed in the middle; an older copy says what is still unsafe.
+#[test]
+fn an_older_state_directory_tells_what_the_lost_one_left_unsafe() {
+    let (source, target) = servers();
+    target.psql("postgres", "ALTER SYSTEM SET checkpoint_timeout = '7min'");
+    let project = Project::between(&source, &target);
+    let kill = |point: &str| {
+        let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
+        assert_eq!(killed.wait().signal, Some(9));
+    };
+    kill("journal step-started globals synced:1");
+    project.run(&["revert"]).expect_code(0);
+    let saved = project.directory().join("saved");
+    copy_directory(&project.state_directory(), &saved);
+    kill("journal step-started erp/restore synced:1");
+    fs::remove_dir_all(project.state_directory()).unwrap();
+    copy_directory(&saved, &project.state_directory());
+    let told = project.run(&["run"]).expect_code(3);
+    assert_says(&told, &["target/left-unsafe", "ALTER SYSTEM RESET"]);
+    for name in ["fsync", "full_page_writes", "autovacuum"] {
+        target.psql("postgres", &format!("ALTER SYSTEM RESET {name}"));
+    }
+    target.psql("postgres", "SELECT pg_reload_conf()");
+    let told = project.run(&["run"]).expect_code(3);
+    let words = [
+        "the target's mark is newer",
+        "checkpoint_timeout (before: 7min)",
+        "ALTER SYSTEM RESET",
+    ];
+    assert_says(&told, &words);
+}
+
 /// Two people start the same plan from two copies of its directory.
 #[test]
 fn a_copy_of_the_state_directory_leaves_a_living_run_alone() {

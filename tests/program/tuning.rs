@@ -174,7 +174,7 @@ fn a_run_that_ends_well_leaves_the_settings_as_they_were_and_everything_on_disk(
                 "work_mem",
             ]
         ),
-        "on off 0.9 2GB 8GB off 5MB"
+        "on off 0.9 2GB 1GB off 5MB"
     );
     load.proxy.set_delay(Duration::ZERO);
     running.wait().expect_code(0);
@@ -307,7 +307,7 @@ fn what_other_sessions_set_meanwhile_stays() {
     let load = load();
     let running = load.half_way();
     load.target
-        .psql("postgres", "ALTER SYSTEM SET max_wal_size = '3GB'");
+        .psql("postgres", "ALTER SYSTEM SET checkpoint_timeout = '9min'");
     load.target
         .psql("postgres", "ALTER SYSTEM RESET maintenance_work_mem");
     load.proxy.set_delay(Duration::ZERO);
@@ -315,12 +315,17 @@ fn what_other_sessions_set_meanwhile_stays() {
     assert_eq!(
         show(
             &load.target,
-            &["fsync", "max_wal_size", "maintenance_work_mem", "work_mem"]
+            &[
+                "fsync",
+                "checkpoint_timeout",
+                "maintenance_work_mem",
+                "work_mem"
+            ]
         ),
-        "on 3GB 64MB 5MB"
+        "on 9min 64MB 5MB"
     );
     let warnings = server_warnings(&load.project.report()).join("\n");
-    assert!(warnings.contains("max_wal_size = 3GB"), "{warnings}");
+    assert!(warnings.contains("checkpoint_timeout = 9min"), "{warnings}");
     assert!(warnings.contains("no maintenance_work_mem"), "{warnings}");
 }
 
@@ -469,7 +474,7 @@ fn safe_never_risks_the_cluster_and_leaves_other_sessions_alone() {
         "maintenance_work_mem",
         "max_wal_size",
     ];
-    assert_eq!(show(&load.target, &names), "on on on 65432kB 8GB");
+    assert_eq!(show(&load.target, &names), "on on on 65432kB 1GB");
     load.proxy.set_delay(Duration::ZERO);
     running.wait().expect_code(0);
     load.assert_back();
@@ -546,14 +551,14 @@ fn a_role_without_alter_system_completes_and_the_plan_says_what_is_out_of_reach(
 #[test]
 fn a_granted_alter_system_is_used_and_a_missing_sync_is_said() {
     let (_source, target, project) = limited(
-        "GRANT ALTER SYSTEM ON PARAMETER fsync, max_wal_size TO mover;
+        "GRANT ALTER SYSTEM ON PARAMETER fsync, checkpoint_timeout TO mover;
          GRANT SELECT ON pg_file_settings TO mover;
          GRANT EXECUTE ON FUNCTION pg_show_all_file_settings(), pg_reload_conf() TO mover",
     );
     let before = Configuration::of(&target);
     let plan = plan_text(&project);
     assert!(
-        plan.contains("ALTER SYSTEM SET fsync = off, max_wal_size = 8GB"),
+        plan.contains("ALTER SYSTEM SET fsync = off, checkpoint_timeout = 1h"),
         "{plan}"
     );
     assert!(plan.contains("target/tuning-no-sync"), "{plan}");

@@ -17,11 +17,11 @@ pub(crate) const UNSAFE: [(&str, &str); 2] = [("fsync", "off"), ("full_page_writ
 
 /// Settings of either mode, beside those that are worked out. They help without danger: fewer checkpoints
 /// write fewer pages twice, commits of a load need not wait for the disk one by one, and autovacuum does
-/// not read tables that are still being filled.
-const SAFE: [(&str, &str); 5] = [
+/// not read tables that are still being filled. `max_wal_size` stays the owner's, though more would help: nothing
+/// tells how much room `pg_wal` has, and a server whose `pg_wal` is full goes down (PostgreSQL manual, 28.5).
+const SAFE: [(&str, &str); 4] = [
     ("synchronous_commit", "off"),
     ("checkpoint_completion_target", "0.9"),
-    ("max_wal_size", "8GB"),
     ("checkpoint_timeout", "1h"),
     ("autovacuum", "off"),
 ];
@@ -205,9 +205,7 @@ fn of_mode(
             continue;
         }
         let value = match configuration.parameters.get(name) {
-            Some(parameter) if matches!(name, "max_wal_size" | "checkpoint_timeout") => {
-                value::at_least(parameter, value)
-            }
+            Some(parameter) if name == "checkpoint_timeout" => value::at_least(parameter, value),
             _ => value.to_owned(),
         };
         settings.insert(name.to_owned(), value);

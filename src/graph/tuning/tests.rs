@@ -136,18 +136,18 @@ fn fast_sets_everything_for_the_whole_server() {
     maintenance_work_mem = 2GB (Both)
     synchronous_commit = off (Session)
     checkpoint_completion_target = 0.9 (System)
-    max_wal_size = 8GB (System)
     checkpoint_timeout = 1h (System)
     autovacuum = off (System)
 
     Info target/tuning
-      for the load, ALTER SYSTEM sets fsync = off, full_page_writes = off, maintenance_work_mem = 2GB, checkpoint_completion_target = 0.9, max_wal_size = 8GB, checkpoint_timeout = 1h, autovacuum = off in the whole target; what postgresql.auto.conf holds now is restored when the run ends
+      for the load, ALTER SYSTEM sets fsync = off, full_page_writes = off, maintenance_work_mem = 2GB, checkpoint_completion_target = 0.9, checkpoint_timeout = 1h, autovacuum = off in the whole target; what postgresql.auto.conf holds now is restored when the run ends
 
     Info target/tuning-session
       for the load, this run's own sessions on the target set synchronous_commit = off
 
     Info target/tuning-wal
-      WAL up to max_wal_size stays in the target's pg_wal, whose free space cannot be seen from here
+      the target's max_wal_size stays 1GB, because the free space of its pg_wal cannot be seen from here
+      fix: where pg_wal has room, max_wal_size = "8GB" in target.tuning.settings saves the load checkpoints
 
     Info target/tuning-unsafe
       with fsync and full_page_writes off, the target's cluster is lost if its operating system crashes during the load: it would have to be created and loaded again
@@ -167,26 +167,26 @@ fn fast_sets_everything_for_the_whole_server() {
 
 #[test]
 fn safe_risks_nothing_and_leaves_other_sessions_alone() {
-    insta::assert_snapshot!(shown(&mode("safe"), &target(), &ALONE), @"
+    insta::assert_snapshot!(shown(&mode("safe"), &target(), &ALONE), @r#"
     maintenance_work_mem = 2GB (Session)
     synchronous_commit = off (Session)
     checkpoint_completion_target = 0.9 (System)
-    max_wal_size = 8GB (System)
     checkpoint_timeout = 1h (System)
     autovacuum = off (System)
 
     Info target/tuning
-      for the load, ALTER SYSTEM sets checkpoint_completion_target = 0.9, max_wal_size = 8GB, checkpoint_timeout = 1h, autovacuum = off in the whole target; what postgresql.auto.conf holds now is restored when the run ends
+      for the load, ALTER SYSTEM sets checkpoint_completion_target = 0.9, checkpoint_timeout = 1h, autovacuum = off in the whole target; what postgresql.auto.conf holds now is restored when the run ends
 
     Info target/tuning-session
       for the load, this run's own sessions on the target set maintenance_work_mem = 2GB, synchronous_commit = off
 
     Info target/tuning-wal
-      WAL up to max_wal_size stays in the target's pg_wal, whose free space cannot be seen from here
+      the target's max_wal_size stays 1GB, because the free space of its pg_wal cannot be seen from here
+      fix: where pg_wal has room, max_wal_size = "8GB" in target.tuning.settings saves the load checkpoints
 
     Info target/tuning-memory
       4 index builds at a time with maintenance_work_mem = 2GB each take up to 8.0 GB of the target's 64.0 GB of memory
-    ");
+    "#);
 }
 
 /// What lets clients in while the target is unsafe is said with its danger, and is no danger where nothing is unsafe.
@@ -226,7 +226,6 @@ fn databases_that_clients_use_are_not_risked() {
     let kept = [
         "maintenance_work_mem",
         "checkpoint_completion_target",
-        "max_wal_size",
         "checkpoint_timeout",
     ];
     assert_eq!(names(&plan), kept);
@@ -254,7 +253,7 @@ fn without_the_right_to_alter_system_sessions_are_set() {
       for the load, this run's own sessions on the target set maintenance_work_mem = 496MB, synchronous_commit = off
 
     Info target/tuning-out-of-reach
-      not set for the load: fsync, full_page_writes, checkpoint_completion_target, max_wal_size, checkpoint_timeout, autovacuum (the role "app" may not run ALTER SYSTEM)
+      not set for the load: fsync, full_page_writes, checkpoint_completion_target, checkpoint_timeout, autovacuum (the role "app" may not run ALTER SYSTEM)
       fix: use a superuser for [target], or GRANT ALTER SYSTEM ON PARAMETER …, SELECT ON pg_file_settings and EXECUTE ON FUNCTION pg_show_all_file_settings(), pg_reload_conf() to the role
 
     Info target/tuning-memory
@@ -271,7 +270,7 @@ fn a_single_missing_right_is_named() {
     let mut partly = target();
     let parameters = &mut partly.configuration.parameters;
     parameters.get_mut("fsync").unwrap().may_alter_system = false;
-    parameters.get_mut("max_wal_size").unwrap().is_fixed = true;
+    parameters.get_mut("checkpoint_timeout").unwrap().is_fixed = true;
     let mut forbidden = target();
     let mut allow = parameter("autovacuum");
     allow.setting = "off".into();
@@ -284,11 +283,11 @@ fn a_single_missing_right_is_named() {
         .map(|finding| finding.message)
         .collect();
     insta::assert_snapshot!(reasons.join("\n"), @r#"
-    not set for the load: fsync, full_page_writes, checkpoint_completion_target, max_wal_size, checkpoint_timeout, autovacuum (the role "postgres" may not read pg_file_settings, and what postgresql.auto.conf holds could not be restored)
-    not set for the load: fsync, full_page_writes, checkpoint_completion_target, max_wal_size, checkpoint_timeout, autovacuum (the role "postgres" may not call pg_reload_conf())
-    not set for the load: max_wal_size (the server's command line or environment overrides ALTER SYSTEM)
+    not set for the load: fsync, full_page_writes, checkpoint_completion_target, checkpoint_timeout, autovacuum (the role "postgres" may not read pg_file_settings, and what postgresql.auto.conf holds could not be restored)
+    not set for the load: fsync, full_page_writes, checkpoint_completion_target, checkpoint_timeout, autovacuum (the role "postgres" may not call pg_reload_conf())
+    not set for the load: checkpoint_timeout (the server's command line or environment overrides ALTER SYSTEM)
     not set for the load: fsync (the role "postgres" lacks the privilege ALTER SYSTEM on them)
-    not set for the load: fsync, full_page_writes, checkpoint_completion_target, max_wal_size, checkpoint_timeout, autovacuum (the server does not allow ALTER SYSTEM (allow_alter_system = off))
+    not set for the load: fsync, full_page_writes, checkpoint_completion_target, checkpoint_timeout, autovacuum (the server does not allow ALTER SYSTEM (allow_alter_system = off))
     "#);
 }
 

@@ -27,6 +27,12 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// Our role lacks a privilege.
+    pub(super) fn is_forbidden(&self) -> bool {
+        let forbidden = SqlState::INSUFFICIENT_PRIVILEGE;
+        matches!(self, Error::Postgres(error) if error.sqlstate() == Some(forbidden.code()))
+    }
+
     /// There is no such database, schema or table.
     pub(super) fn is_gone(&self) -> bool {
         let Error::Postgres(error) = self else {

@@ -94,12 +94,19 @@ impl Mark {
         }))
     }
 
-    /// Makes the database where it is missing. `false`: the role may not.
+    /// Makes the database where it is missing. `false`: the role may not, or may not write to it.
     ///
     /// # Errors
     ///
     /// [`Error::Foreign`]; a target that cannot be reached.
     pub(crate) async fn create(&self) -> Result<bool, Error> {
+        match self.make().await {
+            Err(error) if error.is_forbidden() => Ok(false),
+            made => made,
+        }
+    }
+
+    async fn make(&self) -> Result<bool, Error> {
         let Inner {
             target, session, ..
         } = &*self.0;
@@ -119,10 +126,6 @@ impl Mark {
             );
             match server.batch_execute(&create).await {
                 Ok(()) => {}
-                Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-                    server.close().await;
-                    return Ok(false);
-                }
                 Err(error) if error.code() == Some(&SqlState::DUPLICATE_DATABASE) => {}
                 Err(error) => {
                     return Err(server.failed("make the database of the mark")(error).into());
@@ -155,9 +158,14 @@ impl Mark {
     /// A target that cannot be reached.
     pub(crate) async fn is_there(&self) -> Result<bool, Error> {
         let mut held = self.0.connection.lock().await;
-        match self.connected_or_gone(&mut held).await? {
-            Some(connection) => rows::are_there(connection).await,
-            None => Ok(false),
+        let there = match self.connected_or_gone(&mut held).await {
+            Ok(Some(connection)) => rows::are_there(connection).await,
+            Ok(None) => Ok(false),
+            Err(error) => Err(error),
+        };
+        match there {
+            Err(error) if error.is_forbidden() => Ok(false),
+            there => there,
         }
     }
 

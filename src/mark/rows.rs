@@ -40,7 +40,8 @@ pub(crate) struct Entry {
 pub(super) async fn are_there(connection: &Connection) -> Result<bool, Error> {
     let row = connection
         .query_one(
-            "SELECT pg_catalog.to_regclass('mark.setting') IS NOT NULL",
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_class \
+             WHERE relname = 'setting' AND relnamespace = pg_catalog.to_regnamespace('mark'))",
             &[],
         )
         .await

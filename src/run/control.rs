@@ -160,7 +160,7 @@ async fn take_mark(claim: &Claim<'_>) -> Result<Option<Mark>, Error> {
         }
     } else if !mark.create().await? {
         tracing::warn!(
-            "our role may not create a database on the target, so what this plan does is on record in its state directory alone"
+            "our role may not create the database of the mark on the target, or not write to it, so what this plan does is on record in its state directory alone"
         );
         return Ok(None);
     } else if let Some(entry) = mark.read().await? {

@@ -183,7 +183,7 @@ const NIGHT: [(&str, &str, &str); 24] = [
     (
         "A database on record",
         "trust_presence",
-        "a_verified_database_that_is_gone_is_refused_and_made_again_when_asked_for",
+        "a_verified_database_that_was_dropped_is_missed",
     ),
     (
         "The state directory is put back",

@@ -293,3 +293,34 @@ fn an_empty_database_of_another_plan_is_not_filled() {
     other.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");
 }
+
+/// A role that may not create databases goes on without a mark, and one that may not write to that of another as well.
+#[test]
+fn a_role_that_may_not_mark_the_target_migrates_without() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE plain AS SELECT n AS id FROM generate_series(1, 100) n",
+    );
+    target.psql(
+        "postgres",
+        "CREATE ROLE mover LOGIN PASSWORD 'of the mover' NOSUPERUSER NOCREATEDB",
+    );
+    for round in ["without a mark", "with that of another role"] {
+        target.psql("postgres", "CREATE DATABASE erp OWNER mover");
+        let project = Project::between(&source, &target)
+            .target("user", "\"mover\"")
+            .variable("TARGET_PASSWORD", "of the mover")
+            .with("[globals]\nmigrate = false\n[target.tuning]\nmode = \"off\"\n[[accept]]\ndatabase = \"erp\"\nobject = \"*\"\nreason = \"limited\"\n");
+        let done = project.run(&["run"]);
+        assert_eq!(done.code, Some(0), "{round}: {done:?}");
+        assert_eq!(target.psql("erp", "SELECT count(*) FROM plain"), "100");
+        target.psql("postgres", "DROP DATABASE erp");
+        Project::between(&source, &target)
+            .named("another")
+            .run(&["run"])
+            .expect_code(0);
+        target.psql("postgres", "DROP DATABASE erp");
+    }
+}

@@ -135,8 +135,9 @@ impl Mark {
         server.close().await;
         let connection = connect(target, MARK_DATABASE, session).await?;
         if rows::are_there(&connection).await? {
+            let may_write = rows::may_write(&connection).await?;
             *self.0.connection.lock().await = Some(connection);
-            return Ok(true);
+            return Ok(may_write);
         }
         if !contents_of(&connection).await?.is_empty() {
             return Err(Error::Foreign);
@@ -159,7 +160,10 @@ impl Mark {
     pub(crate) async fn is_there(&self) -> Result<bool, Error> {
         let mut held = self.0.connection.lock().await;
         let there = match self.connected_or_gone(&mut held).await {
-            Ok(Some(connection)) => rows::are_there(connection).await,
+            Ok(Some(connection)) => match rows::are_there(connection).await {
+                Ok(true) => rows::may_write(connection).await,
+                there => there,
+            },
             Ok(None) => Ok(false),
             Err(error) => Err(error),
         };

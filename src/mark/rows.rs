@@ -49,6 +49,18 @@ pub(super) async fn are_there(connection: &Connection) -> Result<bool, Error> {
     Ok(row.get(0))
 }
 
+/// Whether our role may write to them. Without any right to the schema, the question itself is refused.
+pub(super) async fn may_write(connection: &Connection) -> Result<bool, Error> {
+    let row = connection
+        .query_one(
+            "SELECT pg_catalog.has_table_privilege('mark.state', 'UPDATE')",
+            &[],
+        )
+        .await
+        .map_err(connection.failed("look at the privileges on the mark"))?;
+    Ok(row.get(0))
+}
+
 /// Makes the tables, all or none.
 pub(super) async fn create(connection: &Connection) -> Result<(), Error> {
     connection

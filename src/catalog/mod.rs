@@ -1,5 +1,6 @@
 //! What a server holds, as plain data. No SQL here: `inspect` fills it, `graph` reads it.
 
+mod condition;
 mod facts;
 pub(crate) mod locale;
 mod mark;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{RelationKind, Sighting, TableName};
+pub(crate) use condition::{Condition, PreparedTransaction, Stale};
 pub(crate) use facts::{LeftOut, NoAlterSystem};
 pub(crate) use mark::{MARK_COMMENT, MARK_DATABASE, is_mark};
 pub(crate) use not_moved::{LackedLibrary, NotMoved, NotMovedKind};
@@ -59,6 +61,8 @@ pub struct ServerFacts {
     /// Whether `pg_authid` may be read: without it roles move without their passwords.
     pub reads_passwords: bool,
     pub in_recovery: bool,
+    /// Of the source.
+    pub condition: Condition,
     /// May set `session_replication_role`: a superuser, or from 15 on a role with SET on the parameter.
     pub sets_replication_role: bool,
     /// May set `event_triggers` (17 and later), so that none fires in its sessions.

@@ -3,13 +3,16 @@
 use std::fmt;
 
 /// Settings that matter by where they come from.
-pub(crate) const WATCHED: [&str; 6] = [
+pub(crate) const WATCHED: [&str; 9] = [
     "autovacuum",
     "default_transaction_read_only",
     "fsync",
     "full_page_writes",
+    "ignore_checksum_failure",
+    "ignore_system_indexes",
     "old_snapshot_threshold",
     "synchronous_commit",
+    "zero_damaged_pages",
 ];
 
 /// One of them.

@@ -277,6 +277,11 @@ codes! {
         why "A function that sets a parameter which the target does not know, or which its role may not set, cannot be created there, and neither can what needs it."
         fix "ALTER FUNCTION … RESET on the source, drop the function there, or accept the restore error ([[accept]])."
 
+    SourceHidesDamage "source/hides-damage" Block Migration "0.2.0"
+        what "damage reads as empty"
+        why "With zero_damaged_pages, ignore_checksum_failure or ignore_system_indexes on, a server leaves out what it cannot read instead of saying so: dump and counts would agree, and rows be missing."
+        fix "Switch it off on the source (ALTER SYSTEM RESET, SELECT pg_reload_conf()) and run again: damage is an error then, with its table."
+
     SourceInstallationDatabase "source/installation-database" Warn Database "0.2.0"
         what "properties of postgres or template1"
         why "Each server has databases postgres and template1 of its own, so settings and privileges of those of the source do not migrate."
@@ -337,6 +342,11 @@ codes! {
         why "A standby that takes over may lack what was committed last, and clients write on without it, so that what was dumped before may have rows that the source lost; what is not verified is dumped again."
         fix "`pg-migrate verify` compares both servers; `pg-migrate reset PLAN --database NAME --drop NAME` moves a verified database again."
 
+    SourcePrepared "source/prepared-transactions" Fix Migration "0.2.0"
+        what "transactions are prepared"
+        why "A transaction between PREPARE TRANSACTION and COMMIT PREPARED is in no snapshot, so its rows do not migrate, and the target does not know it; it also keeps its locks, though no session shows them."
+        fix "COMMIT PREPARED or ROLLBACK PREPARED each of pg_prepared_xacts before the run, as whoever prepared it says."
+
     SourceRangeFunction "source/range-function" Warn Object "0.2.0"
         what "privileges of a range's functions"
         why "CREATE TYPE makes the functions of a range type by itself, and pg_dump does not write their privileges."
@@ -366,6 +376,11 @@ codes! {
         what "a setting of all roles"
         why "ALTER ROLE ALL SET holds for every role in every database, also those of the target that have nothing to do with the plan, so it is not brought along."
         fix "ALTER ROLE ALL SET on the target when everything has arrived."
+
+    SourceStale "source/stale" Block Migration "0.2.0"
+        what "a standby that does not follow"
+        why "A standby whose replay is paused or delayed, or that receives nothing, shows what its primary had then; dump, counts and verification would agree about it."
+        fix "Let it follow again, or use the primary as the source. Where an old state is wanted, or it follows by archive alone, waive this."
 
     SourceStandby "source/standby" Warn Migration "0.1.0"
         what "the source is a standby"

@@ -2,6 +2,7 @@
 //! server's version.
 
 mod columns;
+mod condition;
 mod configuration;
 mod contents;
 mod count;
@@ -163,6 +164,7 @@ async fn facts(plan: &Plan, endpoint: &Endpoint) -> Result<ServerFacts, Error> {
     names::ensure_utf8(&connection).await?;
     let mut facts = server::read(&connection).await?;
     facts.configuration.own = server_settings::read(&connection, false).await?;
+    facts.condition = condition::read(&connection).await?;
     facts.databases = databases::read(&connection).await?;
     Ok(facts)
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::query;
 use tokio_postgres::Row;
 
-use crate::catalog::{Configuration, Role, ServerFacts, Setting};
+use crate::catalog::{Condition, Configuration, Role, ServerFacts, Setting};
 use crate::postgres::{Connection, Error};
 
 /// Reads everything but the databases.
@@ -122,6 +122,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
         bypasses_row_security: identity.get(10),
         reads_passwords: identity.get(4),
         in_recovery: identity.get(5),
+        condition: Condition::default(),
         sets_replication_role: identity.get(7),
         sets_event_triggers: identity.get(8),
         sets_language: identity.get(9),

@@ -1,8 +1,12 @@
 //! The two servers: their versions, and whether one can be read from and the other be written to.
 
-use crate::catalog::{Inspection, ServerFacts};
+use super::words::some_of;
+use crate::catalog::{Inspection, ServerFacts, Stale, value};
 use crate::finding::{Code, Finding, Severity};
 use crate::plan::Plan;
+
+/// Transactions that a finding names.
+const NAMED: usize = 5;
 
 /// About both together.
 pub(super) fn for_versions(inspection: &Inspection) -> Vec<Finding> {
@@ -17,10 +21,16 @@ pub(super) fn for_versions(inspection: &Inspection) -> Vec<Finding> {
 }
 
 pub(super) fn for_source(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
-    [source_standby(source), old_snapshots(plan, source)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        source_standby(source),
+        stale_standby(source),
+        old_snapshots(plan, source),
+        hides_damage(source),
+        prepared_transactions(source),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 pub(super) fn for_target(target: &ServerFacts) -> Vec<Finding> {
@@ -77,6 +87,71 @@ fn source_standby(source: &ServerFacts) -> Option<Finding> {
         )
         .fix("raise max_standby_streaming_delay on the standby, or set hot_standby_feedback = on"),
     )
+}
+
+/// Dump, counts and verification would agree about what the primary had long ago.
+fn stale_standby(source: &ServerFacts) -> Option<Finding> {
+    let (why, fix) = match source.condition.stale? {
+        Stale::Paused => (
+            "its replay is paused",
+            "SELECT pg_wal_replay_resume() there",
+        ),
+        Stale::Delayed => (
+            "it replays late (recovery_min_apply_delay)",
+            "set recovery_min_apply_delay = 0 there",
+        ),
+        Stale::Unconnected => (
+            "it receives nothing from a primary",
+            "look why it does not stream (primary_conninfo, its log)",
+        ),
+    };
+    let message = format!("the source is a standby that does not show what its primary has: {why}");
+    Some(Finding::new(Code::SourceStale, message).fix(format!(
+        "{fix}, or use the primary as the source; where an old state is wanted, or the standby follows by archive alone, waive \
+         source/stale"
+    )))
+}
+
+/// What reads as empty is dumped and counted as empty.
+fn hides_damage(source: &ServerFacts) -> Option<Finding> {
+    let names = [
+        "ignore_checksum_failure",
+        "ignore_system_indexes",
+        "zero_damaged_pages",
+    ];
+    let own = names
+        .iter()
+        .filter_map(|name| source.configuration.own.get(*name));
+    let on: Vec<String> = own
+        .filter(|own| value::boolean(&own.setting) == Some(true))
+        .map(|own| format!("{} (by {})", own.name, own.origin))
+        .collect();
+    (!on.is_empty()).then(|| {
+        let message = format!(
+            "the source is told to pass over damage: {} is on, so that rows which it cannot read are left out of the dump and of \
+             the counts alike",
+            on.join(" and ")
+        );
+        Finding::new(Code::SourceHidesDamage, message)
+            .fix("switch it off on the source and run again: damage is an error then, with its table")
+    })
+}
+
+fn prepared_transactions(source: &ServerFacts) -> Option<Finding> {
+    let all = &source.condition.prepared;
+    let named: Vec<String> = all
+        .iter()
+        .map(|one| format!("\"{}\" of {} in \"{}\"", one.gid, one.owner, one.database))
+        .collect();
+    (!named.is_empty()).then(|| {
+        let message = format!(
+            "transactions are prepared on the source and not committed ({}): their rows do not migrate, and they cannot be committed \
+             on the target",
+            some_of(&named, NAMED)
+        );
+        Finding::new(Code::SourcePrepared, message)
+            .fix("COMMIT PREPARED or ROLLBACK PREPARED each before the run, as whoever prepared it says")
+    })
 }
 
 /// Whether a snapshot may grow too old without an error. Who imported one is not told "snapshot too old": the check compares a

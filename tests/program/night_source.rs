@@ -39,3 +39,73 @@ fn a_source_that_gives_up_old_snapshots_is_refused_unless_nobody_writes_to_it() 
         target.psql("postgres", "DROP DATABASE erp");
     }
 }
+
+/// A standby that stopped replaying shows yesterday, and everything agrees about it.
+#[test]
+fn a_standby_that_does_not_follow_is_refused() {
+    let mut primary = Server::start(16);
+    fill(&primary);
+    let standby = primary.standby();
+    let target = Server::start(18);
+    standby.psql("postgres", "SELECT pg_wal_replay_pause()");
+    primary.psql("erp", "INSERT INTO t VALUES (101)");
+    let project = Project::between(&standby, &target).with("[globals]\nmigrate = true\n");
+    let said = words(&project.run(&["run"]).expect_code(3).stderr);
+    assert!(
+        said.contains("source/stale") && said.contains("its replay is paused"),
+        "{said}"
+    );
+    // What it says.
+    standby.psql("postgres", "SELECT pg_wal_replay_resume()");
+    standby.catch_up(&primary);
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "101");
+}
+
+/// Pages that cannot be read are left out by dump and counts alike.
+#[test]
+fn a_source_that_passes_over_damage_is_refused() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    fill(&source);
+    source.psql("postgres", "ALTER SYSTEM SET zero_damaged_pages = on");
+    source.psql("postgres", "SELECT pg_reload_conf()");
+    let project = Project::between(&source, &target);
+    let said = words(&project.run(&["run"]).expect_code(3).stderr);
+    assert!(said.contains("source/hides-damage"), "{said}");
+    assert!(
+        said.contains("zero_damaged_pages (by ALTER SYSTEM"),
+        "{said}"
+    );
+    source.psql("postgres", "ALTER SYSTEM RESET zero_damaged_pages");
+    source.psql("postgres", "SELECT pg_reload_conf()");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}
+
+/// Their rows are in no snapshot.
+#[test]
+fn prepared_transactions_are_told() {
+    let (source, target) = (
+        Server::of(16)
+            .set("max_prepared_transactions", "10")
+            .start(),
+        Server::start(18),
+    );
+    fill(&source);
+    source.psql(
+        "erp",
+        "BEGIN; INSERT INTO t VALUES (101); PREPARE TRANSACTION 'of the coordinator'",
+    );
+    let project = Project::between(&source, &target);
+    let said = words(&project.run(&["check"]).stdout);
+    assert!(said.contains("source/prepared-transactions"), "{said}");
+    assert!(
+        said.contains("\"of the coordinator\" of postgres in \"erp\""),
+        "{said}"
+    );
+    source.psql("erp", "COMMIT PREPARED 'of the coordinator'");
+    let said = project.run(&["check"]).expect_code(0).stdout;
+    assert!(!said.contains("prepared"), "{said}");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}

@@ -121,6 +121,7 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
         lock_slots: 6_400,
         maintenance_work_mem: 64 << 20,
         in_recovery: false,
+        condition: crate::catalog::Condition::default(),
         roles: Vec::new(),
         role_settings: Vec::new(),
         databases,

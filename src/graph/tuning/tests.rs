@@ -45,6 +45,7 @@ fn target() -> ServerFacts {
         bypasses_row_security: true,
         reads_passwords: true,
         in_recovery: false,
+        condition: crate::catalog::Condition::default(),
         roles: Vec::new(),
         role_settings: Vec::new(),
         databases: Vec::new(),

@@ -28,8 +28,9 @@ pub(crate) enum Error {
     #[error("the state directory and the target do not agree: {what}")]
     #[diagnostic(help(
         "nothing was changed. Go on with the state directory that belongs to the target's mark (another machine, a copy, a later \
-         backup). Where it is lost for good, `pg-migrate discard PLAN` lists what the plan made, which of it clients may use \
-         since when, and drops what you name; what clients use is left out of a new plan (databases.exclude)"
+         backup). Where it is lost for good, SELECT * FROM mark.database in the target's database pg_migrate_mark says what was made \
+         and since when clients may use it: leave that out (databases.exclude) of a plan of another name, or drop it if nobody \
+         needs it"
     ))]
     OtherState { what: String },
     #[error(transparent)]

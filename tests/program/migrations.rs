@@ -59,7 +59,7 @@ fn databases_of(server: &Server) -> BTreeSet<String> {
     let names = server.psql(
         "postgres",
         "SELECT string_agg(datname, E'\\x1e') FROM pg_database
-         WHERE datname NOT IN ('postgres', 'template0', 'template1')",
+         WHERE datname NOT IN ('postgres', 'template0', 'template1', 'pg_migrate_mark')",
     );
     let names = names.split('\u{1e}').filter(|name| !name.is_empty());
     names.map(str::to_owned).collect()

@@ -125,7 +125,7 @@ SELECT d.datname || E'\\x1f' || concat_ws(',', pg_encoding_to_char(d.encoding), 
        d.datctype, d.datdba::regrole, d.datconnlimit, d.datistemplate,
        coalesce(shobj_description(d.oid, 'pg_database'), ''),
        (SELECT string_agg(a::text, ';' ORDER BY a::text) FROM unnest(coalesce(d.datacl, acldefault('d', d.datdba))) a)) || E'\\x1e'
-FROM pg_database d WHERE d.datallowconn AND d.datname NOT IN ('postgres', 'template0', 'template1')";
+FROM pg_database d WHERE d.datallowconn AND d.datname NOT IN ('postgres', 'template0', 'template1', 'pg_migrate_mark')";
 
 fn compare_maps(
     differences: &mut Vec<String>,

@@ -27,6 +27,11 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// It is not known what the mark says.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(self, Error::Postgres(_))
+    }
+
     /// Our role lacks a privilege.
     pub(super) fn is_forbidden(&self) -> bool {
         let forbidden = SqlState::INSUFFICIENT_PRIVILEGE;

@@ -328,7 +328,10 @@ async fn emergency_restore(shared: &Shared, journal: &Journal, signals: &mut Sig
         signals,
         |error: &StepError| error.class,
         |error| tracing::warn!(%error, "the target's settings are not restored yet"),
-        |_| tuning::restore_settings(&shared.target, &application, tuned),
+        |_| {
+            let found_unsafe = shared.plan.tuning.found_unsafe;
+            tuning::restore_settings(&shared.target, &application, tuned, found_unsafe)
+        },
     );
     let still_set =
         "the target still has its settings for the load, `pg-migrate revert` restores them";

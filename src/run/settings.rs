@@ -179,7 +179,8 @@ impl Attempt<'_> {
             return Err(Error::OtherTarget { was, is });
         }
         let promoted = self.promoted()?;
-        let restored = tuning::restore_settings(target, &application, tuned).await;
+        let restored =
+            tuning::restore_settings(target, &application, tuned, plan.tuning.found_unsafe).await;
         let mut outcome = restored.map_err(|error| Error::RestoreFailed {
             class: error.class,
             what: error.to_string(),

@@ -26,6 +26,7 @@ pub(crate) use error::StepError;
 pub(crate) use locked_snapshot::LockedSnapshot;
 
 use crate::failpoint::reach;
+use crate::mark;
 use crate::names::{Kind, Output};
 use crate::plan::Side;
 
@@ -36,7 +37,12 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     if let Some(mark) = &context.shared.mark
         && (writes_to_target(id.kind) || id.kind.is_tuning())
     {
-        mark.ensure_ours().await?;
+        let ours = mark.ensure_ours().await;
+        // A target that is away is waited for longer to restore its settings than for anything else.
+        let is_away = ours.as_ref().is_err_and(mark::Error::is_unreachable);
+        if !(is_away && id.kind == Kind::RestoreSettings) {
+            ours?;
+        }
     }
     let in_target = id.kind.traits().in_target_database;
     // An attempt after another begins with a new database.

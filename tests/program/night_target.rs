@@ -268,3 +268,25 @@ fn a_run_that_waits_for_a_synchronous_standby_is_told_before_and_ends_on_a_signa
         }
     }
 }
+
+/// Whoever else sets it while it is off for the load decides what it is afterwards: an import profile, an operator.
+#[test]
+fn fsync_that_somebody_switched_off_during_the_run_keeps_the_databases_closed() {
+    let (source, target) = (source(), Server::of(18).durable().start());
+    let project = Project::between(&source, &target);
+    let point = "journal step-started restore-settings synced:1";
+    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
+    assert_eq!(killed.wait().signal, Some(9));
+    let file = target.data_directory().join("postgresql.conf");
+    let before = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{before}\nfsync = off\n")).unwrap();
+    let told = words(&project.run(&["run"]).expect_code(4).stderr);
+    assert!(told.contains("fsync is off on the target (by "), "{told}");
+    assert!(told.contains("target.tuning.found_unsafe"), "{told}");
+    // What it says.
+    std::fs::write(&file, before).unwrap();
+    target.psql("postgres", "SELECT pg_reload_conf()");
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("postgres", "SHOW fsync"), "on");
+    assert!(target.log().contains("TO PROGRAM 'sync'"));
+}

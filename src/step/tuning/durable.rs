@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::journal::TunedSetting;
+use crate::plan::FoundUnsafe;
 use crate::postgres::Connection;
 use crate::step::StepError;
 
@@ -32,12 +33,34 @@ pub(super) fn unsafe_setting(tuned: &BTreeMap<String, TunedSetting>) -> Option<&
 
 /// Flushes everything to disk, as far as the role may. The settings from before are in effect. Returns
 /// what the user has to do still.
-pub(super) async fn flush(connection: &Connection) -> Result<Vec<String>, StepError> {
-    let row = connection
-        .query_one("SELECT pg_catalog.current_setting('fsync')", &[])
+///
+/// # Errors
+///
+/// One of the settings is still off, where the plan does not say that the server's owner wants it so.
+pub(super) async fn flush(
+    connection: &Connection,
+    found_unsafe: FoundUnsafe,
+) -> Result<Vec<String>, StepError> {
+    let rows = connection
+        .query(
+            "SELECT name, coalesce(sourcefile || ', line ' || sourceline, source) FROM pg_catalog.pg_settings \
+             WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY name",
+            &[],
+        )
         .await
-        .map_err(connection.failed("read fsync"))?;
-    if row.get::<_, &str>(0) == "off" {
+        .map_err(connection.failed("read fsync and full_page_writes"))?;
+    let off: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    if let (Some((name, origin)), FoundUnsafe::Refuse) = (off.first(), found_unsafe) {
+        return Err(StepError::new(format!(
+            "{name} is off on the target (by {origin}), though what this plan set is taken back: it was set by somebody else during the \
+             run, and what was loaded may not be on disk"
+        ))
+        .help(format!(
+            "take that back on the target, SELECT pg_reload_conf(), and run again: no database is opened before; where the server's \
+             owner wants {name} off, target.tuning.found_unsafe = \"keep\""
+        )));
+    }
+    if off.iter().any(|(name, _)| name == FSYNC) {
         // So it was before the load, and the server's owner knows.
         return Ok(Vec::new());
     }

@@ -143,6 +143,7 @@ async fn once(context: &Context, target: &Target<'_>) -> Result<SettingsRestored
         target.endpoint,
         target.session.application(),
         &context.tuned,
+        context.plan().tuning.found_unsafe,
     )
     .await
 }

@@ -7,7 +7,7 @@ use super::{Target, alter_system, auto_conf, durable, reload, started};
 use crate::failpoint::reach;
 use crate::inspect::system_identifier;
 use crate::journal::TunedSetting;
-use crate::plan::Endpoint;
+use crate::plan::{Endpoint, FoundUnsafe};
 use crate::postgres::{Error, Session, connect};
 use crate::step::StepError;
 
@@ -38,12 +38,13 @@ enum Verdict {
 ///
 /// # Errors
 ///
-/// A server that cannot be reached, refuses us, or does not load its configuration. Then some settings may
+/// A server that cannot be reached, refuses us, does not load its configuration, or is still unsafe. Then some settings may
 /// be restored and others not.
 pub(crate) async fn restore_settings(
     endpoint: &Endpoint,
     application: &str,
     tuned: &BTreeMap<String, TunedSetting>,
+    found_unsafe: FoundUnsafe,
 ) -> Result<SettingsRestored, StepError> {
     let target = Target {
         endpoint,
@@ -80,7 +81,9 @@ pub(crate) async fn restore_settings(
     outcome.damage = started::crash_warning(&connection, tuned).await?;
     outcome.warnings.extend(outcome.damage.clone());
     if durable::is_needed(tuned) {
-        outcome.warnings.extend(durable::flush(&connection).await?);
+        outcome
+            .warnings
+            .extend(durable::flush(&connection, found_unsafe).await?);
     }
     connection.close().await;
     Ok(outcome)

@@ -337,15 +337,15 @@ codes! {
         why "Each server has a database \"postgres\" of its own, so that of the source does not migrate, whatever users have put into it."
         fix "Move the objects to another database before the run, or migrate them by hand."
 
+    SourcePreparedTransactions "source/prepared-transactions" Fix Migration "0.2.0"
+        what "transactions are prepared"
+        why "A transaction between PREPARE TRANSACTION and COMMIT PREPARED is in no snapshot, so its rows do not migrate, and the target does not know it; it also keeps its locks, though no session shows them."
+        fix "COMMIT PREPARED or ROLLBACK PREPARED each of pg_prepared_xacts before the run, as whoever prepared it says."
+
     SourcePromoted "source/promoted" Warn Migration "0.2.0"
         what "the source failed over meanwhile"
         why "A standby that takes over may lack what was committed last, and clients write on without it, so that what was dumped before may have rows that the source lost; what is not verified is dumped again."
         fix "`pg-migrate verify` compares both servers; `pg-migrate reset PLAN --database NAME --drop NAME` moves a verified database again."
-
-    SourcePrepared "source/prepared-transactions" Fix Migration "0.2.0"
-        what "transactions are prepared"
-        why "A transaction between PREPARE TRANSACTION and COMMIT PREPARED is in no snapshot, so its rows do not migrate, and the target does not know it; it also keeps its locks, though no session shows them."
-        fix "COMMIT PREPARED or ROLLBACK PREPARED each of pg_prepared_xacts before the run, as whoever prepared it says."
 
     SourceRangeFunction "source/range-function" Warn Object "0.2.0"
         what "privileges of a range's functions"
@@ -694,7 +694,7 @@ codes! {
 
     TargetTuningWal "target/tuning-wal" Info Migration "0.1.0"
         what "how much WAL pg_wal is to hold"
-        why "With a larger max_wal_size a load has fewer checkpoints, but more WAL stays in the target's pg_wal, whose free space cannot be seen from SQL, and a server whose pg_wal is full goes down. So the load leaves it as it is."
+        why "With a larger max_wal_size a load has fewer checkpoints, but more WAL stays in the target's pg_wal, whose free space cannot be seen from SQL, and a server whose pg_wal is full goes down: so the load leaves it as it is."
         fix "Look at the free space of the target's pg_wal, and set max_wal_size in target.tuning.settings as far as that allows."
 
     TargetUnfinished "target/unfinished" Block Database "0.2.0"

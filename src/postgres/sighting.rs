@@ -20,10 +20,14 @@ pub(super) async fn set_up(
         .simple_query(&format!("{setup}{}", question(version)))
         .await
     {
-        Ok(messages) => Ok(messages.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => read(row),
-            _ => None,
-        })),
+        Ok(messages) => {
+            let mut rows = messages.iter().filter_map(|message| match message {
+                SimpleQueryMessage::Row(row) => Some(row),
+                _ => None,
+            });
+            // Some of what sets the session up has a row as well.
+            Ok(rows.next_back().and_then(read))
+        }
         // The server refused something, and took back the whole message.
         Err(error) if error.as_db_error().is_some() && !client.is_closed() => {
             client.batch_execute(setup).await?;

@@ -149,7 +149,7 @@ fn prepared_transactions(source: &ServerFacts) -> Option<Finding> {
              on the target",
             some_of(&named, NAMED)
         );
-        Finding::new(Code::SourcePrepared, message)
+        Finding::new(Code::SourcePreparedTransactions, message)
             .fix("COMMIT PREPARED or ROLLBACK PREPARED each before the run, as whoever prepared it says")
     })
 }

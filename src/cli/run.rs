@@ -21,7 +21,10 @@ use crate::graph::{DatabaseSummary, PerStep, Step, archives};
 use crate::journal::{Journal, Lock, Outcome, State, stored};
 use crate::report::progress::Progress;
 use crate::report::{document, plan_json, summary};
-use crate::run::{Finished, Job, Signals, changed_since_completion, missing, refuse_held_target};
+use crate::run::{
+    Finished, Job, Signals, changed_since_completion, missing, refuse_held_target,
+    refuse_other_state,
+};
 
 /// How often the bars are drawn.
 const TICK: Duration = Duration::from_millis(200);
@@ -50,6 +53,8 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
             ));
         }
     };
+    // What a later state of this plan did is not taken for another's, which people are told to drop.
+    refuse_other_state(&prepared.plan, &prepared.target, &journal).await?;
     let is_complete = {
         let believed = prepared.doubts.believed(journal.state());
         let gone = missing(

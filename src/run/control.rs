@@ -143,17 +143,12 @@ impl Control {
 
 /// Makes the mark where it is missing, compares it with the journal, and takes it over.
 async fn take_mark(claim: &Claim<'_>) -> Result<Option<Mark>, Error> {
-    let state = claim.journal.id();
     let run = format!(
         "{:08x}",
         RandomState::new().hash_one(std::process::id()) as u32
     );
-    let mark = Mark::new(
-        claim.target,
-        claim.application,
-        (&claim.plan.name, state),
-        &run,
-    );
+    let state = (claim.plan.name.as_str(), claim.journal.id());
+    let mark = Mark::new(claim.target, claim.application, state, &run);
     if claim.only_restores {
         if !mark.is_there().await? {
             return Ok(None);
@@ -163,15 +158,44 @@ async fn take_mark(claim: &Claim<'_>) -> Result<Option<Mark>, Error> {
             "our role may not create the database of the mark on the target, or not write to it, so what this plan does is on record in its state directory alone"
         );
         return Ok(None);
-    } else if let Some(entry) = mark.read().await? {
-        let standing = mark::compare(&entry, claim.journal.state());
-        if standing != Standing::Agrees {
-            let last = claim.journal.state().position();
-            return Err(Error::other_state(standing, &entry, last));
-        }
+    } else {
+        refuse_disagreement(&mark, claim.journal).await?;
     }
     mark.take_over().await?;
     Ok(Some(mark))
+}
+
+async fn refuse_disagreement(mark: &Mark, journal: &Journal) -> Result<(), Error> {
+    let Some(entry) = mark.read().await? else {
+        return Ok(());
+    };
+    match mark::compare(&entry, journal.state()) {
+        Standing::Agrees => Ok(()),
+        standing => {
+            let last = journal.state().position();
+            Err(Error::other_state(standing, &entry, last))
+        }
+    }
+}
+
+/// Refuses a state directory that does not agree with the target's mark. Nothing is changed, and nothing is taken.
+///
+/// # Errors
+///
+/// That it does not; a target that cannot be reached.
+pub(crate) async fn refuse_other_state(
+    plan: &Plan,
+    target: &Endpoint,
+    journal: &Journal,
+) -> Result<(), Error> {
+    let application = Application::for_state(&plan.name, journal.id());
+    let mark = Mark::new(target, &application, (&plan.name, journal.id()), "");
+    let refused = match mark.is_there().await? {
+        true => refuse_disagreement(&mark, journal).await,
+        false => Ok(()),
+    };
+    mark.close().await;
+    refused
 }
 
 /// Refuses a target that a run of another plan, or of another state, is at work on.

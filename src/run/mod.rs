@@ -19,7 +19,7 @@ mod used;
 mod warn;
 
 pub(crate) use crate::step::create::obstacle as obstacle_to_remaking;
-pub(crate) use control::refuse_held_target;
+pub(crate) use control::{refuse_held_target, refuse_other_state};
 pub(crate) use doubts::{Doubt, Doubts};
 pub(crate) use error::Error;
 pub(crate) use job::Job;

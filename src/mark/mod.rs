@@ -59,11 +59,13 @@ pub(crate) enum Standing {
 
 /// Compares the mark's last change with what the journal has.
 pub(crate) fn compare(entry: &Entry, state: &State) -> Standing {
-    let Some(last) = state.position() else {
+    let last = state.position().map_or(0, |last| last.number);
+    if entry.position.number > last {
         return Standing::JournalIsOlder;
-    };
-    if entry.position.number > last.number {
-        return Standing::JournalIsOlder;
+    }
+    // A run took the target, and was killed before it had anything to put on record.
+    if entry.position.number == 0 {
+        return Standing::Agrees;
     }
     match state.changed_at(entry.position.number) {
         // So long ago that it is not kept in mind: other checks tell a target that was put back.
@@ -279,5 +281,46 @@ impl Mark {
             None => connect(&self.0.target, MARK_DATABASE, &self.0.session).await?,
         };
         Ok(held.insert(open))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> jiff::Timestamp {
+        jiff::Timestamp::from_second(second).unwrap()
+    }
+
+    /// A journal with changes at these seconds, and a mark with this change.
+    fn standing(changes: &[i64], (number, second): (u64, i64)) -> Standing {
+        let mut state = State::default();
+        for (change, number) in changes.iter().zip(1..) {
+            let at = at(*change);
+            state.positions.push_back(Position { number, at });
+        }
+        let entry = Entry {
+            plan: "erp".to_owned(),
+            position: Position {
+                number,
+                at: at(second),
+            },
+            settings: Vec::new(),
+        };
+        compare(&entry, &state)
+    }
+
+    #[test]
+    fn a_journal_may_be_ahead_of_its_mark_and_not_behind_it() {
+        assert_eq!(standing(&[10, 20, 30], (3, 30)), Standing::Agrees);
+        // Killed between the journal and the mark.
+        assert_eq!(standing(&[10, 20, 30], (2, 20)), Standing::Agrees);
+        assert_eq!(standing(&[10, 20], (3, 30)), Standing::JournalIsOlder);
+        assert_eq!(standing(&[], (3, 30)), Standing::JournalIsOlder);
+        // A copy went on by itself.
+        assert_eq!(standing(&[10, 20, 31], (3, 30)), Standing::Diverged);
+        // Taken, and nothing done yet.
+        assert_eq!(standing(&[], (0, 0)), Standing::Agrees);
+        assert_eq!(standing(&[10], (0, 0)), Standing::Agrees);
     }
 }

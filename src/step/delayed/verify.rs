@@ -21,7 +21,9 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     let views: Vec<&TableCount> = before
         .filter(|count| count.kind == RelationKind::MaterializedView)
         .collect();
-    let names = views.iter().map(|view| view.table.clone()).collect();
+    let beside = beside(context)?;
+    let views_by_name = views.iter().map(|view| view.table.clone());
+    let names = views_by_name.chain(beside.keys().cloned()).collect();
     let stop = &context.shared.stop;
     let now = count(context, Side::Target, &session, &names, stop).await?;
     // As they were dumped: the plan may say something else since.
@@ -37,7 +39,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         &now,
         context.hashed_by_enum()?,
         context.is_closed,
-        &context.delayed_in_part()?,
+        &beside,
     );
     let queries = context.step().jobs as usize;
     let endpoint = context.endpoint(Side::Target);
@@ -90,6 +92,25 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
          --drop NAME",
     )
     .with_output(output))
+}
+
+/// Partitions that are not delayed and share their rows with others that are, each with its rows on the source. They were compared
+/// as a whole when those were still empty.
+fn beside(context: &Context) -> Result<BTreeMap<TableName, u64>, StepError> {
+    let hashed_by_enum = context.hashed_by_enum()?;
+    let in_part = context.delayed_in_part()?;
+    let roots: BTreeSet<&TableName> = in_part
+        .iter()
+        .filter_map(|part| hashed_by_enum.get(part))
+        .collect();
+    let delayed = context.delayed_tables();
+    let is_beside = |count: &&TableCount| {
+        let root = hashed_by_enum.get(&count.table);
+        root.is_some_and(|root| roots.contains(root)) && !delayed.contains(&count.table)
+    };
+    let counted = context.counts(Side::Source)?.tables.iter();
+    let rows = |count: &TableCount| Some((count.table.clone(), count.rows?));
+    Ok(counted.filter(is_beside).filter_map(rows).collect())
 }
 
 /// A table whose rows refer to what is not there is no match, however many rows came.
@@ -153,7 +174,7 @@ fn compare(
     now: &[TableCount],
     hashed_by_enum: &BTreeMap<TableName, TableName>,
     is_closed: bool,
-    delayed_in_part: &BTreeSet<TableName>,
+    beside: &BTreeMap<TableName, u64>,
 ) -> Vec<TableResult> {
     // Partitions between which rows move are loaded by way of the partitioned table, and compared as a whole.
     let whole = |table: &TableName| hashed_by_enum.get(table).unwrap_or(table).clone();
@@ -176,13 +197,19 @@ fn compare(
         .cloned()
         .collect();
     let (source, loaded, now) = (by_name(&of_delayed), by_name(loaded), by_name(now));
-    let in_part: BTreeSet<TableName> = delayed_in_part.iter().map(whole).collect();
+    // Rows that have nothing to do with the delayed ones, and may be in their partitions.
+    let mut others: HashMap<TableName, u64> = HashMap::new();
+    for (part, rows) in beside {
+        *others.entry(whole(part)).or_default() += rows;
+    }
     let compared: BTreeSet<TableName> = delayed.iter().map(whole).collect();
     compared
         .iter()
         .map(|table| {
             let rows = |counts: &HashMap<TableName, Option<u64>>| counts.get(table).copied()?;
-            let (source_rows, loaded_rows, now_rows) = (rows(&source), rows(&loaded), rows(&now));
+            let others = others.get(table);
+            let now_rows = rows(&now).map(|rows| rows.saturating_sub(others.copied().unwrap_or_default()));
+            let (source_rows, loaded_rows) = (rows(&source), rows(&loaded));
             let is_as_loaded = now_rows == loaded_rows || !is_closed;
             let matches = source_rows.is_some()
                 && source_rows == loaded_rows
@@ -195,7 +222,7 @@ fn compare(
                     "{loaded} rows were loaded, and there are {now}, although no client may connect yet"
                 )),
                 (Some(loaded), _) if !matches => Some(format!("{loaded} rows were loaded")),
-                (Some(loaded), _) if in_part.contains(table) => Some(format!(
+                (Some(loaded), _) if others.is_some() => Some(format!(
                     "{loaded} rows of its delayed partitions were loaded; which partition has a row depends on the server"
                 )),
                 (Some(loaded), Some(now)) if now > loaded => Some(format!(
@@ -252,7 +279,7 @@ mod tests {
             &counts(now),
             &BTreeMap::new(),
             is_closed,
-            &BTreeSet::new(),
+            &BTreeMap::new(),
         );
         let result = results.pop().unwrap();
         (result.matches, result.note.unwrap_or_default())

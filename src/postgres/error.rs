@@ -51,7 +51,7 @@ enum Cause {
         Pooler::Session => "the session is another than the one that was promised",
     })]
     Pooler(Pooler),
-    #[error("what answers is not the server that answered before, or not as it was: {}", .0.before.difference(&.0.now))]
+    #[error("what answers is another server than the one before, or not as it was: {}", .0.before.difference(&.0.now))]
     Stranger(Stranger),
     /// Names of the server's own objects.
     #[error("these names are not UTF-8: {0}")]

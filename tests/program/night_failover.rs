@@ -153,7 +153,7 @@ fn a_target_that_fails_over_during_the_run_is_not_believed() {
     says(
         &finished,
         &[
-            "what answers is not the server that answered before",
+            "what answers is another server than the one before",
             "its timeline was 1, now it is 2",
         ],
     );

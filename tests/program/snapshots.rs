@@ -155,7 +155,9 @@ fn a_lost_snapshot_is_not_replaced_where_delayed_rows_changed() {
     assert!(finished.stderr.contains(said), "{}", finished.stderr);
 
     // As the error says.
-    let later = project.text() + "snapshot = \"later\"\n";
+    let later = project
+        .text()
+        .replace("[delay]\n", "[delay]\nsnapshot = \"later\"\n");
     let project = project.plan_text(&later);
     project.run(&["run"]).expect_code(0);
     let warnings = project.report()["databases"][0]["warnings"].to_string();

@@ -22,14 +22,23 @@ fn half_done(project: &Project) {
     assert_eq!(killed.wait().signal, Some(9));
 }
 
+fn agent(target: &Server) -> Held {
+    Held::begin(target, "erp", "SELECT count(*) FROM pg_stat_user_tables")
+}
+
+/// The run completes while an agent is connected to what is half done.
+fn completes_beside_an_agent(source: &Server, target: &Server, project: &Project) {
+    half_done(project);
+    let agent = agent(target);
+    project.run(&["run"]).expect_code(0);
+    drop(agent);
+    compare::assert_same(source, target, "erp");
+}
+
 #[test]
 fn an_agents_session_does_not_keep_what_was_never_handed_over() {
     let (source, target, project) = servers(18);
-    half_done(&project);
-    let agent = Held::begin(&target, "erp", "SELECT count(*) FROM pg_stat_user_tables");
-    project.run(&["run"]).expect_code(0);
-    drop(agent);
-    compare::assert_same(&source, &target, "erp");
+    completes_beside_an_agent(&source, &target, &project);
 }
 
 /// It was there, empty, and an agent looked into it before the plan did.
@@ -37,11 +46,7 @@ fn an_agents_session_does_not_keep_what_was_never_handed_over() {
 fn nor_what_was_found_empty_and_filled() {
     let (source, target, project) = servers(18);
     target.psql("postgres", "CREATE DATABASE erp");
-    half_done(&project);
-    let agent = Held::begin(&target, "erp", "SELECT count(*) FROM pg_stat_user_tables");
-    project.run(&["run"]).expect_code(0);
-    drop(agent);
-    compare::assert_same(&source, &target, "erp");
+    completes_beside_an_agent(&source, &target, &project);
 }
 
 /// Before 13 there is no such drop: the run says what is in the way, and goes on once it is gone.
@@ -49,7 +54,7 @@ fn nor_what_was_found_empty_and_filled() {
 fn before_13_it_is_told() {
     let (source, target, project) = servers(12);
     half_done(&project);
-    let agent = Held::begin(&target, "erp", "SELECT count(*) FROM pg_stat_user_tables");
+    let agent = agent(&target);
     project
         .run(&["run"])
         .expect_code(4)

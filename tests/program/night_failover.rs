@@ -7,25 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use crate::support::compare;
 use crate::support::held::Held;
 use crate::support::place;
-use crate::support::project::{Finished, Project};
+use crate::support::project::Project;
 use crate::support::proxy::Proxy;
 use crate::support::server::{Mode, Server};
 
 const UNTUNED: &str = "[target.tuning]\nmode = \"off\"\n";
-
-/// Whatever the terminal's width is.
-#[track_caller]
-fn says(finished: &Finished, sentences: &[&str]) {
-    let said = format!("{} {}", finished.stdout, finished.stderr);
-    let words: Vec<&str> = said
-        .split_whitespace()
-        .filter(|word| *word != "│")
-        .collect();
-    let said = words.join(" ");
-    for sentence in sentences {
-        assert!(said.contains(sentence), "{sentence:?} is not in {said}");
-    }
-}
 
 fn waiver(code: &str) -> String {
     format!(
@@ -150,29 +136,20 @@ fn a_target_that_fails_over_during_the_run_is_not_believed() {
     proxy.lead_to(standby.port());
     application.commit();
     let finished = running.wait().expect_code(4);
-    says(
-        &finished,
-        &[
-            "what answers is another server than the one before",
-            "its timeline was 1, now it is 2",
-        ],
-    );
+    finished.says(&[
+        "what answers is another server than the one before",
+        "its timeline was 1, now it is 2",
+    ]);
     let check = project.run(&["check"]).expect_code(0);
-    says(
-        &check,
-        &[
-            "target/promoted",
-            "the next run creates and restores again: \"first\"",
-        ],
-    );
+    check.says(&[
+        "target/promoted",
+        "the next run creates and restores again: \"first\"",
+    ]);
     let finished = project.run(&["run"]).expect_code(0);
-    says(
-        &finished,
-        &[
-            "target/promoted",
-            "still has them in its postgresql.auto.conf",
-        ],
-    );
+    finished.says(&[
+        "target/promoted",
+        "still has them in its postgresql.auto.conf",
+    ]);
     same(&source, &standby, &["first", "second"]);
     assert_eq!(
         standby.psql("postgres", "SHOW fsync"),
@@ -181,7 +158,7 @@ fn a_target_that_fails_over_during_the_run_is_not_believed() {
     );
     project.run(&["verify"]).expect_code(0);
     let finished = project.run(&["run"]).expect_code(0);
-    says(&finished, &["already completed"]);
+    finished.says(&["already completed"]);
 }
 
 /// Clients may use what was verified: it is for a person to say what becomes of it.
@@ -198,14 +175,11 @@ fn a_verified_database_is_not_made_again_by_itself_after_a_promotion() {
     standby.promote();
     proxy.lead_to(standby.port());
     let finished = project.run(&["run"]).expect_code(3);
-    says(
-        &finished,
-        &[
-            "target/promoted",
-            "its timeline was 1, now it is 2",
-            "because clients may use them: \"first\"",
-        ],
-    );
+    finished.says(&[
+        "target/promoted",
+        "its timeline was 1, now it is 2",
+        "because clients may use them: \"first\"",
+    ]);
     project.run(&["verify"]).expect_code(5);
     project
         .run(&["reset", "--database", "first", "--drop", "first"])
@@ -235,8 +209,8 @@ fn a_target_that_was_put_back_to_before_the_run_is_refused_and_begun_again() {
         "its WAL position was",
         "target/database-gone",
     ];
-    says(&project.run(&["run"]).expect_code(3), &refused);
-    says(&project.run(&["check"]).expect_code(3), &refused);
+    project.run(&["run"]).expect_code(3).says(&refused);
+    project.run(&["check"]).expect_code(3).says(&refused);
     project.run(&["verify"]).expect_code(5);
 
     // It was a mistake: with its data again it goes on.
@@ -251,13 +225,19 @@ fn a_target_that_was_put_back_to_before_the_run_is_refused_and_begun_again() {
     target.stop(Mode::Fast);
     target.take_data_of(&put_back);
     target.start_again();
-    says(&project.run(&["run"]).expect_code(3), &["target/went-back"]);
+    project
+        .run(&["run"])
+        .expect_code(3)
+        .says(&["target/went-back"]);
     for name in ["first", "second"] {
         project
             .run(&["reset", "--database", name, "--drop", name])
             .expect_code(0);
     }
-    says(&project.run(&["run"]).expect_code(3), &["target/went-back"]);
+    project
+        .run(&["run"])
+        .expect_code(3)
+        .says(&["target/went-back"]);
     project.set_rest(&format!("{UNTUNED}{}", waiver("target/went-back")));
     project.run(&["run"]).expect_code(0);
     same(&source, &target, &["first", "second"]);
@@ -287,10 +267,13 @@ fn a_database_that_somebody_made_in_the_older_state_is_not_dropped() {
         );
         target.psql(name, "CREATE TABLE theirs AS SELECT 1 AS id");
     }
-    says(&project.run(&["run"]).expect_code(3), &["target/went-back"]);
+    project
+        .run(&["run"])
+        .expect_code(3)
+        .says(&["target/went-back"]);
     project.set_rest(&format!("{UNTUNED}{}", waiver("target/went-back")));
     let finished = project.run(&["run"]).expect_code(3);
-    says(&finished, &["it is not empty"]);
+    finished.says(&["it is not empty"]);
     assert_eq!(target.psql("first", "SELECT count(*) FROM theirs"), "1");
     for name in ["first", "second"] {
         target.psql("postgres", &format!("DROP DATABASE {name}"));
@@ -333,12 +316,12 @@ fn a_clone_does_not_get_the_settings_of_the_target() {
         proxy.lead_to(clone.port());
         for verb in ["run", "revert"] {
             let finished = project.run(&[verb]).expect_code(3);
-            says(&finished, &["or in an older state", differs, "still set"]);
+            finished.says(&["or in an older state", differs, "still set"]);
         }
-        says(
-            &project.run(&["check"]).expect_code(3),
-            &["target/went-back", differs],
-        );
+        project
+            .run(&["check"])
+            .expect_code(3)
+            .says(&["target/went-back", differs]);
         assert_eq!(
             clone.psql(
                 "postgres",
@@ -371,17 +354,43 @@ const DELAYED: &str = "[delay]\ntable_data = [\"shop.orders\"]\n";
 const PAID: &str = "BEGIN; UPDATE orders SET status = 'paid' WHERE id <= 1000;
                     INSERT INTO payments SELECT generate_series(1, 1000); COMMIT";
 
-/// The last transaction was dumped in part, and is lost: no row tells.
-#[test]
-fn transaction_ids_prove_nothing_after_the_source_failed_over() {
+/// A shop whose last transaction never reached the standby, behind one address.
+struct Lagging {
+    source: Server,
+    standby: Server,
+    proxy: Proxy,
+    target: Server,
+    project: Project,
+}
+
+fn lagging() -> Lagging {
     let (mut source, target) = (shop(), Server::start(18));
     let standby = source.standby();
     standby.stop_following();
     source.psql("shop", PAID);
     let proxy = Proxy::to(source.port());
-    let mut project = Project::between(&source, &target)
+    let project = Project::between(&source, &target)
         .source("port", &proxy.port().to_string())
         .with(DELAYED);
+    Lagging {
+        source,
+        standby,
+        proxy,
+        target,
+        project,
+    }
+}
+
+/// The last transaction was dumped in part, and is lost: no row tells.
+#[test]
+fn transaction_ids_prove_nothing_after_the_source_failed_over() {
+    let Lagging {
+        mut source,
+        standby,
+        proxy,
+        target,
+        mut project,
+    } = lagging();
     project = with_slow_delayed_dump(project);
     killed_before_delayed_dumps(&project, &["shop"]);
     source.kill9();
@@ -391,18 +400,15 @@ fn transaction_ids_prove_nothing_after_the_source_failed_over() {
     }
     proxy.lead_to(standby.port());
     let finished = project.run(&["run"]).expect_code(4);
-    says(
-        &finished,
-        &[
-            "source/promoted",
-            "the source failed over, or is in an older state",
-            "its timeline was 1, now it is 2",
-        ],
-    );
+    finished.says(&[
+        "source/promoted",
+        "the source failed over, or is in an older state",
+        "its timeline was 1, now it is 2",
+    ]);
     // Taken as they are, the report says so.
     project.set_rest(&format!("{DELAYED}snapshot = \"later\"\n"));
     let finished = project.run(&["run"]).expect_code(0);
-    says(&finished, &["the delayed tables are of another history"]);
+    finished.says(&["the delayed tables are of another history"]);
     project.run(&["verify"]).expect_code(5);
     project.set_rest(DELAYED);
     project
@@ -416,14 +422,13 @@ fn transaction_ids_prove_nothing_after_the_source_failed_over() {
 /// While it waits for the delayed dump: the snapshot is lost with the server, and the run takes none of another.
 #[test]
 fn a_source_that_fails_over_during_the_run_is_not_dumped_on() {
-    let (mut source, target) = (shop(), Server::start(18));
-    let standby = source.standby();
-    standby.stop_following();
-    source.psql("shop", PAID);
-    let proxy = Proxy::to(source.port());
-    let project = Project::between(&source, &target)
-        .source("port", &proxy.port().to_string())
-        .with(DELAYED);
+    let Lagging {
+        mut source,
+        standby,
+        proxy,
+        target,
+        project,
+    } = lagging();
     let project = with_slow_delayed_dump(project);
     let mut running = project.start(&["run"]);
     running.until("the verification", || {
@@ -437,12 +442,9 @@ fn a_source_that_fails_over_during_the_run_is_not_dumped_on() {
     proxy.lead_to(standby.port());
     go(&project);
     let finished = running.wait().expect_code(4);
-    says(&finished, &["its timeline was 1, now it is 2"]);
+    finished.says(&["its timeline was 1, now it is 2"]);
     let finished = project.run(&["run"]).expect_code(4);
-    says(
-        &finished,
-        &["the source failed over, or is in an older state"],
-    );
+    finished.says(&["the source failed over, or is in an older state"]);
     project
         .run(&["reset", "--database", "shop", "--drop", "shop"])
         .expect_code(0);
@@ -457,23 +459,19 @@ fn what_was_dumped_before_the_source_failed_over_is_dumped_again() {
         "journal step-done shop/source-counts synced:1",
         "journal step-done shop/target-counts synced:1",
     ] {
-        let (mut source, target) = (shop(), Server::start(18));
-        let standby = source.standby();
-        standby.stop_following();
-        source.psql("shop", PAID);
-        let proxy = Proxy::to(source.port());
-        let project = Project::between(&source, &target)
-            .source("port", &proxy.port().to_string())
-            .with(DELAYED);
+        let Lagging {
+            mut source,
+            standby,
+            proxy,
+            target,
+            project,
+        } = lagging();
         killed_at(&project, at);
         source.kill9();
         standby.promote();
         proxy.lead_to(standby.port());
         let finished = project.run(&["run"]).expect_code(0);
-        says(
-            &finished,
-            &["source/promoted", "the next run dumps again: \"shop\""],
-        );
+        finished.says(&["source/promoted", "the next run dumps again: \"shop\""]);
         same(&standby, &target, &["shop"]);
         assert_eq!(target.psql("shop", "SELECT count(*) FROM payments"), "0");
     }
@@ -495,7 +493,7 @@ fn a_source_in_an_older_state_is_refused() {
     source.start_again();
     for verb in ["run", "check"] {
         let finished = project.run(&[verb]).expect_code(3);
-        says(&finished, &["source/went-back", "its WAL position was"]);
+        finished.says(&["source/went-back", "its WAL position was"]);
     }
     project.set_rest(&format!("{DELAYED}{}", waiver("source/went-back")));
     project.run(&["run"]).expect_code(0);
@@ -542,13 +540,10 @@ fn databases_of_the_source_that_exchanged_names_are_not_mixed() {
     killed_before_delayed_dumps(&project, &["first", "second"]);
     exchange(&source);
     let finished = project.run(&["run"]).expect_code(4);
-    says(
-        &finished,
-        &[
-            "source/database-replaced",
-            "is not the one whose other tables were dumped",
-        ],
-    );
+    finished.says(&[
+        "source/database-replaced",
+        "is not the one whose other tables were dumped",
+    ]);
     exchange(&source);
     project.run(&["run"]).expect_code(0);
     same(&source, &target, &["first", "second"]);
@@ -560,10 +555,7 @@ fn databases_of_the_source_that_exchanged_names_are_not_mixed() {
     killed_at(&project, "journal step-done second/dump synced:1");
     exchange(&source);
     let finished = project.run(&["check"]).expect_code(0);
-    says(
-        &finished,
-        &["source/database-replaced", "the next run dumps it again"],
-    );
+    finished.says(&["source/database-replaced", "the next run dumps it again"]);
     go(&project);
     project.run(&["run"]).expect_code(0);
     same(&source, &target, &["first", "second"]);

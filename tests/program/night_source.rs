@@ -1,13 +1,8 @@
 //! The night around a run, on the side of the source: what a snapshot is worth there.
 
 use crate::support::compare;
-use crate::support::project::Project;
+use crate::support::project::{Project, words};
 use crate::support::server::Server;
-
-fn words(text: &str) -> String {
-    let words = text.split_whitespace().filter(|word| *word != "│");
-    words.collect::<Vec<_>>().join(" ")
-}
 
 fn fill(source: &Server) {
     source.psql("postgres", "CREATE DATABASE erp");

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::compare;
-use crate::support::project::{Finished, Project};
+use crate::support::project::Project;
 use crate::support::server::Server;
 
 /// Building the index takes long on the target.
@@ -45,18 +45,6 @@ fn copy_directory(from: &Path, to: &Path) {
     assert!(status.unwrap().success());
 }
 
-fn assert_says(finished: &Finished, words: &[&str]) {
-    let said = [finished.stdout.as_str(), &finished.stderr].concat();
-    let said: Vec<&str> = said
-        .split_whitespace()
-        .filter(|word| *word != "│")
-        .collect();
-    let said = said.join(" ");
-    for word in words {
-        assert!(said.contains(word), "{word:?} is not in: {said}");
-    }
-}
-
 fn journal_says(project: &Project, what: &str) -> bool {
     let journal = fs::read_to_string(project.state_directory().join("journal.jsonl"));
     journal.is_ok_and(|journal| journal.contains(what))
@@ -79,13 +67,10 @@ fn an_older_state_directory_drops_nothing_that_clients_use() {
     fs::rename(project.state_directory(), &newest).unwrap();
     copy_directory(&saved, &project.state_directory());
     let told = project.run(&["run"]).expect_code(3);
-    assert_says(
-        &told,
-        &[
-            "the target's mark is newer",
-            "Go on with the state directory",
-        ],
-    );
+    told.says(&[
+        "the target's mark is newer",
+        "Go on with the state directory",
+    ]);
     assert_eq!(target.psql("erp", "SELECT count(*) FROM plain"), "101");
     // As advised.
     fs::remove_dir_all(project.state_directory()).unwrap();
@@ -118,7 +103,7 @@ fn an_older_state_directory_tells_what_the_lost_one_left_unsafe() {
         "fsync",
         "ALTER SYSTEM RESET",
     ];
-    assert_says(&told, &words);
+    told.says(&words);
 }
 
 /// Two people start the same plan from two copies of its directory.
@@ -132,13 +117,10 @@ fn a_copy_of_the_state_directory_leaves_a_living_run_alone() {
     });
     let other = copy(&project, &source, &target);
     let told = other.run(&["run"]).expect_code(6);
-    assert_says(
-        &told,
-        &["a copy of this plan's state directory", "let that one end"],
-    );
+    told.says(&["a copy of this plan's state directory", "let that one end"]);
     run.wait().expect_code(0);
     let told = other.run(&["run"]).expect_code(3);
-    assert_says(&told, &["the target's mark is newer"]);
+    told.says(&["the target's mark is newer"]);
     compare::assert_same(&source, &target, "erp");
     project.run(&["run"]).expect_code(0);
 }
@@ -167,7 +149,7 @@ fn a_run_that_was_frozen_and_taken_over_from_writes_nothing_more() {
         let first = run.wait();
         assert!(matches!(first.code, Some(4)), "{with_children}: {first:?}");
         let told = project.run(&["run"]).expect_code(3);
-        assert_says(&told, &["the target's mark"]);
+        told.says(&["the target's mark"]);
         assert_eq!(target.psql("erp", "SELECT count(*) FROM plain"), "101");
         assert_eq!(target.psql("erp", "SELECT count(*) FROM slow"), "400");
         assert_eq!(target.psql("postgres", "SHOW fsync"), "on");
@@ -276,13 +258,10 @@ fn an_empty_database_of_another_plan_is_not_filled() {
     first.run(&["revert"]).expect_code(0);
     let other = Project::between(&source, &target).named("other");
     let told = other.run(&["run"]).expect_code(4);
-    assert_says(
-        &told,
-        &[
-            "was made by the plan",
-            "DROP DATABASE on the target, and run again",
-        ],
-    );
+    told.says(&[
+        "was made by the plan",
+        "DROP DATABASE on the target, and run again",
+    ]);
     // The state directory of the first is lost.
     target.psql("postgres", "DROP DATABASE erp");
     other.run(&["run"]).expect_code(0);

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::support::compare;
-use crate::support::project::Project;
+use crate::support::project::{Project, words};
 use crate::support::proxy::Proxy;
 use crate::support::server::Server;
 
@@ -18,12 +18,6 @@ fn source() -> Server {
         "CREATE TABLE t AS SELECT generate_series(1, 100) AS id",
     );
     source
-}
-
-/// Errors and findings without their line breaks.
-fn words(text: &str) -> String {
-    let words = text.split_whitespace().filter(|word| *word != "│");
-    words.collect::<Vec<_>>().join(" ")
 }
 
 fn set(server: &Server, name: &str, value: &str) {

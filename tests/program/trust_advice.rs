@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::support::compare;
-use crate::support::project::{Finished, Project};
+use crate::support::project::Project;
 use crate::support::server::Server;
 
 const CUSTOMERS: &str = "
@@ -26,15 +26,6 @@ fn killed(point: &str, more: &str) -> (Server, Server, Project) {
 
 const VERIFIED: &str = "journal step-done erp/verify synced:1";
 
-fn assert_advises(finished: &Finished, advice: &str) {
-    let said = [finished.stdout.as_str(), &finished.stderr].concat();
-    let words: Vec<&str> = said
-        .split_whitespace()
-        .filter(|word| *word != "│")
-        .collect();
-    assert!(words.join(" ").contains(advice), "{said}");
-}
-
 #[test]
 fn rows_without_parents_are_deleted_or_get_their_parents() {
     let advice = "insert the parents on the target, or delete these rows there, and run again";
@@ -48,7 +39,7 @@ fn rows_without_parents_are_deleted_or_get_their_parents() {
             "INSERT INTO customers VALUES (101); INSERT INTO orders VALUES (1001, 101)",
         );
         let told = project.run(&["run"]).expect_code(5);
-        assert_advises(&told, advice);
+        told.says(&[advice]);
         target.psql("erp", correction);
         project.run(&["run"]).expect_code(0);
         assert_eq!(
@@ -68,7 +59,7 @@ fn rows_of_clients_that_have_keys_of_the_source_are_renumbered_or_removed() {
         let (_source, target, project) = killed(VERIFIED, "[target.tuning]\nmode = \"safe\"\n");
         target.psql("erp", "INSERT INTO orders VALUES (7, 1)");
         let told = project.run(&["run"]).expect_code(4);
-        assert_advises(&told, advice);
+        told.says(&[advice]);
         target.psql("erp", correction);
         project.run(&["run"]).expect_code(0);
         assert_eq!(target.psql("erp", "SELECT count(*) FROM orders"), rows);
@@ -81,10 +72,7 @@ fn rows_in_a_delayed_table_that_is_not_loaded_yet_are_deleted() {
     target.psql("erp", "INSERT INTO orders VALUES (7, 1)");
     let told = project.run(&["run"]);
     assert_ne!(told.code, Some(0));
-    assert_advises(
-        &told,
-        "delete them there, and run again: the target is counted again",
-    );
+    told.says(&["delete them there, and run again: the target is counted again"]);
     target.psql("erp", "DELETE FROM orders");
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");
@@ -101,7 +89,7 @@ fn a_directory_of_archives_that_is_not_ours_is_removed_or_left() {
     fs::create_dir_all(&directory).unwrap();
     fs::write(directory.join("of a person"), "").unwrap();
     let told = project.run(&["run"]).expect_code(3);
-    assert_advises(&told, advice);
+    told.says(&[advice]);
     fs::remove_dir_all(&directory).unwrap();
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");
@@ -118,7 +106,7 @@ fn a_configuration_that_the_target_cannot_read_is_fixed() {
     let project = Project::between(&source, &target);
     let told = project.run(&["run"]);
     assert!(matches!(told.code, Some(3 | 4)), "{}", told.stderr);
-    assert_advises(&told, "fix the file there, and run again");
+    told.says(&["fix the file there, and run again"]);
     fs::write(&file, before).unwrap();
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");

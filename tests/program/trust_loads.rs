@@ -4,7 +4,7 @@
 use std::fs;
 
 use crate::support::compare;
-use crate::support::project::{Finished, Project};
+use crate::support::project::Project;
 use crate::support::server::{Mode, Server};
 
 /// Two tables without keys, so that rows which come twice are no error; `big` is loaded first.
@@ -32,15 +32,6 @@ fn kill_at(project: &Project, point: &str) {
 
 const OPEN: &str = "[target.tuning]\nmode = \"safe\"\n";
 const SECOND_LOAD: &str = "journal commit-load erp public.small synced:1";
-
-fn assert_says(finished: &Finished, words: &[&str]) {
-    let said = [finished.stdout.as_str(), &finished.stderr].concat();
-    let said = said.split_whitespace().filter(|word| *word != "│");
-    let said = said.collect::<Vec<_>>().join(" ");
-    for word in words {
-        assert!(said.contains(word), "{word:?} is not in: {said}");
-    }
-}
 
 fn rows(server: &Server, table: &str) -> String {
     server.psql("erp", &format!("SELECT count(*) FROM {table}"))
@@ -76,7 +67,7 @@ fn a_load_that_left_no_trace_is_not_loaded_again_where_clients_may_have_changed_
     target.psql("erp", "UPDATE big SET word = 'of a client'");
     target.restart(Mode::Fast);
     let told = project.run(&["run"]).expect_code(4);
-    assert_says(&told, &["public.big", "cannot be told", "reset PLAN"]);
+    told.says(&["public.big", "cannot be told", "reset PLAN"]);
     assert_eq!(rows(&target, "big"), "500");
     project
         .run(&["reset", "--database", "erp", "--drop", "erp"])
@@ -131,7 +122,7 @@ fn a_later_snapshot_is_not_mixed_with_another() {
     lose_the_archives(&source, &project);
     source.psql("erp", "INSERT INTO small SELECT generate_series(51, 60)");
     let told = project.run(&["run"]).expect_code(3);
-    assert_says(&told, &["public.big", "snapshot = \"later\"", "reset PLAN"]);
+    told.says(&["public.big", "snapshot = \"later\"", "reset PLAN"]);
     assert_eq!(rows(&target, "big"), "500");
     project
         .run(&["reset", "--database", "erp", "--drop", "erp"])
@@ -228,7 +219,7 @@ fn triggers_that_partitions_have_from_their_parent_do_not_fire() {
             );
         if major == 12 {
             let told = project.run(&["run"]).expect_code(4);
-            assert_says(&told, &["switch off the trigger", "only a superuser"]);
+            told.says(&["switch off the trigger", "only a superuser"]);
             target.psql("erp", "DROP TRIGGER note ON events");
         }
         project.run(&["run"]).expect_code(0);
@@ -246,11 +237,11 @@ fn an_older_copy_of_the_state_loads_nothing_again() {
     project.run(&["run"]).expect_code(0);
     fs::write(state.join("journal.jsonl"), before).unwrap();
     let told = project.run(&["run"]).expect_code(3);
-    assert_says(&told, &["the target's mark is newer"]);
+    told.says(&["the target's mark is newer"]);
     // Without the mark the database itself says so.
     target.psql("postgres", "DROP DATABASE pg_migrate_mark");
     let told = project.run(&["run"]).expect_code(4);
-    assert_says(&told, &["another copy of this plan's state directory"]);
+    told.says(&["another copy of this plan's state directory"]);
     assert_eq!(rows(&target, "big"), "500");
     assert_eq!(rows(&target, "small"), "50");
 }
@@ -264,13 +255,10 @@ fn a_table_that_another_copy_of_the_state_loaded_is_not_loaded_again() {
     kill_at(&project, "journal step-done erp/delayed-restore synced:1");
     fs::write(journal, before).unwrap();
     let told = project.run(&["run"]).expect_code(3);
-    assert_says(&told, &["the target's mark is newer"]);
+    told.says(&["the target's mark is newer"]);
     target.psql("postgres", "DROP DATABASE pg_migrate_mark");
     let told = project.run(&["run"]).expect_code(4);
-    assert_says(
-        &told,
-        &["public.big holds rows", "another copy of this plan's"],
-    );
+    told.says(&["public.big holds rows", "another copy of this plan's"]);
     assert_eq!(rows(&target, "big"), "500");
 }
 
@@ -280,5 +268,5 @@ fn rows_that_are_gone_from_a_closed_database_are_a_difference() {
     let (_source, target, project) = killed("journal step-done erp/delayed-restore synced:1", "");
     target.psql("erp", "TRUNCATE big");
     let told = project.run(&["run"]).expect_code(5);
-    assert_says(&told, &["public.big"]);
+    told.says(&["public.big"]);
 }

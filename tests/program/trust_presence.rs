@@ -2,7 +2,7 @@
 
 use crate::support::compare;
 use crate::support::held::Held;
-use crate::support::project::{Finished, Project};
+use crate::support::project::Project;
 use crate::support::server::Server;
 
 const DELAYED: &str = "[delay]\ntable_data = [\"erp.public.later\"]\n";
@@ -25,19 +25,6 @@ fn completed() -> (Server, Server, Project) {
     (source, target, project)
 }
 
-/// Whatever the terminal's width is.
-fn says(finished: &Finished, sentences: &[&str]) {
-    let said = format!("{} {}", finished.stdout, finished.stderr);
-    let words: Vec<&str> = said
-        .split_whitespace()
-        .filter(|word| *word != "│")
-        .collect();
-    let said = words.join(" ");
-    for sentence in sentences {
-        assert!(said.contains(sentence), "{sentence:?} is not in {said}");
-    }
-}
-
 /// What the refusal says leads to a target that has it again.
 fn made_again(source: &Server, target: &Server, project: &Project) {
     project
@@ -53,11 +40,8 @@ fn a_verified_database_that_was_dropped_is_missed() {
     target.psql("postgres", "DROP DATABASE erp");
     let said = ["target/database-gone", "\"erp\"", "it was dropped"];
     let finished = project.run(&["run"]).expect_code(3);
-    says(&finished, &said);
-    says(
-        &finished,
-        &["pg-migrate reset PLAN --database \"erp\" --drop \"erp\""],
-    );
+    finished.says(&said);
+    finished.says(&["pg-migrate reset PLAN --database \"erp\" --drop \"erp\""]);
     project.run(&["check"]).expect_code(3);
     project.run(&["verify"]).expect_code(5);
     // By itself it is not made again.
@@ -71,13 +55,10 @@ fn a_verified_database_that_was_renamed_is_missed_until_it_has_its_name_back() {
     let (source, target, project) = completed();
     target.psql("postgres", "ALTER DATABASE erp RENAME TO away");
     let finished = project.run(&["run"]).expect_code(3);
-    says(
-        &finished,
-        &["it was renamed to \"away\"", "RENAME TO \"erp\""],
-    );
+    finished.says(&["it was renamed to \"away\"", "RENAME TO \"erp\""]);
     target.psql("postgres", "ALTER DATABASE away RENAME TO erp");
     let finished = project.run(&["run"]).expect_code(0);
-    says(&finished, &["already completed"]);
+    finished.says(&["already completed"]);
     compare::assert_same(&source, &target, "erp");
 }
 
@@ -88,18 +69,15 @@ fn another_database_of_the_name_is_not_taken_for_ours() {
     target.psql("postgres", "ALTER DATABASE erp RENAME TO away");
     target.psql("postgres", "CREATE DATABASE erp TEMPLATE away");
     let finished = project.run(&["run"]).expect_code(3);
-    says(
-        &finished,
-        &["it was renamed to \"away\", and another database has its name"],
-    );
+    finished.says(&["it was renamed to \"away\", and another database has its name"]);
     let finished = project.run(&["verify"]).expect_code(5);
-    says(&finished, &["another database has its name"]);
+    finished.says(&["another database has its name"]);
     // Asked for, ours is to be made again: the other is left as it is.
     project
         .run(&["reset", "--database", "erp", "--drop", "erp"])
         .expect_code(0);
     let finished = project.run(&["run"]).expect_code(3);
-    says(&finished, &["it is not empty"]);
+    finished.says(&["it is not empty"]);
     assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "100");
     target.psql("postgres", "DROP DATABASE erp");
     project.run(&["run"]).expect_code(0);
@@ -146,9 +124,9 @@ fn a_database_that_is_dropped_after_its_verification_fails_the_run() {
     target.psql("postgres", "DROP DATABASE erp WITH (FORCE)");
     application.commit();
     let finished = running.wait().expect_code(4);
-    says(&finished, &["gone from the target: it was dropped"]);
+    finished.says(&["gone from the target: it was dropped"]);
     let finished = project.run(&["report"]);
-    says(&finished, &["it was dropped"]);
+    finished.says(&["it was dropped"]);
     project.run(&["run"]).expect_code(3);
     made_again(&source, &target, &project);
 }
@@ -171,10 +149,7 @@ fn a_database_that_was_not_verified_is_made_again() {
             assert_eq!(killed.signal, Some(9));
             target.psql("postgres", sql);
             let finished = project.run(&["check"]);
-            says(
-                &finished,
-                &["target/database-gone", "the next run creates it again"],
-            );
+            finished.says(&["target/database-gone", "the next run creates it again"]);
             project.run(&["run"]).expect_code(0);
             compare::assert_same(&source, &target, "erp");
             project.run(&["run"]).expect_code(0);
@@ -194,6 +169,6 @@ fn a_database_that_is_gone_before_its_delayed_tables_came_is_missed() {
     assert_eq!(killed.signal, Some(9));
     target.psql("postgres", "DROP DATABASE erp");
     let finished = project.run(&["run"]).expect_code(3);
-    says(&finished, &["it was dropped"]);
+    finished.says(&["it was dropped"]);
     made_again(&source, &target, &project);
 }

@@ -434,6 +434,20 @@ impl Finished {
         self
     }
 
+    /// What it printed anywhere, by [`words`].
+    pub fn said(&self) -> String {
+        words(&format!("{} {}", self.stdout, self.stderr))
+    }
+
+    /// Fails the test unless it said each of these sentences.
+    #[track_caller]
+    pub fn says(&self, sentences: &[&str]) {
+        let said = self.said();
+        for sentence in sentences {
+            assert!(said.contains(sentence), "{sentence:?} is not in: {said}");
+        }
+    }
+
     /// Fails the test unless stderr holds each of these.
     #[track_caller]
     pub fn expect_words(self, words: &[&str]) -> Finished {
@@ -446,6 +460,12 @@ impl Finished {
         }
         self
     }
+}
+
+/// The words of a text, whatever the width of the terminal that it was wrapped for.
+pub fn words(text: &str) -> String {
+    let words = text.split_whitespace().filter(|word| *word != "│");
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// A TOML string.

@@ -124,12 +124,7 @@ impl Fault {
             } => matches!(finished.code, Some(0 | 3 | 4)),
             Fault::Full { .. } => {
                 // An error is wrapped to the terminal's width.
-                let said = format!("{} {}", finished.stdout, finished.stderr);
-                let words: Vec<&str> = said
-                    .split_whitespace()
-                    .filter(|word| *word != "│")
-                    .collect();
-                let said = words.join(" ");
+                let said = finished.said();
                 finished.code == Some(0)
                     || matches!(finished.code, Some(1 | 3 | 4))
                         && said.contains("No space left on device")

@@ -32,12 +32,7 @@ const ADVICE: &[(&str, Remedy)] = &[
 /// Does what the run advises. Whether there was anything to do.
 pub fn follow(people: &mut People<'_>, finished: &Finished) -> Option<&'static str> {
     // An error is wrapped to the terminal's width.
-    let said = format!("{} {}", finished.stdout, finished.stderr);
-    let words: Vec<&str> = said
-        .split_whitespace()
-        .filter(|word| *word != "│")
-        .collect();
-    let said = words.join(" ");
+    let said = finished.said();
     let (needle, _) = ADVICE
         .iter()
         .filter(|(needle, _)| said.contains(needle))

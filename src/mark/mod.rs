@@ -41,11 +41,6 @@ struct Inner {
     connection: Mutex<Option<Connection>>,
 }
 
-/// As [`Mark::connected_or_gone`], for its tables.
-fn gone_or(result: Result<(), Error>) -> Result<(), Error> {
-    result.or_else(|error| if error.is_gone() { Ok(()) } else { Err(error) })
-}
-
 /// How the mark and a journal stand to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -136,43 +131,43 @@ impl Mark {
         }
         server.close().await;
         let connection = connect(target, MARK_DATABASE, session).await?;
-        if rows::are_there(&connection).await? {
-            let may_write = rows::may_write(&connection).await?;
-            *self.0.connection.lock().await = Some(connection);
-            return Ok(may_write);
-        }
-        if !contents_of(&connection).await?.is_empty() {
-            return Err(Error::Foreign);
-        }
-        rows::create(&connection).await?;
-        let comment = quote_literal(MARK_COMMENT);
-        connection
-            .batch_execute(&format!("COMMENT ON DATABASE {name} IS {comment}"))
-            .await
-            .map_err(connection.failed("say what the database of the mark is"))?;
+        let may_write = match rows::may_write(&connection).await? {
+            Some(may_write) => may_write,
+            None => {
+                if !contents_of(&connection).await?.is_empty() {
+                    return Err(Error::Foreign);
+                }
+                rows::create(&connection).await?;
+                let comment = quote_literal(MARK_COMMENT);
+                connection
+                    .batch_execute(&format!("COMMENT ON DATABASE {name} IS {comment}"))
+                    .await
+                    .map_err(connection.failed("say what the database of the mark is"))?;
+                true
+            }
+        };
         *self.0.connection.lock().await = Some(connection);
-        Ok(true)
+        Ok(may_write)
     }
 
-    /// Whether there is one.
+    /// Whether there is one that our role may write to.
     ///
     /// # Errors
     ///
     /// A target that cannot be reached.
     pub(crate) async fn is_there(&self) -> Result<bool, Error> {
-        let mut held = self.0.connection.lock().await;
-        let there = match self.connected_or_gone(&mut held).await {
-            Ok(Some(connection)) => match rows::are_there(connection).await {
-                Ok(true) => rows::may_write(connection).await,
-                there => there,
-            },
-            Ok(None) => Ok(false),
-            Err(error) => Err(error),
-        };
-        match there {
+        match self.find().await {
             Err(error) if error.is_forbidden() => Ok(false),
-            there => there,
+            found => found,
         }
+    }
+
+    async fn find(&self) -> Result<bool, Error> {
+        let mut held = self.0.connection.lock().await;
+        let Some(connection) = self.connected_or_gone(&mut held).await? else {
+            return Ok(false);
+        };
+        Ok(rows::may_write(connection).await?.unwrap_or_default())
     }
 
     /// What the mark says of this state directory; `None`: nothing yet.
@@ -282,6 +277,11 @@ impl Mark {
         };
         Ok(held.insert(open))
     }
+}
+
+/// As [`Mark::connected_or_gone`], for its tables.
+fn gone_or(result: Result<(), Error>) -> Result<(), Error> {
+    result.or_else(|error| if error.is_gone() { Ok(()) } else { Err(error) })
 }
 
 #[cfg(test)]

@@ -36,8 +36,9 @@ pub(crate) struct Entry {
     pub settings: Vec<(String, Option<String>)>,
 }
 
-/// Whether the tables are there.
-pub(super) async fn are_there(connection: &Connection) -> Result<bool, Error> {
+/// Whether our role may write to the tables; `None`: they are not there. Without any right to the schema, the question itself is
+/// refused.
+pub(super) async fn may_write(connection: &Connection) -> Result<Option<bool>, Error> {
     let row = connection
         .query_one(
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_class \
@@ -46,11 +47,9 @@ pub(super) async fn are_there(connection: &Connection) -> Result<bool, Error> {
         )
         .await
         .map_err(connection.failed("look for the tables of the mark"))?;
-    Ok(row.get(0))
-}
-
-/// Whether our role may write to them. Without any right to the schema, the question itself is refused.
-pub(super) async fn may_write(connection: &Connection) -> Result<bool, Error> {
+    if !row.get::<_, bool>(0) {
+        return Ok(None);
+    }
     let row = connection
         .query_one(
             "SELECT pg_catalog.has_table_privilege('mark.state', 'UPDATE')",
@@ -58,7 +57,7 @@ pub(super) async fn may_write(connection: &Connection) -> Result<bool, Error> {
         )
         .await
         .map_err(connection.failed("look at the privileges on the mark"))?;
-    Ok(row.get(0))
+    Ok(Some(row.get(0)))
 }
 
 /// Makes the tables, all or none.

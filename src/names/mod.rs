@@ -14,7 +14,7 @@ pub(crate) use columns::{Column, TableColumns};
 pub(crate) use journal_v1::OutputV1;
 pub(crate) use kind::{Kind, Phase, Scope};
 pub(crate) use output::*;
-pub(crate) use sighting::{Continuity, Sighting, Sightings, Stranger, Watch};
+pub(crate) use sighting::{Continuity, Sighting, Sightings, Stranger, Watch, continuity};
 pub(crate) use step_id::{StepId, Subject};
 pub(crate) use table::{RelationKind, TableName, list_of_tables};
 pub(crate) use written::{Since, WriteMark};

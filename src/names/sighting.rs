@@ -126,6 +126,14 @@ impl Sighting {
     }
 }
 
+/// What a server is to the one that was seen before, and what shows it; the same, where one of them is not known.
+pub(crate) fn continuity(before: Option<Sighting>, now: Option<Sighting>) -> (Continuity, String) {
+    match (before, now) {
+        (Some(before), Some(now)) => (before.compare(&now), before.difference(&now)),
+        _ => (Continuity::Same, String::new()),
+    }
+}
+
 /// As `pg_lsn` is written.
 struct Position(u64);
 

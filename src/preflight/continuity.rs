@@ -2,6 +2,7 @@
 
 use crate::finding::{Code, Finding, Severity};
 use crate::names::Continuity;
+use crate::plan::Side;
 
 /// A server that is not as it was, with the databases that this is about.
 pub(crate) struct Changed<'a> {
@@ -14,47 +15,48 @@ pub(crate) struct Changed<'a> {
     pub in_use: &'a [String],
 }
 
+/// How a changed server is called.
+struct Words {
+    side: Side,
+    promoted: (Code, &'static str),
+    went_back: Code,
+    /// What may be wrong for that.
+    danger: &'static str,
+    again: &'static str,
+    in_use: &'static str,
+}
+
+const TARGET: Words = Words {
+    side: Side::Target,
+    promoted: (
+        Code::TargetPromoted,
+        "was promoted since a run of this plan saw it last",
+    ),
+    went_back: Code::TargetWentBack,
+    danger: "what was restored and counted as done may be gone",
+    again: "the next run creates and restores again",
+    in_use: "verified before, and not looked at again by a run, because clients may use them",
+};
+
+const SOURCE: Words = Words {
+    side: Side::Source,
+    promoted: (
+        Code::SourcePromoted,
+        "failed over since a run of this plan saw it last",
+    ),
+    went_back: Code::SourceWentBack,
+    danger: "it may lack rows that were dumped, and have others",
+    again: "the next run dumps again",
+    in_use: "dumped before and verified, so that they stay as they are",
+};
+
 /// About the target. What clients may use is not made again without being asked for.
 pub(crate) fn for_changed_target(changed: &Changed<'_>) -> Option<Finding> {
-    let Changed {
-        difference,
-        again,
-        in_use,
-        ..
-    } = changed;
-    if again.is_empty() && in_use.is_empty() {
-        return None;
-    }
-    let (code, what) = match changed.continuity {
-        Continuity::Same => return None,
-        Continuity::Promoted { .. } => (
-            Code::TargetPromoted,
-            "was promoted since a run of this plan saw it last",
-        ),
-        Continuity::WentBack | Continuity::AnotherServer => (
-            Code::TargetWentBack,
-            "is another server, or in an older state, than when a run of this plan saw it last",
-        ),
-    };
-    let mut message = format!(
-        "the target {what} ({difference}): what was restored and counted as done may be gone"
-    );
-    if !again.is_empty() {
-        message.push_str(&format!(
-            "; the next run creates and restores again: {}",
-            list(again)
-        ));
-    }
-    if !in_use.is_empty() {
-        message.push_str(&format!(
-            "; verified before, and not looked at again by a run, because clients may use them: {}",
-            list(in_use)
-        ));
-    }
-    let finding = Finding::new(code, message);
-    let finding = match changed.continuity {
-        Continuity::Promoted { .. } if in_use.is_empty() => {
-            return Some(finding.severity(Severity::Warn));
+    let finding = finding(changed, &TARGET)?;
+    let code = finding.code;
+    Some(match changed.continuity {
+        Continuity::Promoted { .. } if changed.in_use.is_empty() => {
+            finding.severity(Severity::Warn)
         }
         Continuity::Promoted { .. } => finding.fix(format!(
             "`pg-migrate verify` compares both servers; a database that lacks something: `pg-migrate reset PLAN --database NAME \
@@ -66,12 +68,25 @@ pub(crate) fn for_changed_target(changed: &Changed<'_>) -> Option<Finding> {
              older state: `pg-migrate reset PLAN --database NAME --drop NAME` for each verified database that is gone or lacks \
              something (`pg-migrate verify` compares both servers), and a waiver for {code}"
         )),
-    };
-    Some(finding)
+    })
 }
 
 /// About the source.
 pub(crate) fn for_changed_source(changed: &Changed<'_>) -> Option<Finding> {
+    let finding = finding(changed, &SOURCE)?;
+    let code = finding.code;
+    let compare = "`pg-migrate verify` compares both servers; a verified database that shall be as the source is now: \
+                   `pg-migrate reset PLAN --database NAME --drop NAME`, if nobody needs what is in it";
+    Some(finding.fix(match changed.continuity {
+        Continuity::Promoted { .. } => compare.to_owned(),
+        _ => format!(
+            "let [source] lead to the server that this plan began with; where this is it, a waiver for {code} goes on; {compare}"
+        ),
+    }))
+}
+
+/// `None`: no database is concerned.
+fn finding(changed: &Changed<'_>, words: &Words) -> Option<Finding> {
     let Changed {
         difference,
         again,
@@ -83,35 +98,20 @@ pub(crate) fn for_changed_source(changed: &Changed<'_>) -> Option<Finding> {
     }
     let (code, what) = match changed.continuity {
         Continuity::Same => return None,
-        Continuity::Promoted { .. } => (
-            Code::SourcePromoted,
-            "failed over since a run of this plan saw it last",
-        ),
+        Continuity::Promoted { .. } => words.promoted,
         Continuity::WentBack | Continuity::AnotherServer => (
-            Code::SourceWentBack,
+            words.went_back,
             "is another server, or in an older state, than when a run of this plan saw it last",
         ),
     };
-    let mut message = format!(
-        "the source {what} ({difference}): it may lack rows that were dumped, and have others"
-    );
-    if !again.is_empty() {
-        message.push_str(&format!("; the next run dumps again: {}", list(again)));
+    let Words { side, danger, .. } = words;
+    let mut message = format!("the {side} {what} ({difference}): {danger}");
+    for (databases, what) in [(again, words.again), (in_use, words.in_use)] {
+        if !databases.is_empty() {
+            message.push_str(&format!("; {what}: {}", list(databases)));
+        }
     }
-    if !in_use.is_empty() {
-        message.push_str(&format!(
-            "; dumped before and verified, so that they stay as they are: {}",
-            list(in_use)
-        ));
-    }
-    let compare = "`pg-migrate verify` compares both servers; a verified database that shall be as the source is now: \
-                   `pg-migrate reset PLAN --database NAME --drop NAME`, if nobody needs what is in it";
-    Some(Finding::new(code, message).fix(match changed.continuity {
-        Continuity::Promoted { .. } => compare.to_owned(),
-        _ => format!(
-            "let [source] lead to the server that this plan began with; where this is it, a waiver for {code} goes on; {compare}"
-        ),
-    }))
+    Some(Finding::new(code, message))
 }
 
 /// Another database of the source has the name of the one that was dumped.

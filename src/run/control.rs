@@ -46,9 +46,33 @@ pub(super) struct Claim<'a> {
     pub plan: &'a Plan,
     pub target: &'a Endpoint,
     pub journal: &'a Journal,
-    pub application: &'a Application,
+    pub application: Application,
     /// Nothing but settings is to be restored: the mark is not made for that, and any journal knows enough.
     pub only_restores: bool,
+}
+
+impl<'a> Claim<'a> {
+    /// For a run.
+    pub(super) fn new(plan: &'a Plan, target: &'a Endpoint, journal: &'a Journal) -> Claim<'a> {
+        Claim {
+            plan,
+            target,
+            journal,
+            application: Application::for_state(&plan.name, journal.id()),
+            only_restores: false,
+        }
+    }
+
+    pub(super) fn only_to_restore(mut self) -> Claim<'a> {
+        self.only_restores = true;
+        self
+    }
+
+    /// The mark, as the run of this number has it.
+    fn mark(&self, run: &str) -> Mark {
+        let state = (self.plan.name.as_str(), self.journal.id());
+        Mark::new(self.target, &self.application, state, run)
+    }
 }
 
 /// How the target is taken, at first and again.
@@ -102,9 +126,9 @@ impl Control {
         let holder = keeper.take_when_free().await?;
         keeper.mark = take_mark(claim).await?;
         // Programs first: they may connect again.
-        leftovers::end_programs(claim.application).await?;
+        leftovers::end_programs(&claim.application).await?;
         let kept = holder.session.pid;
-        leftovers::end(claim.target, claim.application, Some(kept)).await?;
+        leftovers::end(claim.target, &claim.application, Some(kept)).await?;
         Ok(Control {
             lost: keeper.lost.clone(),
             mark: keeper.mark.clone(),
@@ -113,18 +137,10 @@ impl Control {
         })
     }
 
-    /// Writes a change into the mark that was put on record outside of a step, the last one.
-    pub(super) async fn mark(&self, change: &Change, state: &State) -> Result<(), Error> {
+    /// Writes into the mark what was put on record last, outside of a step: a change, or that a run has begun.
+    pub(super) async fn mark(&self, change: Option<&Change>, state: &State) -> Result<(), Error> {
         if let (Some(mark), Some(position)) = (&self.mark, state.position()) {
-            mark.write(Some(change), position).await?;
-        }
-        Ok(())
-    }
-
-    /// Writes into the mark that a run has begun, which was the last record.
-    pub(super) async fn mark_run(&self, state: &State) -> Result<(), Error> {
-        if let (Some(mark), Some(position)) = (&self.mark, state.position()) {
-            mark.write(None, position).await?;
+            mark.write(change, position).await?;
         }
         Ok(())
     }
@@ -147,8 +163,7 @@ async fn take_mark(claim: &Claim<'_>) -> Result<Option<Mark>, Error> {
         "{:08x}",
         RandomState::new().hash_one(std::process::id()) as u32
     );
-    let state = (claim.plan.name.as_str(), claim.journal.id());
-    let mark = Mark::new(claim.target, claim.application, state, &run);
+    let mark = claim.mark(&run);
     if claim.only_restores {
         if !mark.is_there().await? {
             return Ok(None);
@@ -188,8 +203,7 @@ pub(crate) async fn refuse_other_state(
     target: &Endpoint,
     journal: &Journal,
 ) -> Result<(), Error> {
-    let application = Application::for_state(&plan.name, journal.id());
-    let mark = Mark::new(target, &application, (&plan.name, journal.id()), "");
+    let mark = Claim::new(plan, target, journal).mark("");
     let refused = match mark.is_there().await? {
         true => refuse_disagreement(&mark, journal).await,
         false => Ok(()),
@@ -208,14 +222,7 @@ pub(crate) async fn refuse_held_target(
     target: &Endpoint,
     journal: &Journal,
 ) -> Result<(), Error> {
-    let application = Application::for_state(&plan.name, journal.id());
-    let claim = Claim {
-        plan,
-        target,
-        journal,
-        application: &application,
-        only_restores: true,
-    };
+    let claim = Claim::new(plan, target, journal);
     let holder = Keeper::new(&claim).take_when_free().await?;
     holder.connection.close().await;
     Ok(())

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::catalog::{Inspection, ServerFacts};
 use crate::journal::{self, Change, Entry, Journal, State};
-use crate::names::{Continuity, Kind, Product, Sighting, StepId};
+use crate::names::{Continuity, Kind, Product, Sighting, StepId, continuity};
 
 /// Why steps of a database are forgotten.
 const OLDER_SOURCE: &str = "the source is not as it was when it was dumped";
@@ -152,13 +152,8 @@ fn since(
     identifier: Option<&String>,
     now: &ServerFacts,
 ) -> (Continuity, String) {
-    let cluster = &now.system_identifier;
-    match (last, now.seen) {
-        (Some(last), Some(now)) if identifier == cluster.as_ref() => {
-            (last.compare(&now), last.difference(&now))
-        }
-        _ => (Continuity::Same, String::new()),
-    }
+    let is_of_cluster = identifier == now.system_identifier.as_ref();
+    continuity(last, now.seen.filter(|_| is_of_cluster))
 }
 
 fn split(names: impl Iterator<Item = String>, is_in_use: impl Fn(&str) -> bool) -> Doubted {

@@ -43,7 +43,7 @@ use crate::finding::Severity;
 use crate::graph::{self, StepIndex};
 use crate::journal::{self, Entry, Journal, Outcome};
 use crate::names::{Sightings, StepId};
-use crate::postgres::{Application, escape_control};
+use crate::postgres::escape_control;
 use crate::schedule::Schedule;
 use crate::step::archive::ensure_owned;
 use crate::step::tuning;
@@ -78,15 +78,9 @@ impl Job {
             let (what, help) = error.into_parts();
             Error::Archives { what, help }
         })?;
-        let application = Application::for_state(&self.plan.name, self.journal.id());
-        let control = Control::take(&Claim {
-            plan: &self.plan,
-            target: &self.target,
-            journal: &self.journal,
-            application: &application,
-            only_restores: false,
-        })
-        .await?;
+        let claim = Claim::new(&self.plan, &self.target, &self.journal);
+        let control = Control::take(&claim).await?;
+        let application = claim.application;
         leftovers::end(&self.source, &application, None).await?;
         // What is done again for that is as if it had never been done.
         Doubts::find(self.journal.state(), &self.inspection).record(&mut self.journal)?;
@@ -161,7 +155,7 @@ impl Job {
         }
         let confirmed = unlogged::confirmed(&self.graph, state, &resumed.done);
         self.begin(&resumed, &events)?;
-        control.mark_run(self.journal.state()).await?;
+        control.mark(None, self.journal.state()).await?;
         let (changes, requests) = mpsc::channel(16);
         let shared = Arc::new(Shared {
             plan: self.plan,

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
 use crate::journal::{Change, Entry, Journal, Outcome, State, TunedSetting};
-use crate::names::Continuity;
+use crate::names::{Continuity, continuity};
 use crate::plan::{Endpoint, Plan, Retry};
-use crate::postgres::{Application, Class, Impatient, with_patience};
+use crate::postgres::{Class, Impatient, with_patience};
 use crate::step::tuning::{self, SettingsRestored};
 
 use super::control::{Claim, Control};
@@ -106,17 +106,9 @@ pub(crate) async fn restore_settings(
         damage: outcome.damage.clone(),
     };
     journal.append(restored.clone().into())?;
-    control.mark(&restored, journal.state()).await?;
+    control.mark(Some(&restored), journal.state()).await?;
     control.release().await;
     Ok(Some(outcome))
-}
-
-/// What the target is to the one that a run saw last, and what shows it.
-fn since(state: &State, target: &Endpoint) -> (Continuity, String) {
-    match (state.seen.target, target.watch.latest()) {
-        (Some(last), Some(now)) => (last.compare(&now), last.difference(&now)),
-        _ => (Continuity::Same, String::new()),
-    }
 }
 
 /// A standby has a `postgresql.auto.conf` of its own: that of the server that it followed is as the load left it.
@@ -160,16 +152,9 @@ impl Attempt<'_> {
             ..
         } = self;
         let tuned = &journal.state().tuned;
-        let application = Application::for_state(&plan.name, journal.id());
-        let claim = Claim {
-            plan,
-            target,
-            journal,
-            application: &application,
-            only_restores: true,
-        };
+        let claim = Claim::new(plan, target, journal).only_to_restore();
         let control = Control::take(&claim).await?;
-        let application = application.application_name_for("restore-settings");
+        let application = claim.application.application_name_for("restore-settings");
         let is = tuning::identity(target, &application).await?;
         let last = journal.state().runs.last();
         let was = last.and_then(|run| run.target.clone());
@@ -192,7 +177,7 @@ impl Attempt<'_> {
     /// What is to be said where the target was promoted since.
     fn promoted(&self) -> Result<Option<String>, Error> {
         let state = self.journal.state();
-        match since(state, self.target) {
+        match continuity(state.seen.target, self.target.watch.latest()) {
             (Continuity::Same, _) => Ok(None),
             (Continuity::Promoted { .. }, difference) => {
                 Ok(Some(other_server(&difference, &state.tuned)))

@@ -37,8 +37,8 @@ fn still_tuned(state: &State) -> Option<Finding> {
     preflight::for_settings_left(&names)
 }
 
-/// Settings with which the target loses what it was given: in a crash of its operating system, a moment's commits, or, with
-/// nobody who vacuums, by and by.
+/// Settings with which the target loses what it was given: in a crash of its operating system, a moment's commits, or, without
+/// vacuum, its space and in the end its transaction ids.
 const SAFEGUARDS: [&str; 4] = [
     "fsync",
     "full_page_writes",

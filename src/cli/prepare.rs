@@ -71,7 +71,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
     for database in &mut source_facts.databases {
         let dump = StepId::database(&database.name.as_str().into(), Kind::Dump);
         if let Some(contents) = database.contents.as_mut().filter(|_| state.is_done(&dump)) {
-            // A row that came since is in nobody's way.
+            // A row that came since is in the way of nothing.
             contents.oversized.clear();
         }
     }

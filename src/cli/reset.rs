@@ -53,7 +53,7 @@ pub(super) fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
     for database in &dropped {
         if let Some(why) = kept(state, database) {
             tell!(
-                "the next run does not drop the database \"{}\": {why}; if nobody needs what is in it, DROP DATABASE on the \
+                "the next run does not drop the database \"{}\": {why}; if what is in it is not needed, DROP DATABASE on the \
                  target before the next run, which creates it",
                 escape_control(database)
             );
@@ -137,7 +137,7 @@ fn refuse_unnamed(
                  clients may use them:{}",
                 list(&unnamed)
             ),
-            "name each by --drop DB if nobody needs what is in it; or choose by --database and --step what is done again",
+            "name each by --drop DB if what is in it is not needed; or choose by --database and --step what is done again",
         ));
     }
     let kept: Vec<&String> = named

@@ -325,7 +325,7 @@ codes! {
     SourceOldSnapshots "source/old-snapshots" Block Migration "0.2.0"
         what "old snapshots read newer rows"
         why "Where old_snapshot_threshold is set (PostgreSQL 9.6 to 16), a session that imported a snapshot, as pg_dump's do, reads tables that were vacuumed since as they are later, without an error: the target would hold a state that the source never had."
-        fix "Set old_snapshot_threshold = -1 on the source and restart it. Where nobody writes to the source during the run, set source.read_only = true."
+        fix "Set old_snapshot_threshold = -1 on the source and restart it. Where the source is not written to during the run, set source.read_only = true."
 
     SourcePasswordsUnreadable "source/passwords-unreadable" Warn Migration "0.1.0"
         what "roles migrate without passwords"
@@ -548,8 +548,8 @@ codes! {
         fix "[[accept]] with each database, object = \"*SCHEMA*public*\" and a reason, or use a superuser for [target]."
 
     TargetReadOnly "target/read-only" Block Migration "0.2.0"
-        what "the target lets nobody write"
-        why "default_transaction_read_only is on in the target's own configuration, for every database and role: somebody protects the server, as providers do where its disk is almost full, and a load that overrules that fills the rest."
+        what "the target can only be read"
+        why "default_transaction_read_only is on in the target's own configuration, for every database and role: its owner or provider protects the server, as providers do where its disk is almost full, and a load that overrules that fills the rest."
         fix "Find out why, make room, and switch it off where it comes from. target.override_read_only = true writes all the same. What a database or a role has set for itself is overruled anyway."
 
     TargetRestoreJobsLowered "target/restore-jobs-lowered" Info Migration "0.1.0"

@@ -1,4 +1,4 @@
-//! What an empty database holds that is no object of a user, and that would go with it: somebody prepared it.
+//! What an empty database holds that is no object of a user, and that would go with it: it was prepared for its use.
 
 use super::query;
 use crate::postgres::{Connection, Error};

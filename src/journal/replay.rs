@@ -470,7 +470,7 @@ impl State {
             }
         }
         if !self.verified.keys().any(|name| self.is_to_be_kept(name)) {
-            // They may be gone, and nobody uses them yet.
+            // They may be gone, and are not in use yet.
             self.roles.clear();
         }
     }

@@ -12,7 +12,7 @@ pub(crate) enum Exhausted {
     Memory,
     /// The table of locks, which is in shared memory.
     Locks,
-    /// A limit that somebody set (`temp_file_limit`).
+    /// A limit that was set (`temp_file_limit`).
     Limit,
 }
 

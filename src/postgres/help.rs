@@ -17,8 +17,8 @@ use crate::escape::escape_control;
 use crate::names::{Continuity, Stranger};
 use crate::plan::{Endpoint, Side};
 
-/// Advice about a target that lets nobody write.
-pub(crate) const READ_ONLY: &str = "The target is a standby, or its own default_transaction_read_only is on: somebody protects it \
+/// Advice about a target that can only be read.
+pub(crate) const READ_ONLY: &str = "The target is a standby, or its own default_transaction_read_only is on: its owner or provider protects it \
      from being written to, as providers do where the disk is almost full. Make room, switch that off and run again; or overrule \
      it by `target.override_read_only` = true.";
 

@@ -76,7 +76,7 @@ pub(crate) fn for_changed_source(changed: &Changed<'_>) -> Option<Finding> {
     let finding = finding(changed, &SOURCE)?;
     let code = finding.code;
     let compare = "`pg-migrate verify` compares both servers; a verified database that shall be as the source is now: \
-                   `pg-migrate reset PLAN --database NAME --drop NAME`, if nobody needs what is in it";
+                   `pg-migrate reset PLAN --database NAME --drop NAME`, if what is in it is not needed";
     Some(finding.fix(match changed.continuity {
         Continuity::Promoted { .. } => compare.to_owned(),
         _ => format!(
@@ -128,7 +128,7 @@ pub(crate) fn for_replaced_source(database: &str, is_verified: bool) -> Finding 
     if is_verified {
         finding.fix(
             "`pg-migrate reset PLAN --database NAME --drop NAME`, if the target shall have the one that has the name now and \
-             nobody needs what is there",
+             what is there is not needed",
         )
     } else {
         finding.severity(Severity::Info)

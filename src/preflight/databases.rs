@@ -168,7 +168,7 @@ pub(crate) fn for_not_remade(name: &str, obstacle: &str) -> Finding {
     );
     Finding::new(Code::TargetDatabaseNotEmpty, message)
         .database(name)
-        .fix("if nobody needs what is in it: DROP DATABASE on the target, CREATE DATABASE with what it had, and run again")
+        .fix("if what is in it is not needed: DROP DATABASE on the target, CREATE DATABASE with what it had, and run again")
 }
 
 /// About a database that this plan made, and that is not there any more. One that was not verified is made again.

@@ -49,7 +49,7 @@ pub(super) fn for_read_only(plan: &Plan, target: &ServerFacts) -> Option<Finding
         return None;
     }
     let message = format!(
-        "the target's {name} is on (by {}): somebody protects it from being written to, as providers do where the disk is almost \
+        "the target's {name} is on (by {}): its owner or provider protects it from being written to, as providers do where the disk is almost \
          full",
         found.origin
     );

@@ -168,7 +168,7 @@ fn old_snapshots(plan: &Plan, source: &ServerFacts) -> Option<Finding> {
         found.setting, found.origin
     );
     Some(Finding::new(Code::SourceOldSnapshots, message).fix(format!(
-        "set {name} = -1 there and restart it; or set source.read_only = true where nobody writes to it during the run"
+        "set {name} = -1 there and restart it; or set source.read_only = true where it is not written to during the run"
     )))
 }
 

@@ -101,7 +101,7 @@ fn another_cluster_is_another_matter() {
     assert_eq!(Doubts::find(&state, &inspection), Doubts::default());
 }
 
-/// What nobody can use is made again from its archive where that is kept, and it stays ours.
+/// What is not open yet is made again from its archive where that is kept, and it stays ours.
 #[test]
 fn after_a_promotion_only_what_is_in_use_is_believed() {
     let inspection = seen(primary(1, 600), primary(2, 400));
@@ -134,7 +134,7 @@ fn in_an_older_state_nothing_is_ours() {
     assert_eq!(believed.made("open"), Some(1));
 }
 
-/// That it is dropped only where nobody wrote to it holds on.
+/// That it is dropped only where it was not written to holds on.
 #[test]
 fn what_was_named_to_be_dropped_is_no_matter_of_trust() {
     let inspection = seen(primary(1, 600), primary(2, 400));

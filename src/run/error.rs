@@ -29,8 +29,8 @@ pub(crate) enum Error {
     #[diagnostic(help(
         "nothing was changed. Go on with the state directory that belongs to the target's mark (another machine, a copy, a later \
          backup). Where it is lost for good, SELECT * FROM mark.database in the target's database pg_migrate_mark says what was made \
-         and since when clients may use it: leave that out (databases.exclude) of a plan of another name, or drop it if nobody \
-         needs it"
+         and since when clients may use it: leave that out (databases.exclude) of a plan of another name, or drop it if it is \
+         not needed"
     ))]
     OtherState { what: String },
     #[error(transparent)]

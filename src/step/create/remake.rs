@@ -55,7 +55,7 @@ pub(super) async fn prepare(context: &Context, found: &Found) -> Result<(), Step
                 obstacle.unwrap_or_default()
             ))
             .help(format!(
-                "if nobody needs what is in it, DROP DATABASE {} on the target, CREATE DATABASE with what it had, and run again",
+                "if what is in it is not needed, DROP DATABASE {} on the target, CREATE DATABASE with what it had, and run again",
                 escape_control(&quote_identifier(name))
             )));
         }

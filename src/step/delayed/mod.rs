@@ -118,7 +118,7 @@ fn other_history(context: &Context, difference: &str) -> StepError {
         context.shown_database()
     ))
     .help(
-        "give the database up, if nobody needs what clients wrote to it on the target: pg-migrate reset PLAN --database NAME \
+        "give the database up, if what clients wrote to it on the target is not needed: pg-migrate reset PLAN --database NAME \
          --drop NAME, and run again; or, where the standby had all that was committed, set delay.snapshot = \"later\" to take \
          the delayed tables as they are now",
     )

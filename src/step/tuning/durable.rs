@@ -52,7 +52,7 @@ pub(super) async fn flush(
     let off: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     if let (Some((name, origin)), FoundUnsafe::Refuse) = (off.first(), found_unsafe) {
         return Err(StepError::new(format!(
-            "{name} is off on the target (by {origin}), though what this plan set is taken back: it was set by somebody else during the \
+            "{name} is off on the target (by {origin}), though what this plan set is taken back: it was set by another session or a file during the \
              run, and what was loaded may not be on disk"
         ))
         .help(format!(

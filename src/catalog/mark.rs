@@ -8,7 +8,7 @@ const COMMENT: &str = "pg-migrate: ";
 
 /// Its comment.
 pub(crate) const MARK_COMMENT: &str = "pg-migrate: what plans did to this server, so that a lost, copied or older state directory does \
-                                       no harm; to be dropped when no plan is to go on";
+                                       no harm; pg-migrate discard removes it";
 
 /// Whether a database is one.
 pub(crate) fn is_mark(name: &str, comment: Option<&str>) -> bool {

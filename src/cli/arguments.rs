@@ -62,6 +62,8 @@ pub(super) enum Verb {
     Revert(RevertArguments),
     /// Forget completed steps, so that `run` does them again
     Reset(ResetArguments),
+    /// List what this plan made on the target, and drop of it what is asked for
+    Discard(DiscardArguments),
     /// Write a commented plan
     Init(Box<InitArguments>),
     /// Tell what a finding means and what fixes it, or how something works
@@ -167,6 +169,21 @@ pub(super) struct ResetArguments {
     /// Let the next run drop this database, which was verified; once for each that it has to
     #[arg(long, value_name = "DB")]
     pub drop: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DiscardArguments {
+    /// The plan file
+    pub plan: PathBuf,
+    /// Drop this database of the target; may be repeated
+    #[arg(long, value_name = "DB")]
+    pub drop: Vec<String>,
+    /// Drop all that this plan made: databases, roles and mark on the target, archives and state on this machine
+    #[arg(long, requires = "yes")]
+    pub all: bool,
+    /// With --all: without asking
+    #[arg(long, requires = "all")]
+    pub yes: bool,
 }
 
 #[derive(Debug, Args)]

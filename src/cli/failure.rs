@@ -55,6 +55,7 @@ impl From<run::Error> for Failure {
             | run::Error::Mark(_)
             | run::Error::OtherState { .. }
             | run::Error::OtherTarget { .. }
+            | run::Error::AnotherTarget { .. }
             | run::Error::OlderTarget { .. }
             | run::Error::Conflict(_)
             | run::Error::InUse(_)

@@ -1,12 +1,14 @@
 //! `pg-migrate revert`.
 
+use std::collections::BTreeMap;
+
 use super::arguments::RevertArguments;
 use super::failure::Failure;
 use super::output::{Terminal, tell};
 use super::prepare::load;
 use crate::exit::Exit;
 use crate::finding::Code;
-use crate::journal::{self, Journal, Lock, stored};
+use crate::journal::{self, Journal, Lock, TunedSetting, stored};
 use crate::plan::Plan;
 use crate::postgres::{escape_control_lines, resolve};
 use crate::preflight::is_waived;
@@ -21,9 +23,9 @@ pub(super) async fn run(arguments: RevertArguments, terminal: &Terminal) -> Resu
     let mut signals = Signals::catch()?;
     // Reading must not create a state directory where there is none.
     let was_run = journal::read(&plan.state_dir)?.is_some();
-    if was_run {
+    if was_run || !marked(&plan).await?.is_empty() {
         let mut journal = Journal::open(&plan.state_dir, Lock::take(&plan.state_dir)?)?;
-        let is_restored = restore_settings(&plan, &mut journal, &mut signals).await?;
+        let is_restored = restore_also_marked(&plan, &mut journal, &mut signals).await?;
         for sentence in closed::sentences(&closed::closed(journal.state())) {
             tell!("{sentence}");
         }
@@ -41,13 +43,44 @@ pub(super) async fn run(arguments: RevertArguments, terminal: &Terminal) -> Resu
     Ok(Exit::Completed)
 }
 
+/// What the target's mark says where the journal says nothing: the state directory was lost, or put back to an earlier state.
+async fn marked(plan: &Plan) -> Result<BTreeMap<String, TunedSetting>, Failure> {
+    let target = resolve(&plan.target, &LocalEnvironment)
+        .await
+        .map_err(Failure::with(Exit::WrongInput))?
+        .endpoint;
+    Ok(run::marked_settings(plan, &target).await?)
+}
+
+/// As [`restore_settings`], also what the target's mark alone knows of.
+pub(super) async fn restore_also_marked(
+    plan: &Plan,
+    journal: &mut Journal,
+    signals: &mut Signals,
+) -> Result<bool, Failure> {
+    let marked = match journal.state().tuned.is_empty() {
+        true => marked(plan).await?,
+        false => BTreeMap::new(),
+    };
+    restore(plan, journal, &marked, signals).await
+}
+
 /// Restores the settings that a killed run left changed, and says so. `false`: there were none.
 pub(super) async fn restore_settings(
     plan: &Plan,
     journal: &mut Journal,
     signals: &mut Signals,
 ) -> Result<bool, Failure> {
-    if journal.state().tuned.is_empty() {
+    restore(plan, journal, &BTreeMap::new(), signals).await
+}
+
+async fn restore(
+    plan: &Plan,
+    journal: &mut Journal,
+    marked: &BTreeMap<String, TunedSetting>,
+    signals: &mut Signals,
+) -> Result<bool, Failure> {
+    if journal.state().tuned.is_empty() && marked.is_empty() {
         return Ok(false);
     }
     let target = resolve(&plan.target, &LocalEnvironment)
@@ -69,8 +102,16 @@ pub(super) async fn restore_settings(
             );
         }
     };
-    let restored =
-        run::restore_settings(plan, &target, journal, may_be_older, signals, tell_once).await;
+    let restored = run::restore_settings(
+        plan,
+        &target,
+        journal,
+        marked,
+        may_be_older,
+        signals,
+        tell_once,
+    )
+    .await;
     let restored = restored.inspect_err(|error| {
         if !matches!(
             error,

@@ -160,6 +160,12 @@ impl std::fmt::Display for Entry {
                 Change::AlterSystem { .. } => f.write_str("alter-system"),
                 Change::MigrateRoles { .. } => f.write_str("migrate-roles"),
                 Change::MigratedRoles { .. } => f.write_str("migrated-roles"),
+                Change::CreateRoles { .. } => f.write_str("create-roles"),
+                Change::CreatedRoles { .. } => f.write_str("created-roles"),
+                Change::DropDatabase { database } => write!(f, "drop-database {database}"),
+                Change::DroppedDatabase { database } => write!(f, "dropped-database {database}"),
+                Change::DropRole { role } => write!(f, "drop-role {role}"),
+                Change::DroppedRole { role } => write!(f, "dropped-role {role}"),
                 Change::SettingsRestored { .. } => f.write_str("put-back"),
                 Change::DoubtDatabases { .. } => f.write_str("doubt-databases"),
                 Change::HoldSnapshot { database, .. } => write!(f, "hold-snapshot {database}"),
@@ -253,6 +259,18 @@ pub enum Change {
     MigratedRoles {
         subjects: BTreeMap<String, MigratedSubject>,
     },
+    /// CREATE ROLE on the target, which had no roles of these names.
+    CreateRoles { roles: Vec<String> },
+    /// Written after the change: the object ids that tell these roles from others of their names.
+    CreatedRoles { roles: BTreeMap<String, u32> },
+    /// DROP DATABASE on the target, of one that this plan made, as a person asked for.
+    DropDatabase { database: String },
+    /// Written after the change.
+    DroppedDatabase { database: String },
+    /// DROP ROLE on the target, of one that this plan made, as a person asked for.
+    DropRole { role: String },
+    /// Written after the change.
+    DroppedRole { role: String },
     /// No change to a server: the target is not as it was when these databases were made or verified, so they are made
     /// again.
     DoubtDatabases {

@@ -418,6 +418,25 @@ impl State {
                     }
                 }
             }
+            Change::CreateRoles { roles } => {
+                let begun = roles.into_iter().map(|role| (role, None));
+                self.created_roles.extend(begun);
+            }
+            Change::CreatedRoles { roles } => {
+                let made = roles.into_iter().map(|(role, oid)| (role, Some(oid)));
+                self.created_roles.extend(made);
+            }
+            Change::DropDatabase { .. } | Change::DropRole { .. } => {}
+            Change::DroppedDatabase { database } => {
+                self.doubt(std::slice::from_ref(&database), true);
+                self.found.remove(&database);
+                self.remade.remove(&database);
+                self.made_from.remove(&database);
+            }
+            Change::DroppedRole { role } => {
+                self.created_roles.remove(&role);
+                self.roles.remove(&format!("role \"{role}\""));
+            }
             Change::DoubtDatabases {
                 databases,
                 disowned,

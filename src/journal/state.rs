@@ -93,6 +93,8 @@ pub struct State {
     pub tuned: BTreeMap<String, TunedSetting>,
     /// Roles and tablespaces that this plan migrated, or was about to, by what messages call them.
     pub roles: BTreeMap<String, RoleState>,
+    /// Roles of the target that this plan made, with their object ids; `None`: it was about to, and another session may have made it.
+    pub created_roles: BTreeMap<String, Option<u32>>,
     /// The last changes that are marked on the target as well.
     pub positions: VecDeque<Position>,
 }

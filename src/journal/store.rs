@@ -121,6 +121,13 @@ impl Lock {
         &self.id
     }
 
+    /// That of a state directory, if it has one, without taking it.
+    pub(crate) fn id_of(directory: &Path) -> Option<String> {
+        let id = std::fs::read_to_string(directory.join("lock")).ok()?;
+        let id = id.strip_suffix('\n').filter(|id| id.len() == 8)?;
+        Some(id.to_owned())
+    }
+
     /// Whether a process holds the state directory now.
     pub(crate) fn is_held(directory: &Path) -> bool {
         let Ok(file) = File::open(directory.join("lock")) else {
@@ -260,6 +267,11 @@ impl Journal {
 
 /// The journal's name in the state directory.
 const FILE: &str = "journal.jsonl";
+
+/// The journal's file.
+pub(crate) fn path(directory: &Path) -> PathBuf {
+    directory.join(FILE)
+}
 
 fn replay_file(path: &Path, text: &[u8]) -> Result<super::replay::Replay, Error> {
     replay(text).map_err(|damage| match damage.why {

@@ -20,7 +20,7 @@ use crate::plan::Endpoint;
 use crate::postgres::{Application, Connection, Session, connect, quote_identifier, quote_literal};
 
 pub(crate) use error::Error;
-pub(crate) use rows::Entry;
+pub(crate) use rows::{Entry, Marked};
 
 /// How long another session may keep a row.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -239,6 +239,85 @@ impl Mark {
             return Ok(None);
         };
         rows::made_by_another(connection, &self.0.state, oid).await
+    }
+
+    /// What plans of our name did, each with its own state directory, ours among them. Empty where our role may not see it.
+    ///
+    /// # Errors
+    ///
+    /// A target that cannot be reached.
+    pub(crate) async fn of_plan(&self) -> Result<Vec<Marked>, Error> {
+        let mut held = self.0.connection.lock().await;
+        let Some(connection) = self.connected_or_gone(&mut held).await? else {
+            return Ok(Vec::new());
+        };
+        match rows::of_plan(connection, &self.0.plan).await {
+            Err(error) if error.is_gone() || error.is_forbidden() => Ok(Vec::new()),
+            found => found,
+        }
+    }
+
+    /// Takes out that these settings are still those for the load, whichever state directory of the plan changed them.
+    ///
+    /// # Errors
+    ///
+    /// A target that cannot be reached.
+    pub(crate) async fn restored(&self, settings: &[&str]) -> Result<(), Error> {
+        let mut held = self.0.connection.lock().await;
+        let Some(connection) = self.connected_or_gone(&mut held).await? else {
+            return Ok(());
+        };
+        gone_or(rows::restored(connection, &self.0.plan, settings).await)
+    }
+
+    /// Takes out a database that was dropped, whichever state directory's plan made it.
+    ///
+    /// # Errors
+    ///
+    /// A target that cannot be reached.
+    pub(crate) async fn dropped(&self, oid: u32) -> Result<(), Error> {
+        let mut held = self.0.connection.lock().await;
+        let Some(connection) = self.connected_or_gone(&mut held).await? else {
+            return Ok(());
+        };
+        gone_or(rows::dropped(connection, oid).await)
+    }
+
+    /// Takes out what our and these other state directories did, and drops the database where no other is in it. `false`: it stays, and
+    /// is that of other plans.
+    ///
+    /// # Errors
+    ///
+    /// A target that cannot be reached, or that refuses to drop it.
+    pub(crate) async fn remove(&self, others: &[&str]) -> Result<bool, Error> {
+        let Inner {
+            target,
+            session,
+            state,
+            ..
+        } = &*self.0;
+        let mut held = self.0.connection.lock().await;
+        let left = match self.connected_or_gone(&mut held).await? {
+            Some(connection) => {
+                let states: Vec<&str> = others.iter().copied().chain([state.as_str()]).collect();
+                rows::forget(connection, &states).await?
+            }
+            None => return Ok(true),
+        };
+        if left > 0 {
+            return Ok(false);
+        }
+        if let Some(connection) = held.take() {
+            connection.close().await;
+        }
+        let server = connect(target, &target.database, session).await?;
+        let name = quote_identifier(MARK_DATABASE);
+        server
+            .batch_execute(&format!("DROP DATABASE {name}"))
+            .await
+            .map_err(server.failed("drop the database of the mark"))?;
+        server.close().await;
+        Ok(true)
     }
 
     /// Ends the session, if there is one.

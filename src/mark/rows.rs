@@ -1,10 +1,12 @@
 //! The tables of the mark, and what is written to them.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use tokio_postgres::types::ToSql;
 
 use super::error::Error;
-use crate::journal::{AlteredSetting, Change, Position};
+use crate::journal::{AlteredSetting, Change, Position, Started, TunedSetting};
 use crate::postgres::Connection;
 
 const TABLES: &str = "\
@@ -22,9 +24,13 @@ const TABLES: &str = "\
         'The databases that plans made or filled; handed_over: clients may use it since.'; \
     CREATE TABLE mark.setting ( \
         state text NOT NULL REFERENCES mark.state ON DELETE CASCADE, name text NOT NULL, \
-        before text, value text NOT NULL, PRIMARY KEY (state, name)); \
+        before text, value text NOT NULL, server text NOT NULL, machine text, PRIMARY KEY (state, name)); \
     COMMENT ON TABLE mark.setting IS \
-        'The settings of the server that plans changed for the load and did not restore yet: what postgresql.auto.conf held before.'";
+        'The settings of the server that plans changed for the load and did not restore yet: what postgresql.auto.conf held before.'; \
+    CREATE TABLE mark.role ( \
+        state text NOT NULL REFERENCES mark.state ON DELETE CASCADE, name text NOT NULL, oid oid NOT NULL, \
+        PRIMARY KEY (state, name)); \
+    COMMENT ON TABLE mark.role IS 'The roles that plans made.'";
 
 /// What the mark says of one state directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +40,30 @@ pub(crate) struct Entry {
     pub position: Position,
     /// Settings of the server that are still those for the load, with what `postgresql.auto.conf` held before; `None`: nothing.
     pub settings: Vec<(String, Option<String>)>,
+}
+
+/// What the plan of one state directory did, by the mark.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Marked {
+    /// The id of the state directory.
+    pub state: String,
+    /// The databases that it made, and that it was about to make, which have no object id.
+    pub databases: Vec<MarkedDatabase>,
+    pub roles: BTreeMap<String, u32>,
+    /// Settings of the server that are still those for the load.
+    pub settings: BTreeMap<String, TunedSetting>,
+}
+
+/// A database, by the mark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MarkedDatabase {
+    pub name: String,
+    pub oid: Option<u32>,
+    /// It was there, empty, before the plan filled it.
+    pub was_there: bool,
+    pub is_verified: bool,
+    /// Clients may use it.
+    pub is_handed_over: bool,
 }
 
 /// Whether our role may write to the tables; `None`: they are not there. Without any right to the schema, the question itself is
@@ -98,6 +128,95 @@ pub(super) async fn read(connection: &Connection, state: &str) -> Result<Option<
     }))
 }
 
+/// What plans of this name did, each with its own state directory.
+pub(super) async fn of_plan(connection: &Connection, plan: &str) -> Result<Vec<Marked>, Error> {
+    let rows = async |sql: &str| {
+        let sql = format!("{sql} WHERE s.plan = $1 ORDER BY 1, 2");
+        let rows = connection.query(&sql, &[&plan]).await;
+        rows.map_err(connection.failed("read the mark"))
+    };
+    let states = rows("SELECT s.id, s.plan FROM mark.state s").await?;
+    let mut found: BTreeMap<String, Marked> = BTreeMap::new();
+    for row in &states {
+        let state: String = row.get(0);
+        found.entry(state).or_default();
+    }
+    let databases = "SELECT state, name, oid, was_there, verified IS NOT NULL, handed_over IS NOT NULL \
+                     FROM mark.database d JOIN mark.state s ON s.id = d.state";
+    for row in rows(databases).await? {
+        let of_state = found.entry(row.get(0)).or_default();
+        of_state.databases.push(MarkedDatabase {
+            name: row.get(1),
+            oid: row.get(2),
+            was_there: row.get(3),
+            is_verified: row.get(4),
+            is_handed_over: row.get(5),
+        });
+    }
+    let roles = "SELECT state, name, oid FROM mark.role r JOIN mark.state s ON s.id = r.state";
+    for row in rows(roles).await? {
+        let of_state = found.entry(row.get(0)).or_default();
+        of_state.roles.insert(row.get(1), row.get(2));
+    }
+    let settings = "SELECT state, name, before, value, server, machine \
+                    FROM mark.setting t JOIN mark.state s ON s.id = t.state";
+    for row in rows(settings).await? {
+        let of_state = found.entry(row.get(0)).or_default();
+        let setting = TunedSetting {
+            before: row.get(2),
+            values: [row.get(3)].into(),
+            since: Started {
+                server: row.get(4),
+                machine: row.get(5),
+            },
+        };
+        of_state.settings.insert(row.get(1), setting);
+    }
+    let named = found
+        .into_iter()
+        .map(|(state, marked)| Marked { state, ..marked });
+    Ok(named.collect())
+}
+
+/// Takes out that these settings are still those for the load, of whatever state directory.
+pub(super) async fn restored(
+    connection: &Connection,
+    plan: &str,
+    settings: &[&str],
+) -> Result<(), Error> {
+    connection
+        .execute(
+            "DELETE FROM mark.setting t USING mark.state s \
+             WHERE s.id = t.state AND s.plan = $1 AND t.name = ANY ($2)",
+            &[&plan, &settings],
+        )
+        .await
+        .map_err(connection.failed("write the mark"))?;
+    Ok(())
+}
+
+/// Takes out a database of this object id, of whatever state directory.
+pub(super) async fn dropped(connection: &Connection, oid: u32) -> Result<(), Error> {
+    connection
+        .execute("DELETE FROM mark.database WHERE oid = $1", &[&oid])
+        .await
+        .map_err(connection.failed("write the mark"))?;
+    Ok(())
+}
+
+/// Takes out what these state directories did; how many others are left.
+pub(super) async fn forget(connection: &Connection, states: &[&str]) -> Result<i64, Error> {
+    let failed = || connection.failed("write the mark");
+    connection
+        .execute("DELETE FROM mark.state WHERE id = ANY ($1)", &[&states])
+        .await
+        .map_err(failed())?;
+    let row = connection
+        .query_one("SELECT count(*) FROM mark.state", &[])
+        .await;
+    Ok(row.map_err(failed())?.get(0))
+}
+
 pub(super) async fn take_over(
     connection: &Connection,
     (plan, state): (&str, &str),
@@ -159,7 +278,7 @@ pub(super) async fn write(
     let number = i64::try_from(position.number).unwrap_or(i64::MAX);
     let at = position.at.to_string();
     let mut values: Vec<&(dyn ToSql + Sync)> = vec![&state, &run, &number, &at];
-    let (names, befores, settings);
+    let (names, befores, settings, oids);
     let detail = match change {
         Some(Change::CreateDatabase { database }) => {
             values.push(database);
@@ -189,20 +308,41 @@ pub(super) async fn write(
             "UPDATE mark.database d SET handed_over = coalesce(handed_over, now()) FROM s \
              WHERE d.state = s.id AND d.name = $5"
         }
-        Some(Change::AlterSystem { settings: set, .. }) => {
+        Some(Change::DroppedDatabase { database }) => {
+            values.push(database);
+            "DELETE FROM mark.database d USING s WHERE d.state = s.id AND d.name = $5"
+        }
+        Some(Change::CreatedRoles { roles }) => {
+            names = roles.keys().collect();
+            oids = roles.values().copied().collect::<Vec<u32>>();
+            values.extend([&names as &(dyn ToSql + Sync), &oids]);
+            "INSERT INTO mark.role (state, name, oid) \
+             SELECT s.id, n.name, n.oid FROM s, unnest($5::text[], $6::oid[]) AS n (name, oid) \
+             ON CONFLICT (state, name) DO UPDATE SET oid = excluded.oid"
+        }
+        Some(Change::DroppedRole { role }) => {
+            values.push(role);
+            "DELETE FROM mark.role d USING s WHERE d.state = s.id AND d.name = $5"
+        }
+        Some(Change::AlterSystem {
+            settings: set,
+            since,
+        }) => {
             let of = |value: fn(&AlteredSetting) -> &String| set.iter().map(value).collect();
             names = of(|setting| &setting.name);
             settings = of(|setting| &setting.value);
             befores = set.iter().map(|setting| setting.before.as_ref()).collect();
-            let parts: [&(dyn ToSql + Sync); 3] = [
+            let parts: [&(dyn ToSql + Sync); 5] = [
                 &names as &Vec<&String>,
                 &befores as &Vec<Option<&String>>,
                 &settings as &Vec<&String>,
+                &since.server,
+                &since.machine,
             ];
             values.extend(parts);
             // What was recorded first wins: later, the file holds what we wrote.
-            "INSERT INTO mark.setting (state, name, before, value) \
-             SELECT s.id, n.name, n.before, n.value \
+            "INSERT INTO mark.setting (state, name, before, value, server, machine) \
+             SELECT s.id, n.name, n.before, n.value, $8, $9 \
              FROM s, unnest($5::text[], $6::text[], $7::text[]) AS n (name, before, value) \
              ON CONFLICT (state, name) DO UPDATE SET value = excluded.value"
         }

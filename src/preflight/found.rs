@@ -35,8 +35,8 @@ pub(crate) fn for_found_unsafe(
         steps.push("SELECT pg_reload_conf()".to_owned());
     }
     Some(Finding::new(Code::TargetLeftUnsafe, message).fix(format!(
-        "`pg-migrate revert` with the plan and the state directory that left that; or on the target: {}; or, where the \
-         server's owner wants it so, target.tuning.found_unsafe = \"keep\"",
+        "`pg-migrate revert` with the plan that left that, which knows what was set before from its state directory or from the \
+         target's mark; or on the target: {}; or, where the server's owner wants it so, target.tuning.found_unsafe = \"keep\"",
         steps.join("; ")
     )))
 }
@@ -100,8 +100,8 @@ mod tests {
             text(FoundUnsafe::Keep, &[&fsync]),
         ];
         insta::assert_snapshot!(all.join("\n"), @r#"
-        Block target/left-unsafe: fsync (by ALTER SYSTEM, in postgresql.auto.conf) and autovacuum (by /etc/pg/postgresql.conf, line 7) are off on the target, and this plan's runs did not switch them off, as far as the state directory knows: a run that was killed may have left that, and what is migrated would be unsafe after this run as well -> Some("`pg-migrate revert` with the plan and the state directory that left that; or on the target: ALTER SYSTEM RESET fsync; remove autovacuum from /etc/pg/postgresql.conf; SELECT pg_reload_conf(); or, where the server's owner wants it so, target.tuning.found_unsafe = \"keep\"")
-        Block target/left-unsafe: fsync (by the command line of the server) is off on the target, and this plan's runs did not switch it off, as far as the state directory knows: a run that was killed may have left that, and what is migrated would be unsafe after this run as well -> Some("`pg-migrate revert` with the plan and the state directory that left that; or on the target: start the server without fsync on its command line; or, where the server's owner wants it so, target.tuning.found_unsafe = \"keep\"")
+        Block target/left-unsafe: fsync (by ALTER SYSTEM, in postgresql.auto.conf) and autovacuum (by /etc/pg/postgresql.conf, line 7) are off on the target, and this plan's runs did not switch them off, as far as the state directory knows: a run that was killed may have left that, and what is migrated would be unsafe after this run as well -> Some("`pg-migrate revert` with the plan that left that, which knows what was set before from its state directory or from the target's mark; or on the target: ALTER SYSTEM RESET fsync; remove autovacuum from /etc/pg/postgresql.conf; SELECT pg_reload_conf(); or, where the server's owner wants it so, target.tuning.found_unsafe = \"keep\"")
+        Block target/left-unsafe: fsync (by the command line of the server) is off on the target, and this plan's runs did not switch it off, as far as the state directory knows: a run that was killed may have left that, and what is migrated would be unsafe after this run as well -> Some("`pg-migrate revert` with the plan that left that, which knows what was set before from its state directory or from the target's mark; or on the target: start the server without fsync on its command line; or, where the server's owner wants it so, target.tuning.found_unsafe = \"keep\"")
         Info target/left-unsafe: fsync (by ALTER SYSTEM, in postgresql.auto.conf) is off on the target, and will be after the run (target.tuning.found_unsafe = "keep") -> None
         "#);
     }

@@ -47,8 +47,8 @@ pub(super) struct Claim<'a> {
     pub target: &'a Endpoint,
     pub journal: &'a Journal,
     pub application: Application,
-    /// Nothing but settings is to be restored: the mark is not made for that, and any journal knows enough.
-    pub only_restores: bool,
+    /// Something is undone, no more: the mark is not made for that, and any journal knows enough.
+    pub only_undoes: bool,
 }
 
 impl<'a> Claim<'a> {
@@ -59,12 +59,12 @@ impl<'a> Claim<'a> {
             target,
             journal,
             application: Application::for_state(&plan.name, journal.id()),
-            only_restores: false,
+            only_undoes: false,
         }
     }
 
-    pub(super) fn only_to_restore(mut self) -> Claim<'a> {
-        self.only_restores = true;
+    pub(super) fn only_to_undo(mut self) -> Claim<'a> {
+        self.only_undoes = true;
         self
     }
 
@@ -164,7 +164,7 @@ async fn take_mark(claim: &Claim<'_>) -> Result<Option<Mark>, Error> {
         RandomState::new().hash_one(std::process::id()) as u32
     );
     let mark = claim.mark(&run);
-    if claim.only_restores {
+    if claim.only_undoes {
         if !mark.is_there().await? {
             return Ok(None);
         }

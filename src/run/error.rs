@@ -28,9 +28,9 @@ pub(crate) enum Error {
     #[error("the state directory and the target do not agree: {what}")]
     #[diagnostic(help(
         "nothing was changed. Go on with the state directory that belongs to the target's mark (another machine, a copy, a later \
-         backup). Where it is lost for good, SELECT * FROM mark.database in the target's database pg_migrate_mark says what was made \
-         and since when clients may use it: leave that out (databases.exclude) of a plan of another name, or drop it if it is \
-         not needed"
+         backup). Where it is lost for good, `pg-migrate discard PLAN` lists what was made on the target, whether clients may use it, and \
+         drops what is not needed; to keep it, leave it out (databases.exclude) of a plan of another name. `pg-migrate revert PLAN` \
+         restores settings that the target still has for the load"
     ))]
     OtherState { what: String },
     #[error(transparent)]
@@ -47,6 +47,12 @@ pub(crate) enum Error {
          `pg-migrate revert` restores them"
     ))]
     OtherTarget { was: String, is: String },
+    #[error(
+        "nothing was dropped: the target is another server than the one that this plan migrated to: its system identifier was {was}, \
+         now it is {is}"
+    )]
+    #[diagnostic(help("let [target] of the plan lead to that one"))]
+    AnotherTarget { was: String, is: String },
     #[error(
         "the target is another server than the one whose settings this plan changed, or in an older state: {difference}"
     )]
@@ -141,7 +147,7 @@ impl Error {
             let settings: Vec<String> = settings.collect();
             what.push_str(&format!(
                 "\nby the mark these settings of the target are still those for the load, with which a crash may lose data: {}; ALTER \
-                 SYSTEM RESET each, or SET what it was before, and SELECT pg_reload_conf()",
+                 SYSTEM RESET each, or SET what it was before, and SELECT pg_reload_conf(), which `pg-migrate revert` does",
                 settings.join(", ")
             ));
         }

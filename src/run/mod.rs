@@ -2,11 +2,13 @@
 
 mod archives;
 mod control;
+mod discard;
 mod dispatcher;
 mod doubts;
 mod error;
 mod job;
 mod leftovers;
+mod made;
 mod presence;
 mod properties;
 mod resume;
@@ -20,13 +22,15 @@ mod warn;
 
 pub(crate) use crate::step::create::obstacle as obstacle_to_remaking;
 pub(crate) use control::{refuse_held_target, refuse_other_state};
+pub(crate) use discard::{Asked, discard};
 pub(crate) use doubts::{Doubt, Doubts};
 pub(crate) use error::Error;
 pub(crate) use job::Job;
+pub(crate) use made::{Made, MadeDatabase, Use, Whose, made};
 pub(crate) use presence::{is_missing, is_replaced, missing};
 pub(crate) use resume::{Resume, ResumePolicy, resume};
 pub(crate) use roles::changed_since_completion;
-pub(crate) use settings::restore_settings;
+pub(crate) use settings::{marked_settings, restore_settings};
 pub(crate) use signal::Signals;
 
 use std::collections::{HashMap, HashSet};

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
 use crate::journal::{Change, Entry, Journal, Outcome, State, TunedSetting};
+use crate::mark::Mark;
 use crate::names::{Continuity, continuity};
 use crate::plan::{Endpoint, Plan, Retry};
-use crate::postgres::{Class, Impatient, with_patience};
+use crate::postgres::{Application, Class, Impatient, with_patience};
 use crate::step::tuning::{self, SettingsRestored};
 
 use super::control::{Claim, Control};
@@ -58,8 +59,8 @@ where
     }
 }
 
-/// Restores what the journal says was changed and not restored yet, and records that. `None`:
-/// there is nothing to restore. A target that is away is waited for, as long as the plan says; `tell` gets why.
+/// Restores what the journal says was changed and not restored yet, or, where that has nothing to say, the target's mark, and records
+/// that. `None`: there is nothing to restore. A target that is away is waited for, as long as the plan says; `tell` gets why.
 ///
 /// # Errors
 ///
@@ -70,11 +71,15 @@ pub(crate) async fn restore_settings(
     plan: &Plan,
     target: &Endpoint,
     journal: &mut Journal,
+    marked: &BTreeMap<String, TunedSetting>,
     may_be_older: bool,
     signals: &mut Signals,
     mut tell: impl FnMut(&str),
 ) -> Result<Option<SettingsRestored>, Error> {
-    let tuned = journal.state().tuned.clone();
+    let tuned = match &journal.state().tuned {
+        known if known.is_empty() => marked.clone(),
+        known => known.clone(),
+    };
     if tuned.is_empty() {
         return Ok(None);
     }
@@ -82,6 +87,7 @@ pub(crate) async fn restore_settings(
         plan,
         target,
         journal,
+        tuned: &tuned,
         may_be_older,
     };
     let restored = patiently(
@@ -95,20 +101,55 @@ pub(crate) async fn restore_settings(
         NotRestored::Failed((error, _)) => error,
         NotRestored::Signalled(signal) => Error::GivenUp(signal),
     })?;
-    for message in &outcome.warnings {
-        journal.append(Entry::Warning {
-            database: None,
-            message: message.clone(),
-        })?;
-    }
-    let restored = Change::SettingsRestored {
-        settings: tuned.into_keys().collect(),
-        damage: outcome.damage.clone(),
-    };
-    journal.append(restored.clone().into())?;
-    control.mark(Some(&restored), journal.state()).await?;
+    let recorded = record(journal, &control, &tuned, &outcome).await;
     control.release().await;
-    Ok(Some(outcome))
+    recorded.map(|()| Some(outcome))
+}
+
+async fn record(
+    journal: &mut Journal,
+    control: &Control,
+    tuned: &BTreeMap<String, TunedSetting>,
+    outcome: &SettingsRestored,
+) -> Result<(), Error> {
+    // A state directory that was lost has nothing to go on from.
+    if !journal.state().runs.is_empty() {
+        for message in &outcome.warnings {
+            journal.append(Entry::Warning {
+                database: None,
+                message: message.clone(),
+            })?;
+        }
+        let restored = Change::SettingsRestored {
+            settings: tuned.keys().cloned().collect(),
+            damage: outcome.damage.clone(),
+        };
+        journal.append(restored.clone().into())?;
+        control.mark(Some(&restored), journal.state()).await?;
+    }
+    if let Some(mark) = &control.mark {
+        let names: Vec<&str> = tuned.keys().map(String::as_str).collect();
+        mark.restored(&names).await?;
+    }
+    Ok(())
+}
+
+/// The settings of the target that are still those for the load by its mark, whichever state directory of the plan changed them; with
+/// nothing on record, since the state directory was lost or put back to an earlier state.
+///
+/// # Errors
+///
+/// A target that cannot be reached.
+pub(crate) async fn marked_settings(
+    plan: &Plan,
+    target: &Endpoint,
+) -> Result<BTreeMap<String, TunedSetting>, Error> {
+    let application = Application::new(&plan.name);
+    let mark = Mark::new(target, &application, (&plan.name, ""), "");
+    let marked = mark.of_plan().await;
+    mark.close().await;
+    let settings = marked?.into_iter().flat_map(|marked| marked.settings);
+    Ok(settings.collect())
 }
 
 /// A standby has a `postgresql.auto.conf` of its own: that of the server that it followed is as the load left it.
@@ -127,6 +168,7 @@ struct Attempt<'a> {
     plan: &'a Plan,
     target: &'a Endpoint,
     journal: &'a Journal,
+    tuned: &'a BTreeMap<String, TunedSetting>,
     may_be_older: bool,
 }
 
@@ -149,10 +191,10 @@ impl Attempt<'_> {
             plan,
             target,
             journal,
+            tuned,
             ..
         } = self;
-        let tuned = &journal.state().tuned;
-        let claim = Claim::new(plan, target, journal).only_to_restore();
+        let claim = Claim::new(plan, target, journal).only_to_undo();
         let control = Control::take(&claim).await?;
         let application = claim.application.application_name_for("restore-settings");
         let is = tuning::identity(target, &application).await?;
@@ -180,7 +222,7 @@ impl Attempt<'_> {
         match continuity(state.seen.target, self.target.watch.latest()) {
             (Continuity::Same, _) => Ok(None),
             (Continuity::Promoted { .. }, difference) => {
-                Ok(Some(other_server(&difference, &state.tuned)))
+                Ok(Some(other_server(&difference, self.tuned)))
             }
             (_, difference) if self.may_be_older => {
                 tracing::warn!(

@@ -40,7 +40,7 @@ pub(super) fn make_room(archive: &Path, owner: &str) -> Result<(), StepError> {
 }
 
 /// Removes an archive that nothing needs any more. One that is not `owner`'s stays.
-pub(super) fn remove(archive: &Path, owner: &str) -> Result<(), StepError> {
+pub(crate) fn remove(archive: &Path, owner: &str) -> Result<(), StepError> {
     let _turn = owner::turn();
     let parent = archive.parent().unwrap_or(archive);
     let remove = || -> io::Result<()> {

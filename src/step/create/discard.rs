@@ -8,8 +8,8 @@ use super::found::Found;
 use crate::failpoint::reach;
 use crate::journal::Change;
 use crate::names::{Since, WriteMark};
-use crate::plan::Side;
-use crate::postgres::{Connection, connect, escape_control, quote_identifier};
+use crate::plan::{Endpoint, Side};
+use crate::postgres::{Connection, Session, connect, escape_control, quote_identifier};
 use crate::step::used::{KEEP_OR_DROP, written_since_in, written_words};
 use crate::step::{Context, StepError};
 
@@ -34,7 +34,7 @@ pub(super) async fn drop_own(
         "dropping the database that an earlier run of this plan made"
     );
     if found.is_invalid {
-        return drop_it(context, connection, Force::No).await;
+        return drop_it(connection, name, Force::No).await;
     }
     if let Some(verified) = &context.verified {
         return drop_verified(context, connection, verified.as_ref()).await;
@@ -59,7 +59,56 @@ pub(super) async fn drop_own(
     } else {
         Force::No
     };
-    drop_it(context, connection, force).await
+    drop_it(connection, name, force).await
+}
+
+/// Drops a database of the target that a person asked to be dropped, outside of a run. One that clients may use is not dropped
+/// under a session of theirs; one that was never opened, with those of agents and exporters.
+///
+/// # Errors
+///
+/// A server that cannot be reached or refuses; a session in the database.
+pub(crate) async fn drop_asked(
+    (target, session): (&Endpoint, &Session),
+    found: &Existing,
+    is_closed: bool,
+) -> Result<(), StepError> {
+    let connection = connect(target, &target.database, session).await?;
+    let Existing { name, .. } = found;
+    if !found.is_invalid && found.lets_in {
+        let inside = connect(target, name, session).await?;
+        drop_subscriptions(&inside).await?;
+        inside.close().await;
+    }
+    if found.is_template {
+        let sql = format!(
+            "ALTER DATABASE {} WITH IS_TEMPLATE false",
+            quote_identifier(name)
+        );
+        connection
+            .batch_execute(&sql)
+            .await
+            .map_err(connection.failed(format!("run {sql}, to drop it")))?;
+    }
+    let is_able = connection.version().major() >= 1300 && !found.is_invalid;
+    let force = match is_closed && is_able {
+        true => Force::Yes,
+        false => Force::No,
+    };
+    drop_it(&connection, name, force).await?;
+    connection.close().await;
+    Ok(())
+}
+
+/// A database of the target that is to be dropped.
+pub(crate) struct Existing {
+    pub name: String,
+    pub oid: u32,
+    /// A DROP DATABASE was interrupted.
+    pub is_invalid: bool,
+    /// Sessions may connect.
+    pub lets_in: bool,
+    pub is_template: bool,
 }
 
 /// Whether sessions in a database are ended for its drop.
@@ -106,7 +155,7 @@ async fn drop_verified(
         refuse_while_connected(context, &inside).await?;
         drop_subscriptions(&inside).await?;
         inside.close().await;
-        drop_it(context, connection, Force::No).await
+        drop_it(connection, &database, Force::No).await
     };
     let Err(error) = dropped.await else {
         return Ok(());
@@ -198,12 +247,7 @@ async fn refuse_written(
     }
 }
 
-async fn drop_it(
-    context: &Context,
-    connection: &Connection,
-    force: Force,
-) -> Result<(), StepError> {
-    let name = context.database_name();
+async fn drop_it(connection: &Connection, name: &str, force: Force) -> Result<(), StepError> {
     reach!("{name}/create drops");
     let option = match force {
         Force::Yes => " WITH (FORCE)",

@@ -10,6 +10,7 @@ mod sql;
 mod statement;
 
 pub(crate) use apply::{is_left_out, open, run};
+pub(crate) use discard::{Existing, drop_asked};
 pub(crate) use found::refuse_what_is_open;
 pub(crate) use remake::obstacle;
 pub(super) use settings::value_of;

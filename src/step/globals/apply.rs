@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::chosen::chosen;
 use super::dump::dump;
 use super::since::{BySubject, Since, by_subject, digests, only_on_target, since};
-use super::{Action, OnError, Planned, Run, Skip, Target, plan, statements};
+use super::{Action, OnError, Planned, Run, Skip, Statement, Target, plan, statements};
 use crate::failpoint::reach;
 use crate::journal::{Change, MigratedSubject};
 use crate::names::{GlobalsRead, Output, Product};
@@ -137,16 +137,76 @@ async fn carry_out_on(
             .await
             .map_err(connection.failed("set createrole_self_grant"))?;
     }
+    let begun: Vec<String> = actions.iter().filter_map(created_role).collect();
+    if !begun.is_empty() {
+        context.record(Change::CreateRoles { roles: begun }).await?;
+    }
+    let mut created = Vec::new();
+    let ran = run_all(context, connection, actions, &mut created).await;
+    record_created(context, connection, &created).await?;
+    let mut warnings = ran?;
+    if facts.version.major() < 1600 && !facts.is_superuser && facts.can_create_role {
+        let joined = join_roles(context, connection).await;
+        warnings.entry(None).or_default().extend(joined);
+    }
+    Ok(warnings)
+}
+
+/// The role that an action creates, if it is one that does.
+fn created_role(planned: &Planned) -> Option<String> {
+    let Action::Run(run) = &planned.action else {
+        return None;
+    };
+    match Statement::classify(run.sql.expose()) {
+        Statement::CreateRole { role } => Some(role),
+        _ => None,
+    }
+}
+
+/// Records the roles that this run created: what discards them later has to tell them from others of their names.
+async fn record_created(
+    context: &Context,
+    connection: &Connection,
+    created: &[String],
+) -> Result<(), StepError> {
+    if created.is_empty() {
+        return Ok(());
+    }
+    let rows = connection
+        .query(
+            "SELECT rolname::text, oid FROM pg_catalog.pg_roles WHERE rolname::text = ANY ($1)",
+            &[&created],
+        )
+        .await
+        .map_err(connection.failed("look for the roles that were created"))?;
+    let roles = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    context.record(Change::CreatedRoles { roles }).await
+}
+
+/// Runs the actions; `created` gets the roles that they make, also where a later one fails.
+async fn run_all(
+    context: &Context,
+    connection: &Connection,
+    actions: &[Planned],
+    created: &mut Vec<String>,
+) -> Result<BTreeMap<Option<String>, Vec<String>>, StepError> {
     let mut warnings: BTreeMap<Option<String>, Vec<String>> = BTreeMap::new();
-    for Planned { subject, action } in actions {
+    for planned in actions {
+        let Planned { subject, action } = planned;
         let warning = match action {
             Action::Run(run) => {
-                let warning = execute(connection, run).await?;
+                let ran = execute(connection, run).await?;
+                if let (Ran::Done(_), Some(role)) = (&ran, created_role(planned)) {
+                    created.push(role);
+                }
                 if context.stop.is_cancelled() {
                     return Err(StepError::interrupted());
                 }
                 reach!("globals statement");
-                warning
+                match ran {
+                    Ran::Done(warning) => warning,
+                    Ran::WasThere => None,
+                }
             }
             Action::Skip(skip) if skip.is_loss => Some(skip.reason.clone()),
             Action::Skip(Skip { sql, reason, .. }) => {
@@ -155,10 +215,6 @@ async fn carry_out_on(
             }
         };
         warnings.entry(subject.clone()).or_default().extend(warning);
-    }
-    if facts.version.major() < 1600 && !facts.is_superuser && facts.can_create_role {
-        let joined = join_roles(context, connection).await;
-        warnings.entry(None).or_default().extend(joined);
     }
     Ok(warnings)
 }
@@ -272,16 +328,24 @@ async fn join_roles(context: &Context, connection: &Connection) -> Vec<String> {
     warnings
 }
 
-/// Runs one statement, or what stands in for it. Returns a warning, if any.
-async fn execute(connection: &Connection, run: &Run) -> Result<Option<String>, StepError> {
+/// What came of a statement.
+enum Ran {
+    /// It took effect, as far as a warning does not say otherwise.
+    Done(Option<String>),
+    /// What it makes was there.
+    WasThere,
+}
+
+/// Runs one statement, or what stands in for it.
+async fn execute(connection: &Connection, run: &Run) -> Result<Ran, StepError> {
     let Err(error) = connection.batch_execute(run.sql.expose()).await else {
-        return Ok(None);
+        return Ok(Ran::Done(None));
     };
     let is_one_of = |error: &tokio_postgres::Error, codes: &[tokio_postgres::error::SqlState]| {
         error.code().is_some_and(|code| codes.contains(code))
     };
     if is_one_of(&error, run.tolerated) {
-        return Ok(None);
+        return Ok(Ran::WasThere);
     }
     let mut error = error;
     if let Some(fallback) = run
@@ -290,15 +354,15 @@ async fn execute(connection: &Connection, run: &Run) -> Result<Option<String>, S
         .filter(|fallback| is_one_of(&error, fallback.on))
     {
         match connection.batch_execute(fallback.sql.expose()).await {
-            Ok(()) => return Ok(fallback.warning.clone()),
+            Ok(()) => return Ok(Ran::Done(fallback.warning.clone())),
             Err(again) => error = again,
         }
     }
     let denied = error.code() == Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE);
     match &run.on_error {
-        OnError::Warn(warning) => Ok(Some(format!("{warning} ({})", reason(&error)))),
+        OnError::Warn(warning) => Ok(Ran::Done(Some(format!("{warning} ({})", reason(&error))))),
         OnError::WarnIfDenied(warning) if denied => {
-            Ok(Some(format!("{warning} ({})", reason(&error))))
+            Ok(Ran::Done(Some(format!("{warning} ({})", reason(&error)))))
         }
         OnError::FailWithHelp(help) => {
             let failure: StepError = connection.failed(format!("run {}", run.sql))(error).into();

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
@@ -14,7 +14,8 @@ pub struct Proxy {
 }
 
 struct Shared {
-    server: AtomicU16,
+    /// New connections lead to these in turn.
+    servers: Mutex<Vec<u16>>,
     delay_micros: AtomicU64,
     closed: AtomicBool,
     accepted: AtomicUsize,
@@ -27,7 +28,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
-            server: AtomicU16::new(server),
+            servers: Mutex::new(vec![server]),
             delay_micros: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             accepted: AtomicUsize::new(0),
@@ -58,8 +59,13 @@ impl Proxy {
 
     /// From now on new connections lead to the server on this port, as when an address moves; those that are open end.
     pub fn lead_to(&self, server: u16) {
-        self.shared.server.store(server, Ordering::Relaxed);
+        *self.shared.servers.lock().unwrap() = vec![server];
         self.cut();
+    }
+
+    /// From now on new connections lead to the servers on these ports in turn, as behind a load balancer.
+    pub fn lead_in_turn_to(&self, servers: &[u16]) {
+        *self.shared.servers.lock().unwrap() = servers.to_vec();
     }
 
     /// Connections that were accepted so far.
@@ -87,8 +93,12 @@ impl Drop for Proxy {
 impl Shared {
     fn join(self: &Arc<Shared>, client: TcpStream) {
         // A server that is down looks like a connection that closes at once.
-        let Ok(server) = TcpStream::connect(("127.0.0.1", self.server.load(Ordering::Relaxed)))
-        else {
+        let port = {
+            let mut servers = self.servers.lock().unwrap();
+            servers.rotate_left(1);
+            servers[0]
+        };
+        let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else {
             return;
         };
         for stream in [&client, &server] {

@@ -133,6 +133,9 @@ fn listed(plan: &Plan, made: &Made, target: &str) -> String {
         };
         line(&format!("  role \"{}\"{whose}", role.name));
     }
+    if made.databases.is_empty() && made.roles.is_empty() {
+        line("  nothing that is still there");
+    }
     if made.has_mark {
         line("  database \"pg_migrate_mark\"  what plans made, for those that go on");
     }

@@ -149,7 +149,7 @@ struct Moment(i64);
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match Timestamp::from_microsecond(self.0) {
-            Ok(moment) => write!(f, "{moment:.0}"),
+            Ok(moment) => write!(f, "{moment:.3}"),
             Err(_) => write!(f, "{} µs", self.0),
         }
     }
@@ -316,7 +316,7 @@ mod tests {
         }
         insta::assert_snapshot!(
             before.difference(&started_at(150, primary(1, 900))),
-            @"what was seen at 1970-01-01T00:03:20Z had been started at 1970-01-01T00:01:40Z, and what answers now was started at 1970-01-01T00:02:30Z"
+            @"what was seen at 1970-01-01T00:03:20.000Z had been started at 1970-01-01T00:01:40.000Z, and what answers now was started at 1970-01-01T00:02:30.000Z"
         );
     }
 

@@ -64,7 +64,10 @@ pub(super) fn for_stranger(place: &Place, stranger: Stranger) -> String {
     let side = place.endpoint().side;
     let what = match stranger.before.compare(&stranger.now) {
         Continuity::Promoted { .. } => "A standby took over, which may lack what was written last.",
-        _ => "A clone, another replica, or a machine that was put back to an older state answers.",
+        _ => {
+            "A clone, another replica (behind a load balancer they answer in turn), or a machine that was put back to an older state \
+             answers."
+        }
     };
     format!(
         "{what} This run does nothing more there. Let `{side}.host` lead to one server, and run again: the next run looks \

@@ -9,7 +9,8 @@ use crate::failpoint::reach;
 use crate::graph::{archive, archives, delayed_archive};
 use crate::journal::{Change, Entry, Journal, Outcome, RESET, State};
 use crate::plan::{Endpoint, Plan};
-use crate::postgres::{self, Connection, Session, connect, quote_identifier};
+use crate::postgres::{Connection, Session, connect, quote_identifier};
+use crate::step::StepError;
 use crate::step::archive::remove as remove_archive;
 use crate::step::create::drop_asked;
 use crate::step::tuning;
@@ -308,7 +309,7 @@ fn names(state: &State, made: &Made) -> BTreeSet<String> {
 
 /// Drops a role, with the privileges that it has on what all databases share (tablespaces, parameters). What it owns, or may use in
 /// a database that stays, keeps it, and nothing of that is revoked.
-async fn drop_role(connection: &Connection, role: &str) -> Result<(), postgres::Error> {
+async fn drop_role(connection: &Connection, role: &str) -> Result<(), StepError> {
     let row = connection
         .query_one(
             "SELECT count(*) FILTER (WHERE dbid = 0 AND deptype = 'a'), count(*) \
@@ -329,5 +330,5 @@ async fn drop_role(connection: &Connection, role: &str) -> Result<(), postgres::
     let Err(error) = connection.batch_execute(&sql).await else {
         return Ok(());
     };
-    Err(connection.failed(format!("run {sql}"))(error))
+    Err(connection.failed(format!("run {sql}"))(error).into())
 }

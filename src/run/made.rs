@@ -210,7 +210,7 @@ async fn look(
             let session = Session::new(&application.application_name_for(&what));
             let before = before.as_ref();
             // Who cannot look does not know.
-            let since = written_since(target, name, &session, application, before);
+            let since = written_since(target, &existing.name, &session, application, before);
             Use::Verified(since.await.unwrap_or(Since::Unknown))
         }
         None if is_marked => Use::Verified(Since::Unknown),

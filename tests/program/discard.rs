@@ -33,7 +33,7 @@ fn is_as_before(project: &Project, target: &Server) {
     assert_eq!(target.psql("postgres", DATABASES), "postgres");
     assert_eq!(target.psql("postgres", ROLES), "postgres there");
     assert!(!project.state_directory().exists());
-    assert!(!project.directory().join("pg_dumps/first").exists());
+    assert!(!project.directory().join("pg_dumps/test").exists());
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn all_of_it_is_dropped_and_nothing_else() {
     let project = Project::between(&source, &target).with("[dump]\nkeep = true\n");
     project.run(&["run"]).expect_code(0);
     target.psql("postgres", "CREATE DATABASE other OWNER busy");
-    assert!(project.directory().join("pg_dumps/first").exists());
+    assert!(project.directory().join("pg_dumps/test").exists());
     let told = project.run(&["discard", "--all", "--yes"]).expect_code(0);
     told.says(&[
         "database \"crm\" is dropped",
@@ -107,7 +107,7 @@ fn all_of_it_is_dropped_and_nothing_else() {
     // It owns what stays.
     assert_eq!(target.psql("postgres", ROLES), "app busy postgres there");
     assert!(!project.state_directory().exists());
-    assert!(!project.directory().join("pg_dumps/first").exists());
+    assert!(!project.directory().join("pg_dumps/test").exists());
     project.run(&["discard", "--all", "--yes"]).expect_code(0);
 }
 

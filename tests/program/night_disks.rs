@@ -7,7 +7,7 @@ use crate::support::compare;
 use crate::support::data::give_to_server;
 use crate::support::place::Scratch;
 use crate::support::project::{Project, string};
-use crate::support::server::{Server, literal};
+use crate::support::server::{Mode, Server, literal};
 use crate::torture::check::below;
 use crate::torture::faults::SmallDisk;
 
@@ -136,4 +136,39 @@ fn a_full_disk_of_the_target_is_no_error_to_accept() {
     disk.grow();
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "big");
+}
+
+/// pg_wal has a volume of its own, as operators have it, and `max_wal_size` was chosen for it: the load keeps to that. What is loaded is
+/// several times as much as fits there.
+#[test]
+fn a_small_volume_of_wal_does_not_fill() {
+    if !may_mount() {
+        return;
+    }
+    let source = Server::start(16);
+    source.psql("postgres", "CREATE DATABASE big");
+    source.psql(
+        "big",
+        "CREATE TABLE t AS SELECT n AS id, repeat(md5(n::text), 6) AS word FROM generate_series(1, 500000) n; \
+         ALTER TABLE t ADD PRIMARY KEY (id)",
+    );
+    let mut image = Server::of(18)
+        .set("max_wal_size", "32MB")
+        .set("min_wal_size", "32MB")
+        .start();
+    image.stop(Mode::Fast);
+    let mut volume = None;
+    let mut target = image.twin_after(|data| {
+        volume = Some(SmallDisk::mount(&data.join("pg_wal"), 144 * 1024));
+    });
+    let project = Project::between(&source, &target);
+    let plan = project.run(&["plan", "--dry-run"]).expect_code(0).stdout;
+    assert!(plan.contains("max_wal_size stays 32MB"), "{plan}");
+    project.run(&["run"]).expect_code(0);
+    assert!(target.is_up());
+    compare::assert_same(&source, &target, "big");
+    let written = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') > 1.3 * 80 * 1024 * 1024";
+    assert_eq!(target.psql("postgres", written), "t");
+    target.stop(Mode::Fast);
+    drop(volume);
 }

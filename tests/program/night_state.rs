@@ -104,6 +104,52 @@ fn an_older_state_directory_tells_what_the_lost_one_left_unsafe() {
         "ALTER SYSTEM RESET",
     ];
     told.says(&words);
+    // As advised.
+    let told = project.run(&["revert"]).expect_code(0);
+    told.says(&["checkpoint_timeout = 7min, as it was in postgresql.auto.conf"]);
+    is_safe_again(&target);
+}
+
+fn is_safe_again(target: &Server) {
+    assert_eq!(target.psql("postgres", "SHOW fsync"), "on");
+    assert_eq!(target.psql("postgres", "SHOW autovacuum"), "on");
+    assert_eq!(target.psql("postgres", "SHOW checkpoint_timeout"), "7min");
+    let left = "SELECT count(*) FROM mark.setting";
+    assert_eq!(target.psql("pg_migrate_mark", left), "0");
+}
+
+/// The machine is lost with the state directory, in the middle of a load: the mark knows what the settings were, and what is to go.
+#[test]
+fn what_a_lost_state_directory_left_unsafe_is_restored_from_the_mark() {
+    let (source, target) = servers();
+    target.psql("postgres", "ALTER SYSTEM SET checkpoint_timeout = '7min'");
+    let project = Project::between(&source, &target);
+    let point = "journal step-started erp/restore synced:1";
+    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
+    assert_eq!(killed.wait().signal, Some(9));
+    fs::remove_dir_all(project.state_directory()).unwrap();
+    for verb in ["check", "run"] {
+        let told = project.run(&[verb]).expect_code(3);
+        told.says(&["target/left-unsafe", "pg-migrate revert"]);
+    }
+    let told = project.run(&["discard"]).expect_code(0);
+    told.says(&[
+        "settings of the target that are still those for the load",
+        "fsync",
+    ]);
+    let told = project.run(&["revert"]).expect_code(0);
+    told.says(&["checkpoint_timeout = 7min, as it was in postgresql.auto.conf"]);
+    is_safe_again(&target);
+    let told = project.run(&["revert"]).expect_code(0);
+    told.says(&["nothing to restore"]);
+    let told = project.run(&["run"]).expect_code(3);
+    told.says(&["holds archives of another state directory"]);
+    project
+        .run(&["discard", "--drop", "erp", "--all", "--yes"])
+        .expect_code(0);
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+    is_safe_again(&target);
 }
 
 /// Two people start the same plan from two copies of its directory.

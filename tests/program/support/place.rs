@@ -136,8 +136,11 @@ impl Scratch {
             .expect("a directory for temporary files");
         // The servers' user passes through it to its own directory.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o711)).unwrap();
-        let lock = File::create(directory.path().join("lock")).unwrap();
+        // It is locked before it has the name by which others find it.
+        let unlocked = directory.path().join("lock.new");
+        let lock = File::create(&unlocked).unwrap();
         lock.lock().unwrap();
+        fs::rename(&unlocked, directory.path().join("lock")).unwrap();
         Scratch {
             directory,
             _lock: lock,

@@ -227,10 +227,12 @@ impl Project {
         self.directory().join(".pg-migrate").join(&self.name)
     }
 
-    /// What the journal holds, a record a line.
+    /// What the journal holds, a record a line. One that a run is about to write to its end is not there yet.
     pub fn journal(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.state_directory().join("journal.jsonl")).unwrap();
-        text.lines()
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        text[..whole]
+            .lines()
             .map(|line| serde_json::from_str(line).expect("a journal line is JSON"))
             .collect()
     }

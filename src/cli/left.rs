@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use crate::catalog::{Contents, Inspection, ServerFacts, value};
+use crate::catalog::{Contents, Database, Inspection, ServerFacts, value};
 use crate::finding::Finding;
 use crate::graph::select;
 use crate::journal::{Created, State};
 use crate::names::{Kind, Product, StepId};
 use crate::plan::Plan;
 use crate::preflight::{self, Changed, Unfinished};
-use crate::run::{Doubt, Doubts, is_missing, missing, obstacle_to_remaking};
+use crate::run::{Doubt, Doubts, Marking, SAFEGUARDS, is_missing, missing, obstacle_to_remaking};
 
 /// `state`: without what is not believed.
 pub(super) fn findings(
@@ -31,22 +31,61 @@ pub(super) fn findings(
     found
 }
 
+/// Findings by the target's mark.
+pub(super) fn by_mark(marking: &Marking, state: &State, target: &ServerFacts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if marking.is_gone {
+        found.push(preflight::for_mark_gone());
+    }
+    if marking.is_closed {
+        found.push(preflight::for_mark_closed(&target.user));
+    }
+    if state.tuned.is_empty() {
+        let settings = marking.others.iter().flat_map(|other| &other.settings);
+        let names: Vec<&str> = settings.map(|(name, _)| name.as_str()).collect();
+        found.extend(preflight::for_settings_left_by_another(&names));
+    }
+    let databases = marking.others.iter().flat_map(|other| &other.databases);
+    let half_done = databases.filter(|one| {
+        let there = target.database(&one.name);
+        !one.is_handed_over && there.is_some_and(|there| Some(there.oid) == one.oid)
+    });
+    found.extend(half_done.map(|one| preflight::for_half_done_by_another(&one.name)));
+    found.extend(opened(state, target));
+    found
+}
+
+/// Findings about databases that no run of this plan opened, and that clients may connect to all the same.
+fn opened(state: &State, target: &ServerFacts) -> Vec<Finding> {
+    let is_ours = |name: &&String| matches!(state.created.get(*name), Some(Created::WithOid(_)));
+    let closed = state.closed.iter().filter(is_ours);
+    let closed = closed.filter(|name| state.is_closed(name));
+    let open = closed.filter(|name| {
+        let there = target.database(name);
+        there.is_some_and(|there| {
+            state.made(name) == Some(there.oid) && lets_others_in(there, &target.user)
+        })
+    });
+    open.map(|name| preflight::for_opened(name)).collect()
+}
+
+fn lets_others_in(database: &Database, user: &str) -> bool {
+    let may_connect = database.privileges.as_ref().is_none_or(|privileges| {
+        let others = privileges
+            .iter()
+            .filter(|one| one.grantee.as_deref() != Some(user));
+        others.into_iter().any(|one| one.privilege == "CONNECT")
+    });
+    database.allows_connections && may_connect
+}
+
 /// A finding where a run left the target with its settings for the load, or is at work with them.
 fn still_tuned(state: &State) -> Option<Finding> {
     let names: Vec<&str> = state.tuned.keys().map(String::as_str).collect();
     preflight::for_settings_left(&names)
 }
 
-/// Settings with which the target loses what it was given: in a crash of its operating system, a moment's commits, or, without
-/// vacuum, its space and in the end its transaction ids.
-const SAFEGUARDS: [&str; 4] = [
-    "fsync",
-    "full_page_writes",
-    "synchronous_commit",
-    "autovacuum",
-];
-
-/// A finding where one of them is off, and no run of this plan did that: another plan's, or one whose state is lost.
+/// A finding where one of the [`SAFEGUARDS`] is off, and no run of this plan did that: another plan's, or one whose state is lost.
 fn found_unsafe(plan: &Plan, state: &State, inspection: &Inspection) -> Option<Finding> {
     let own = &inspection.target.configuration.own;
     let off: Vec<_> = SAFEGUARDS

@@ -13,13 +13,13 @@ use crate::disk::FileSystem;
 use crate::exit::Exit;
 use crate::finding::Finding;
 use crate::graph::{DumpedTables, Graph, Input, compile, select};
-use crate::journal::State;
 use crate::journal::stored::Basis;
+use crate::journal::{Lock, State};
 use crate::names::{Kind, Product, StepId};
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::resolve;
 use crate::process::LocalEnvironment;
-use crate::run::{Doubts, is_replaced};
+use crate::run::{Doubts, is_replaced, look_at_mark};
 use crate::{inspect, plan, preflight, process};
 
 /// A plan, compiled against both servers.
@@ -31,6 +31,8 @@ pub(super) struct Prepared {
     pub graph: Graph,
     /// What is not believed of what this plan did so far.
     pub doubts: Doubts,
+    /// What shows that the target is in an older state than its mark had.
+    pub older_target: Option<String>,
 }
 
 /// Reads and checks the plan file.
@@ -81,7 +83,9 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
         client,
         open_files: process::open_files(),
     };
-    let doubts = Doubts::find(state, &inspection);
+    let id = Lock::id_of(&plan.state_dir);
+    let marking = look_at_mark(&plan, &target, (state, id.as_deref())).await?;
+    let doubts = Doubts::find(state, &inspection, marking.older.as_deref());
     let believed = doubts.believed(state);
     let state = &*believed;
     let is_ours = |name: &&String| {
@@ -103,6 +107,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
             .into_iter()
             .chain(dump_space(&plan, state, &inspection))
             .chain(left::findings(&plan, state, &inspection, &doubts))
+            .chain(left::by_mark(&marking, state, &inspection.target))
             .collect(),
     });
     Ok(Prepared {
@@ -112,6 +117,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
         inspection,
         graph,
         doubts,
+        older_target: marking.older,
     })
 }
 

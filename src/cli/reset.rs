@@ -45,6 +45,14 @@ pub(super) fn run(arguments: ResetArguments) -> Result<Exit, Failure> {
             "`pg-migrate status` lists the steps on record",
         ));
     }
+    if !state.tuned.is_empty() {
+        let names: Vec<&str> = state.tuned.keys().map(String::as_str).collect();
+        tell!(
+            "the target still has its settings for the load, with which a crash may lose data ({}): `pg-migrate revert` restores \
+             them, and so does the next run before anything else",
+            names.join(", ")
+        );
+    }
     let dropped = dropped(&steps, state);
     refuse_unnamed(&dropped, state, &arguments.drop)?;
     for step in &steps {

@@ -9,7 +9,7 @@ use super::prepare::load;
 use crate::exit::Exit;
 use crate::finding::Code;
 use crate::journal::{self, Journal, Lock, TunedSetting, stored};
-use crate::plan::Plan;
+use crate::plan::{Endpoint, FoundUnsafe, Plan};
 use crate::postgres::{escape_control_lines, resolve};
 use crate::preflight::is_waived;
 use crate::process::LocalEnvironment;
@@ -36,6 +36,18 @@ pub(super) async fn run(arguments: RevertArguments, terminal: &Terminal) -> Resu
             return Ok(Exit::Completed);
         }
     }
+    let off = run::safeguards_off(&plan, &target(&plan).await?).await?;
+    if !off.is_empty() && plan.tuning.found_unsafe == FoundUnsafe::Refuse {
+        return Err(Failure::message(
+            Exit::NotStarted,
+            format!(
+                "nothing on record to restore, by the state directory and by the target's mark; but the target is unsafe: {} off",
+                off.join(", ")
+            ),
+            "`pg-migrate check` says where that comes from and how to switch it on; where the server's owner wants it so, \
+             target.tuning.found_unsafe = \"keep\"",
+        ));
+    }
     tell!(
         "{}: nothing to restore, no setting of the target is still as this plan changed it",
         plan.name
@@ -43,13 +55,14 @@ pub(super) async fn run(arguments: RevertArguments, terminal: &Terminal) -> Resu
     Ok(Exit::Completed)
 }
 
+async fn target(plan: &Plan) -> Result<Endpoint, Failure> {
+    let resolved = resolve(&plan.target, &LocalEnvironment).await;
+    Ok(resolved.map_err(Failure::with(Exit::WrongInput))?.endpoint)
+}
+
 /// What the target's mark says where the journal says nothing: the state directory was lost, or put back to an earlier state.
 async fn marked(plan: &Plan) -> Result<BTreeMap<String, TunedSetting>, Failure> {
-    let target = resolve(&plan.target, &LocalEnvironment)
-        .await
-        .map_err(Failure::with(Exit::WrongInput))?
-        .endpoint;
-    Ok(run::marked_settings(plan, &target).await?)
+    Ok(run::marked_settings(plan, &target(plan).await?).await?)
 }
 
 /// As [`restore_settings`], also what the target's mark alone knows of.
@@ -83,10 +96,7 @@ async fn restore(
     if journal.state().tuned.is_empty() && marked.is_empty() {
         return Ok(false);
     }
-    let target = resolve(&plan.target, &LocalEnvironment)
-        .await
-        .map_err(Failure::with(Exit::WrongInput))?
-        .endpoint;
+    let target = target(plan).await?;
     tell!("{}: restoring the settings of the {target}", plan.name);
     let today = jiff::Zoned::now().date();
     let may_be_older = is_waived(Code::TargetWentBack, &plan.waive, today);

@@ -21,10 +21,7 @@ use crate::graph::{DatabaseSummary, PerStep, Step, archives};
 use crate::journal::{Journal, Lock, Outcome, State, stored};
 use crate::report::progress::Progress;
 use crate::report::{document, plan_json, summary};
-use crate::run::{
-    Finished, Job, Signals, changed_since_completion, missing, refuse_held_target,
-    refuse_other_state,
-};
+use crate::run::{Finished, Job, Signals, changed_since_completion, missing, refuse_held_target};
 
 /// How often the bars are drawn.
 const TICK: Duration = Duration::from_millis(200);
@@ -53,8 +50,6 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
             ));
         }
     };
-    // What a later state of this plan did is not taken for another's, which people are told to drop.
-    refuse_other_state(&prepared.plan, &prepared.target, &journal).await?;
     let is_complete = {
         let believed = prepared.doubts.believed(journal.state());
         let gone = missing(
@@ -107,6 +102,7 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
         inspection: prepared.inspection,
         graph: prepared.graph,
         journal,
+        older_target: prepared.older_target,
     };
     if is_complete {
         for change in changed_since_completion(job).await {

@@ -5,9 +5,10 @@ use tokio_util::sync::CancellationToken;
 use super::arguments::VerifyArguments;
 use super::failure::Failure;
 use super::output::{Terminal, offer};
-use super::prepare::{Prepared, load, prepare};
+use super::prepare::{Prepared, describe, load, prepare};
 use crate::escape::escape_control;
 use crate::exit::Exit;
+use crate::finding::{Code, Finding, Severity};
 use crate::graph::DatabaseSummary;
 use crate::inspect::{Rows, count_tables};
 use crate::journal::{self, State, Status};
@@ -15,7 +16,7 @@ use crate::names::{Kind, RestoreError, StepId, TableCount, TableName};
 use crate::plan::{Side, VerifyMode};
 use crate::postgres::{Application, Pool, Session};
 use crate::process::restore_log::accepted;
-use crate::report::{comparison, counted};
+use crate::report::{closed, comparison, counted};
 use crate::run::missing;
 use crate::verify::{Comparison, compare};
 
@@ -26,6 +27,12 @@ pub(super) async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Resu
     let state = journal::read(&plan.state_dir)?.unwrap_or_default();
     let prepared = prepare(plan, &state).await?;
     let believed = prepared.doubts.believed(&state);
+    for finding in prepared.graph.findings.iter().filter(|one| is_unsafe(one)) {
+        offer(&format!("{}\n\n", describe(finding)));
+    }
+    for sentence in closed::sentences(&closed::closed(&state)) {
+        offer(&format!("{sentence}\n\n"));
+    }
     let mut differing = 0;
     let missing = missing(
         prepared.graph.database_names(),
@@ -73,6 +80,21 @@ pub(super) async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Resu
     } else {
         Exit::Completed
     })
+}
+
+/// What a person has to know of the target beside what is in it.
+fn is_unsafe(finding: &Finding) -> bool {
+    let code = matches!(
+        finding.code,
+        Code::TargetStillTuned
+            | Code::TargetLeftUnsafe
+            | Code::TargetCrashedUnsafe
+            | Code::TargetPromoted
+            | Code::TargetWentBack
+            | Code::SourcePromoted
+            | Code::SourceWentBack
+    );
+    code && finding.severity != Severity::Info
 }
 
 /// What the database's last restore could not restore, and the plan does not accept now.

@@ -322,6 +322,11 @@ codes! {
         why "The plan's patterns leave nothing to migrate."
         fix "Look at databases.include and databases.exclude."
 
+    SourceNoHistory "source/no-history" Warn Migration "0.2.0"
+        what "the source does not tell its history"
+        why "Our role may not ask the source for its WAL position, timeline and start (a function was taken from it), so that a fail-over, a clone or a machine that was put back is not noticed."
+        fix "GRANT EXECUTE ON FUNCTION pg_current_wal_flush_lsn(), and of the other functions that the log names, to the role of the source."
+
     SourceOldSnapshots "source/old-snapshots" Block Migration "0.2.0"
         what "old snapshots read newer rows"
         why "Where old_snapshot_threshold is set (PostgreSQL 9.6 to 16), a session that imported a snapshot, as pg_dump's do, reads tables that were vacuumed since as they are later, without an error: the target would hold a state that the source never had."
@@ -490,7 +495,7 @@ codes! {
     TargetLeftUnsafe "target/left-unsafe" Block Migration "0.2.0"
         what "the target is unsafe without this plan"
         why "fsync, full_page_writes, synchronous_commit or autovacuum is off on the target, and no run of this plan that the state directory knows did it: a run of another plan that was killed leaves the target so, and one whose state was lost, and what is migrated would be at risk after this run as well."
-        fix "Run pg-migrate revert with the plan and the state directory that left it, or switch the setting on where it comes from and SELECT pg_reload_conf() on the target. Where the server's owner wants it so, as on some managed services that keep data safe in another way, set target.tuning.found_unsafe = \"keep\"."
+        fix "Run pg-migrate revert with the plan that left it: its state directory or the target's mark knows what was set before. Or switch the setting on where it comes from and SELECT pg_reload_conf() on the target. Where the server's owner wants it so, as on some managed services that keep data safe in another way, set target.tuning.found_unsafe = \"keep\"."
 
     TargetLibraryOfDatabase "target/library-of-database" Block Database "0.2.0"
         what "a library in its settings is missing"
@@ -512,15 +517,35 @@ codes! {
         why "A database can only be created with locales that the target's operating system has."
         fix "Install the locale on the target's host, then SELECT pg_import_system_collations('pg_catalog')."
 
+    TargetMarkGone "target/mark-gone" Block Migration "0.2.0"
+        what "the target's mark is gone"
+        why "What this plan did on the target also stands there, in the database pg_migrate_mark: without it nobody notices that the state directory, or the target, was put back to an earlier state, and a run would drop or load again what clients use."
+        fix "Where a person dropped it and nothing was put back, waive this once: the run makes the mark again. Otherwise go on with the state directory, or the target, that belongs to the other."
+
+    TargetMarkNotWritable "target/mark-not-writable" Block Migration "0.2.0"
+        what "the mark is another role's"
+        why "Another role made the database pg_migrate_mark, in a rehearsal perhaps, and ours may not write to it, so that nobody would notice that the state directory was put back to an earlier state."
+        fix "Run as the role that made it, or let that role discard it, or drop it where nothing that it says is needed any more; waive this to go on without a mark."
+
     TargetNoConnections "target/no-connections" Block Migration "0.1.0"
         what "too few connections are free"
         why "Even one database at a time needs connections to the target: the run's own, and one for the restore."
         fix "Raise max_connections on the server or target.max_connections in the plan, or end sessions that are not needed."
 
+    TargetNoHistory "target/no-history" Warn Migration "0.2.0"
+        what "the target does not tell its history"
+        why "Our role may not ask the target for its WAL position, timeline and start (a function was taken from it), so that a fail-over, a clone or a machine that was put back is noticed by the mark alone."
+        fix "GRANT EXECUTE ON FUNCTION pg_current_wal_flush_lsn(), and of the other functions that the log names, to the role of the target."
+
     TargetOlderThanSource "target/older-than-source" Block Migration "0.1.0"
         what "the target is older than the source"
         why "Neither pg_dump nor pg_restore can go back to an earlier major version."
         fix "Exchange [source] and [target], or use a newer target."
+
+    TargetOpened "target/opened" Block Database "0.2.0"
+        what "clients may connect before it is done"
+        why "A database is closed to other roles until it is verified: one that is open belongs to a run that went on with another copy of the state directory, or a person granted CONNECT, and what clients write meanwhile would be dropped or mixed with the load."
+        fix "Go on with the state directory that opened it, or REVOKE CONNECT ON DATABASE from the roles that have it, and run again."
 
     TargetOpensEarly "target/opens-early" Warn Migration "0.2.0"
         what "clients are let in with fsync off"

@@ -57,6 +57,10 @@ pub enum Entry<O = Arc<Output>> {
         /// The servers that it touched, as they were seen after all of its work, where they changed since the last record.
         #[serde(default, skip_serializing_if = "Sightings::is_empty")]
         seen: Sightings,
+        /// The number of the last change that the target's mark was given until then, where that is another than before: a mark that
+        /// says less later is that of an older state of the target.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        marked: Option<u64>,
     },
     StepFailed {
         step: StepId,

@@ -232,7 +232,9 @@ impl State {
                 seconds,
                 output,
                 seen,
+                marked,
             } => {
+                self.confirmed = self.confirmed.max(marked.unwrap_or_default());
                 let is_old = record.v < VERSION;
                 let state = self.under_way(&step, attempt)?;
                 state.status = Status::Done;

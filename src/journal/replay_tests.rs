@@ -40,6 +40,7 @@ fn done() -> String {
         seconds: 1.5,
         output: Arc::default(),
         seen: crate::names::Sightings::default(),
+        marked: None,
     })
 }
 

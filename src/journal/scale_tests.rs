@@ -51,6 +51,7 @@ fn night() -> Vec<Entry> {
                 seconds,
                 output,
                 seen: crate::names::Sightings::default(),
+                marked: None,
             });
         }
     }

@@ -95,6 +95,8 @@ pub struct State {
     pub roles: BTreeMap<String, RoleState>,
     /// Roles of the target that this plan made, with their object ids; `None`: it was about to, and another session may have made it.
     pub created_roles: BTreeMap<String, Option<u32>>,
+    /// The number of the last change that the target's mark was certainly given; 0: none.
+    pub confirmed: u64,
     /// The last changes that are marked on the target as well.
     pub positions: VecDeque<Position>,
 }

@@ -8,6 +8,7 @@ mod error;
 mod rows;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -39,6 +40,8 @@ struct Inner {
     run: String,
     /// Used by one change at a time.
     connection: Mutex<Option<Connection>>,
+    /// The number of the last change that the server confirmed.
+    written: AtomicU64,
 }
 
 /// How the mark and a journal stand to each other.
@@ -50,23 +53,31 @@ pub(crate) enum Standing {
     JournalIsOlder,
     /// Both went on from a common start.
     Diverged,
+    /// The mark ends before a change that it was given: the target is in an older state.
+    TargetIsOlder,
+    /// The mark was given changes, and has none.
+    Gone,
 }
 
 /// Compares the mark's last change with what the journal has.
-pub(crate) fn compare(entry: &Entry, state: &State) -> Standing {
+pub(crate) fn compare(entry: Option<&Entry>, state: &State) -> Standing {
     let last = state.position().map_or(0, |last| last.number);
+    // Of 0: a run took the target, and was killed before it had anything to put on record.
+    let Some(entry) = entry.filter(|entry| entry.position.number > 0) else {
+        return match state.confirmed {
+            0 => Standing::Agrees,
+            _ => Standing::Gone,
+        };
+    };
     if entry.position.number > last {
         return Standing::JournalIsOlder;
     }
-    // A run took the target, and was killed before it had anything to put on record.
-    if entry.position.number == 0 {
-        return Standing::Agrees;
-    }
+    let is_older = entry.position.number < state.confirmed;
     match state.changed_at(entry.position.number) {
-        // So long ago that it is not kept in mind: other checks tell a target that was put back.
-        None => Standing::Agrees,
-        Some(at) if at == entry.position.at => Standing::Agrees,
-        Some(_) => Standing::Diverged,
+        // `None`: so long ago that it is not kept in mind.
+        Some(at) if at != entry.position.at => Standing::Diverged,
+        _ if is_older => Standing::TargetIsOlder,
+        _ => Standing::Agrees,
     }
 }
 
@@ -88,6 +99,7 @@ impl Mark {
             state: state.to_owned(),
             run: run.to_owned(),
             connection: Mutex::new(None),
+            written: AtomicU64::new(0),
         }))
     }
 
@@ -150,24 +162,24 @@ impl Mark {
         Ok(may_write)
     }
 
-    /// Whether there is one that our role may write to.
+    /// Whether our role may write to the one that is there; `None`: there is none.
     ///
     /// # Errors
     ///
     /// A target that cannot be reached.
-    pub(crate) async fn is_there(&self) -> Result<bool, Error> {
+    pub(crate) async fn may_write(&self) -> Result<Option<bool>, Error> {
         match self.find().await {
-            Err(error) if error.is_forbidden() => Ok(false),
+            Err(error) if error.is_forbidden() => Ok(Some(false)),
             found => found,
         }
     }
 
-    async fn find(&self) -> Result<bool, Error> {
+    async fn find(&self) -> Result<Option<bool>, Error> {
         let mut held = self.0.connection.lock().await;
-        let Some(connection) = self.connected_or_gone(&mut held).await? else {
-            return Ok(false);
-        };
-        Ok(rows::may_write(connection).await?.unwrap_or_default())
+        match self.connected_or_gone(&mut held).await? {
+            Some(connection) => rows::may_write(connection).await,
+            None => Ok(None),
+        }
     }
 
     /// What the mark says of this state directory; `None`: nothing yet.
@@ -210,8 +222,18 @@ impl Mark {
         let Some(connection) = self.connected_or_gone(&mut held).await? else {
             return Ok(());
         };
-        let written = rows::write(connection, (state, run), change, position).await;
-        gone_or(written)
+        match rows::write(connection, (state, run), change, position).await {
+            Ok(()) => {
+                self.0.written.fetch_max(position.number, Ordering::Relaxed);
+                Ok(())
+            }
+            failed => gone_or(failed),
+        }
+    }
+
+    /// The number of the last change that the mark certainly has; 0: none.
+    pub(crate) fn written(&self) -> u64 {
+        self.0.written.load(Ordering::Relaxed)
     }
 
     /// Fails where another run took the target over.
@@ -386,7 +408,7 @@ mod tests {
             },
             settings: Vec::new(),
         };
-        compare(&entry, &state)
+        compare(Some(&entry), &state)
     }
 
     #[test]
@@ -401,5 +423,29 @@ mod tests {
         // Taken, and nothing done yet.
         assert_eq!(standing(&[], (0, 0)), Standing::Agrees);
         assert_eq!(standing(&[10], (0, 0)), Standing::Agrees);
+    }
+
+    #[test]
+    fn a_mark_that_says_less_than_it_was_given_is_that_of_an_older_target() {
+        let mut state = State::default();
+        for number in 1..=3 {
+            let at = at(10 * i64::try_from(number).unwrap());
+            state.positions.push_back(Position { number, at });
+        }
+        let entry = |number: u64| Entry {
+            plan: "erp".to_owned(),
+            position: Position {
+                number,
+                at: at(10 * i64::try_from(number).unwrap()),
+            },
+            settings: Vec::new(),
+        };
+        assert_eq!(compare(None, &state), Standing::Agrees);
+        state.confirmed = 2;
+        assert_eq!(compare(Some(&entry(1)), &state), Standing::TargetIsOlder);
+        // The last was not confirmed before a kill.
+        assert_eq!(compare(Some(&entry(2)), &state), Standing::Agrees);
+        assert_eq!(compare(Some(&entry(0)), &state), Standing::Gone);
+        assert_eq!(compare(None, &state), Standing::Gone);
     }
 }

@@ -45,7 +45,7 @@ pub enum Continuity {
 
 /// A crash of the server takes back the ids of transactions whose WAL was not flushed (`synchronous_commit = off`): those of
 /// the last seconds at most, and never as many as these.
-const LOST_BY_CRASH: u64 = 1_000_000;
+const LOST_BY_CRASH: u64 = 100_000;
 
 impl Sighting {
     /// What a server that was seen later is to this one.

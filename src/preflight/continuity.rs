@@ -1,5 +1,6 @@
 //! A server that is not as a run of this plan saw it last: what of its work is done again, and what a person has to decide.
 
+use crate::catalog::ServerFacts;
 use crate::finding::{Code, Finding, Severity};
 use crate::names::Continuity;
 use crate::plan::Side;
@@ -112,6 +113,28 @@ fn finding(changed: &Changed<'_>, words: &Words) -> Option<Finding> {
         }
     }
     Some(Finding::new(code, message))
+}
+
+/// A server that does not say where it is in its history.
+pub(super) fn for_no_history(server: &ServerFacts, side: Side) -> Option<Finding> {
+    if server.seen.is_some() {
+        return None;
+    }
+    let (code, then) = match side {
+        Side::Source => (Code::SourceNoHistory, "is not noticed"),
+        Side::Target => (
+            Code::TargetNoHistory,
+            "is noticed by the target's mark alone",
+        ),
+    };
+    let user = &server.user;
+    let message = format!(
+        "role {user} may not ask the {side} for its WAL position, timeline and start: a fail-over, a clone or a machine that was put \
+         back to an earlier state {then}"
+    );
+    Some(Finding::new(code, message).fix(format!(
+        "GRANT EXECUTE ON FUNCTION pg_current_wal_flush_lsn() TO {user}; where it is another, the log of RUST_LOG=debug names it"
+    )))
 }
 
 /// Another database of the source has the name of the one that was dumped.

@@ -16,6 +16,75 @@ pub(crate) fn for_settings_left(names: &[&str]) -> Option<Finding> {
     })
 }
 
+/// Settings that a run of this plan with another state directory has changed and not restored, by the target's mark.
+pub(crate) fn for_settings_left_by_another(names: &[&str]) -> Option<Finding> {
+    (!names.is_empty()).then(|| {
+        let message = format!(
+            "by the target's mark, a run of a plan of this name with another state directory, which may be lost, has changed settings \
+             of the target and not restored them yet: {}",
+            names.join(", ")
+        );
+        Finding::new(Code::TargetLeftUnsafe, message).fix(
+            "wait for that run, if it is at work; otherwise `pg-migrate revert` restores them as the mark says they were before",
+        )
+    })
+}
+
+/// A database that a run with another state directory made and did not open.
+pub(crate) fn for_half_done_by_another(database: &str) -> Finding {
+    let message = "by the target's mark, a plan of this name with another state directory, which may be lost, made this database and \
+                   did not open it: it may be incomplete, and closed to clients";
+    Finding::new(Code::TargetUnfinished, message)
+        .severity(Severity::Warn)
+        .database(database)
+        .fix(
+            "go on with that state directory; where it is lost, `pg-migrate discard PLAN --drop NAME`, and run; or set its owner and \
+             privileges by hand, if it is whole",
+        )
+}
+
+/// The mark was given what this plan did, and has nothing of it.
+pub(crate) fn for_mark_gone() -> Finding {
+    Finding::new(
+        Code::TargetMarkGone,
+        "the target's mark (database pg_migrate_mark) has nothing of what this plan did there: it was dropped, or the target is in \
+         an older state",
+    )
+    .fix(
+        "where a person dropped it, and this state directory is the newest of this plan: a waiver for target/mark-gone, and the run \
+         makes it again; where the target or the state directory was put back to an earlier state, go on with the one that it \
+         belongs to",
+    )
+}
+
+/// Our role may not use the mark.
+pub(crate) fn for_mark_closed(user: &str) -> Finding {
+    Finding::new(
+        Code::TargetMarkNotWritable,
+        format!(
+            "role {user} may not write to the target's mark (database pg_migrate_mark), which another role made: a state directory \
+             that is put back to an earlier state, or copied, would not be noticed"
+        ),
+    )
+    .fix(
+        "run as the role that made it; or, where what it says is not needed any more, `pg-migrate discard` as that role, or DROP \
+         DATABASE pg_migrate_mark; or a waiver for target/mark-not-writable goes on without",
+    )
+}
+
+/// Other roles may connect to a database that is not done.
+pub(crate) fn for_opened(database: &str) -> Finding {
+    Finding::new(
+        Code::TargetOpened,
+        "no run of this plan opened this database, by its state directory, and other roles may connect to it",
+    )
+    .database(database)
+    .fix(
+        "where a run went on with another copy of the state directory, go on with that one; where a person granted CONNECT, REVOKE \
+         CONNECT ON DATABASE it, and run again",
+    )
+}
+
 /// The target's machine went down while it did not wait for the disk. `what`: what was seen then.
 pub(crate) fn for_damage(what: &str) -> Finding {
     Finding::new(Code::TargetCrashedUnsafe, what).fix(

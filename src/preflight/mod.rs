@@ -34,7 +34,10 @@ pub(crate) use continuity::{Changed, for_changed_source, for_changed_target, for
 pub(crate) use databases::{for_dropped, for_missing, for_not_remade};
 pub(crate) use delay::{for_delay_pattern, for_delayed_tables, for_new_table, for_refused_table};
 pub(crate) use found::for_found_unsafe;
-pub(crate) use left::{Unfinished, for_damage, for_settings_left, for_unfinished};
+pub(crate) use left::{
+    Unfinished, for_damage, for_half_done_by_another, for_mark_closed, for_mark_gone, for_opened,
+    for_settings_left, for_settings_left_by_another, for_unfinished,
+};
 pub(crate) use locks::for_lock_table;
 pub(crate) use selection::for_selection;
 pub(crate) use settings::{for_setting, for_settings_out_of_reach, for_unknown_setting};
@@ -46,7 +49,7 @@ use std::collections::BTreeSet;
 
 use crate::catalog::{Database, Inspection};
 use crate::finding::Finding;
-use crate::plan::Plan;
+use crate::plan::{Plan, Side};
 
 /// About the servers, the client programs and the roles.
 pub(crate) fn for_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> {
@@ -58,6 +61,13 @@ pub(crate) fn for_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> 
         found::for_read_only(plan, &inspection.target)
             .into_iter()
             .collect(),
+        [
+            continuity::for_no_history(&inspection.source, Side::Source),
+            continuity::for_no_history(&inspection.target, Side::Target),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         roles::for_source(plan, &inspection.source),
         roles::for_target(plan, inspection),
         libraries::for_roles(plan.globals, &inspection.target),

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::Error;
 use super::leftovers;
 use crate::journal::{Change, Journal, State};
-use crate::mark::{self, Mark, Standing};
+use crate::mark::{self, Mark, Marked, Standing};
 use crate::plan::{Endpoint, Plan, Retry};
 use crate::postgres::{
     self, Application, Class, Connection, Session, connect, escape_control, with_retries,
@@ -165,10 +165,9 @@ async fn take_mark(claim: &Claim<'_>) -> Result<Option<Mark>, Error> {
     );
     let mark = claim.mark(&run);
     if claim.only_undoes {
-        if !mark.is_there().await? {
-            return Ok(None);
-        }
-    } else if !mark.create().await? {
+        return take_to_undo(mark).await;
+    }
+    if !mark.create().await? {
         tracing::warn!(
             "our role may not create the database of the mark on the target, or not write to it, so what this plan does is on record in its state directory alone"
         );
@@ -180,36 +179,109 @@ async fn take_mark(claim: &Claim<'_>) -> Result<Option<Mark>, Error> {
     Ok(Some(mark))
 }
 
-async fn refuse_disagreement(mark: &Mark, journal: &Journal) -> Result<(), Error> {
-    let Some(entry) = mark.read().await? else {
-        return Ok(());
+/// What is unsafe is undone whatever became of the mark: only another run keeps us from that.
+async fn take_to_undo(mark: Mark) -> Result<Option<Mark>, Error> {
+    let taken = async {
+        match mark.may_write().await? {
+            Some(true) => mark.take_over().await.map(|()| true),
+            _ => Ok(false),
+        }
     };
-    match mark::compare(&entry, journal.state()) {
-        Standing::Agrees => Ok(()),
-        standing => {
-            let last = journal.state().position();
-            Err(Error::other_state(standing, &entry, last))
+    match taken.await {
+        Ok(true) => Ok(Some(mark)),
+        Ok(false) => Ok(None),
+        Err(mark::Error::TakenOver) => Err(mark::Error::TakenOver.into()),
+        Err(error) => {
+            tracing::warn!(%error, "the target's mark cannot be used");
+            Ok(None)
         }
     }
 }
 
-/// Refuses a state directory that does not agree with the target's mark. Nothing is changed, and nothing is taken.
+/// What the finding for it says was told before the run.
+async fn refuse_disagreement(mark: &Mark, journal: &Journal) -> Result<(), Error> {
+    let entry = mark.read().await?;
+    match standing(entry.as_ref(), journal.state()) {
+        Err(error) => Err(error),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// How the mark and the journal stand to each other.
 ///
 /// # Errors
 ///
-/// That it does not; a target that cannot be reached.
-pub(crate) async fn refuse_other_state(
+/// A journal that is older than the mark, or another.
+fn standing(entry: Option<&mark::Entry>, state: &State) -> Result<Standing, Error> {
+    match (mark::compare(entry, state), entry) {
+        (standing @ (Standing::JournalIsOlder | Standing::Diverged), Some(entry)) => {
+            Err(Error::other_state(standing, entry, state.position()))
+        }
+        (standing, _) => Ok(standing),
+    }
+}
+
+/// What the target's mark says before anything is done.
+#[derive(Debug, Default)]
+pub(crate) struct Marking {
+    /// What shows that the target is in an older state than the one that was given to the mark.
+    pub older: Option<String>,
+    /// It was given changes, and has none of them.
+    pub is_gone: bool,
+    /// It is there, and our role may not write to it.
+    pub is_closed: bool,
+    /// What plans of this name did under other state directories.
+    pub others: Vec<Marked>,
+}
+
+/// Looks at the target's mark, and changes nothing. `id`: that of the state directory, if there is one.
+///
+/// # Errors
+///
+/// A state directory that does not agree with it; a target that cannot be reached.
+pub(crate) async fn look_at_mark(
     plan: &Plan,
     target: &Endpoint,
-    journal: &Journal,
-) -> Result<(), Error> {
-    let mark = Claim::new(plan, target, journal).mark("");
-    let refused = match mark.is_there().await? {
-        true => refuse_disagreement(&mark, journal).await,
-        false => Ok(()),
+    (state, id): (&State, Option<&str>),
+) -> Result<Marking, Error> {
+    let application = match id {
+        Some(id) => Application::for_state(&plan.name, id),
+        None => Application::new(&plan.name),
     };
+    let id = id.unwrap_or_default();
+    let mark = Mark::new(target, &application, (&plan.name, id), "");
+    let looked = look(&mark, state, id).await;
     mark.close().await;
-    refused
+    looked
+}
+
+async fn look(mark: &Mark, state: &State, id: &str) -> Result<Marking, Error> {
+    let entry = match mark.may_write().await? {
+        Some(true) => mark.read().await?,
+        Some(false) => {
+            return Ok(Marking {
+                is_closed: true,
+                ..Marking::default()
+            });
+        }
+        None => None,
+    };
+    let standing = standing(entry.as_ref(), state)?;
+    let mut others = mark.of_plan().await?;
+    others.retain(|other| other.state != id);
+    let older = entry.filter(|_| standing == Standing::TargetIsOlder);
+    Ok(Marking {
+        older: older.map(|entry| {
+            let is = entry.position;
+            format!(
+                "its mark ends with change {} of {}, and was given change {} since",
+                is.number, is.at, state.confirmed
+            )
+        }),
+        is_gone: standing == Standing::Gone,
+        is_closed: false,
+        others,
+    })
 }
 
 /// Refuses a target that a run of another plan, or of another state, is at work on.

@@ -333,6 +333,7 @@ impl<'a> Dispatcher<'a> {
                     seconds,
                     output: Arc::new(output),
                     seen: self.seen(id.kind),
+                    marked: self.marked(),
                 };
                 (entry, Ended::Done, None)
             }
@@ -393,6 +394,12 @@ impl<'a> Dispatcher<'a> {
             });
         }
         Ok(())
+    }
+
+    /// See [`Entry::StepDone`].
+    fn marked(&self) -> Option<u64> {
+        let marked = self.shared.mark.as_ref()?.written();
+        (marked > self.journal.state().confirmed).then_some(marked)
     }
 
     /// The servers that a step of this kind touched, as far as that is not on record. Its own connections saw them, or others

@@ -39,12 +39,15 @@ pub(crate) struct Doubted {
 }
 
 impl Doubts {
-    /// Compares what is on record with what was found.
-    pub(crate) fn find(state: &State, inspection: &Inspection) -> Doubts {
+    /// Compares what is on record with what was found. `older`: what shows that the target's mark is older than it was.
+    pub(crate) fn find(state: &State, inspection: &Inspection, older: Option<&str>) -> Doubts {
         let target = &inspection.target;
         let run = state.runs.last();
         let last = run.and_then(|run| run.target.as_ref());
-        let (continuity, difference) = since(state.seen.target, last, target);
+        let (continuity, difference) = match (since(state.seen.target, last, target), older) {
+            ((Continuity::Same, _), Some(older)) => (Continuity::WentBack, older.to_owned()),
+            (seen, _) => seen,
+        };
         let target = (continuity != Continuity::Same).then(|| {
             let is_in_use = |name: &str| state.is_to_be_kept(name) && !state.is_closed(name);
             // One that was named to be dropped is dropped, unless clients wrote to it.

@@ -88,7 +88,7 @@ fn steps_of(state: &State, name: &str) -> String {
 fn nothing_is_doubted_while_both_servers_go_on() {
     let inspection = seen(primary(1, 600), primary(1, 500));
     let state = state(&inspection);
-    let doubts = Doubts::find(&state, &inspection);
+    let doubts = Doubts::find(&state, &inspection, None);
     assert_eq!(doubts, Doubts::default());
     assert!(matches!(doubts.believed(&state), Cow::Borrowed(_)));
 }
@@ -98,7 +98,7 @@ fn another_cluster_is_another_matter() {
     let mut inspection = seen(primary(1, 600), primary(1, 100));
     let state = state(&inspection);
     inspection.target.system_identifier = Some("another".into());
-    assert_eq!(Doubts::find(&state, &inspection), Doubts::default());
+    assert_eq!(Doubts::find(&state, &inspection, None), Doubts::default());
 }
 
 /// What is not open yet is made again from its archive where that is kept, and it stays ours.
@@ -106,7 +106,7 @@ fn another_cluster_is_another_matter() {
 fn after_a_promotion_only_what_is_in_use_is_believed() {
     let inspection = seen(primary(1, 600), primary(2, 400));
     let state = state(&inspection);
-    let doubts = Doubts::find(&state, &inspection);
+    let doubts = Doubts::find(&state, &inspection, None);
     let target = doubts.target.as_ref().unwrap();
     assert_eq!(target.databases.in_use, ["open"]);
     assert_eq!(target.databases.again, ["closed", "restored"]);
@@ -127,7 +127,7 @@ fn after_a_promotion_only_what_is_in_use_is_believed() {
 fn in_an_older_state_nothing_is_ours() {
     let inspection = seen(primary(1, 600), primary(1, 400));
     let state = state(&inspection);
-    let doubts = Doubts::find(&state, &inspection);
+    let doubts = Doubts::find(&state, &inspection, None);
     let believed = doubts.believed(&state);
     assert_eq!(believed.made("restored"), None);
     assert!(!believed.is_closed("restored"));
@@ -140,14 +140,14 @@ fn what_was_named_to_be_dropped_is_no_matter_of_trust() {
     let inspection = seen(primary(1, 600), primary(2, 400));
     let mut state = state(&inspection);
     state.may_drop.insert("open".to_owned());
-    let doubts = Doubts::find(&state, &inspection);
+    let doubts = Doubts::find(&state, &inspection, None);
     let target = doubts.target.as_ref().unwrap();
     assert!(target.databases.in_use.is_empty());
     let believed = doubts.believed(&state);
     assert!(believed.verified.contains_key("open"));
     // In an older state it is not known whose it is.
     let inspection = seen(primary(1, 600), primary(1, 400));
-    let doubts = Doubts::find(&state, &inspection);
+    let doubts = Doubts::find(&state, &inspection, None);
     assert_eq!(doubts.believed(&state).made("open"), None);
 }
 
@@ -155,7 +155,7 @@ fn what_was_named_to_be_dropped_is_no_matter_of_trust() {
 fn after_the_source_failed_over_what_is_not_verified_is_dumped_again() {
     let inspection = seen(primary(2, 400), primary(1, 600));
     let state = state(&inspection);
-    let doubts = Doubts::find(&state, &inspection);
+    let doubts = Doubts::find(&state, &inspection, None);
     let source = doubts.source.as_ref().unwrap();
     assert_eq!(source.databases.in_use, ["closed", "open"]);
     assert_eq!(source.databases.again, ["restored"]);
@@ -173,7 +173,7 @@ fn after_the_source_failed_over_what_is_not_verified_is_dumped_again() {
 fn where_both_failed_over_both_rules_hold() {
     let inspection = seen(primary(2, 400), primary(2, 400));
     let state = state(&inspection);
-    let doubts = Doubts::find(&state, &inspection);
+    let doubts = Doubts::find(&state, &inspection, None);
     let source = doubts.source.as_ref().unwrap();
     assert_eq!(source.databases.in_use, ["open"]);
     let believed = doubts.believed(&state);

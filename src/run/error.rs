@@ -134,7 +134,7 @@ impl Error {
             Standing::Diverged => format!(
                 "the target's mark has {marked}, which the journal does not have, though it {ends}: a run went on with a copy of the directory"
             ),
-            Standing::Agrees | Standing::JournalIsOlder => format!(
+            _ => format!(
                 "the target's mark is newer: it has {marked}, and the journal {ends}: the directory was put back to an earlier state, or a run \
                  went on with a copy of it"
             ),

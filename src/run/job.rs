@@ -13,4 +13,6 @@ pub(crate) struct Job {
     pub inspection: Inspection,
     pub graph: Graph,
     pub journal: Journal,
+    /// What shows that the target is in an older state than its mark had.
+    pub older_target: Option<String>,
 }

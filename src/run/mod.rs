@@ -21,7 +21,7 @@ mod used;
 mod warn;
 
 pub(crate) use crate::step::create::obstacle as obstacle_to_remaking;
-pub(crate) use control::{refuse_held_target, refuse_other_state};
+pub(crate) use control::{Marking, look_at_mark, refuse_held_target};
 pub(crate) use discard::{Asked, discard};
 pub(crate) use doubts::{Doubt, Doubts};
 pub(crate) use error::Error;
@@ -30,7 +30,7 @@ pub(crate) use made::{Made, MadeDatabase, Use, Whose, made};
 pub(crate) use presence::{is_missing, is_replaced, missing};
 pub(crate) use resume::{Resume, ResumePolicy, resume};
 pub(crate) use roles::changed_since_completion;
-pub(crate) use settings::{marked_settings, restore_settings};
+pub(crate) use settings::{SAFEGUARDS, marked_settings, restore_settings, safeguards_off};
 pub(crate) use signal::Signals;
 
 use std::collections::{HashMap, HashSet};
@@ -87,7 +87,9 @@ impl Job {
         let application = claim.application;
         leftovers::end(&self.source, &application, None).await?;
         // What is done again for that is as if it had never been done.
-        Doubts::find(self.journal.state(), &self.inspection).record(&mut self.journal)?;
+        let older = self.older_target.as_deref();
+        let doubts = Doubts::find(self.journal.state(), &self.inspection, older);
+        doubts.record(&mut self.journal)?;
         let stop = CancellationToken::new();
         let state = self.journal.state();
         let missing = missing(self.graph.database_names(), state, &self.inspection.target);
@@ -327,8 +329,8 @@ async fn emergency_restore(shared: &Shared, journal: &Journal, signals: &mut Sig
         |error: &StepError| error.class,
         |error| tracing::warn!(%error, "the target's settings are not restored yet"),
         |_| {
-            let found_unsafe = shared.plan.tuning.found_unsafe;
-            tuning::restore_settings(&shared.target, &application, tuned, found_unsafe)
+            let how = (shared.plan.tuning.found_unsafe, tuning::Machine::Same);
+            tuning::restore_settings(&shared.target, &application, tuned, how)
         },
     );
     let still_set =

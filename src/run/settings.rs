@@ -8,8 +8,8 @@ use crate::journal::{Change, Entry, Journal, Outcome, State, TunedSetting};
 use crate::mark::Mark;
 use crate::names::{Continuity, continuity};
 use crate::plan::{Endpoint, Plan, Retry};
-use crate::postgres::{Application, Class, Impatient, with_patience};
-use crate::step::tuning::{self, SettingsRestored};
+use crate::postgres::{Application, Class, Impatient, Session, connect, with_patience};
+use crate::step::tuning::{self, Machine, SettingsRestored};
 
 use super::control::{Claim, Control};
 use super::error::Error;
@@ -124,9 +124,9 @@ async fn record(
             settings: tuned.keys().cloned().collect(),
             damage: outcome.damage.clone(),
         };
-        journal.append(restored.clone().into())?;
-        control.mark(Some(&restored), journal.state()).await?;
+        journal.append(restored.into())?;
     }
+    // How far the plan is, the mark is not told: this journal may be an older one.
     if let Some(mark) = &control.mark {
         let names: Vec<&str> = tuned.keys().map(String::as_str).collect();
         mark.restored(&names).await?;
@@ -150,6 +150,35 @@ pub(crate) async fn marked_settings(
     mark.close().await;
     let settings = marked?.into_iter().flat_map(|marked| marked.settings);
     Ok(settings.collect())
+}
+
+/// Settings with which the target loses what it was given: in a crash of its operating system, a moment's commits, or, without
+/// vacuum, its space and in the end its transaction ids.
+pub(crate) const SAFEGUARDS: [&str; 4] = [
+    "fsync",
+    "full_page_writes",
+    "synchronous_commit",
+    "autovacuum",
+];
+
+/// Those of them that are off on the target for every new session.
+///
+/// # Errors
+///
+/// A target that cannot be reached.
+pub(crate) async fn safeguards_off(plan: &Plan, target: &Endpoint) -> Result<Vec<String>, Error> {
+    let application = Application::new(&plan.name).application_name_for("revert");
+    let connection = connect(target, &target.database, &Session::new(&application)).await?;
+    let rows = connection
+        .query(
+            "SELECT name FROM pg_catalog.pg_settings \
+             WHERE name = ANY ($1) AND reset_val = 'off' ORDER BY 1",
+            &[&SAFEGUARDS.as_slice()],
+        )
+        .await
+        .map_err(connection.failed("look at the target's settings"))?;
+    connection.close().await;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// A standby has a `postgresql.auto.conf` of its own: that of the server that it followed is as the load left it.
@@ -206,8 +235,12 @@ impl Attempt<'_> {
             return Err(Error::OtherTarget { was, is });
         }
         let promoted = self.promoted()?;
-        let restored =
-            tuning::restore_settings(target, &application, tuned, plan.tuning.found_unsafe).await;
+        let machine = match promoted {
+            Some(_) => Machine::Another,
+            None => Machine::Same,
+        };
+        let how = (plan.tuning.found_unsafe, machine);
+        let restored = tuning::restore_settings(target, &application, tuned, how).await;
         let mut outcome = restored.map_err(|error| Error::RestoreFailed {
             class: error.class,
             what: error.to_string(),

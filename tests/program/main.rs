@@ -30,6 +30,7 @@ mod night_disks;
 mod night_failover;
 mod night_found;
 mod night_limits;
+mod night_marks;
 mod night_output;
 mod night_patience;
 mod night_rows;

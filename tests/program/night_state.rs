@@ -237,7 +237,7 @@ fn the_mark_is_not_migrated_and_is_made_again() {
         "erp",
         "CREATE TABLE plain AS SELECT n AS id FROM generate_series(1, 100) n",
     );
-    let project = Project::between(&source, &target);
+    let mut project = Project::between(&source, &target);
     project.run(&["run"]).expect_code(0);
     let databases =
         "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database WHERE NOT datistemplate";
@@ -254,6 +254,11 @@ fn the_mark_is_not_migrated_and_is_made_again() {
     // A person wonders what it is, and drops it.
     target.psql("postgres", "DROP DATABASE pg_migrate_mark");
     source.psql("postgres", "CREATE DATABASE crm");
+    let told = project.run(&["run"]).expect_code(3);
+    told.says(&["target/mark-gone", "a waiver for target/mark-gone"]);
+    project.set_rest(
+        "[[waive]]\ncode = \"target/mark-gone\"\nobject = \"*\"\nuntil = 2999-12-31\nreason = \"dropped by hand\"\n",
+    );
     project.run(&["run"]).expect_code(0);
     assert_eq!(
         target.psql("postgres", databases),
@@ -333,13 +338,17 @@ fn a_role_that_may_not_write_to_the_mark_migrates_without() {
         .with("[globals]\nmigrate = false\n");
     first.run(&["run"]).expect_code(0);
     target.psql("postgres", "DROP DATABASE erp");
-    let project = Project::between(&source, &target)
+    let plan = "[globals]\nmigrate = false\n[target.tuning]\nmode = \"off\"\n
+         [[accept]]\ndatabase = \"erp\"\nobject = \"*\"\nreason = \"limited\"\n";
+    let mut project = Project::between(&source, &target)
         .target("user", "\"mover\"")
         .variable("TARGET_PASSWORD", "of the mover")
-        .with(
-            "[globals]\nmigrate = false\n[target.tuning]\nmode = \"off\"\n
-             [[accept]]\ndatabase = \"erp\"\nobject = \"*\"\nreason = \"limited\"\n",
-        );
+        .with(plan);
+    let told = project.run(&["run"]).expect_code(3);
+    told.says(&["target/mark-not-writable"]);
+    project.set_rest(&format!(
+        "{plan}[[waive]]\ncode = \"target/mark-not-writable\"\nobject = \"*\"\nuntil = 2999-12-31\nreason = \"known\"\n"
+    ));
     project.run(&["run"]).expect_code(0);
     assert_eq!(target.psql("erp", "SELECT count(*) FROM plain"), "100");
     let plans = "SELECT string_agg(plan, ' ') FROM mark.state";

@@ -187,6 +187,7 @@ fn half_done(graph: &Graph) -> State {
                 seconds,
                 output,
                 seen: crate::names::Sightings::default(),
+                marked: None,
             });
         }
     }

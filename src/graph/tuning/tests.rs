@@ -32,7 +32,13 @@ fn target() -> ServerFacts {
     ServerFacts {
         version: Version(180_004),
         system_identifier: None,
-        seen: None,
+        seen: Some(crate::names::Sighting {
+            timeline: Some(1),
+            position: 500,
+            next_transaction: 1000,
+            started: 0,
+            seen: 1,
+        }),
         started: String::new(),
         max_connections: 100,
         reserved_connections: 3,

@@ -40,6 +40,9 @@ async fn create_on(context: &Context, connection: &Connection) -> Result<Output,
             drop_own(context, connection, &found).await?;
             make(context, connection, &creation).await?;
         }
+        Some(found) if found.is_bare && !found.is_invalid => {
+            return Err(refuse_what_lets_nobody_in(context));
+        }
         Some(found) => {
             let own = refuse_unless_empty(context, &found).await?;
             refuse_what_another_made(context, &found).await?;
@@ -288,7 +291,8 @@ async fn is_own(context: &Context, found: &Found) -> Result<bool, StepError> {
     Ok(match context.created() {
         None | Some(Created::Found(_)) => false,
         Some(Created::WithOid(made)) => made == found.oid,
-        Some(Created::Begun) => found.is_invalid || found.is_bare || is_empty(context).await?,
+        Some(Created::Begun) if found.is_bare => found.is_invalid || !found.is_larger,
+        Some(Created::Begun) => found.is_invalid || is_empty(context).await?,
     })
 }
 
@@ -377,6 +381,18 @@ async fn is_empty(context: &Context) -> Result<bool, StepError> {
     let contents = contents_of(&connection).await?;
     connection.close().await;
     Ok(contents.is_empty())
+}
+
+/// It cannot be looked into, and is not what CREATE DATABASE of this plan leaves.
+fn refuse_what_lets_nobody_in(context: &Context) -> StepError {
+    let name = context.database_name();
+    StepError::new(format!(
+        "the {} has a database \"{}\" that this plan did not create, or that holds something, and nobody may connect to it \
+         (ALLOW_CONNECTIONS false); it was left as it is",
+        context.endpoint(Side::Target),
+        escape_control(name)
+    ))
+    .help("find out whose it is; DROP DATABASE or rename it on the target, or exclude it (databases.exclude), and run again")
 }
 
 /// What the database holds that is no object of a user, in words.

@@ -13,6 +13,8 @@ pub(super) struct Found {
     pub is_invalid: bool,
     /// What CREATE DATABASE of this plan leaves until last of all our role may connect: nothing was restored into it.
     pub is_bare: bool,
+    /// It takes more than what CREATE DATABASE copied.
+    pub is_larger: bool,
     /// Another role may connect, or owns it where that is ours until it is opened.
     pub is_open: bool,
 }
@@ -20,6 +22,8 @@ pub(super) struct Found {
 /// An owner who may not connect is one that a role which is not a superuser gave it (`lock_out_owner`).
 const FIND: &str = "\
     SELECT d.oid, d.datconnlimit = -2, NOT d.datallowconn, \
+           NOT d.datallowconn AND pg_catalog.pg_database_size(d.oid) \
+               > (SELECT pg_catalog.pg_database_size(t.oid) FROM pg_catalog.pg_database t WHERE t.datname = 'template0'), \
            d.datallowconn AND EXISTS (SELECT FROM pg_catalog.aclexplode(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) a \
                    WHERE a.privilege_type = 'CONNECT' AND a.grantee <> r.oid) \
     FROM pg_catalog.pg_database d, pg_catalog.pg_roles r \
@@ -35,7 +39,8 @@ pub(super) async fn find(connection: &Connection, name: &str) -> Result<Option<F
         oid: row.get(0),
         is_invalid: row.get(1),
         is_bare: row.get(2),
-        is_open: row.get(3),
+        is_larger: row.get::<_, Option<bool>>(3).unwrap_or(true),
+        is_open: row.get(4),
     }))
 }
 

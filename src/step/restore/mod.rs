@@ -29,6 +29,7 @@ const ERRORS_IGNORED: i32 = 1;
 
 /// Restores the archive to its end. Then errors that the plan does not accept fail the step.
 pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
+    create::refuse_what_is_open(context).await?;
     if context.is_retry {
         // What the failed attempt left would be there twice.
         create::run(context).await?;

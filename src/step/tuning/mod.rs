@@ -8,7 +8,7 @@ mod started;
 mod tune;
 
 pub(super) use restore::{flush_commits, run as restore};
-pub(crate) use restore_settings::{SettingsRestored, identity, restore_settings};
+pub(crate) use restore_settings::{Machine, SettingsRestored, identity, restore_settings};
 pub(super) use tune::run as tune;
 
 use std::time::Duration;

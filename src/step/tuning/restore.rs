@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{SettingsRestored, Target, durable, restore_settings};
+use super::{Machine, SettingsRestored, Target, durable, restore_settings};
 use crate::event::Event;
 use crate::failpoint::reach;
 use crate::graph::Tuning;
@@ -143,7 +143,7 @@ async fn once(context: &Context, target: &Target<'_>) -> Result<SettingsRestored
         target.endpoint,
         target.session.application(),
         &context.tuned,
-        context.plan().tuning.found_unsafe,
+        (context.plan().tuning.found_unsafe, Machine::Same),
     )
     .await
 }

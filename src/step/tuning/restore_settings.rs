@@ -22,6 +22,14 @@ pub(crate) struct SettingsRestored {
     pub damage: Option<String>,
 }
 
+/// Whether the target is on the machine on which its settings were changed. A standby that was promoted is not: it has
+/// `postgresql.auto.conf` and files of its own, and waited for its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Machine {
+    Same,
+    Another,
+}
+
 /// What to do about one setting.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
@@ -44,7 +52,7 @@ pub(crate) async fn restore_settings(
     endpoint: &Endpoint,
     application: &str,
     tuned: &BTreeMap<String, TunedSetting>,
-    found_unsafe: FoundUnsafe,
+    (found_unsafe, machine): (FoundUnsafe, Machine),
 ) -> Result<SettingsRestored, StepError> {
     let target = Target {
         endpoint,
@@ -78,7 +86,10 @@ pub(crate) async fn restore_settings(
     // Also where nothing was changed: an earlier attempt may have died before this.
     connection = reload(connection, &target).await?;
     reach!("put back and reloaded");
-    outcome.damage = started::crash_warning(&connection, tuned).await?;
+    outcome.damage = match machine {
+        Machine::Same => started::crash_warning(&connection, tuned).await?,
+        Machine::Another => None,
+    };
     outcome.warnings.extend(outcome.damage.clone());
     if durable::is_needed(tuned) {
         outcome

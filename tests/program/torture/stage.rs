@@ -137,7 +137,7 @@ impl Stage {
             .with(&format!(
                 "[delay]\ntable_data = [\"events.public.events*\", \"events.parts\", \"events.hollow\", \
                  \"events.public.later*\", \"shop.sales.payments\", \"shop.public.later*\"]\nsnapshot = {}\n\n\
-                 [retry]\nattempts = 4\nbackoff = \"100ms\"\nmax_backoff = \"500ms\"\n",
+                 [retry]\nattempts = 4\nbackoff = \"100ms\"\nmax_backoff = \"500ms\"\nrestore_settings = \"15s\"\n",
                 string(snapshot)
             ))
     }

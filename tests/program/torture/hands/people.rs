@@ -99,7 +99,7 @@ impl Keys {
         };
         let mut text = format!(
             "[delay]\ntable_data = {}\nsnapshot = {}\n\n\
-             [retry]\nattempts = 4\nbackoff = \"100ms\"\nmax_backoff = \"500ms\"\n\n\
+             [retry]\nattempts = 4\nbackoff = \"100ms\"\nmax_backoff = \"500ms\"\nrestore_settings = \"15s\"\n\n\
              [dump]\ncompression = {}\n\n[target.tuning]\nmode = {}\n",
             list(&mut self.delayed.iter().copied()),
             string(match self.variant {

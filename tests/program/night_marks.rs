@@ -1,0 +1,221 @@
+//! The mark as a witness: a target in an older state, a mark that is gone or another role's, a database that is open too early.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::compare;
+use crate::support::project::Project;
+use crate::support::server::{Mode, Server};
+
+const UNTUNED: &str = "[target.tuning]\nmode = \"off\"\n";
+
+fn waiver(code: &str) -> String {
+    format!(
+        "[[waive]]\ncode = \"{code}\"\nobject = \"*\"\nuntil = 2999-12-31\nreason = \"looked at\"\n"
+    )
+}
+
+fn source() -> Server {
+    let source = Server::start(16);
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE plain AS SELECT n AS id FROM generate_series(1, 100) n",
+    );
+    source
+}
+
+fn killed_at(project: &Project, point: &str) {
+    let variables = [("PG_MIGRATE_FAILPOINT", OsStr::new(point))];
+    let killed = project.start_with(&["run"], &variables);
+    assert_eq!(killed.wait().signal, Some(9), "{point}");
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no child of pg-migrate: a person copies the directory"
+)]
+fn copy_directory(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(status.unwrap().success());
+}
+
+/// The target is put back to before the restore, and then others write more to it than it lost: its WAL is ahead of what was seen.
+#[test]
+fn a_target_that_was_put_back_and_written_to_since_is_noticed_by_its_mark() {
+    let (source, mut target) = (source(), Server::start(18));
+    let mut project = Project::between(&source, &target).with(UNTUNED);
+    killed_at(&project, "journal step-started erp/restore synced:1");
+    target.stop(Mode::Fast);
+    let earlier = target.copied();
+    target.start_again();
+    project.run(&["run"]).expect_code(0);
+    target.stop(Mode::Fast);
+    target.take_data_of(&earlier);
+    target.start_again();
+    for _ in 0..3 {
+        target.psql("postgres", "CREATE TABLE more (); DROP TABLE more");
+        target.psql("postgres", "SELECT pg_switch_wal()");
+    }
+    for verb in ["check", "run"] {
+        let told = project.run(&[verb]).expect_code(3);
+        told.says(&["target/went-back", "its mark ends with change"]);
+    }
+    // As advised, where it was meant so.
+    project
+        .run(&["reset", "--database", "erp", "--drop", "erp"])
+        .expect_code(0);
+    project.set_rest(&format!("{UNTUNED}{}", waiver("target/went-back")));
+    target.psql("postgres", "DROP DATABASE erp");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+    project.set_rest(UNTUNED);
+    source.psql("postgres", "CREATE DATABASE crm");
+    project.run(&["run"]).expect_code(0);
+}
+
+/// A person drops the mark, and the state directory is put back to before the restore: what clients wrote is not dropped.
+#[test]
+fn without_its_mark_an_older_state_directory_drops_nothing() {
+    let (source, target) = (source(), Server::start(18));
+    let mut project = Project::between(&source, &target).with(UNTUNED);
+    killed_at(&project, "journal step-started erp/restore synced:1");
+    let saved = project.directory().join("saved");
+    copy_directory(&project.state_directory(), &saved);
+    project.run(&["run"]).expect_code(0);
+    target.psql("erp", "INSERT INTO plain VALUES (1000)");
+    target.psql("postgres", "DROP DATABASE pg_migrate_mark");
+    fs::remove_dir_all(project.state_directory()).unwrap();
+    copy_directory(&saved, &project.state_directory());
+    let told = project.run(&["run"]).expect_code(3);
+    told.says(&["target/mark-gone", "target/opened"]);
+    project.set_rest(&format!("{UNTUNED}{}", waiver("target/mark-gone")));
+    let told = project.run(&["run"]).expect_code(3);
+    told.says(&["target/opened"]);
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM plain"), "101");
+}
+
+/// A person lets others in before the database is done, and takes that back.
+#[test]
+fn a_database_that_a_person_opened_too_early_is_told() {
+    let (source, target) = (source(), Server::start(18));
+    let project = Project::between(&source, &target).with(UNTUNED);
+    killed_at(&project, "journal step-started erp/restore synced:1");
+    target.psql("postgres", "GRANT CONNECT ON DATABASE erp TO PUBLIC");
+    for verb in ["check", "run"] {
+        project.run(&[verb]).expect_code(3).says(&["target/opened"]);
+    }
+    target.psql("postgres", "REVOKE CONNECT ON DATABASE erp FROM PUBLIC");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}
+
+/// Killed before the object id of what it created was on record; a person makes another of the name, and lets nobody in yet.
+#[test]
+fn what_a_person_made_in_place_of_ours_and_closed_is_not_dropped() {
+    for major in [12, 18] {
+        let (source, target) = (source(), Server::start(major));
+        let project = Project::between(&source, &target).with(UNTUNED);
+        killed_at(&project, "journal created-database erp before:1");
+        // As it was left, it is this plan's.
+        killed_at(&project, "journal created-database erp before:1");
+        target.psql("postgres", "DROP DATABASE erp");
+        target.psql("postgres", "CREATE DATABASE erp");
+        target.psql(
+            "erp",
+            "CREATE TABLE theirs AS SELECT generate_series(1, 20) AS id",
+        );
+        target.psql("postgres", "ALTER DATABASE erp ALLOW_CONNECTIONS false");
+        let told = project.run(&["run"]).expect_code(4);
+        told.says(&["nobody may connect to it", "it was left as it is"]);
+        target.psql("postgres", "ALTER DATABASE erp ALLOW_CONNECTIONS true");
+        assert_eq!(target.psql("erp", "SELECT count(*) FROM theirs"), "20");
+        // As advised.
+        target.psql("postgres", "ALTER DATABASE erp RENAME TO theirs");
+        project.run(&["run"]).expect_code(0);
+        compare::assert_same(&source, &target, "erp");
+    }
+}
+
+/// A server that does not tell its history to our role; then the mark alone notices that it was put back.
+#[test]
+fn a_server_that_does_not_tell_its_history_is_told() {
+    let (source, target) = (source(), Server::start(18));
+    target.psql(
+        "postgres",
+        "CREATE ROLE mover LOGIN PASSWORD 'of the mover' NOSUPERUSER CREATEDB; \
+         REVOKE EXECUTE ON FUNCTION pg_current_wal_flush_lsn() FROM PUBLIC",
+    );
+    let project = Project::between(&source, &target)
+        .target("user", "\"mover\"")
+        .variable("TARGET_PASSWORD", "of the mover")
+        .with("[globals]\nmigrate = false\n[target.tuning]\nmode = \"off\"\n");
+    let told = project.run(&["check"]);
+    told.says(&["target/no-history", "GRANT EXECUTE ON FUNCTION"]);
+    target.psql(
+        "postgres",
+        "GRANT EXECUTE ON FUNCTION pg_current_wal_flush_lsn() TO mover",
+    );
+    let told = project.run(&["check"]);
+    assert!(!told.said().contains("no-history"), "{}", told.said());
+}
+
+/// The standby that took over is another machine: it waited for its disk.
+#[test]
+fn a_standby_that_took_over_is_not_called_damaged() {
+    let (source, mut target) = (source(), Server::of(18).durable().start());
+    let standby = target.standby();
+    let project = Project::between(&source, &target)
+        .with("[retry]\nattempts = 2\nbackoff = \"100ms\"\nrestore_settings = \"5s\"\n");
+    killed_at(&project, "journal step-started erp/restore synced:1");
+    standby.catch_up(&target);
+    target.stop(Mode::Fast);
+    standby.promote();
+    // All servers of the tests are on one machine: as the old one's was recorded.
+    let journal = project.state_directory().join("journal.jsonl");
+    let text = fs::read_to_string(&journal).unwrap();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    assert!(text.contains(boot.trim()), "no boot id is on record");
+    let other = "00000000-0000-0000-0000-000000000000";
+    fs::write(&journal, text.replace(boot.trim(), other)).unwrap();
+    let project = project.target("port", &standby.port().to_string());
+    let told = project.run(&["revert"]).expect_code(0);
+    told.says(&["the server that was the target before still has them"]);
+    assert!(!told.said().contains("initdb"), "{}", told.said());
+    let told = project.run(&["run"]);
+    assert!(!told.said().contains("crashed-unsafe"), "{}", told.said());
+}
+
+/// Every command says that the target is unsafe, and `revert` needs no mark to make it safe.
+#[test]
+fn what_is_unsafe_is_said_by_every_command_and_restored_without_the_mark() {
+    let (source, target) = (source(), Server::of(18).durable().start());
+    let project = Project::between(&source, &target);
+    killed_at(&project, "journal step-started erp/target-counts synced:1");
+    let told = project.run(&["verify"]);
+    told.says(&["target/still-tuned", "fsync"]);
+    let told = project.run(&["reset", "--step", "target-counts"]);
+    told.says(&["still has its settings for the load", "fsync"]);
+    target.psql(
+        "postgres",
+        "ALTER DATABASE pg_migrate_mark ALLOW_CONNECTIONS false",
+    );
+    project.run(&["revert"]).expect_code(0);
+    assert_eq!(target.psql("postgres", "SHOW fsync"), "on");
+    target.psql(
+        "postgres",
+        "ALTER DATABASE pg_migrate_mark ALLOW_CONNECTIONS true",
+    );
+    // Not by this plan, as far as anything says.
+    target.psql("postgres", "ALTER SYSTEM SET fsync = off");
+    target.psql("postgres", "SELECT pg_reload_conf()");
+    let told = project.run(&["revert"]).expect_code(3);
+    told.says(&["nothing on record to restore", "fsync"]);
+    target.psql("postgres", "ALTER SYSTEM RESET fsync");
+    target.psql("postgres", "SELECT pg_reload_conf()");
+    project.run(&["revert"]).expect_code(0);
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}

@@ -314,6 +314,7 @@ impl State {
                 self.dropped_indexes.remove(&database);
                 self.loads.remove(&database);
                 self.verified.remove(&database);
+                self.left.remove(&database);
                 self.may_drop.remove(&database);
                 self.shut.remove(&database);
                 self.created.insert(database, Created::Begun);
@@ -336,6 +337,9 @@ impl State {
                 // What clients wrote since it was verified first counts.
                 self.verified.entry(database).or_insert(written);
             }
+            Change::LeaveDatabase { database, written } => {
+                self.left.entry(database).or_insert(written);
+            }
             Change::LetInDatabase { database } => {
                 self.let_in.insert(database);
             }
@@ -347,6 +351,7 @@ impl State {
                 self.dropped_indexes.remove(&database);
                 self.loads.remove(&database);
                 self.verified.remove(&database);
+                self.left.remove(&database);
                 self.may_drop.remove(&database);
                 self.shut.remove(&database);
                 self.remade.remove(&database);
@@ -478,6 +483,7 @@ impl State {
         });
         for database in databases {
             self.verified.remove(database);
+            self.left.remove(database);
             self.dropped_indexes.remove(database);
             self.loads.remove(database);
             if disowned {

@@ -74,6 +74,10 @@ pub(crate) struct Context {
     pub remade: Mutex<Vec<String>>,
     /// By the journal, that database was verified, so that clients may use it, with how much had been written to it then.
     pub verified: Option<Option<WriteMark>>,
+    /// By the journal, how much had been written to that database when a step in it failed.
+    pub left: Option<WriteMark>,
+    /// This step failed in a run before: what is wrong was told.
+    pub failed_before: bool,
     /// By the journal, no other role may connect to it yet.
     pub is_closed: bool,
     /// By the journal, no role may connect to it: it was to be dropped.
@@ -135,6 +139,8 @@ impl Context {
             found: None,
             remade: Mutex::default(),
             verified: None,
+            left: None,
+            failed_before: false,
             may_drop: false,
             is_closed: false,
             is_shut: false,

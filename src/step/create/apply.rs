@@ -14,6 +14,7 @@ use crate::journal::{Change, Created};
 use crate::names::Output;
 use crate::plan::Side;
 use crate::postgres::{Class, Connection, Session, connect, escape_control, quote_identifier};
+use crate::step::others::refuse_who_stays;
 use crate::step::{Context, StepError};
 
 /// Creates the database, empty, as it is on the source. One that this plan made before, or found empty and filled, is dropped
@@ -43,6 +44,7 @@ async fn create_on(context: &Context, connection: &Connection) -> Result<Output,
         Some(found) => {
             let own = refuse_unless_empty(context, &found).await?;
             refuse_what_another_made(context, &found).await?;
+            refuse_who_stays(context).await?;
             close(context).await?;
             let (database, oid) = (name.to_owned(), found.oid);
             let own = Some(own);
@@ -51,6 +53,8 @@ async fn create_on(context: &Context, connection: &Connection) -> Result<Output,
                 .await?;
             context.set_created(Created::Found(oid));
             take_over(connection, name).await?;
+            // One that was on its way in.
+            refuse_who_stays(context).await?;
         }
         None => make(context, connection, &creation).await?,
     }

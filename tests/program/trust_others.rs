@@ -167,3 +167,26 @@ fn sessions_that_a_drop_ends_are_told() {
     );
     compare::assert_same(&source, &target, "erp");
 }
+
+/// A value that the new type rounds would arrive as another, without an error.
+#[test]
+fn delayed_rows_are_not_rounded_by_another_type() {
+    let (source, target, project) = servers();
+    source.psql(
+        "erp",
+        "CREATE TABLE big AS SELECT id, id + 0.1234::numeric(12,4) AS amount FROM generate_series(1, 10) id;
+         ALTER TABLE big ALTER amount TYPE numeric(12,4)",
+    );
+    let project = project.with("[delay]\ntable_data = [\"erp.big\"]\n");
+    let point = "journal step-done erp/verify before:1";
+    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
+    assert_eq!(killed.wait().signal, Some(9));
+    target.psql("erp", "ALTER TABLE big ALTER amount TYPE numeric(12,2)");
+    project.run(&["run"]).expect_code(4).expect_words(&[
+        "the column amount is numeric(12,2) on the target and numeric(12,4) on the source",
+        "ALTER COLUMN \"amount\" TYPE numeric(12,4)",
+    ]);
+    target.psql("erp", "ALTER TABLE big ALTER amount TYPE numeric(12,4)");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}

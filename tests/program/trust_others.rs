@@ -190,3 +190,39 @@ fn delayed_rows_are_not_rounded_by_another_type() {
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");
 }
+
+/// Each table that is restored would get them, and the archive says nothing of it. What is advised leads to the end.
+#[test]
+fn an_empty_database_with_what_changes_a_restore_is_not_filled() {
+    let (source, target, project) = servers();
+    target.psql("postgres", "CREATE DATABASE erp");
+    for sql in [
+        "CREATE ROLE reader",
+        "ALTER DEFAULT PRIVILEGES GRANT SELECT, UPDATE ON TABLES TO reader",
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE ON SEQUENCES TO reader",
+        "ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO reader",
+        "ALTER DEFAULT PRIVILEGES REVOKE USAGE ON TYPES FROM PUBLIC",
+        "CREATE PUBLICATION feed FOR ALL TABLES",
+    ] {
+        target.psql("erp", sql);
+    }
+    source.psql("postgres", "CREATE ROLE reader");
+    let refused = project.run(&["run"]).expect_code(4).expect_words(&[
+        "it holds what would change what is restored into it: default privileges, publications",
+        "REVOKE ALL ON TABLES FROM reader;",
+        "IN SCHEMA public REVOKE ALL ON SEQUENCES FROM reader;",
+    ]);
+    let lines = refused.stderr.lines();
+    let statements: Vec<&str> = lines
+        .filter_map(|line| line.find("ALTER DEFAULT").map(|at| &line[at..]))
+        .collect();
+    assert_eq!(statements.len(), 4, "{}", refused.stderr);
+    for sql in statements {
+        target.psql("erp", sql);
+    }
+    let left = "SELECT count(*) FROM pg_default_acl";
+    assert_eq!(target.psql("erp", left), "0");
+    target.psql("erp", "DROP PUBLICATION feed");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}

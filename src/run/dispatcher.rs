@@ -238,6 +238,7 @@ impl<'a> Dispatcher<'a> {
         }
         if id.kind == Kind::Globals {
             given.roles = state.roles.clone();
+            given.created_roles = state.created_roles.clone();
         }
         let Some(database) = id.database_name() else {
             return given;
@@ -482,6 +483,7 @@ struct Given {
     is_shut: bool,
     tuned: BTreeMap<String, TunedSetting>,
     roles: BTreeMap<String, RoleState>,
+    created_roles: BTreeMap<String, Option<u32>>,
     closed: Vec<(String, Option<u32>)>,
     is_retry: bool,
 }
@@ -517,6 +519,7 @@ async fn attempt(
         is_shut: given.is_shut,
         tuned: given.tuned,
         roles: given.roles,
+        created_roles: given.created_roles,
         notices: Notices::default(),
         stop: shared.stop.child_token(),
         closed: given.closed,

@@ -94,6 +94,8 @@ pub(crate) struct Context {
     pub notices: Notices,
     /// In `globals`: what this plan migrated before, by its journal.
     pub roles: BTreeMap<String, RoleState>,
+    /// In `globals`: the roles that this plan made, by its journal.
+    pub created_roles: BTreeMap<String, Option<u32>>,
 }
 
 impl Shared {
@@ -148,6 +150,7 @@ impl Context {
             tuned: BTreeMap::new(),
             notices: Notices::default(),
             roles: BTreeMap::new(),
+            created_roles: BTreeMap::new(),
         }
     }
 

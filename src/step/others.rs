@@ -1,13 +1,15 @@
 //! Other sessions in a database of the target that is this plan's alone, and what they did to its rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::sleep;
+use tokio_postgres::Row;
 
 use super::{Context, StepError};
 use crate::inspect::written;
 use crate::journal::Change;
+use crate::names::TableName;
 use crate::plan::Side;
 use crate::postgres::{Connection, connect, escape_control};
 
@@ -139,8 +141,8 @@ pub(super) struct Seen {
 }
 
 /// Looks for other sessions, and for what only others do to rows: a restore inserts them, and neither updates nor deletes
-/// any. Extensions' own scripts may do so in their own tables.
-pub(super) async fn look(context: &Context) -> Result<Seen, StepError> {
+/// any. Extensions' own scripts may do so in their own tables. `but`: tables that are not looked at.
+pub(super) async fn look(context: &Context, but: &BTreeSet<TableName>) -> Result<Seen, StepError> {
     // Others may have been let in, and what they do is theirs.
     if !context.is_closed {
         return Ok(Seen::default());
@@ -151,7 +153,8 @@ pub(super) async fn look(context: &Context) -> Result<Seen, StepError> {
     let others = others_in(context, &inside).await?;
     let rows = inside
         .query(
-            "SELECT pg_catalog.format('%s.%s (%s updated, %s deleted)', s.schemaname, s.relname, s.n_tup_upd, s.n_tup_del) \
+            "SELECT pg_catalog.format('%s.%s (%s updated, %s deleted)', s.schemaname, s.relname, s.n_tup_upd, s.n_tup_del), \
+                    s.schemaname::text, s.relname::text \
              FROM pg_catalog.pg_stat_user_tables s JOIN pg_catalog.pg_class c ON c.oid = s.relid AND c.relkind = 'r' \
              WHERE s.n_tup_upd + s.n_tup_del > 0 AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d \
                  WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = s.relid AND d.deptype = 'e') \
@@ -170,7 +173,17 @@ pub(super) async fn look(context: &Context) -> Result<Seen, StepError> {
             names(&others)
         )
     });
-    let tables: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let is_minded = |row: &&Row| {
+        !but.contains(&TableName::new(
+            row.get::<_, &str>(1),
+            row.get::<_, &str>(2),
+        ))
+    };
+    let tables: Vec<String> = rows
+        .iter()
+        .filter(is_minded)
+        .map(|row| row.get(0))
+        .collect();
     let changed = (!tables.is_empty()).then(|| {
         let more = tables.len().saturating_sub(NAMED);
         let more = match more {
@@ -194,8 +207,13 @@ pub(super) async fn leave(context: &Context) {
         let session = context.session(Side::Target);
         let target = context.endpoint(Side::Target);
         let inside = connect(target, context.database_name(), &session).await?;
+        // It waits a moment for sessions of ours. One of a client program that was killed may build an index for long, and
+        // what it writes then is no client's.
+        written(&inside, &context.shared.application).await?;
+        let are_gone = are_ours_gone(context, &inside).await?;
         let written = written(&inside, &context.shared.application).await?;
         inside.close().await;
+        let written = written.filter(|_| are_gone);
         if let Some(written) = written {
             let database = context.database_name().to_owned();
             context
@@ -207,4 +225,17 @@ pub(super) async fn leave(context: &Context) {
     if let Err(error) = left.await {
         tracing::warn!(%error, "it is not on record how much was written to the database");
     }
+}
+
+async fn are_ours_gone(context: &Context, inside: &Connection) -> Result<bool, StepError> {
+    let rows = inside
+        .query(
+            "SELECT coalesce(application_name, '') FROM pg_catalog.pg_stat_activity \
+             WHERE datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid()",
+            &[],
+        )
+        .await
+        .map_err(inside.failed("look for sessions of this run"))?;
+    let application = &context.shared.application;
+    Ok(!rows.iter().any(|row| application.owns(row.get(0))))
 }

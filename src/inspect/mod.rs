@@ -33,7 +33,7 @@ pub(crate) use delayed::{
 pub(crate) use locks::{
     DumpedTable, TypeMeaning, dumped_tables, tables_in_use, type_meanings, unlocked_tables,
 };
-pub(crate) use own::own_of;
+pub(crate) use own::{CHANGES_WHAT_IS_RESTORED, own_of, without_default_privileges};
 pub(crate) use sequences::{Sequence, sequences};
 pub(crate) use server::system_identifier;
 pub(crate) use written::written;

@@ -63,6 +63,47 @@ pub(crate) async fn own_of(connection: &Connection) -> Result<Vec<String>, Error
     query::texts(connection, "look for what an empty database holds", &sql).await
 }
 
+/// Of what [`own_of`] tells, in its words, what would change what is restored into the database.
+pub(crate) const CHANGES_WHAT_IS_RESTORED: [&str; 4] = [
+    "casts",
+    "default privileges",
+    "event triggers",
+    "publications",
+];
+
+/// What takes the database's default privileges back to none of its own, a statement each. Those of a whole database begin with
+/// what the server grants anyway, those of a schema add to it (PostgreSQL manual, ALTER DEFAULT PRIVILEGES).
+const WITHOUT_DEFAULT_PRIVILEGES: &str = "\
+    SELECT pg_catalog.format('ALTER DEFAULT PRIVILEGES FOR ROLE %I%s %s ALL ON %s %s %s', \
+               pg_catalog.pg_get_userbyid(d.defaclrole), \
+               (SELECT pg_catalog.format(' IN SCHEMA %I', n.nspname) FROM pg_catalog.pg_namespace n WHERE n.oid = d.defaclnamespace), \
+               other.verb, \
+               CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS' \
+                    WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' ELSE 'LARGE OBJECTS' END, \
+               other.link, \
+               CASE other.grantee WHEN 0 THEN 'PUBLIC' \
+                    ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(other.grantee)) END) \
+    FROM (SELECT *, CASE WHEN defaclnamespace = 0 \
+                         THEN pg_catalog.acldefault((CASE WHEN defaclobjtype = 'S' THEN 's' ELSE defaclobjtype END)::\"char\", defaclrole) \
+                         ELSE NULL::aclitem[] END AS usual \
+          FROM pg_catalog.pg_default_acl) d, \
+    LATERAL (SELECT DISTINCT 1 AS turn, 'REVOKE' AS verb, 'FROM' AS link, more.grantee FROM ( \
+                 SELECT grantee, privilege_type, is_grantable FROM pg_catalog.aclexplode(d.defaclacl) \
+                 EXCEPT SELECT grantee, privilege_type, is_grantable FROM pg_catalog.aclexplode(d.usual)) more \
+             UNION ALL \
+             SELECT DISTINCT 2, 'GRANT', 'TO', less.grantee FROM ( \
+                 SELECT grantee, privilege_type, is_grantable FROM pg_catalog.aclexplode(d.usual) \
+                 EXCEPT SELECT grantee, privilege_type, is_grantable FROM pg_catalog.aclexplode(d.defaclacl)) less) other \
+    ORDER BY other.turn, 1";
+
+/// Statements that leave a database without default privileges.
+pub(crate) async fn without_default_privileges(
+    connection: &Connection,
+) -> Result<Vec<String>, Error> {
+    let what = "read the default privileges of an empty database";
+    query::texts(connection, what, WITHOUT_DEFAULT_PRIVILEGES).await
+}
+
 /// One row, the word, where the catalog has such a row.
 fn has(word: &str, catalog: &str, condition: &str) -> String {
     format!("SELECT '{word}' WHERE EXISTS (SELECT FROM pg_catalog.{catalog} WHERE {condition})")

@@ -150,6 +150,7 @@ impl std::fmt::Display for Entry {
                 Change::ShutDatabase { database } => write!(f, "shut-database {database}"),
                 Change::ReopenDatabase { database } => write!(f, "reopen-database {database}"),
                 Change::MarkWritten { database, .. } => write!(f, "mark-written {database}"),
+                Change::LeaveDatabase { database, .. } => write!(f, "leave-database {database}"),
                 Change::LetInDatabase { database } => write!(f, "let-in-database {database}"),
                 Change::OpenDatabase { database } => write!(f, "open-database {database}"),
                 Change::FillDatabase { database, .. } => write!(f, "fill-database {database}"),
@@ -216,6 +217,12 @@ pub enum Change {
         database: String,
         /// How much was written to it until then; `None`: the server does not tell.
         written: Option<WriteMark>,
+    },
+    /// No change to a server: how much was written to a database that is not verified, when a step in it failed. What is
+    /// written from here on is not this plan's, until it makes the database again.
+    LeaveDatabase {
+        database: String,
+        written: WriteMark,
     },
     /// Owner, privileges and settings of a verified database are about to be set as on the source.
     LetInDatabase { database: String },
@@ -294,7 +301,8 @@ pub enum Change {
 }
 
 impl Change {
-    /// It stands in the target's mark as well. Snapshots are the source's; roles are done again by each run.
+    /// It stands in the target's mark as well. Snapshots are the source's; roles are done again by each run; what
+    /// was left changed nothing.
     pub(crate) fn is_marked(&self) -> bool {
         !matches!(
             self,
@@ -302,6 +310,7 @@ impl Change {
                 | Change::EndSnapshot { .. }
                 | Change::MigrateRoles { .. }
                 | Change::MigratedRoles { .. }
+                | Change::LeaveDatabase { .. }
         )
     }
 }

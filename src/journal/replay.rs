@@ -316,6 +316,7 @@ impl State {
                 self.dropped_indexes.remove(&database);
                 self.loads.remove(&database);
                 self.verified.remove(&database);
+                self.left.remove(&database);
                 self.may_drop.remove(&database);
                 self.shut.remove(&database);
                 self.created.insert(database, Created::Begun);
@@ -338,6 +339,9 @@ impl State {
                 // What clients wrote since it was verified first counts.
                 self.verified.entry(database).or_insert(written);
             }
+            Change::LeaveDatabase { database, written } => {
+                self.left.entry(database).or_insert(written);
+            }
             Change::LetInDatabase { database } => {
                 self.let_in.insert(database);
             }
@@ -349,6 +353,7 @@ impl State {
                 self.dropped_indexes.remove(&database);
                 self.loads.remove(&database);
                 self.verified.remove(&database);
+                self.left.remove(&database);
                 self.may_drop.remove(&database);
                 self.shut.remove(&database);
                 self.remade.remove(&database);
@@ -480,6 +485,7 @@ impl State {
         });
         for database in databases {
             self.verified.remove(database);
+            self.left.remove(database);
             self.dropped_indexes.remove(database);
             self.loads.remove(database);
             if disowned {

@@ -16,7 +16,7 @@ use super::snapshots::{OldSnapshot, Snapshots};
 use super::warn::warn;
 use crate::event::{Ending, Event};
 use crate::graph::StepIndex;
-use crate::journal::{self, Change, Created, Entry, Journal, RoleState, TunedSetting};
+use crate::journal::{self, Change, Created, Entry, Journal, RoleState, Status, TunedSetting};
 use crate::names::{IndexDefinition, Kind, Load, Output, Sighting, Sightings, StepId, WriteMark};
 use crate::plan::Endpoint;
 use crate::postgres::{Class, LAST_ATTEMPT, Notices, escape_control};
@@ -238,6 +238,7 @@ impl<'a> Dispatcher<'a> {
         }
         if id.kind == Kind::Globals {
             given.roles = state.roles.clone();
+            given.created_roles = state.created_roles.clone();
         }
         let Some(database) = id.database_name() else {
             return given;
@@ -246,6 +247,9 @@ impl<'a> Dispatcher<'a> {
         given.found = state.found.get(&**database).cloned().flatten();
         given.remade = state.remade.get(&**database).cloned().unwrap_or_default();
         given.verified = state.verified.get(&**database).cloned();
+        given.left = state.left.get(&**database).cloned();
+        let status = state.steps.get(id).map(|step| step.status);
+        given.failed_before = status == Some(Status::Failed);
         given.may_drop = state.may_drop.contains(&**database);
         given.is_closed = state.is_closed(database);
         given.is_shut = state.shut.contains(&**database);
@@ -479,11 +483,14 @@ struct Given {
     found: Option<Vec<String>>,
     remade: Vec<String>,
     verified: Option<Option<WriteMark>>,
+    left: Option<WriteMark>,
+    failed_before: bool,
     may_drop: bool,
     is_closed: bool,
     is_shut: bool,
     tuned: BTreeMap<String, TunedSetting>,
     roles: BTreeMap<String, RoleState>,
+    created_roles: BTreeMap<String, Option<u32>>,
     closed: Vec<(String, Option<u32>)>,
     is_retry: bool,
 }
@@ -512,11 +519,14 @@ async fn attempt(
         found: given.found,
         remade: Mutex::new(given.remade),
         verified: given.verified,
+        left: given.left,
+        failed_before: given.failed_before,
         may_drop: given.may_drop,
         is_closed: given.is_closed,
         is_shut: given.is_shut,
         tuned: given.tuned,
         roles: given.roles,
+        created_roles: given.created_roles,
         notices: Notices::default(),
         stop: shared.stop.child_token(),
         closed: given.closed,

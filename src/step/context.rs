@@ -74,6 +74,10 @@ pub(crate) struct Context {
     pub remade: Mutex<Vec<String>>,
     /// By the journal, that database was verified, so that clients may use it, with how much had been written to it then.
     pub verified: Option<Option<WriteMark>>,
+    /// By the journal, how much had been written to that database when a step in it failed.
+    pub left: Option<WriteMark>,
+    /// This step failed in a run before: what is wrong was told.
+    pub failed_before: bool,
     /// By the journal, no other role may connect to it yet.
     pub is_closed: bool,
     /// By the journal, no role may connect to it: it was to be dropped.
@@ -90,6 +94,8 @@ pub(crate) struct Context {
     pub notices: Notices,
     /// In `globals`: what this plan migrated before, by its journal.
     pub roles: BTreeMap<String, RoleState>,
+    /// In `globals`: the roles that this plan made, by its journal.
+    pub created_roles: BTreeMap<String, Option<u32>>,
 }
 
 impl Shared {
@@ -135,6 +141,8 @@ impl Context {
             found: None,
             remade: Mutex::default(),
             verified: None,
+            left: None,
+            failed_before: false,
             may_drop: false,
             is_closed: false,
             is_shut: false,
@@ -142,6 +150,7 @@ impl Context {
             tuned: BTreeMap::new(),
             notices: Notices::default(),
             roles: BTreeMap::new(),
+            created_roles: BTreeMap::new(),
         }
     }
 

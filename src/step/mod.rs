@@ -13,6 +13,7 @@ mod error;
 mod exhausted;
 pub(crate) mod globals;
 mod locked_snapshot;
+mod others;
 mod ours;
 mod restore;
 mod sequences;
@@ -29,6 +30,7 @@ use crate::failpoint::reach;
 use crate::mark;
 use crate::names::{Kind, Output};
 use crate::plan::Side;
+use crate::postgres::Class;
 
 /// Runs one attempt of a step.
 pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
@@ -73,6 +75,15 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
         Some(snapshot) => snapshot::ensure_same_tables(context, snapshot, result).await,
         None => result,
     };
+    let is_unverified = matches!(id.kind, Kind::Restore | Kind::TargetCounts | Kind::Verify)
+        && context.verified.is_none();
+    if is_unverified
+        && result
+            .as_ref()
+            .is_err_and(|error| error.class == Class::Fail)
+    {
+        others::leave(context).await;
+    }
     if result.is_ok() && in_target {
         ours::check(context).await?;
     }

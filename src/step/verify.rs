@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::counts::mode_of_source;
-use super::{Context, StepError, archive, create};
+use super::{Context, StepError, archive, create, others};
 use crate::failpoint::reach;
 use crate::graph::{self};
 use crate::inspect::written;
@@ -11,6 +11,7 @@ use crate::journal::Change;
 use crate::names::{Compared, Output, Product, TableCount, TableName};
 use crate::plan::Side;
 use crate::postgres::{connect, escape_control};
+use crate::shell;
 use crate::verify::compare;
 
 /// Compares, and removes the archive of a database that is complete unless the plan keeps it.
@@ -50,6 +51,7 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
         }),
     };
     if differing.is_empty() {
+        output = refuse_what_others_changed(context, output).await?;
         mark_written(context).await?;
         if !context.shared.opens_late() {
             let refused = create::open(context, context.database()?, context.made()).await?;
@@ -85,6 +87,38 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
          could not be restored, fix the cause, and run again: the target is counted again",
     )
     .with_output(output))
+}
+
+/// What another session did to the rows while the database was this plan's alone does not show in their number. It is told once as
+/// a failure; a person who knows of it runs again.
+async fn refuse_what_others_changed(
+    context: &Context,
+    mut output: Output,
+) -> Result<Output, StepError> {
+    // Clients may use one that was verified before.
+    if context.verified.is_some() {
+        return Ok(output);
+    }
+    // Rows that were in delayed tables too early are deleted by a person, as the run asks for.
+    let seen = others::look(context, &context.delayed_tables()).await?;
+    output.warnings.extend(seen.sessions);
+    let Some(changed) = seen.changed else {
+        return Ok(output);
+    };
+    let database = context.shown_database();
+    let message = format!("database \"{database}\": {changed}");
+    if context.failed_before {
+        output.warnings.push(message);
+        return Ok(output);
+    }
+    Err(StepError::new(message)
+        .help(format!(
+            "find out who it was, and keep it from connecting; to have the database made and restored again: `pg-migrate reset \
+             PLAN --database {} --step create`, and run again; where that change is to stay, run again: it is told as a \
+             warning then",
+            shell::quote(context.database_name())
+        ))
+        .with_output(output))
 }
 
 /// Puts on record how much was written to the database so far: what comes now is its clients'.

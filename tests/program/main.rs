@@ -55,6 +55,7 @@ mod trust_encodings;
 mod trust_globals;
 mod trust_left;
 mod trust_loads;
+mod trust_others;
 mod trust_ownership;
 mod trust_presence;
 mod trust_refusals;

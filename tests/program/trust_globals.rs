@@ -419,3 +419,39 @@ fn what_changed_of_a_database_after_it_was_opened_is_told_until_it_is_done() {
     assert!(!again.stderr.contains("warning"), "{}", again.stderr);
     compare::assert_same(&source, &target, "crm");
 }
+
+/// pg_dumpall writes nothing of what is the default, so what a role lost on the source would stay on the target.
+#[test]
+fn what_a_role_lost_between_two_runs_is_taken_away_or_told() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql(
+        "postgres",
+        "CREATE ROLE app LOGIN PASSWORD 'first' CONNECTION LIMIT 5 VALID UNTIL '2040-01-01'; CREATE ROLE mute LOGIN PASSWORD 'x';
+         CREATE ROLE team; GRANT team TO app WITH ADMIN OPTION; GRANT SET ON PARAMETER log_statement TO app",
+    );
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    let project = Project::between(&source, &target);
+    let point = "journal step-done globals synced:1";
+    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
+    assert_eq!(killed.wait().signal, Some(9));
+    source.psql(
+        "postgres",
+        "ALTER ROLE app CONNECTION LIMIT -1 VALID UNTIL 'infinity'; ALTER ROLE mute PASSWORD NULL;
+         UPDATE pg_authid SET rolvaliduntil = NULL WHERE rolname = 'app';
+         REVOKE ADMIN OPTION FOR team FROM app; REVOKE SET ON PARAMETER log_statement FROM app",
+    );
+    project.run(&["run"]).expect_code(0);
+    let role = "SELECT rolconnlimit || ' ' || (rolpassword IS NOT NULL) || ' ' || coalesce(rolvaliduntil, 'infinity') \
+         FROM pg_authid WHERE rolname = ";
+    let app = target.psql("postgres", &format!("{role}'app'"));
+    assert_eq!(app, "-1 true infinity");
+    let mute = target.psql("postgres", &format!("{role}'mute'"));
+    assert_eq!(mute, "-1 false infinity");
+    let warnings = project.report()["server"]["warnings"].to_string();
+    for word in [
+        "role \\\"app\\\" may grant role \\\"team\\\" to others on the target, and not on the source",
+        "role \\\"app\\\" has SET on parameter log_statement on the target, and not on the source",
+    ] {
+        assert!(warnings.contains(word), "{word}: {warnings}");
+    }
+}

@@ -1,5 +1,6 @@
 //! The events, added up.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -17,6 +18,8 @@ pub(super) struct Tally {
     pub(super) started: Option<Timestamp>,
     pub(super) steps: usize,
     pub(super) steps_done: usize,
+    /// Those of this run.
+    done: HashSet<StepId>,
     pub(super) databases: usize,
     pub(super) databases_done: usize,
     pub(super) databases_failed: usize,
@@ -130,6 +133,7 @@ impl Tally {
             started: Some(now),
             steps,
             steps_done: done,
+            done: HashSet::new(),
             databases: databases.len(),
             databases_done: databases.len() - open.len(),
             databases_failed: 0,
@@ -152,6 +156,8 @@ impl Tally {
             completed: None,
         };
         match ending {
+            // One whose snapshot was lost is done again, and counts once.
+            Ending::Done if !self.done.insert(step.clone()) => {}
             Ending::Done => {
                 self.steps_done += 1;
                 if let Some(open) = self.open_mut(step) {

@@ -9,11 +9,12 @@ use super::sql::{Creation, Target, creation};
 use super::statement::Statement;
 use crate::catalog::{Database, properties};
 use crate::failpoint::reach;
-use crate::inspect::{contents_of, own_of};
+use crate::inspect::{CHANGES_WHAT_IS_RESTORED, contents_of, own_of, without_default_privileges};
 use crate::journal::{Change, Created};
 use crate::names::Output;
 use crate::plan::Side;
 use crate::postgres::{Class, Connection, Session, connect, escape_control, quote_identifier};
+use crate::step::others::refuse_who_stays;
 use crate::step::{Context, StepError};
 
 /// Creates the database, empty, as it is on the source. One that this plan made before, or found empty and filled, is dropped
@@ -46,6 +47,7 @@ async fn create_on(context: &Context, connection: &Connection) -> Result<Output,
         Some(found) => {
             let own = refuse_unless_empty(context, &found).await?;
             refuse_what_another_made(context, &found).await?;
+            refuse_who_stays(context).await?;
             close(context).await?;
             let (database, oid) = (name.to_owned(), found.oid);
             let own = Some(own);
@@ -54,6 +56,8 @@ async fn create_on(context: &Context, connection: &Connection) -> Result<Output,
                 .await?;
             context.set_created(Created::Found(oid));
             take_over(connection, name).await?;
+            // One that was on its way in.
+            refuse_who_stays(context).await?;
         }
         None => make(context, connection, &creation).await?,
     }
@@ -395,6 +399,33 @@ fn refuse_what_lets_nobody_in(context: &Context) -> StepError {
     .help("find out whose it is; DROP DATABASE or rename it on the target, or exclude it (databases.exclude), and run again")
 }
 
+/// Privileges that tables get as they are made, what fires as they are, and the like: what is restored would not be as on the
+/// source, and the restore would not say so.
+fn refuse_what_changes_a_restore(
+    context: &Context,
+    own: &[String],
+    without_default_privileges: &[String],
+) -> Result<(), StepError> {
+    let changing = own.iter().map(String::as_str);
+    let changing: Vec<&str> = changing
+        .filter(|word| CHANGES_WHAT_IS_RESTORED.contains(word))
+        .collect();
+    if changing.is_empty() {
+        return Ok(());
+    }
+    let line = |sql: &String| format!("\n  {};", escape_control(sql));
+    let statements: String = without_default_privileges.iter().map(line).collect();
+    let colon = if statements.is_empty() { "" } else { ":" };
+    Err(StepError::new(format!(
+        "the empty database \"{}\" on the target is not filled: it holds what would change what is restored into it: {}",
+        context.shown_database(),
+        changing.join(", ")
+    ))
+    .help(format!(
+        "drop the database on the target, and the run creates it; or take these out of it, and run again{colon}{statements}"
+    )))
+}
+
 /// What the database holds that is no object of a user, in words.
 async fn refuse_unless_empty(context: &Context, found: &Found) -> Result<Vec<String>, StepError> {
     if found.is_invalid {
@@ -414,8 +445,10 @@ async fn refuse_unless_empty(context: &Context, found: &Found) -> Result<Vec<Str
     let connection = connect(context.endpoint(Side::Target), name, &session).await?;
     let is_empty = contents_of(&connection).await?.is_empty();
     let own = own_of(&connection).await?;
+    let statements = without_default_privileges(&connection).await?;
     connection.close().await;
     if is_empty {
+        refuse_what_changes_a_restore(context, &own, &statements)?;
         return Ok(own);
     }
     let target = context.endpoint(Side::Target);

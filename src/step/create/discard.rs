@@ -1,21 +1,14 @@
 //! Dropping the database that an earlier run of this plan made, where nobody uses it.
 
-use std::time::Duration;
-
-use tokio::time::sleep;
-
 use super::found::Found;
 use crate::failpoint::reach;
 use crate::journal::Change;
 use crate::names::{Since, WriteMark};
 use crate::plan::{Endpoint, Side};
 use crate::postgres::{Connection, Session, connect, escape_control, quote_identifier};
+use crate::step::others::{names, number, others_in, others_that_stay};
 use crate::step::used::{KEEP_OR_DROP, written_since_in, written_words};
 use crate::step::{Context, StepError};
-
-/// How often, and how long, to look whether clients that were connected are gone: those of a pooler come and go.
-const LOOK: Duration = Duration::from_millis(200);
-const LOOKS: u32 = 10;
 
 /// Drops the database that this plan made. Sessions that a killed run left were ended when this one began. Others have no
 /// business in one that was never opened (agents and exporters of superusers, say), and are ended, from 13 on; before, and where
@@ -50,7 +43,9 @@ pub(super) async fn drop_own(
     if !found.is_bare {
         let session = context.session(Side::Target);
         let inside = connect(context.endpoint(Side::Target), name, &session).await?;
+        refuse_written_since_left(context, &inside).await?;
         drop_subscriptions(&inside).await?;
+        tell_whom_it_ends(context, &inside).await?;
         inside.close().await;
     }
     let is_able = connection.version().major() >= 1300;
@@ -194,42 +189,62 @@ async fn allow_connections(
 
 /// Fails where another session is in the database, and stays.
 async fn refuse_while_connected(context: &Context, inside: &Connection) -> Result<(), StepError> {
-    // What autovacuum does is nothing of a client's, and DROP DATABASE ends it.
-    let kind = if inside.version().major() < 1000 {
-        "query NOT LIKE 'autovacuum:%'"
-    } else {
-        "coalesce(backend_type, '') <> 'autovacuum worker'"
-    };
-    let sql = format!(
-        "SELECT application_name FROM pg_catalog.pg_stat_activity \
-         WHERE datname = current_database() AND pid <> pg_catalog.pg_backend_pid() AND {kind}"
-    );
-    let mut connected = 0;
-    for look in 0..LOOKS {
-        if look > 0 {
-            sleep(LOOK).await;
-        }
-        let rows = inside
-            .query(&sql, &[])
-            .await
-            .map_err(inside.failed("look for sessions in the database"))?;
-        connected = rows.len();
-        if connected == 0 {
-            return Ok(());
-        }
+    let others = others_that_stay(context, inside, |_| true).await?;
+    if others.is_empty() {
+        return Ok(());
     }
-    let sessions = match connected {
-        1 => "1 other session is".to_owned(),
-        more => format!("{more} other sessions are"),
-    };
     Err(StepError::new(format!(
-        "the database \"{}\" is not dropped: {sessions} connected to it; it was left as it is",
-        context.shown_database()
+        "the database \"{}\" is not dropped: {} connected to it ({}); it was left as it is",
+        context.shown_database(),
+        number(&others),
+        names(&others)
     ))
     .help(
         "look at pg_stat_activity on the target; if nobody needs what is in the database, end them and run again; to keep it \
          as it is, exclude it (databases.exclude)",
     ))
+}
+
+/// A person may have completed it by hand, and a superuser's application may work in it. Where the statistics were lost with a
+/// crash, that cannot be known, and the next run goes on.
+async fn refuse_written_since_left(
+    context: &Context,
+    inside: &Connection,
+) -> Result<(), StepError> {
+    let Some(left) = context.left.as_ref() else {
+        return Ok(());
+    };
+    match written_since_in(inside, &context.shared.application, Some(left)).await? {
+        Since::Unwritten | Since::Unknown => Ok(()),
+        Since::Written => {
+            let others = others_in(context, inside).await?;
+            let now = if others.is_empty() {
+                String::new()
+            } else {
+                format!("; {} connected to it ({})", number(&others), names(&others))
+            };
+            Err(StepError::new(format!(
+                "the database \"{}\" is not dropped: it was not verified, and it was written to since a step in it failed \
+                 (pg_stat_database){now}; it was left as it is",
+                context.shown_database()
+            ))
+            .help(KEEP_OR_DROP))
+        }
+    }
+}
+
+/// The drop ends them.
+async fn tell_whom_it_ends(context: &Context, inside: &Connection) -> Result<(), StepError> {
+    let others = others_in(context, inside).await?;
+    if context.is_closed && !others.is_empty() {
+        context.notices.extend([format!(
+            "database {}: {} connected to it when it was dropped to be made again: {}",
+            context.shown_database(),
+            number(&others),
+            names(&others)
+        )]);
+    }
+    Ok(())
 }
 
 async fn refuse_written(

@@ -101,11 +101,21 @@ impl Fit {
                     format!("{table} computes the column {name}, and the source does not"),
                     alter(altered, name, "DROP EXPRESSION"),
                 ),
-                Some(there) if there.type_name != column.type_name => self.remarks.push(format!(
-                    "{table}: the column {name} is {} on the target and {} on the source: a value that does not fit fails the load",
-                    there.type_name, column.type_name
-                )),
-                Some(_) => {}
+                Some(there) if there.type_name == column.type_name => {}
+                Some(there) if holds_all(&column.type_name, &there.type_name) => {
+                    self.remarks.push(format!(
+                        "{table}: the column {name} is {} on the target and {} on the source, of which it holds every value",
+                        there.type_name, column.type_name
+                    ));
+                }
+                // A value may be rounded or cut without an error.
+                Some(there) => self.lacks(
+                    format!(
+                        "{table}: the column {name} is {} on the target and {} on the source, and may not hold each value as it is",
+                        there.type_name, column.type_name
+                    ),
+                    alter(altered, name, &format!("TYPE {}", column.type_name)),
+                ),
             }
         }
         let is_brought = |column: &&Column| {
@@ -159,6 +169,52 @@ fn alter(table: &TableName, column: &str, what: &str) -> String {
     format!("ALTER TABLE {table} ALTER COLUMN {column} {what};")
 }
 
+/// Whether a column of the one type takes each value of the other from its text, and is the same value. Other pairs may be
+/// as well; of these it is known. (The text of a `real`, read as `double precision`, is another number.)
+fn holds_all(of: &str, there: &str) -> bool {
+    let ((of, of_mod), (there, there_mod)) = (split_type(of), split_type(there));
+    match (of.as_str(), there.as_str()) {
+        ("smallint", "integer" | "bigint") | ("integer", "bigint") => true,
+        ("smallint" | "integer" | "bigint", "numeric") => there_mod.is_empty(),
+        ("character varying", "text") | ("text", "character varying") if there_mod.is_empty() => {
+            true
+        }
+        ("numeric", "numeric") => match (of_mod.as_slice(), there_mod.as_slice()) {
+            (_, []) => true,
+            ([precision, scale], [wider, finer]) => {
+                finer >= scale && wider - finer >= precision - scale
+            }
+            _ => false,
+        },
+        (
+            "character varying"
+            | "bit varying"
+            | "timestamp without time zone"
+            | "timestamp with time zone"
+            | "time without time zone"
+            | "time with time zone"
+            | "interval",
+            same,
+        ) if same == of => match (of_mod.as_slice(), there_mod.as_slice()) {
+            (_, []) => true,
+            ([length], [longer]) => longer >= length,
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// A type by `format_type`, without its modifiers, and these.
+fn split_type(name: &str) -> (String, Vec<i64>) {
+    let parts = name.split_once('(').and_then(|(base, rest)| {
+        let (inside, after) = rest.split_once(')')?;
+        let numbers: Result<Vec<i64>, _> =
+            inside.split(',').map(|one| one.trim().parse()).collect();
+        Some((format!("{base}{after}"), numbers.ok()?))
+    });
+    parts.unwrap_or_else(|| (name.to_owned(), Vec::new()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +235,40 @@ mod tests {
             table: TableName::new("public", name),
             root: None,
             columns,
+        }
+    }
+
+    #[test]
+    fn a_type_that_loses_nothing_is_told_from_others() {
+        for (of, there) in [
+            ("integer", "bigint"),
+            ("bigint", "numeric"),
+            ("character varying(10)", "text"),
+            ("character varying(10)", "character varying(12)"),
+            ("text", "character varying"),
+            ("numeric(12,2)", "numeric(14,4)"),
+            ("numeric(12,2)", "numeric"),
+            ("timestamp(3) with time zone", "timestamp with time zone"),
+            ("timestamp(3) with time zone", "timestamp(4) with time zone"),
+        ] {
+            assert!(holds_all(of, there), "{of} {there}");
+        }
+        for (of, there) in [
+            ("bigint", "integer"),
+            ("numeric", "bigint"),
+            ("integer", "numeric(4,2)"),
+            ("numeric(12,4)", "numeric(12,2)"),
+            ("numeric(12,2)", "numeric(12,4)"),
+            ("numeric", "numeric(12,2)"),
+            ("character varying(10)", "character(12)"),
+            ("text", "character varying(10)"),
+            ("real", "double precision"),
+            ("timestamp with time zone", "date"),
+            ("timestamp with time zone", "timestamp without time zone"),
+            ("timestamp with time zone", "timestamp(3) with time zone"),
+            ("integer[]", "bigint[]"),
+        ] {
+            assert!(!holds_all(of, there), "{of} {there}");
         }
     }
 
@@ -208,6 +298,10 @@ mod tests {
             type_name: "integer".to_owned(),
             ..column("number")
         };
+        let of_type = |type_name: &str| Column {
+            type_name: type_name.to_owned(),
+            ..column("wider")
+        };
         let source = [
             table("gone", vec![column("id")]),
             table(
@@ -219,6 +313,7 @@ mod tests {
                     column("computed"),
                     generated("sum"),
                     number,
+                    of_type("integer"),
                     needed("both"),
                 ],
             ),
@@ -236,6 +331,7 @@ mod tests {
                     column("id"),
                     generated("computed"),
                     column("number"),
+                    of_type("bigint"),
                     needed("both"),
                     needed("theirs"),
                 ],
@@ -249,6 +345,7 @@ mod tests {
         public.orders has no column Channel (text)
         public.orders has no column n (text)
         public.orders computes the column computed, and the source does not
+        public.orders: the column number is text on the target and integer on the source, and may not hold each value as it is
         public.orders has a column theirs that is NOT NULL and has no default, and the source does not have it
         public.part1 has no column id (text)
         public.part2 has no column id (text)
@@ -257,12 +354,13 @@ mod tests {
         ALTER TABLE "public"."orders" ADD COLUMN "Channel" text DEFAULT 'web'::text NOT NULL;
         ALTER TABLE "public"."orders" ADD COLUMN "n" text; -- NOT NULL on the source: SET NOT NULL once its rows are loaded
         ALTER TABLE "public"."orders" ALTER COLUMN "computed" DROP EXPRESSION;
+        ALTER TABLE "public"."orders" ALTER COLUMN "number" TYPE integer;
         ALTER TABLE "public"."orders" ALTER COLUMN "theirs" DROP NOT NULL;
         ALTER TABLE "public"."parts" ADD COLUMN "id" text;
         "#);
         insta::assert_snapshot!(
             fit.remarks.join("\n"),
-            @"public.orders: the column number is text on the target and integer on the source: a value that does not fit fails the load"
+            @"public.orders: the column wider is bigint on the target and integer on the source, of which it holds every value"
         );
         assert_eq!(compare(&source[1..], &source[1..]), Fit::default());
     }

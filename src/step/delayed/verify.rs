@@ -11,7 +11,7 @@ use crate::names::{
 use crate::plan::Side;
 use crate::postgres::{Pool, escape_control};
 use crate::step::verify::remove_archive;
-use crate::step::{Context, StepError};
+use crate::step::{Context, StepError, others};
 
 /// Compares the rows of the source's snapshot with those that the load's own command tags counted, and with those that are
 /// there. Where clients may use the database already, what they added or removed meanwhile is reported, and no difference.
@@ -59,6 +59,12 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         warnings,
         product: Product::Comparison(Compared { tables }),
     };
+    let seen = others::look(context, &BTreeSet::new()).await?;
+    output.warnings.extend(seen.sessions);
+    output.warnings.extend(seen.changed.map(|changed| {
+        let database = context.shown_database();
+        format!("database {database}: {changed}")
+    }));
     if !broken.is_empty() {
         let messages: Vec<String> = broken.into_iter().map(|broken| broken.message).collect();
         output.warnings.extend(messages.iter().cloned());

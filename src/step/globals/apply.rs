@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::chosen::chosen;
 use super::dump::dump;
-use super::since::{BySubject, Since, by_subject, digests, only_on_target, since};
+use super::since::{BySubject, Since, by_subject, completed, digests, only_on_target, since};
 use super::statement::Statement;
 use super::{Action, OnError, Planned, Run, Skip, Target, plan, statements};
 use crate::failpoint::reach;
@@ -23,7 +23,10 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let dumped: Vec<&str> = dumped.iter().map(AsRef::as_ref).collect();
     let source = by_subject(&dumped);
     let digests = digests(&source);
-    let verdicts = verdicts(context, &digests).await?;
+    let before = before(context).await?;
+    let before = statements(&before).map_err(StepError::fault)?;
+    let before = by_subject(&before);
+    let verdicts = verdicts(context, &digests, &before);
     let is_wanted = |subject: &Option<String>| {
         let verdict = subject.as_ref().and_then(|subject| verdicts.get(subject));
         verdict.is_none_or(|since| *since == Since::Migrate)
@@ -44,7 +47,14 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     }
     let needed = needed(context);
     let target = Target::new(&context.shared.inspection.target, needed);
-    let mut actions = plan(&dumped, &target);
+    let is_made = |role: &str| matches!(context.created_roles.get(role), Some(Some(_)));
+    let with_passwords = context.shared.inspection.source.reads_passwords;
+    let completed: Vec<_> = dumped
+        .iter()
+        .map(|sql| completed(sql, &before, is_made, with_passwords))
+        .collect();
+    let completed: Vec<&str> = completed.iter().map(AsRef::as_ref).collect();
+    let mut actions = plan(&completed, &target);
     actions.retain(|planned| is_wanted(&planned.subject));
     let mut warnings = carry_out(context, &actions).await?;
     let general = warnings.remove(&None).unwrap_or_default();
@@ -91,25 +101,27 @@ fn needed(context: &Context) -> HashSet<&str> {
         .collect()
 }
 
+/// What the target says of its roles before anything of them is done. The first time nobody can have changed what this plan made.
+async fn before(context: &Context) -> Result<String, StepError> {
+    if context.roles.is_empty() {
+        return Ok(String::new());
+    }
+    Ok(dump(context, Side::Target).await?.text)
+}
+
 /// What is to be done about each subject of the source.
-async fn verdicts(
+fn verdicts(
     context: &Context,
     source: &BTreeMap<String, String>,
-) -> Result<BTreeMap<String, Since>, StepError> {
-    // The first time nobody can have changed what this plan made.
-    let target = if context.roles.is_empty() {
-        BTreeMap::new()
-    } else {
-        let script = dump(context, Side::Target).await?;
-        let dumped = statements(&script.text).map_err(StepError::fault)?;
-        digests(&by_subject(&dumped))
-    };
+    target: &BySubject<'_>,
+) -> BTreeMap<String, Since> {
+    let target = digests(target);
     let verdict = |(subject, digest): (&String, &String)| {
         let target = target.get(subject).map(String::as_str);
         let since = since(context.roles.get(subject), digest, target);
         (subject.clone(), since)
     };
-    Ok(source.iter().map(verdict).collect())
+    source.iter().map(verdict).collect()
 }
 
 /// Runs the actions; what a person should know, by what it is about.
@@ -241,6 +253,7 @@ async fn afterwards(
     let target = by_subject(&dumped);
     // Without passwords it does not show whether a person changed one.
     let is_whole = context.shared.inspection.target.reads_passwords;
+    let with_passwords = context.shared.inspection.source.reads_passwords;
     let mut digests = digests(&target);
     let none = BTreeSet::new();
     let changed = changed.into_iter().map(|(subject, mut warnings)| {
@@ -248,7 +261,7 @@ async fn afterwards(
         if subject != role(context) {
             let of_source = source.get(&subject).unwrap_or(&none);
             let of_target = target.get(&subject).unwrap_or(&none);
-            let extra = only_on_target(of_source, of_target).into_iter();
+            let extra = only_on_target(of_source, of_target, with_passwords).into_iter();
             warnings.extend(extra.map(|what| {
                 format!(
                     "{subject} {what} on the target, and not on the source: it was left as it is"

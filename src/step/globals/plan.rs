@@ -300,7 +300,7 @@ impl<'a> Planner<'a> {
             Statement::GrantRole { role, member, .. } => {
                 format!("role {member} is not a member of role {role}: {again}")
             }
-            Statement::CreateTablespace { name, location }
+            Statement::CreateTablespace { name, location, .. }
                 if self.target.needed_tablespaces.contains(name.as_str()) =>
             {
                 return OnError::FailWithHelp(format!(
@@ -310,7 +310,7 @@ impl<'a> Planner<'a> {
                     quote_identifier(name)
                 ));
             }
-            Statement::CreateTablespace { name, location } => format!(
+            Statement::CreateTablespace { name, location, .. } => format!(
                 "tablespace {name} is missing, and nothing that migrates is in it: where it is wanted, make the directory \
                  {location} on the target's host, empty and owned by the operating-system user of the server, then \
                  `pg-migrate reset PLAN --step globals` and run again; or make a tablespace of this name elsewhere"

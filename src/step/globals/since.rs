@@ -1,9 +1,11 @@
 //! What changed of roles and tablespaces since this plan migrated them, by digests of what both servers say of them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
+use super::lexer::{TokenKind, tokens};
 use super::plan::subject_of;
 use super::statement::Statement;
 use crate::escape::hexadecimal;
@@ -74,25 +76,134 @@ pub(crate) fn since(before: Option<&RoleState>, source: &str, target: Option<&st
     }
 }
 
-/// Memberships and settings that the target has and the source does not, in words: what a role lost on the source
-/// since, or had on the target before.
-pub(crate) fn only_on_target(source: &BTreeSet<&str>, target: &BTreeSet<&str>) -> Vec<String> {
+/// What the target has of a subject and the source does not, in words: what it lost on the source since, or had on the target
+/// before. `with_passwords`: the source's are known.
+pub(crate) fn only_on_target(
+    source: &BTreeSet<&str>,
+    target: &BTreeSet<&str>,
+    with_passwords: bool,
+) -> Vec<String> {
     let words = |statements: &BTreeSet<&str>| -> BTreeSet<String> {
-        let statements = statements.iter().map(|sql| Statement::classify(sql));
+        let statements = statements.iter();
         statements
-            .filter_map(|statement| match statement {
-                Statement::GrantRole { role, .. } => {
-                    Some(format!("is a member of role \"{role}\""))
-                }
-                Statement::AlterRoleSet { parameter, .. } => {
-                    Some(format!("has a setting {parameter}"))
-                }
-                Statement::CommentOnRole { .. } => Some("has a comment".to_owned()),
-                _ => None,
-            })
+            .flat_map(|sql| words_of(sql, with_passwords))
             .collect()
     };
     words(target).difference(&words(source)).cloned().collect()
+}
+
+fn words_of(sql: &str, with_passwords: bool) -> Vec<String> {
+    let granted = || {
+        let words: Vec<&str> = words(sql).collect();
+        let is_grant = words
+            .first()
+            .is_some_and(|word| word.eq_ignore_ascii_case("grant"));
+        let privileges = words.into_iter().skip(1);
+        let privileges = privileges.take_while(|word| !word.eq_ignore_ascii_case("on"));
+        let privileges: Vec<&str> = privileges.collect();
+        is_grant.then(|| privileges.join(" "))
+    };
+    match Statement::classify(sql) {
+        Statement::GrantRole { role, .. } => {
+            let administers = words(sql).any(|word| word.eq_ignore_ascii_case("admin"));
+            let more = administers.then(|| format!("may grant role \"{role}\" to others"));
+            let member = format!("is a member of role \"{role}\"");
+            [Some(member), more].into_iter().flatten().collect()
+        }
+        Statement::AlterRole { .. } => {
+            let clauses = CLAUSES.iter().filter(|clause| clause.is_in(sql));
+            let clauses = clauses.filter(|clause| with_passwords || clause.keyword != "password");
+            clauses
+                .map(|clause| format!("has {}", clause.what))
+                .collect()
+        }
+        Statement::AlterRoleSet { parameter, .. } => vec![format!("has a setting {parameter}")],
+        Statement::CommentOnRole { .. } => vec!["has a comment".to_owned()],
+        Statement::PrivilegeOnParameter { parameter, .. } => granted()
+            .map(|privileges| format!("has {privileges} on parameter {parameter}"))
+            .into_iter()
+            .collect(),
+        Statement::PrivilegeOnTablespace { name, .. } => granted()
+            .map(|privileges| format!("has {privileges} on tablespace \"{name}\""))
+            .into_iter()
+            .collect(),
+        Statement::CreateTablespace { owner, .. } => owner
+            .map(|owner| format!("belongs to role \"{owner}\""))
+            .into_iter()
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A clause of `ALTER ROLE … WITH` that pg_dumpall writes only where it says something else than the default.
+struct Clause {
+    /// Its first word.
+    keyword: &'static str,
+    /// What is there in its place where it is taken away.
+    default: &'static str,
+    what: &'static str,
+}
+
+const CLAUSES: [Clause; 3] = [
+    Clause {
+        keyword: "connection",
+        default: "CONNECTION LIMIT -1",
+        what: "a limit of connections",
+    },
+    Clause {
+        keyword: "password",
+        default: "PASSWORD NULL",
+        what: "a password",
+    },
+    Clause {
+        keyword: "valid",
+        default: "VALID UNTIL 'infinity'",
+        what: "a time until which its password is valid",
+    },
+];
+
+impl Clause {
+    fn is_in(&self, sql: &str) -> bool {
+        let mut after = words(sql).skip_while(|word| !word.eq_ignore_ascii_case("with"));
+        after.any(|word| word.eq_ignore_ascii_case(self.keyword))
+    }
+}
+
+fn words(sql: &str) -> impl Iterator<Item = &str> {
+    tokens(sql)
+        .filter(|token| token.kind == TokenKind::Word)
+        .map(|token| &sql[token.span])
+}
+
+/// The statement of the source, with what takes away again what only the target has, where it is about attributes of a role that
+/// this plan made. Its other statements are left as they are.
+pub(crate) fn completed<'a>(
+    sql: &'a str,
+    target: &BySubject<'_>,
+    is_made: impl Fn(&str) -> bool,
+    with_passwords: bool,
+) -> Cow<'a, str> {
+    let statement = Statement::classify(sql);
+    let role = match &statement {
+        Statement::AlterRole { role, .. } if is_made(role) => role,
+        _ => return sql.into(),
+    };
+    let there = subject_of(&statement).and_then(|subject| target.get(&subject));
+    let is_there = |clause: &Clause| {
+        let mut statements = there.into_iter().flatten();
+        statements.any(|sql| {
+            matches!(Statement::classify(sql), Statement::AlterRole { role: of, .. } if of == *role)
+                && clause.is_in(sql)
+        })
+    };
+    let lost = CLAUSES.iter().filter(|clause| {
+        !clause.is_in(sql) && is_there(clause) && (with_passwords || clause.keyword != "password")
+    });
+    let lost: Vec<&str> = lost.map(|clause| clause.default).collect();
+    if lost.is_empty() {
+        return sql.into();
+    }
+    format!("{} {}", sql.trim_end_matches(';'), lost.join(" ")).into()
 }
 
 #[cfg(test)]
@@ -145,8 +256,49 @@ mod tests {
         assert_eq!(subjects["role \"app\""].len(), 3);
         let source = BTreeSet::from(["CREATE ROLE app"]);
         assert_eq!(
-            only_on_target(&source, &subjects["role \"app\""]),
+            only_on_target(&source, &subjects["role \"app\""], false),
             ["is a member of role \"team\""]
+        );
+    }
+
+    #[test]
+    fn what_a_role_lost_is_taken_away_or_told() {
+        let was = [
+            "ALTER ROLE app WITH LOGIN CONNECTION LIMIT 5 PASSWORD 'x' VALID UNTIL '2030-01-01'",
+            "GRANT team TO app WITH ADMIN OPTION GRANTED BY postgres",
+            "GRANT SET ON PARAMETER work_mem TO app",
+            "CREATE TABLESPACE fast OWNER app LOCATION '/srv'",
+        ];
+        let now = [
+            "ALTER ROLE app WITH LOGIN",
+            "GRANT team TO app GRANTED BY postgres",
+            "CREATE TABLESPACE fast OWNER other LOCATION '/srv'",
+        ];
+        let (target, source) = (by_subject(&was), by_subject(&now));
+        let complete = |is_made: bool, with_passwords| {
+            completed(now[0], &target, |_| is_made, with_passwords).into_owned()
+        };
+        assert_eq!(
+            complete(true, true),
+            "ALTER ROLE app WITH LOGIN CONNECTION LIMIT -1 PASSWORD NULL VALID UNTIL 'infinity'"
+        );
+        assert!(!complete(true, false).contains("PASSWORD"));
+        assert_eq!(complete(false, true), now[0]);
+        let role = "role \"app\"";
+        assert_eq!(
+            only_on_target(&source[role], &target[role], true),
+            [
+                "has SET on parameter work_mem",
+                "has a limit of connections",
+                "has a password",
+                "has a time until which its password is valid",
+                "may grant role \"team\" to others",
+            ]
+        );
+        let tablespace = "tablespace \"fast\"";
+        assert_eq!(
+            only_on_target(&source[tablespace], &target[tablespace], true),
+            ["belongs to role \"app\""]
         );
     }
 }

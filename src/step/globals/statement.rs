@@ -38,6 +38,7 @@ pub(crate) enum Statement {
     },
     CreateTablespace {
         name: String,
+        owner: Option<String>,
         /// The directory on the server's host.
         location: String,
     },
@@ -143,12 +144,18 @@ impl<'a> Reader<'a> {
 
     fn create_tablespace(&mut self) -> Option<Statement> {
         let name = self.identifier()?;
-        if self.next_is("owner") {
-            self.identifier()?;
-        }
+        let owner = if self.next_is("owner") {
+            Some(self.identifier()?)
+        } else {
+            None
+        };
         self.expect("location")?;
         let location = self.string()?;
-        self.end(Statement::CreateTablespace { name, location })
+        self.end(Statement::CreateTablespace {
+            name,
+            owner,
+            location,
+        })
     }
 
     fn alter_role(&mut self) -> Option<Statement> {

@@ -38,7 +38,7 @@ fn every_kind_is_told_apart() {
     PrivilegeOnParameter { parameter: "log_min_duration_statement", grantee: "plain" }
     SetSessionAuthorization { role: "plain" }
     ResetSessionAuthorization
-    CreateTablespace { name: "Space; one", location: "/srv/tablespaces/ts_16" }
+    CreateTablespace { name: "Space; one", owner: Some("o'brien"), location: "/srv/tablespaces/ts_16" }
     AlterTablespace { name: "Space; one" }
     PrivilegeOnTablespace { name: "Space; one", grantee: "plain" }
     "#);

@@ -1,0 +1,241 @@
+//! Other sessions in a database of the target that is this plan's alone, and what they did to its rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_postgres::Row;
+
+use super::{Context, StepError};
+use crate::inspect::written;
+use crate::journal::Change;
+use crate::names::TableName;
+use crate::plan::Side;
+use crate::postgres::{Connection, connect, escape_control};
+
+/// How often, and how long, to look whether clients that were connected are gone: those of a pooler come and go.
+const LOOK: Duration = Duration::from_millis(200);
+const LOOKS: u32 = 10;
+
+/// Tables that are named.
+const NAMED: usize = 5;
+
+/// A session that is none of this run's.
+pub(super) struct Other {
+    application: String,
+    role: String,
+    /// No privilege keeps it out of a database.
+    pub is_superuser: bool,
+}
+
+/// The other sessions in the connection's database. Those of a parallel query are its leader's, and what autovacuum does is
+/// nothing of a client's: it has no role, which every role may see.
+pub(super) async fn others_in(
+    context: &Context,
+    inside: &Connection,
+) -> Result<Vec<Other>, StepError> {
+    let kind = if inside.version().major() < 1000 {
+        "a.query NOT LIKE 'autovacuum:%'"
+    } else {
+        "coalesce(a.backend_type, '') NOT IN ('autovacuum worker', 'parallel worker')"
+    };
+    let sql = format!(
+        "SELECT coalesce(a.application_name, ''), r.rolname::text, r.rolsuper \
+         FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid \
+         WHERE a.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid() AND {kind}"
+    );
+    let rows = inside
+        .query(&sql, &[])
+        .await
+        .map_err(inside.failed("look for sessions in the database"))?;
+    let others = rows.iter().map(|row| Other {
+        application: row.get(0),
+        role: row.get(1),
+        is_superuser: row.get(2),
+    });
+    let application = &context.shared.application;
+    Ok(others
+        .filter(|other| !application.owns(&other.application))
+        .collect())
+}
+
+/// The other sessions that stay: those that are gone within a moment are left out.
+pub(super) async fn others_that_stay(
+    context: &Context,
+    inside: &Connection,
+    is_minded: impl Fn(&Other) -> bool,
+) -> Result<Vec<Other>, StepError> {
+    let mut others = Vec::new();
+    for look in 0..LOOKS {
+        if look > 0 {
+            sleep(LOOK).await;
+        }
+        others = others_in(context, inside).await?;
+        others.retain(&is_minded);
+        if others.is_empty() {
+            break;
+        }
+    }
+    Ok(others)
+}
+
+/// How many they are.
+pub(super) fn number(others: &[Other]) -> String {
+    match others.len() {
+        1 => "1 other session is".to_owned(),
+        more => format!("{more} other sessions are"),
+    }
+}
+
+/// Who they are, fit for a terminal.
+pub(super) fn names(others: &[Other]) -> String {
+    let mut named: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for other in others {
+        *named.entry((&other.role, &other.application)).or_default() += 1;
+    }
+    let parts = named.into_iter().map(|((role, application), sessions)| {
+        let application = match application {
+            "" => "no application name".to_owned(),
+            name => format!("application \"{name}\""),
+        };
+        let times = if sessions > 1 {
+            format!("{sessions} times ")
+        } else {
+            String::new()
+        };
+        format!("{times}role \"{role}\", {application}")
+    });
+    escape_control(&parts.collect::<Vec<_>>().join("; ")).into_owned()
+}
+
+/// Fails where sessions of others stay in a database that was found empty: taking a privilege ends nobody. Superusers' are told
+/// when the database is verified; they may be of agents, which only read.
+pub(super) async fn refuse_who_stays(context: &Context) -> Result<(), StepError> {
+    let session = context.session(Side::Target);
+    let target = context.endpoint(Side::Target);
+    let inside = connect(target, context.database_name(), &session).await?;
+    let others = others_that_stay(context, &inside, |other| !other.is_superuser).await?;
+    inside.close().await;
+    if others.is_empty() {
+        return Ok(());
+    }
+    Err(StepError::new(format!(
+        "the empty database \"{}\" on the target is not filled: {} connected to it, and could change what is restored ({})",
+        context.shown_database(),
+        number(&others),
+        names(&others)
+    ))
+    .help(
+        "let the application connect when the run is done: stop it, or end its sessions (pg_terminate_backend) and revoke CONNECT \
+         on the database from its role, and run again",
+    ))
+}
+
+/// What was seen of others in a database while it was this plan's alone.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// Sessions that are there now.
+    pub sessions: Option<String>,
+    /// Tables whose rows were updated or deleted, which no step does.
+    pub changed: Option<String>,
+}
+
+/// Looks for other sessions, and for what only others do to rows: a restore inserts them, and neither updates nor deletes
+/// any. Extensions' own scripts may do so in their own tables. `but`: tables that are not looked at.
+pub(super) async fn look(context: &Context, but: &BTreeSet<TableName>) -> Result<Seen, StepError> {
+    // Others may have been let in, and what they do is theirs.
+    if !context.is_closed {
+        return Ok(Seen::default());
+    }
+    let session = context.session(Side::Target);
+    let target = context.endpoint(Side::Target);
+    let inside = connect(target, context.database_name(), &session).await?;
+    let others = others_in(context, &inside).await?;
+    let rows = inside
+        .query(
+            "SELECT pg_catalog.format('%s.%s (%s updated, %s deleted)', s.schemaname, s.relname, s.n_tup_upd, s.n_tup_del), \
+                    s.schemaname::text, s.relname::text \
+             FROM pg_catalog.pg_stat_user_tables s JOIN pg_catalog.pg_class c ON c.oid = s.relid AND c.relkind = 'r' \
+             WHERE s.n_tup_upd + s.n_tup_del > 0 AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d \
+                 WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = s.relid AND d.deptype = 'e') \
+             ORDER BY s.schemaname, s.relname",
+            &[],
+        )
+        .await
+        .map_err(inside.failed("look for rows that others changed"))?;
+    inside.close().await;
+    let database = context.shown_database();
+    let sessions = (!others.is_empty()).then(|| {
+        format!(
+            "database {database}: while it was closed, {} connected to it on the target ({}): only superusers can be; make sure \
+             that it writes nothing before the run is done",
+            number(&others),
+            names(&others)
+        )
+    });
+    let is_minded = |row: &&Row| {
+        !but.contains(&TableName::new(
+            row.get::<_, &str>(1),
+            row.get::<_, &str>(2),
+        ))
+    };
+    let tables: Vec<String> = rows
+        .iter()
+        .filter(is_minded)
+        .map(|row| row.get(0))
+        .collect();
+    let changed = (!tables.is_empty()).then(|| {
+        let more = tables.len().saturating_sub(NAMED);
+        let more = match more {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let shown = tables[..tables.len().min(NAMED)].join(", ");
+        format!(
+            "rows were updated or deleted on the target by another session before the database was opened, by the server's \
+             statistics: {}{more}",
+            escape_control(&shown)
+        )
+    });
+    Ok(Seen { sessions, changed })
+}
+
+/// Puts on record how much was written to a database until a step in it failed: a person may complete it by hand, and let
+/// an application in.
+pub(super) async fn leave(context: &Context) {
+    let left = async {
+        let session = context.session(Side::Target);
+        let target = context.endpoint(Side::Target);
+        let inside = connect(target, context.database_name(), &session).await?;
+        // It waits a moment for sessions of ours. One of a client program that was killed may build an index for long, and
+        // what it writes then is no client's.
+        written(&inside, &context.shared.application).await?;
+        let are_gone = are_ours_gone(context, &inside).await?;
+        let written = written(&inside, &context.shared.application).await?;
+        inside.close().await;
+        let written = written.filter(|_| are_gone);
+        if let Some(written) = written {
+            let database = context.database_name().to_owned();
+            context
+                .record(Change::LeaveDatabase { database, written })
+                .await?;
+        }
+        Ok::<(), StepError>(())
+    };
+    if let Err(error) = left.await {
+        tracing::warn!(%error, "it is not on record how much was written to the database");
+    }
+}
+
+async fn are_ours_gone(context: &Context, inside: &Connection) -> Result<bool, StepError> {
+    let rows = inside
+        .query(
+            "SELECT coalesce(application_name, '') FROM pg_catalog.pg_stat_activity \
+             WHERE datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid()",
+            &[],
+        )
+        .await
+        .map_err(inside.failed("look for sessions of this run"))?;
+    let application = &context.shared.application;
+    Ok(!rows.iter().any(|row| application.owns(row.get(0))))
+}

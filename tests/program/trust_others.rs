@@ -1,0 +1,228 @@
+//! Other sessions in a database of the target while it is this plan's alone.
+
+use crate::support::compare;
+use crate::support::held::Held;
+use crate::support::paused::Paused;
+use crate::support::project::Project;
+use crate::support::server::Server;
+
+fn servers() -> (Server, Server, Project) {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'of the app'");
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    source.psql(
+        "erp",
+        "CREATE TABLE jobs AS SELECT id, 'running' AS state FROM generate_series(1, 1000) id;
+         ALTER TABLE jobs OWNER TO app; ALTER TABLE jobs ADD PRIMARY KEY (id)",
+    );
+    let project = Project::between(&source, &target).with("[target.tuning]\nmode = \"off\"\n");
+    (source, target, project)
+}
+
+const ABORT: &str = "UPDATE jobs SET state = 'aborted'";
+const ABORTED: &str = "SELECT count(*) FROM jobs WHERE state = 'aborted'";
+
+/// REVOKE ends nobody: a pool that is in the database already would go on when its tables come.
+#[test]
+fn what_was_made_before_is_not_filled_while_an_application_is_in_it() {
+    let (source, target, project) = servers();
+    target.psql("postgres", "CREATE ROLE app LOGIN");
+    target.psql("postgres", "CREATE DATABASE erp OWNER app");
+    target.psql("postgres", "ALTER ROLE app PASSWORD 'of the app'");
+    let mut client = target.client("psql", "erp");
+    client
+        .env("PGUSER", "app")
+        .env("PGPASSWORD", "of the app")
+        .env("PGAPPNAME", "a pool")
+        .args(["-Xq", "-c", "SELECT pg_sleep(600)"]);
+    let mut client = client.spawn().unwrap();
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'a pool'";
+    while target.psql("postgres", sessions) == "0" {}
+    project.run(&["run"]).expect_code(4).expect_words(&[
+        "is not filled: 1 other session is connected",
+        "role \"app\", application \"a pool\"",
+        "pg_terminate_backend",
+    ]);
+    let public = "SELECT has_database_privilege('app', 'erp', 'CONNECT')";
+    assert_eq!(target.psql("postgres", public), "t");
+    client.kill().unwrap();
+    client.wait().unwrap();
+    let end =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'a pool'";
+    target.psql("postgres", end);
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}
+
+/// No privilege keeps a superuser out. That rows are as many as on the source does not say that they are the same.
+#[test]
+fn rows_that_a_superuser_changed_are_a_failure_and_who_is_there_is_told() {
+    let (source, target, project) = servers();
+    let (project, paused) = Paused::of(project, "pg_restore", "post-data.list");
+    let mut running = project.start(&["run"]);
+    paused.until_reached(&mut running);
+    target.psql("erp", ABORT);
+    let agent = Held::begin(&target, "erp", "SET application_name = 'an agent'");
+    paused.go();
+    running.wait().expect_code(5).expect_words(&[
+        "rows were updated or deleted on the target by another session",
+        "public.jobs (1000 updated, 0 deleted)",
+        "--step create",
+    ]);
+    let report = project.report().to_string();
+    assert!(report.contains("application \\\"an agent\\\""), "{report}");
+    agent.commit();
+    project
+        .run(&["reset", "--database", "erp", "--step", "create"])
+        .expect_code(0);
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("erp", ABORTED), "0");
+    compare::assert_same(&source, &target, "erp");
+}
+
+/// A person who knows of the change, and wants it, runs again.
+#[test]
+fn rows_that_a_superuser_changed_are_a_warning_when_they_were_told_before() {
+    let (_source, target, project) = servers();
+    let (project, paused) = Paused::of(project, "pg_restore", "post-data.list");
+    let mut running = project.start(&["run"]);
+    paused.until_reached(&mut running);
+    target.psql("erp", ABORT);
+    paused.go();
+    running.wait().expect_code(5);
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("erp", ABORTED), "1000");
+    let report = project.report().to_string();
+    assert!(report.contains("1000 updated, 0 deleted"), "{report}");
+}
+
+/// An agent only looks.
+#[test]
+fn an_agent_is_told_and_fails_nothing() {
+    let (source, target, project) = servers();
+    let (project, paused) = Paused::of(project, "pg_restore", "post-data.list");
+    let mut running = project.start(&["run"]);
+    paused.until_reached(&mut running);
+    let agent = Held::begin(&target, "erp", "SET application_name = 'an agent'");
+    paused.go();
+    running.wait().expect_code(0);
+    let report = project.report().to_string();
+    assert!(report.contains("application \\\"an agent\\\""), "{report}");
+    agent.commit();
+    compare::assert_same(&source, &target, "erp");
+}
+
+/// Its restore failed, a person completed it by hand, and an application works in it as a superuser.
+#[test]
+fn what_a_superuser_wrote_after_a_failed_restore_is_not_dropped() {
+    let (source, target, project) = servers();
+    source.psql(
+        "erp",
+        "CREATE TABLE checked AS SELECT -1 AS id; ALTER TABLE checked ADD CONSTRAINT c CHECK (id > 0) NOT VALID;
+         UPDATE pg_constraint SET convalidated = true WHERE conname = 'c'",
+    );
+    project.run(&["run"]).expect_code(4);
+    let again = ["reset", "--database", "erp", "--step", "dump"];
+    target.psql(
+        "erp",
+        "INSERT INTO jobs SELECT n, 'of a client' FROM generate_series(2001, 2500) n",
+    );
+    source.psql("erp", "DELETE FROM checked");
+    let client = Held::begin(&target, "erp", "SET application_name = 'a client'");
+    project.run(&again).expect_code(0);
+    project.run(&["run"]).expect_code(4).expect_words(&[
+        "it was not verified, and it was written to since a step in it failed",
+        "application \"a client\"",
+        "DROP DATABASE",
+    ]);
+    client.commit();
+    let count = "SELECT count(*) FROM jobs WHERE state = 'of a client'";
+    assert_eq!(target.psql("erp", count), "500");
+    target.psql("postgres", "DROP DATABASE erp");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}
+
+/// As [`what_a_superuser_wrote_after_a_failed_restore_is_not_dropped`], where they only look.
+#[test]
+fn sessions_that_a_drop_ends_are_told() {
+    let (source, target, project) = servers();
+    source.psql(
+        "erp",
+        "CREATE TABLE checked AS SELECT -1 AS id; ALTER TABLE checked ADD CONSTRAINT c CHECK (id > 0) NOT VALID;
+         UPDATE pg_constraint SET convalidated = true WHERE conname = 'c'",
+    );
+    project.run(&["run"]).expect_code(4);
+    source.psql("erp", "DELETE FROM checked");
+    let agent = Held::begin(&target, "erp", "SET application_name = 'an agent'");
+    project
+        .run(&["reset", "--database", "erp", "--step", "dump"])
+        .expect_code(0);
+    project.run(&["run"]).expect_code(0);
+    drop(agent);
+    let report = project.report().to_string();
+    assert!(
+        report.contains("when it was dropped to be made again"),
+        "{report}"
+    );
+    compare::assert_same(&source, &target, "erp");
+}
+
+/// A value that the new type rounds would arrive as another, without an error.
+#[test]
+fn delayed_rows_are_not_rounded_by_another_type() {
+    let (source, target, project) = servers();
+    source.psql(
+        "erp",
+        "CREATE TABLE big AS SELECT id, id + 0.1234::numeric(12,4) AS amount FROM generate_series(1, 10) id;
+         ALTER TABLE big ALTER amount TYPE numeric(12,4)",
+    );
+    let project = project.with("[delay]\ntable_data = [\"erp.big\"]\n");
+    let point = "journal step-done erp/verify before:1";
+    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
+    assert_eq!(killed.wait().signal, Some(9));
+    target.psql("erp", "ALTER TABLE big ALTER amount TYPE numeric(12,2)");
+    project.run(&["run"]).expect_code(4).expect_words(&[
+        "the column amount is numeric(12,2) on the target and numeric(12,4) on the source",
+        "ALTER COLUMN \"amount\" TYPE numeric(12,4)",
+    ]);
+    target.psql("erp", "ALTER TABLE big ALTER amount TYPE numeric(12,4)");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}
+
+/// Each table that is restored would get them, and the archive says nothing of it. What is advised leads to the end.
+#[test]
+fn an_empty_database_with_what_changes_a_restore_is_not_filled() {
+    let (source, target, project) = servers();
+    target.psql("postgres", "CREATE DATABASE erp");
+    for sql in [
+        "CREATE ROLE reader",
+        "ALTER DEFAULT PRIVILEGES GRANT SELECT, UPDATE ON TABLES TO reader",
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE ON SEQUENCES TO reader",
+        "ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO reader",
+        "ALTER DEFAULT PRIVILEGES REVOKE USAGE ON TYPES FROM PUBLIC",
+        "CREATE PUBLICATION feed FOR ALL TABLES",
+    ] {
+        target.psql("erp", sql);
+    }
+    source.psql("postgres", "CREATE ROLE reader");
+    let refused = project.run(&["run"]).expect_code(4).expect_words(&[
+        "it holds what would change what is restored into it: default privileges, publications",
+        "REVOKE ALL ON TABLES FROM reader;",
+        "IN SCHEMA public REVOKE ALL ON SEQUENCES FROM reader;",
+    ]);
+    let lines = refused.stderr.lines();
+    let statements: Vec<&str> = lines
+        .filter_map(|line| line.find("ALTER DEFAULT").map(|at| &line[at..]))
+        .collect();
+    assert_eq!(statements.len(), 4, "{}", refused.stderr);
+    for sql in statements {
+        target.psql("erp", sql);
+    }
+    let left = "SELECT count(*) FROM pg_default_acl";
+    assert_eq!(target.psql("erp", left), "0");
+    target.psql("erp", "DROP PUBLICATION feed");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}

@@ -17,8 +17,19 @@ fn waiver(code: &str) -> String {
     )
 }
 
+/// Building the index takes long on the target.
+const SLOW: &str = "
+    CREATE FUNCTION slow(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+        IF current_setting('server_version_num')::int >= 180000 THEN PERFORM pg_sleep(0.01); END IF; RETURN i; END $$;
+    CREATE TABLE slow AS SELECT n AS id FROM generate_series(1, 200) n;
+    CREATE INDEX ON slow (slow(id))";
+
 fn source() -> Server {
-    let source = Server::start(16);
+    source_of(16)
+}
+
+fn source_of(major: u32) -> Server {
+    let source = Server::start(major);
     source.psql("postgres", "CREATE DATABASE erp");
     source.psql(
         "erp",
@@ -80,11 +91,16 @@ fn a_target_that_was_put_back_and_written_to_since_is_noticed_by_its_mark() {
 #[test]
 fn without_its_mark_an_older_state_directory_drops_nothing() {
     let (source, target) = (source(), Server::start(18));
+    source.psql("erp", SLOW);
     let mut project = Project::between(&source, &target).with(UNTUNED);
-    killed_at(&project, "journal step-started erp/restore synced:1");
+    let mut run = project.start(&["run"]);
+    run.until("the restore", || {
+        let journal = fs::read_to_string(project.state_directory().join("journal.jsonl"));
+        journal.is_ok_and(|text| text.contains(r#""step-started":{"step":"erp/restore""#))
+    });
     let saved = project.directory().join("saved");
     copy_directory(&project.state_directory(), &saved);
-    project.run(&["run"]).expect_code(0);
+    run.wait().expect_code(0);
     target.psql("erp", "INSERT INTO plain VALUES (1000)");
     target.psql("postgres", "DROP DATABASE pg_migrate_mark");
     fs::remove_dir_all(project.state_directory()).unwrap();
@@ -115,8 +131,8 @@ fn a_database_that_a_person_opened_too_early_is_told() {
 /// Killed before the object id of what it created was on record; a person makes another of the name, and lets nobody in yet.
 #[test]
 fn what_a_person_made_in_place_of_ours_and_closed_is_not_dropped() {
-    for major in [12, 18] {
-        let (source, target) = (source(), Server::start(major));
+    for (from, to) in [(12, 12), (16, 18)] {
+        let (source, target) = (source_of(from), Server::start(to));
         let project = Project::between(&source, &target).with(UNTUNED);
         killed_at(&project, "journal created-database erp before:1");
         // As it was left, it is this plan's.
@@ -139,25 +155,41 @@ fn what_a_person_made_in_place_of_ours_and_closed_is_not_dropped() {
     }
 }
 
-/// A server that does not tell its history to our role; then the mark alone notices that it was put back.
+/// A server that does not tell its history to our role: nobody but the target's mark would notice that it was put back.
 #[test]
 fn a_server_that_does_not_tell_its_history_is_told() {
     let (source, target) = (source(), Server::start(18));
-    target.psql(
-        "postgres",
-        "CREATE ROLE mover LOGIN PASSWORD 'of the mover' NOSUPERUSER CREATEDB; \
-         REVOKE EXECUTE ON FUNCTION pg_current_wal_flush_lsn() FROM PUBLIC",
-    );
+    for server in [&source, &target] {
+        server.psql(
+            "postgres",
+            "CREATE ROLE mover LOGIN PASSWORD 'of the mover' NOSUPERUSER CREATEDB IN ROLE pg_monitor; \
+             REVOKE EXECUTE ON FUNCTION pg_current_wal_flush_lsn() FROM PUBLIC",
+        );
+    }
+    // Privileges on functions are those of each database.
+    let function = "ON FUNCTION pg_current_wal_flush_lsn()";
+    for database in ["erp", "template1"] {
+        source.psql(database, &format!("REVOKE EXECUTE {function} FROM PUBLIC"));
+    }
     let project = Project::between(&source, &target)
+        .source("user", "\"mover\"")
         .target("user", "\"mover\"")
+        .variable("SOURCE_PASSWORD", "of the mover")
         .variable("TARGET_PASSWORD", "of the mover")
         .with("[globals]\nmigrate = false\n[target.tuning]\nmode = \"off\"\n");
     let told = project.run(&["check"]);
-    told.says(&["target/no-history", "GRANT EXECUTE ON FUNCTION"]);
-    target.psql(
-        "postgres",
-        "GRANT EXECUTE ON FUNCTION pg_current_wal_flush_lsn() TO mover",
-    );
+    told.says(&[
+        "source/no-history",
+        "target/no-history",
+        "GRANT EXECUTE ON FUNCTION",
+    ]);
+    for server in [&source, &target] {
+        server.psql(
+            "postgres",
+            "GRANT EXECUTE ON FUNCTION pg_current_wal_flush_lsn() TO mover",
+        );
+    }
+    source.psql("erp", &format!("GRANT EXECUTE {function} TO mover"));
     let told = project.run(&["check"]);
     assert!(!told.said().contains("no-history"), "{}", told.said());
 }
@@ -208,6 +240,8 @@ fn what_is_unsafe_is_said_by_every_command_and_restored_without_the_mark() {
         "postgres",
         "ALTER DATABASE pg_migrate_mark ALLOW_CONNECTIONS true",
     );
+    // The mark learns of it.
+    project.run(&["revert"]).expect_code(0);
     // Not by this plan, as far as anything says.
     target.psql("postgres", "ALTER SYSTEM SET fsync = off");
     target.psql("postgres", "SELECT pg_reload_conf()");

@@ -154,7 +154,7 @@ fn the_readme_has_every_command_and_none_that_there_is_not() {
 }
 
 /// What begins each line of `explain night`, with the test that shows it.
-const NIGHT: [(&str, &str, &str); 24] = [
+const NIGHT: [(&str, &str, &str); 31] = [
     (
         "The target fails over",
         "night_failover",
@@ -204,6 +204,41 @@ const NIGHT: [(&str, &str, &str); 24] = [
         "The state directory is lost",
         "night_target",
         "what_a_run_whose_state_is_lost_left_is_not_the_owners",
+    ),
+    (
+        "The mark is dropped",
+        "night_marks",
+        "without_its_mark_an_older_state_directory_drops_nothing",
+    ),
+    (
+        "Another role made the mark",
+        "night_state",
+        "a_role_that_may_not_write_to_the_mark_migrates_without",
+    ),
+    (
+        "A person opens a database",
+        "night_marks",
+        "a_database_that_a_person_opened_too_early_is_told",
+    ),
+    (
+        "Two servers answer in turn",
+        "night_turns",
+        "two_servers_in_turn_behind_the_sources_address_are_told",
+    ),
+    (
+        "A rehearsal is over",
+        "discard",
+        "all_of_it_is_dropped_and_nothing_else",
+    ),
+    (
+        "A standby takes over while",
+        "night_marks",
+        "a_standby_that_took_over_is_not_called_damaged",
+    ),
+    (
+        "pg_wal is on a small",
+        "night_disks",
+        "a_small_volume_of_wal_does_not_fill",
     ),
     (
         "The terminal is closed",

@@ -8,6 +8,7 @@ mod contents;
 mod count;
 mod countable;
 mod databases;
+mod definitions;
 mod delayed;
 mod libraries;
 mod locks;
@@ -26,6 +27,7 @@ pub(crate) use columns::columns_of;
 pub(crate) use contents::read as contents_of;
 pub(crate) use count::{Rows, count_tables};
 pub(crate) use databases::read as databases_of;
+pub(crate) use definitions::{Definition, definitions};
 pub(crate) use delayed::{
     NamedIndex, Reference, droppable_indexes, filled_materialized_views, indexes_by_name,
     references_between,

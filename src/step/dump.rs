@@ -6,18 +6,24 @@ mod patterns;
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::archive::{self, make_room};
 use super::child::{ProgramWarnings, failure, invocation};
+use super::snapshot::ensure_same_definitions;
 use super::{Context, LockedSnapshot, StepError};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::{self, SNAPSHOT};
-use crate::names::{Dumped, Output, Product, RegularDump};
+use crate::names::{Dumped, Kind, Output, Product, RegularDump};
 use crate::plan::Side;
 use crate::process::Finished;
 
 /// As the load reads it (`VALUES_FROM_TEXT`).
 const MONEY: (&str, &str) = ("lc_monetary", "C");
+
+/// What pg_dump says (`--verbose`) when it has read all definitions.
+const FIRST_CONTENTS: &str = "dumping contents of table";
 
 /// How often the archive's size is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -80,13 +86,30 @@ async fn write(
     let command = patterns::encoded(context, &command).await?;
     let mut warnings = ProgramWarnings::default();
     let child = invocation(context, Side::Source, &command, &[MONEY]).await?;
-    let child = child.run(&context.stop, |line| warnings.push_line(line));
+    // Delayed tables are dumped without them.
+    let reads_definitions = context.step().id.kind == Kind::Dump;
+    let stop = context.stop.child_token();
+    let has_read = Notify::new();
+    let child = child.run(&stop, |line| {
+        if reads_definitions && line.contains(FIRST_CONTENTS) {
+            has_read.notify_one();
+        }
+        warnings.push_line(line);
+    });
+    let mut definitions: Option<Result<(), StepError>> = None;
     let finished = {
         let mut child = std::pin::pin!(child);
         let mut look = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
                 finished = &mut child => break finished,
+                () = has_read.notified(), if definitions.is_none() => {
+                    let same = ensure_same_definitions(context, snapshot).await;
+                    if same.is_err() {
+                        stop.cancel();
+                    }
+                    definitions = Some(same);
+                }
                 _ = look.tick() => context.report(Progress {
                     done: archive::bytes(path).await,
                     total: None,
@@ -95,9 +118,17 @@ async fn write(
             }
         }
     };
+    // Where they are not, it was stopped for that.
+    let is_checked = definitions.is_some();
+    if !context.stop.is_cancelled() {
+        definitions.unwrap_or(Ok(()))?;
+    }
     finished
         .and_then(Finished::success)
         .map_err(|error| failure(context, error))?;
+    if reads_definitions && !is_checked {
+        ensure_same_definitions(context, snapshot).await?;
+    }
     contents::ensure(context, path, snapshot).await?;
     // Before anything can happen to it: a run that goes on compares.
     let seal = archive::seal(path, context.step().jobs, &context.stop).await;

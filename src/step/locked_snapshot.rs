@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use crate::inspect::{DumpedTable, TypeMeaning};
+use crate::inspect::{Definition, DumpedTable, TypeMeaning};
 use crate::names::SequenceValue;
 use crate::postgres::Snapshot;
 
@@ -12,6 +12,7 @@ pub(crate) struct LockedSnapshot {
     snapshot: Snapshot,
     tables: Vec<DumpedTable>,
     meanings: Vec<TypeMeaning>,
+    definitions: Vec<Definition>,
     sequences: Vec<SequenceValue>,
 }
 
@@ -19,13 +20,14 @@ impl LockedSnapshot {
     pub(super) fn new(
         snapshot: Snapshot,
         tables: Vec<DumpedTable>,
-        meanings: Vec<TypeMeaning>,
+        (meanings, definitions): (Vec<TypeMeaning>, Vec<Definition>),
         sequences: Vec<SequenceValue>,
     ) -> Self {
         LockedSnapshot {
             snapshot,
             tables,
             meanings,
+            definitions,
             sequences,
         }
     }
@@ -38,6 +40,11 @@ impl LockedSnapshot {
     /// What values of types meant then.
     pub(super) fn meanings(&self) -> &[TypeMeaning] {
         &self.meanings
+    }
+
+    /// What the server said of functions, triggers and indexes then.
+    pub(super) fn definitions(&self) -> &[Definition] {
+        &self.definitions
     }
 
     /// Where every sequence stood when the snapshot was taken, or a moment later: no row of it has a later value.

@@ -5,8 +5,9 @@
 //! that between the snapshot and the dump: the locks come first, and stay until the snapshot ends.
 //!
 //! Nor does a snapshot, or a lock on a table, keep types as they are, by which the server writes values: those of enums and
-//! composite types are looked at again after each step that read under the snapshot. Views and functions that are altered in
-//! between arrive as they were or as they are now.
+//! composite types are looked at again after each step that read under the snapshot. Of functions, triggers and indexes pg_dump
+//! reads a part under the snapshot and lets the server put the rest into words, as it is then: they are looked at again when it has
+//! read them all.
 //!
 //! Sequences do not go by snapshots, and no lock keeps clients from setting them back (`setval`, ALTER SEQUENCE … RESTART)
 //! before pg_dump reads them. So where they stand is read at once, before and after the snapshot is taken.
@@ -23,8 +24,8 @@ use super::locked_snapshot::LockedSnapshot;
 use super::{Context, Shared, StepError};
 use crate::graph::Step;
 use crate::inspect::{
-    DumpedTable, Sequence, TypeMeaning, dumped_tables, sequences, tables_in_use, type_meanings,
-    unlocked_tables,
+    Definition, DumpedTable, Sequence, TypeMeaning, definitions, dumped_tables, sequences,
+    tables_in_use, type_meanings, unlocked_tables,
 };
 use crate::names::{Kind, Output, SequenceValue, TableName};
 use crate::plan::{DelaySnapshot, Side};
@@ -72,8 +73,10 @@ pub(crate) async fn export(shared: &Shared, step: &Step) -> Result<LockedSnapsho
         {
             let tables = wanted(dumped_tables(&connection).await?);
             let meanings = type_meanings(&connection).await?;
+            let definitions = definitions(&connection).await?;
             let snapshot = Snapshot::export(connection).await?;
-            return Ok(LockedSnapshot::new(snapshot, tables, meanings, sequences));
+            let looked_at = (meanings, definitions);
+            return Ok(LockedSnapshot::new(snapshot, tables, looked_at, sequences));
         }
         roll_back(&connection).await?;
         let in_use = wanted(tables_in_use(&connection).await?);
@@ -113,6 +116,39 @@ pub(super) async fn ensure_same_tables(
     Err(StepError::new(format!(
         "database \"{}\": while tables were read, other sessions truncated, rewrote or dropped some of them, renamed their \
          schemas, or altered types of their columns: {}",
+        context.shown_database(),
+        shown.join(", ")
+    ))
+    .snapshot_lost())
+}
+
+/// Fails where functions, triggers or indexes are not what they were when the snapshot was taken: pg_dump, which has read them all by
+/// now, may have read them half as they were and half as they are.
+///
+/// # Errors
+///
+/// As said, so that the snapshot is given up; a source that cannot be asked.
+pub(super) async fn ensure_same_definitions(
+    context: &Context,
+    snapshot: &LockedSnapshot,
+) -> Result<(), StepError> {
+    let session = context.session(Side::Source);
+    let endpoint = context.endpoint(Side::Source);
+    let connection = connect(endpoint, context.database_name(), &session).await?;
+    let now: HashSet<Definition> = definitions(&connection).await?.into_iter().collect();
+    connection.close().await;
+    let then = snapshot.definitions().iter();
+    let changed = then.filter(|definition| !now.contains(definition));
+    let mut shown: Vec<String> = changed
+        .map(|definition| escape_control(&definition.object).into_owned())
+        .collect();
+    if shown.is_empty() {
+        return Ok(());
+    }
+    shown.sort();
+    shown.truncate(5);
+    Err(StepError::new(format!(
+        "database \"{}\": while its definitions were read, other sessions replaced, renamed or dropped some of them: {}",
         context.shown_database(),
         shown.join(", ")
     ))

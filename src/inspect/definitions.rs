@@ -1,0 +1,51 @@
+//! Definitions that pg_dump lets the server put into words, which it does by its catalogs as they are then, whatever the snapshot
+//! shows: arguments of functions, triggers, names of indexes. Everything else of them pg_dump reads under the snapshot, so that an
+//! object that is replaced in between would arrive as it never was.
+
+use super::contents::USER_SCHEMA;
+use super::query;
+use crate::postgres::{Connection, Error};
+
+/// What the server says of an object, as far as no lock of a dump keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Definition {
+    pub(crate) oid: u32,
+    /// As messages call it.
+    pub(crate) object: String,
+    digest: String,
+}
+
+/// The definitions that the connection's transaction sees. A function's body is read under the snapshot, a trigger's state as well, and
+/// a constraint or a view is put into words by it.
+pub(crate) async fn definitions(connection: &Connection) -> Result<Vec<Definition>, Error> {
+    let body = if connection.version().major() >= 1400 {
+        "p.prosqlbody::text"
+    } else {
+        "''"
+    };
+    let sql = format!(
+        "SELECT p.oid, 'function ' || n.nspname || '.' || p.proname, pg_catalog.md5(pg_catalog.concat_ws(' ', \
+                p.proname, p.pronamespace, p.proargtypes::text, p.proallargtypes::text, p.proargmodes::text, \
+                p.proargnames::text, p.proargdefaults::text, p.prorettype, p.proretset, {body})) \
+         FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE {USER_SCHEMA} \
+         UNION ALL \
+         SELECT t.oid, 'trigger ' || t.tgname || ' on ' || n.nspname || '.' || c.relname, \
+                pg_catalog.md5(pg_catalog.concat_ws(' ', t.tgname, t.tgfoid, t.tgtype, t.tgdeferrable, t.tginitdeferred, \
+                t.tgattr::text, pg_catalog.encode(t.tgargs, 'hex'), t.tgqual::text)) \
+         FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE NOT t.tgisinternal AND {USER_SCHEMA} \
+         UNION ALL \
+         SELECT c.oid, 'index ' || n.nspname || '.' || c.relname, c.relname::text \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('i', 'I') AND {USER_SCHEMA}"
+    );
+    let rows = query::rows(connection, "read definitions", &sql).await?;
+    Ok(rows
+        .iter()
+        .map(|row| Definition {
+            oid: row.get(0),
+            object: row.get(1),
+            digest: row.get(2),
+        })
+        .collect())
+}

@@ -32,9 +32,15 @@ pub(super) fn findings(
 }
 
 /// Findings by the target's mark.
-pub(super) fn by_mark(marking: &Marking, state: &State, target: &ServerFacts) -> Vec<Finding> {
+pub(super) fn by_mark(
+    marking: &Marking,
+    state: &State,
+    target: &ServerFacts,
+    doubts: &Doubts,
+) -> Vec<Finding> {
     let mut found = Vec::new();
-    if marking.is_gone {
+    // A server that went back, or took over too early, has none, and is told.
+    if marking.is_gone && doubts.target.is_none() {
         found.push(preflight::for_mark_gone());
     }
     if marking.is_closed {

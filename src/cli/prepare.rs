@@ -107,7 +107,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
             .into_iter()
             .chain(dump_space(&plan, state, &inspection))
             .chain(left::findings(&plan, state, &inspection, &doubts))
-            .chain(left::by_mark(&marking, state, &inspection.target))
+            .chain(left::by_mark(&marking, state, &inspection.target, &doubts))
             .collect(),
     });
     Ok(Prepared {

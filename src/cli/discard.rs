@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::arguments::DiscardArguments;
 use super::failure::Failure;
-use super::output::{Terminal, print, tell};
+use super::output::{print, tell};
 use super::prepare::load;
 use super::revert::restore_also_marked;
 use crate::escape::{escape_control, escape_control_lines};
@@ -22,7 +22,7 @@ use crate::report::document;
 use crate::run::{Asked, Made, MadeDatabase, Signals, Use, Whose, discard, made};
 
 /// Lists what the plan made, or drops of it what is asked for. Again after it was killed: what is gone is not missed.
-pub(super) async fn run(arguments: DiscardArguments, terminal: &Terminal) -> Result<Exit, Failure> {
+pub(super) async fn run(arguments: DiscardArguments) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
     let target = resolve(&plan.target, &LocalEnvironment)
         .await
@@ -66,15 +66,14 @@ pub(super) async fn run(arguments: DiscardArguments, terminal: &Terminal) -> Res
     }
     if asked.all {
         drop(journal);
-        match remove_state(&plan.state_dir) {
-            Ok(()) => tell!("the state in {} is removed", plan.state_dir.display()),
-            Err(error) => terminal.show(&Failure::message(
+        remove_state(&plan.state_dir).map_err(|error| {
+            Failure::message(
                 Exit::StepFailed,
                 format!("{} is not removed whole: {error}", plan.state_dir.display()),
                 "what it says of the target is not so any more: remove it by hand",
-            )),
-        }
-        return Ok(Exit::Completed);
+            )
+        })?;
+        tell!("the state in {} is removed", plan.state_dir.display());
     }
     Ok(Exit::Completed)
 }
@@ -166,7 +165,7 @@ fn listed(plan: &Plan, made: &Made, target: &str) -> String {
 }
 
 fn words(database: &MadeDatabase) -> String {
-    let used = match database.use_ {
+    let used = match database.used {
         Use::NotVerified => "not verified",
         Use::Verified(Since::Unwritten) => "verified, not written to since",
         Use::Verified(Since::Written) => "verified, WRITTEN TO SINCE",

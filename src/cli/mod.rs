@@ -83,7 +83,7 @@ async fn dispatch(verb: Verb, terminal: &Terminal) -> Result<Exit, Failure> {
         Verb::Report(arguments) => report::run(arguments, terminal),
         Verb::Revert(arguments) => revert::run(arguments, terminal).await,
         Verb::Reset(arguments) => reset::run(arguments),
-        Verb::Discard(arguments) => discard::run(arguments, terminal).await,
+        Verb::Discard(arguments) => discard::run(arguments).await,
         Verb::Init(arguments) => init::run(*arguments).await,
         Verb::Explain(arguments) => explain::run(arguments, terminal),
         Verb::Schema => {

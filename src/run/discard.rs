@@ -98,17 +98,10 @@ impl Work<'_> {
             }
         }
         if asked.all && self.discarded.failed.is_empty() {
-            // A state directory that is lost has no more than what was named.
-            let is_gone = |other: &str| {
-                let mut its = made.databases.iter();
-                let is_its = |one: &MadeDatabase| one.whose == Whose::Another(other.to_owned());
-                let mut its: Vec<_> = its.by_ref().filter(|one| is_its(one)).collect();
-                let had_any = !its.is_empty();
-                its.retain(|one| !dropped.contains(&one.existing.oid));
-                had_any && its.is_empty()
-            };
-            let others: Vec<&str> = made.others.iter().map(String::as_str).collect();
-            let others: Vec<&str> = others.into_iter().filter(|one| is_gone(one)).collect();
+            let others = made.others.iter().map(String::as_str);
+            let others: Vec<&str> = others
+                .filter(|other| is_given_up(other, made, &dropped))
+                .collect();
             self.drop_roles(made, &others).await?;
             self.remove_archives(made, &others);
             self.remove_mark(made, &others).await?;
@@ -295,6 +288,13 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether all databases that were made under another state directory were dropped by name: it is lost then, and not another plan's.
+fn is_given_up(other: &str, made: &Made, dropped: &BTreeSet<u32>) -> bool {
+    let is_its = |one: &&MadeDatabase| matches!(&one.whose, Whose::Another(id) if id == other);
+    let mut its = made.databases.iter().filter(is_its).peekable();
+    its.peek().is_some() && its.all(|one| dropped.contains(&one.existing.oid))
 }
 
 /// Databases of which there may be archives.

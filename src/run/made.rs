@@ -29,7 +29,7 @@ pub(crate) struct Made {
 pub(crate) struct MadeDatabase {
     pub existing: Existing,
     pub whose: Whose,
-    pub use_: Use,
+    pub used: Use,
     /// No role but ours may connect.
     pub is_closed: bool,
 }
@@ -107,13 +107,8 @@ pub(crate) async fn made(
         let Some((name, whose)) = whose(&existing, state, own, &marked) else {
             continue;
         };
-        let (existing, use_) = look(
-            (target, &application),
-            existing,
-            (state, &name, &whose),
-            &marked,
-        )
-        .await;
+        let database = (&existing, name.as_str(), &whose);
+        let used = look((target, &application), database, (state, &marked)).await;
         let is_handed_over = marked
             .iter()
             .flat_map(|one| &one.databases)
@@ -122,7 +117,7 @@ pub(crate) async fn made(
             is_closed: whose == Whose::Ours && state.is_closed(&name) && !is_handed_over,
             existing,
             whose,
-            use_,
+            used,
         });
     }
     let own_roles = own.map(|own| own.roles.clone()).unwrap_or_default();
@@ -192,10 +187,9 @@ fn whose(
 /// Whether it was verified, and written to since.
 async fn look(
     (target, application): (&Endpoint, &Application),
-    existing: Existing,
-    (state, name, whose): (&State, &str, &Whose),
-    marked: &[Marked],
-) -> (Existing, Use) {
+    (existing, name, whose): (&Existing, &str, &Whose),
+    (state, marked): (&State, &[Marked]),
+) -> Use {
     let before = match whose {
         Whose::Another(_) => None,
         _ => state.verified.get(name),
@@ -204,7 +198,7 @@ async fn look(
         .iter()
         .flat_map(|one| &one.databases)
         .any(|database| database.oid == Some(existing.oid) && database.is_verified);
-    let use_ = match before {
+    match before {
         Some(before) => {
             let what = format!("{name}/used");
             let session = Session::new(&application.application_name_for(&what));
@@ -215,8 +209,7 @@ async fn look(
         }
         None if is_marked => Use::Verified(Since::Unknown),
         None => Use::NotVerified,
-    };
-    (existing, use_)
+    }
 }
 
 /// The databases of a server.

@@ -14,16 +14,22 @@ pub(crate) struct NotMoved {
 pub(crate) enum NotMovedKind {
     /// A privilege of a role that is gone (detail: its number).
     AclWithoutRole,
+    /// A partition that is being detached (detail: its parent): it would arrive attached.
+    DetachPending,
     /// An extension of another owner than our role (detail: the owner).
     ExtensionOwner,
     /// A table of an extension that is not marked as configuration (detail: the extension).
     ExtensionRows,
+    /// An index that is not valid: it was never built, or is being built (detail: whether it is unique).
+    InvalidIndex,
     /// A membership one side of which is gone (detail: the member).
     MembershipWithoutRole,
     /// A setting, the comment or a membership of the role that runs the migration on the target.
     MigratingRole,
     /// The schema public or the language plpgsql, which a new database has and this one does not.
     Dropped,
+    /// A foreign key whose own triggers are disabled (detail: the foreign key).
+    ReferenceDisabled,
     /// Privileges on a function that CREATE TYPE … AS RANGE made.
     RangeFunction,
     /// A security label of a database (detail: its provider).

@@ -9,7 +9,9 @@ use crate::journal::{Created, State};
 use crate::names::{Kind, Product, StepId};
 use crate::plan::Plan;
 use crate::preflight::{self, Changed, Unfinished};
-use crate::run::{Doubt, Doubts, Marking, SAFEGUARDS, is_missing, missing, obstacle_to_remaking};
+use crate::run::{
+    Doubt, Doubts, Marking, SAFEGUARDS, is_missing, is_other_server, missing, obstacle_to_remaking,
+};
 
 /// `state`: without what is not believed.
 pub(super) fn findings(
@@ -39,8 +41,8 @@ pub(super) fn by_mark(
     doubts: &Doubts,
 ) -> Vec<Finding> {
     let mut found = Vec::new();
-    // A server that went back, or took over too early, has none, and is told.
-    if marking.is_gone && doubts.target.is_none() {
+    // A server that went back, took over too early, or is another one, has none, and is told.
+    if marking.is_gone && doubts.target.is_none() && !is_other_server(state, target) {
         found.push(preflight::for_mark_gone());
     }
     if marking.is_closed {

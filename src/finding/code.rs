@@ -247,6 +247,11 @@ codes! {
         why "A database that is marked as a template is taken for a part of the installation, and does not migrate."
         fix "ALTER DATABASE … IS_TEMPLATE false on the source, or exclude it (databases.exclude)."
 
+    SourceDetachPending "source/detach-pending" Block Object "0.2.0"
+        what "a partition is being detached"
+        why "DETACH PARTITION CONCURRENTLY has not come to its end, so that queries of the parent leave the partition out, while pg_dump writes it as attached, and its rows would be there twice or again on the target."
+        fix "Wait until the statement has ended, or ALTER TABLE … DETACH PARTITION … FINALIZE on the source."
+
     SourceDroppedObject "source/dropped-object" Warn Object "0.2.0"
         what "public or plpgsql was dropped"
         why "A new database has the schema public and the language plpgsql, and pg_dump does not write that the source dropped them."
@@ -281,6 +286,11 @@ codes! {
         what "damage reads as empty"
         why "With zero_damaged_pages, ignore_checksum_failure or ignore_system_indexes on, a server leaves out what it cannot read instead of saying so: dump and counts would agree, and rows be missing."
         fix "Switch it off on the source (ALTER SYSTEM RESET, SELECT pg_reload_conf()) and run again: damage is an error then, with its table."
+
+    SourceIndexInvalid "source/index-invalid" Warn Object "0.2.0"
+        what "an index is not valid"
+        why "CREATE INDEX CONCURRENTLY or REINDEX CONCURRENTLY failed, or is at work: pg_dump leaves the index out, and a unique one that refuses duplicates on the source refuses none on the target."
+        fix "DROP INDEX, or REINDEX INDEX CONCURRENTLY on the source before the run, or CREATE INDEX on the target after it."
 
     SourceInstallationDatabase "source/installation-database" Warn Database "0.2.0"
         what "properties of postgres or template1"
@@ -356,6 +366,11 @@ codes! {
         what "privileges of a range's functions"
         why "CREATE TYPE makes the functions of a range type by itself, and pg_dump does not write their privileges."
         fix "GRANT and REVOKE on the target after the run."
+
+    SourceReferenceDisabled "source/reference-disabled" Warn Object "0.2.0"
+        what "a foreign key is not enforced"
+        why "ALTER TABLE … DISABLE TRIGGER ALL disables the triggers of foreign keys too, which no dump brings along: on the target they are enabled, and refuse what the source takes."
+        fix "ALTER TABLE … ENABLE TRIGGER ALL on the source, or DISABLE TRIGGER ALL on the target after the run."
 
     SourceRoleNameReserved "source/role-name-reserved" Fix Role "0.1.0"
         what "a role's name is reserved on the target"

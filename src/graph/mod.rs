@@ -18,7 +18,7 @@ pub(crate) use command::{
 };
 pub(crate) use compile::compile;
 pub(crate) use input::{DumpedTables, Input};
-pub(crate) use selection::select;
+pub(crate) use selection::{is_selected, select};
 pub(crate) use step::*;
 pub(crate) use tuning::{Reach, Tuning, TuningSetting};
 

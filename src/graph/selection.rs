@@ -7,15 +7,19 @@ use crate::plan::Plan;
 
 /// The databases that migrate, smallest first.
 pub(crate) fn select<'a>(plan: &Plan, source: &'a ServerFacts) -> Vec<&'a Database> {
-    let mut selected: Vec<&Database> = source
-        .databases
-        .iter()
-        .filter(|database| !database.is_of_installation())
-        .filter(|database| plan.databases.takes(&database.name))
-        .filter(|database| database.left_out().is_none())
+    let databases = source.databases.iter();
+    let mut selected: Vec<&Database> = databases
+        .filter(|database| is_selected(plan, database))
         .collect();
     selected.sort_by(|a, b| (a.bytes, &a.name).cmp(&(b.bytes, &b.name)));
     selected
+}
+
+/// Whether a database of the source migrates.
+pub(crate) fn is_selected(plan: &Plan, database: &Database) -> bool {
+    !database.is_of_installation()
+        && plan.databases.takes(&database.name)
+        && database.left_out().is_none()
 }
 
 /// Databases of the target that have nothing to do with this plan and hold something, or that could not be

@@ -1,5 +1,6 @@
 //! What of the source no client program brings along.
 
+use super::contents::USER_SCHEMA;
 use super::query;
 use crate::catalog::{NotMoved, NotMovedKind};
 use crate::postgres::{Connection, Error};
@@ -134,6 +135,7 @@ pub(super) async fn of_database(connection: &Connection) -> Result<Vec<NotMoved>
             ),
         ),
         (NotMovedKind::ExtensionRows, EXTENSION_ROWS.to_owned()),
+        (NotMovedKind::InvalidIndex, invalid_indexes()),
         (
             NotMovedKind::RangeFunction,
             format!(
@@ -145,6 +147,10 @@ pub(super) async fn of_database(connection: &Connection) -> Result<Vec<NotMoved>
                  ORDER BY 1"
             ),
         ),
+        (
+            NotMovedKind::ReferenceDisabled,
+            REFERENCE_DISABLED.to_owned(),
+        ),
         (NotMovedKind::SystemOwner, system_owners()),
         (NotMovedKind::SystemSchema, system_schemas()),
     ];
@@ -152,7 +158,34 @@ pub(super) async fn of_database(connection: &Connection) -> Result<Vec<NotMoved>
         found.extend(read(connection, what, &sql).await?);
     }
     found.extend(unreadable_definitions(connection).await?);
+    if connection.version().major() >= 1400 {
+        found.extend(read(connection, NotMovedKind::DetachPending, DETACH_PENDING).await?);
+    }
     Ok(found)
+}
+
+/// Partitions that ALTER TABLE … DETACH PARTITION CONCURRENTLY has not detached to its end: new queries of the parent leave them out.
+const DETACH_PENDING: &str = "\
+    SELECT n.nspname || '.' || c.relname, i.inhparent::regclass::text \
+    FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid \
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE i.inhdetachpending ORDER BY 1";
+
+/// Triggers of foreign keys that ALTER TABLE … DISABLE TRIGGER ALL disabled, on either side. No dump brings that along.
+const REFERENCE_DISABLED: &str = "\
+    SELECT n.nspname || '.' || c.relname, string_agg(DISTINCT r.conname::text, ', ') \
+    FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid \
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    JOIN pg_catalog.pg_constraint r ON r.oid = t.tgconstraint AND r.contype = 'f' \
+    WHERE t.tgisinternal AND t.tgenabled <> 'O' GROUP BY 1 ORDER BY 1";
+
+/// Those of partitioned tables are dumped as they are.
+fn invalid_indexes() -> String {
+    format!(
+        "SELECT n.nspname || '.' || c.relname, CASE WHEN i.indisunique THEN 'unique' ELSE '' END \
+         FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE NOT i.indisvalid AND c.relkind = 'i' AND {USER_SCHEMA} ORDER BY 1"
+    )
 }
 
 /// What a new database has and this one does not.

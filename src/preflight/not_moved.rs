@@ -186,6 +186,31 @@ fn of_database(
             format!("a privilege on it is held by a role that is gone (oid {detail}); it may take others along"),
             "compare its privileges on both sides after the run, and GRANT on the target what is missing",
         ),
+        NotMovedKind::DetachPending => (
+            Code::SourceDetachPending,
+            format!(
+                "it is being detached from {detail} (DETACH PARTITION CONCURRENTLY): queries of that table leave it out, and it would \
+                 arrive attached"
+            ),
+            "wait until that has ended; where it was cancelled, ALTER TABLE … DETACH PARTITION … FINALIZE on the source",
+        ),
+        NotMovedKind::InvalidIndex => (
+            Code::SourceIndexInvalid,
+            format!(
+                "the {detail}{}index is not valid, because its CREATE INDEX or REINDEX CONCURRENTLY failed or has not ended: pg_dump \
+                 leaves it out, and the target will not have it",
+                if detail.is_empty() { "" } else { " " }
+            ),
+            "DROP INDEX, or REINDEX INDEX CONCURRENTLY on the source before the run; otherwise CREATE INDEX on the target after it",
+        ),
+        NotMovedKind::ReferenceDisabled => (
+            Code::SourceReferenceDisabled,
+            format!(
+                "the foreign key {detail} is not enforced there, because DISABLE TRIGGER ALL disabled its own triggers: on the target \
+                 they are enabled"
+            ),
+            "ALTER TABLE … ENABLE TRIGGER ALL on the source; or DISABLE TRIGGER ALL on the target after the run",
+        ),
         NotMovedKind::ExtensionOwner if *detail != target.user => (
             Code::SourceExtensionOwner,
             format!(

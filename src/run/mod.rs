@@ -27,7 +27,7 @@ pub(crate) use doubts::{Doubt, Doubts};
 pub(crate) use error::Error;
 pub(crate) use job::Job;
 pub(crate) use made::{Made, MadeDatabase, Use, Whose, made};
-pub(crate) use presence::{is_missing, is_replaced, missing};
+pub(crate) use presence::{is_missing, is_other_server, is_replaced, missing};
 pub(crate) use resume::{Resume, ResumePolicy, resume};
 pub(crate) use roles::changed_since_completion;
 pub(crate) use settings::{SAFEGUARDS, marked_settings, restore_settings, safeguards_off};
@@ -187,7 +187,7 @@ impl Job {
             }
         };
         reach!("run over");
-        roles::tell_changes(&shared, &mut self.journal, &endings).await?;
+        roles::tell_changes(&shared, &mut self.journal, &mut endings).await?;
         presence::recheck_after_run(&shared, &mut self.journal, signals, &mut endings).await?;
         unlogged::recheck_after_run(
             &shared,

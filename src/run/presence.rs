@@ -66,7 +66,7 @@ fn find_on(name: &str, state: &State, target: &ServerFacts) -> Option<Missing> {
 }
 
 /// The record is not about this server, which is refused for that.
-fn is_other_server(state: &State, target: &ServerFacts) -> bool {
+pub(crate) fn is_other_server(state: &State, target: &ServerFacts) -> bool {
     let last = state.runs.last();
     last.is_some_and(|run| run.target != target.system_identifier)
 }

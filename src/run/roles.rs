@@ -9,9 +9,11 @@ use super::dispatcher::Endings;
 use super::job::Job;
 use super::properties::{changed_since_creation, read_again};
 use super::warn::warn;
+use crate::catalog::Database;
+use crate::graph::is_selected;
 use crate::journal::{self, Journal, State};
 use crate::names::{Kind, StepId};
-use crate::postgres::Application;
+use crate::postgres::{Application, escape_control};
 use crate::step::{Context, Shared, globals};
 
 /// Reads the source's roles and databases once more after a run, and tells what changed since they were migrated.
@@ -22,7 +24,7 @@ use crate::step::{Context, Shared, globals};
 pub(super) async fn tell_changes(
     shared: &Arc<Shared>,
     journal: &mut Journal,
-    endings: &Endings,
+    endings: &mut Endings,
 ) -> Result<(), journal::Error> {
     // A run after one that failed or was stopped brings along by itself what changed of roles, and tells the rest.
     if endings.failed > 0 || endings.signal.is_some() {
@@ -30,13 +32,17 @@ pub(super) async fn tell_changes(
     }
     let state = journal.state();
     let mut messages = changes_of_roles(shared, state, "during the run").await;
+    let mut made = Vec::new();
     match read_again(shared).await {
-        Ok((source, target)) => messages.extend(changed_since_creation(
-            shared.graph.database_names(),
-            state,
-            &source,
-            &target,
-        )),
+        Ok((source, target)) => {
+            messages.extend(changed_since_creation(
+                shared.graph.database_names(),
+                state,
+                &source,
+                &target,
+            ));
+            made = made_since(shared, &source);
+        }
         Err(error) => messages.push(format!(
             "it could not be seen whether owner, privileges or settings of databases changed on the source: {error}"
         )),
@@ -44,7 +50,24 @@ pub(super) async fn tell_changes(
     for message in messages {
         warn(shared, journal, None, message)?;
     }
+    endings.failed += u32::try_from(made.len()).unwrap_or(u32::MAX);
+    for name in made {
+        let message = format!(
+            "the source has a database \"{}\" that the plan takes and that was not there when this run began, so it was not moved: \
+             run again, and the run adds it; or exclude it (databases.exclude)",
+            escape_control(&name)
+        );
+        warn(shared, journal, None, message)?;
+    }
     Ok(())
+}
+
+/// Databases of the source that migrate by the plan, and that this run does not know.
+fn made_since(shared: &Shared, source: &[Database]) -> Vec<String> {
+    let known = |name: &str| shared.graph.database_names().any(|one| one == name);
+    let selected = source.iter().filter(|one| is_selected(&shared.plan, one));
+    let names = selected.map(|one| one.name.clone());
+    names.filter(|name| !known(name)).collect()
 }
 
 /// What changed on the source since the plan was completed. Such a run moves nothing, so it is told and left.

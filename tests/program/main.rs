@@ -62,6 +62,7 @@ mod trust_presence;
 mod trust_refusals;
 mod trust_restore;
 mod trust_snapshots;
+mod trust_source;
 mod trust_tablespaces;
 mod trust_verify;
 mod tuning;

@@ -1,0 +1,99 @@
+//! What is half done, or made meanwhile, on the source: told, and never left out in silence.
+
+use std::fs;
+
+use crate::support::compare;
+use crate::support::held::Held;
+use crate::support::project::Project;
+use crate::support::server::Server;
+
+/// Building the index takes long on the target.
+const SLOW: &str = "
+    CREATE FUNCTION slow(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+        IF current_setting('server_version_num')::int >= 180000 THEN PERFORM pg_sleep(0.01); END IF; RETURN i; END $$;
+    CREATE TABLE slow AS SELECT n AS id FROM generate_series(1, 200) n;
+    CREATE INDEX ON slow (slow(id))";
+
+#[test]
+fn a_database_that_is_made_during_a_run_is_told_and_moved_by_the_next() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql("erp", SLOW);
+    let project = Project::between(&source, &target);
+    let mut run = project.start(&["run"]);
+    run.until("the restore", || {
+        let journal = fs::read_to_string(project.state_directory().join("journal.jsonl"));
+        journal.is_ok_and(|text| text.contains(r#""step-started":{"step":"erp/restore""#))
+    });
+    source.psql("postgres", "CREATE DATABASE late");
+    source.psql("late", "CREATE TABLE t AS SELECT 1 AS id");
+    let told = run.wait().expect_code(4);
+    told.says(&["a database \"late\" that the plan takes", "run again"]);
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+    compare::assert_same(&source, &target, "late");
+}
+
+/// A detach that was cancelled, an index that was never built to its end, a foreign key that nobody enforces.
+#[test]
+fn what_is_half_done_on_the_source_is_told_before() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE parts (id int) PARTITION BY RANGE (id);
+         CREATE TABLE low PARTITION OF parts FOR VALUES FROM (0) TO (50);
+         CREATE TABLE high PARTITION OF parts FOR VALUES FROM (50) TO (100);
+         INSERT INTO parts SELECT generate_series(0, 99);
+         CREATE TABLE twice AS SELECT 1 AS id FROM generate_series(1, 2);
+         CREATE TABLE parents (id int PRIMARY KEY);
+         CREATE TABLE children (parent int CONSTRAINT of_parent REFERENCES parents);
+         ALTER TABLE children DISABLE TRIGGER ALL",
+    );
+    let duplicate = source.try_psql("erp", "CREATE UNIQUE INDEX CONCURRENTLY once ON twice (id)");
+    assert!(duplicate.is_err(), "{duplicate:?}");
+    // It waits for the reader, and is cancelled.
+    let reader = Held::begin(&source, "erp", "SELECT count(*) FROM parts");
+    let cancelled = source.try_psql(
+        "erp",
+        "SET statement_timeout = '300ms'; ALTER TABLE parts DETACH PARTITION low CONCURRENTLY",
+    );
+    let pending = "SELECT count(*) FROM pg_inherits WHERE inhdetachpending";
+    if source.psql("erp", pending) == "0" {
+        // Several statements in one message are a transaction block, in which it may not be run.
+        assert!(cancelled.is_err(), "{cancelled:?}");
+        source.psql(
+            "postgres",
+            "ALTER DATABASE erp SET statement_timeout = '300ms'",
+        );
+        let detach = "ALTER TABLE parts DETACH PARTITION low CONCURRENTLY";
+        assert!(source.try_psql("erp", detach).is_err());
+        source.psql("postgres", "ALTER DATABASE erp RESET statement_timeout");
+    }
+    reader.commit();
+    assert_eq!(source.psql("erp", pending), "1");
+    let project = Project::between(&source, &target);
+    for verb in ["check", "run"] {
+        let told = project.run(&[verb]).expect_code(3);
+        told.says(&["source/detach-pending", "public.low", "FINALIZE"]);
+    }
+    let told = project.run(&["check"]).expect_code(3);
+    told.says(&[
+        "source/index-invalid",
+        "public.once",
+        "the unique index is not valid",
+        "source/reference-disabled",
+        "of_parent",
+    ]);
+    // As advised.
+    source.psql("erp", "ALTER TABLE parts DETACH PARTITION low FINALIZE");
+    source.psql("erp", "DROP INDEX once");
+    source.psql("erp", "ALTER TABLE children ENABLE TRIGGER ALL");
+    let told = project.run(&["check"]).expect_code(0);
+    for code in ["source/index-invalid", "source/reference-disabled"] {
+        assert!(!told.said().contains(code), "{}", told.said());
+    }
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM parts"), "50");
+}

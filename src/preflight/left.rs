@@ -81,7 +81,8 @@ pub(crate) fn for_opened(database: &str) -> Finding {
     .database(database)
     .fix(
         "where a run went on with another copy of the state directory, go on with that one; where a person granted CONNECT, REVOKE \
-         CONNECT ON DATABASE it, and run again",
+         CONNECT ON DATABASE it, and run again; where nobody needs what is in it, DROP DATABASE on the target; to keep it as it is, \
+         exclude it (databases.exclude)",
     )
 }
 

@@ -30,6 +30,8 @@ fn kill_at(project: &Project, point: &str) {
     assert_eq!(killed.wait().signal, Some(9), "{point}");
 }
 
+const WITHOUT_MARK: &str = "[[waive]]\ncode = \"target/mark-gone\"\nobject = \"*\"\nuntil = 2999-12-31\nreason = \"dropped\"\n";
+
 const OPEN: &str = "[target.tuning]\nmode = \"safe\"\n";
 const SECOND_LOAD: &str = "journal commit-load erp public.small synced:1";
 
@@ -231,7 +233,7 @@ fn triggers_that_partitions_have_from_their_parent_do_not_fire() {
 /// A copy of the directory, or one that was put back from a backup, knows nothing of what the other did since.
 #[test]
 fn an_older_copy_of_the_state_loads_nothing_again() {
-    let (_source, target, project) = killed("journal step-done erp/verify synced:1", "");
+    let (_source, target, project) = killed("journal step-done erp/verify synced:1", WITHOUT_MARK);
     let state = project.state_directory();
     let before = fs::read(state.join("journal.jsonl")).unwrap();
     project.run(&["run"]).expect_code(0);
@@ -240,8 +242,8 @@ fn an_older_copy_of_the_state_loads_nothing_again() {
     told.says(&["the target's mark is newer"]);
     // Without the mark the database itself says so.
     target.psql("postgres", "DROP DATABASE pg_migrate_mark");
-    let told = project.run(&["run"]).expect_code(4);
-    told.says(&["another copy of this plan's state directory"]);
+    let told = project.run(&["run"]).expect_code(3);
+    told.says(&["target/opened", "another copy of the state directory"]);
     assert_eq!(rows(&target, "big"), "500");
     assert_eq!(rows(&target, "small"), "50");
 }
@@ -249,7 +251,7 @@ fn an_older_copy_of_the_state_loads_nothing_again() {
 /// As [`an_older_copy_of_the_state_loads_nothing_again`], while the database is not open yet.
 #[test]
 fn a_table_that_another_copy_of_the_state_loaded_is_not_loaded_again() {
-    let (_source, target, project) = killed("journal step-done erp/verify synced:1", "");
+    let (_source, target, project) = killed("journal step-done erp/verify synced:1", WITHOUT_MARK);
     let journal = project.state_directory().join("journal.jsonl");
     let before = fs::read(&journal).unwrap();
     kill_at(&project, "journal step-done erp/delayed-restore synced:1");

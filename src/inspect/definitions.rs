@@ -1,6 +1,7 @@
 //! Definitions that pg_dump lets the server put into words, which it does by its catalogs as they are then, whatever the snapshot
-//! shows: arguments of functions, triggers, names of indexes. Everything else of them pg_dump reads under the snapshot, so that an
-//! object that is replaced in between would arrive as it never was.
+//! shows: arguments of functions, triggers, names of indexes, extended statistics. Everything else of them pg_dump reads under the
+//! snapshot, so that an object that is replaced in between would arrive as it never was, or, where it has no words for it any more,
+//! not at all. A view that is gone makes pg_dump fail, which a new snapshot helps as well.
 
 use super::contents::USER_SCHEMA;
 use super::query;
@@ -23,6 +24,11 @@ pub(crate) async fn definitions(connection: &Connection) -> Result<Vec<Definitio
     } else {
         "''"
     };
+    let statistics = match connection.version().major() {
+        ..1000 => String::new(),
+        1000..1400 => statistics("''"),
+        _ => statistics("s.stxexprs::text"),
+    };
     let sql = format!(
         "SELECT p.oid, 'function ' || n.nspname || '.' || p.proname, pg_catalog.md5(pg_catalog.concat_ws(' ', \
                 p.proname, p.pronamespace, p.proargtypes::text, p.proallargtypes::text, p.proargmodes::text, \
@@ -37,7 +43,11 @@ pub(crate) async fn definitions(connection: &Connection) -> Result<Vec<Definitio
          UNION ALL \
          SELECT c.oid, 'index ' || n.nspname || '.' || c.relname, c.relname::text \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind IN ('i', 'I') AND {USER_SCHEMA}"
+         WHERE c.relkind IN ('i', 'I') AND {USER_SCHEMA} \
+         UNION ALL \
+         SELECT c.oid, 'view ' || n.nspname || '.' || c.relname, c.relname::text \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('v', 'm', 'f') AND {USER_SCHEMA}{statistics}"
     );
     let rows = query::rows(connection, "read definitions", &sql).await?;
     Ok(rows
@@ -48,4 +58,14 @@ pub(crate) async fn definitions(connection: &Connection) -> Result<Vec<Definitio
             digest: row.get(2),
         })
         .collect())
+}
+
+/// `expressions`: those that the version has.
+fn statistics(expressions: &str) -> String {
+    format!(
+        " UNION ALL \
+         SELECT s.oid, 'statistics ' || n.nspname || '.' || s.stxname, pg_catalog.md5(pg_catalog.concat_ws(' ', \
+                s.stxname, s.stxnamespace, s.stxrelid, s.stxkeys::text, s.stxkind::text, {expressions})) \
+         FROM pg_catalog.pg_statistic_ext s JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace WHERE {USER_SCHEMA}"
+    )
 }

@@ -123,12 +123,17 @@ async fn write(
     if !context.stop.is_cancelled() {
         definitions.unwrap_or(Ok(()))?;
     }
-    finished
+    let finished = finished
         .and_then(Finished::success)
-        .map_err(|error| failure(context, error))?;
-    if reads_definitions && !is_checked {
-        ensure_same_definitions(context, snapshot).await?;
+        .map_err(|error| failure(context, error));
+    if reads_definitions && !is_checked && !context.stop.is_cancelled() {
+        let same = ensure_same_definitions(context, snapshot).await;
+        // pg_dump fails on what is gone; a source that cannot be asked either is its own error.
+        if finished.is_ok() || same.as_ref().is_err_and(|error| error.snapshot_lost) {
+            same?;
+        }
     }
+    finished?;
     contents::ensure(context, path, snapshot).await?;
     // Before anything can happen to it: a run that goes on compares.
     let seal = archive::seal(path, context.step().jobs, &context.stop).await;

@@ -14,19 +14,24 @@ const BEFORE: &str = "
     CREATE FUNCTION price(net int, vat int DEFAULT 0) RETURNS int LANGUAGE sql AS 'SELECT net + net * vat / 100';
     CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
     CREATE VIEW shown AS SELECT id FROM orders;
-    CREATE TRIGGER inserted INSTEAD OF INSERT ON shown FOR EACH ROW EXECUTE FUNCTION note()";
+    CREATE TRIGGER inserted INSTEAD OF INSERT ON shown FOR EACH ROW EXECUTE FUNCTION note();
+    CREATE VIEW listed AS SELECT id FROM orders;
+    CREATE STATISTICS by_both ON id, status FROM orders";
 
-const RELEASES: [&str; 3] = [
+const RELEASES: [&str; 5] = [
     "CREATE OR REPLACE FUNCTION price(net int, vat int DEFAULT 19) RETURNS int LANGUAGE sql AS 'SELECT net * (100 + vat) / 100'",
     "DROP TRIGGER inserted ON shown;
      CREATE TRIGGER inserted INSTEAD OF INSERT OR UPDATE ON shown FOR EACH ROW EXECUTE FUNCTION note()",
     "ALTER INDEX orders_status RENAME TO orders_state",
+    "DROP STATISTICS by_both; CREATE STATISTICS by_both (ndistinct) ON id, status FROM orders",
+    "DROP VIEW listed; CREATE VIEW listed AS SELECT status, id FROM orders",
 ];
 
 const SHOWN: &str = "
     SELECT pg_get_functiondef('price'::regproc) || price(100)
         || (SELECT string_agg(pg_get_triggerdef(oid), ' ') FROM pg_trigger WHERE NOT tgisinternal)
-        || (SELECT string_agg(indexrelid::regclass::text, ' ') FROM pg_index WHERE indrelid = 'orders'::regclass)";
+        || (SELECT string_agg(indexrelid::regclass::text, ' ') FROM pg_index WHERE indrelid = 'orders'::regclass)
+        || (SELECT string_agg(pg_get_statisticsobjdef(oid), ' ') FROM pg_statistic_ext) || pg_get_viewdef('listed'::regclass)";
 
 /// The first dump waits until it may go.
 fn with_slow_dump(project: Project) -> Project {

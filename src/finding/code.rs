@@ -755,7 +755,7 @@ codes! {
 
 impl Code {
     /// Whether a waiver may name it. What is wrong with a waiver is not for another waiver to hide, and neither can a choice
-    /// that the plan has to make be waived, nor what keeps the contents of a database from being read; and a run that ignored
+    /// that the plan has to make be waived, nor what keeps the contents of a database from being read or dumped; and a run that ignored
     /// what the plan asks for, or that cannot tell whether a load was committed, would say "completed" wrongly.
     pub fn can_be_waived(self) -> bool {
         !matches!(
@@ -763,6 +763,7 @@ impl Code {
             Code::PlanNotAvailable
                 | Code::PlanWaiverExpired
                 | Code::PlanWaiverMatchesNothing
+                | Code::SourceDetachPending
                 | Code::SourceNameNotUtf8
                 | Code::TargetDatabaseEncoding
                 | Code::TargetTablespaceMissing

@@ -10,6 +10,7 @@ mod countable;
 mod databases;
 mod definitions;
 mod delayed;
+mod detaching;
 mod libraries;
 mod locks;
 mod names;
@@ -32,6 +33,7 @@ pub(crate) use delayed::{
     NamedIndex, Reference, droppable_indexes, filled_materialized_views, indexes_by_name,
     references_between,
 };
+pub(crate) use detaching::{PendingDetach, pending_detaches};
 pub(crate) use locks::{
     DumpedTable, TypeMeaning, dumped_tables, tables_in_use, type_meanings, unlocked_tables,
 };

@@ -9,6 +9,9 @@
 //! reads a part under the snapshot and lets the server put the rest into words, as it is then: they are looked at again when it has
 //! read them all.
 //!
+//! A partition that is being detached without a lock on its table is no part of it any more under the snapshot, and pg_dump attaches
+//! it all the same: until that has ended, there is no snapshot.
+//!
 //! Sequences do not go by snapshots, and no lock keeps clients from setting them back (`setval`, ALTER SEQUENCE … RESTART)
 //! before pg_dump reads them. So where they stand is read at once, before and after the snapshot is taken.
 //!
@@ -24,8 +27,8 @@ use super::locked_snapshot::LockedSnapshot;
 use super::{Context, Shared, StepError};
 use crate::graph::Step;
 use crate::inspect::{
-    Definition, DumpedTable, Sequence, TypeMeaning, definitions, dumped_tables, sequences,
-    tables_in_use, type_meanings, unlocked_tables,
+    Definition, DumpedTable, PendingDetach, Sequence, TypeMeaning, definitions, dumped_tables,
+    pending_detaches, sequences, tables_in_use, type_meanings, unlocked_tables,
 };
 use crate::names::{Kind, Output, SequenceValue, TableName};
 use crate::plan::{DelaySnapshot, Side};
@@ -60,14 +63,20 @@ pub(crate) async fn export(shared: &Shared, step: &Step) -> Result<LockedSnapsho
         .application_name_for(&format!("{database}/snapshot"));
     let session = Session::new(&application).lock_timeout(shared.plan.source_lock_timeout);
     let connection = connect(&shared.source, database, &session).await?;
+    let mut detaching = Vec::new();
     for _ in 0..TRIES {
         let tables = wanted(dumped_tables(&connection).await?);
         let before = unless_in_the_way(sequences(&connection).await)?;
         Snapshot::begin(&connection).await?;
         let is_locked = lock(&connection, &tables).await?;
         // The first query, which takes the snapshot. A table may be new since they were listed.
+        let is_locked = is_locked && wanted(unlocked_tables(&connection).await?).is_empty();
+        // Only a dump of definitions says which partitions a table has.
+        if is_locked && step.id.kind != Kind::DelayedDump {
+            detaching = pending_detaches(&connection).await?;
+        }
         if is_locked
-            && wanted(unlocked_tables(&connection).await?).is_empty()
+            && detaching.is_empty()
             && let Some(before) = before
             && let Some(sequences) = sequences_since(&connection, before).await?
         {
@@ -82,6 +91,9 @@ pub(crate) async fn export(shared: &Shared, step: &Step) -> Result<LockedSnapsho
         let in_use = wanted(tables_in_use(&connection).await?);
         await_others(shared, &connection, &in_use).await?;
     }
+    if let Some(pending) = detaching.first() {
+        return Err(still_detaching(database, pending));
+    }
     Err(StepError::new(format!(
         "the tables of the database \"{}\" cannot be locked all at a time: other sessions keep altering them, or set its \
          sequences back",
@@ -89,6 +101,21 @@ pub(crate) async fn export(shared: &Shared, step: &Step) -> Result<LockedSnapsho
     ))
     .help("look for them in pg_locks (AccessExclusiveLock) and pg_stat_activity on the source")
     .class(Class::Retry))
+}
+
+/// The partition is no part of its table any more, and pg_dump would attach it again.
+fn still_detaching(database: &str, pending: &PendingDetach) -> StepError {
+    StepError::new(format!(
+        "database \"{}\": the partition {} is being detached from {} (DETACH PARTITION … CONCURRENTLY), which has not ended",
+        escape_control(database),
+        escape_control(&pending.partition.to_string()),
+        escape_control(&pending.parent.to_string()),
+    ))
+    .help(format!(
+        "look for it in pg_stat_activity on the source; where no session is at it any more: {}",
+        escape_control(&pending.finalize())
+    ))
+    .class(Class::Retry)
 }
 
 /// What a step read under the snapshot, unless tables or types are not what they were. While the snapshot lives its locks

@@ -52,6 +52,7 @@ mod trust_advice;
 mod trust_clients;
 mod trust_definitions;
 mod trust_delayed;
+mod trust_detached;
 mod trust_encodings;
 mod trust_globals;
 mod trust_left;

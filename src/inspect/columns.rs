@@ -8,7 +8,7 @@ const COLUMNS: &str = "\
     SELECT n.nspname::text, c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, \
            d.adbin IS NOT NULL OR IDENTITY, \
            CASE WHEN pg_get_expr(d.adbin, d.adrelid) ~ '^[ -~]*$' THEN pg_get_expr(d.adbin, d.adrelid) END, \
-           GENERATED, r.schema, r.name \
+           GENERATED, r.schema, r.name, (PARTS) \
     FROM pg_catalog.pg_attribute a \
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -17,6 +17,23 @@ const COLUMNS: &str = "\
     WHERE a.attnum > 0 AND NOT a.attisdropped \
       AND (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[])) \
     ORDER BY n.nspname::text COLLATE \"C\", c.relname::text COLLATE \"C\", a.attnum";
+
+/// What the values of the column consist of where its type is composite, or an array or a domain of such.
+const PARTS: &str = "\
+    WITH RECURSIVE used (oid) AS ( \
+        SELECT a.atttypid \
+        UNION \
+        SELECT part.oid FROM used JOIN pg_catalog.pg_type t ON t.oid = used.oid, LATERAL ( \
+            SELECT t.typelem UNION ALL SELECT t.typbasetype \
+            UNION ALL SELECT b.atttypid FROM pg_catalog.pg_attribute b \
+                      WHERE b.attrelid = t.typrelid AND b.attnum > 0 AND NOT b.attisdropped) AS part (oid) \
+        WHERE part.oid <> 0) \
+    SELECT string_agg(CASE WHEN c.list ~ '^[ -~]*$' THEN format_type(t.oid, NULL) || ' (' || c.list || ')' ELSE md5(c.list) END, \
+                      ', ' ORDER BY format_type(t.oid, NULL)) \
+    FROM used JOIN pg_catalog.pg_type t ON t.oid = used.oid AND t.typrelid <> 0, LATERAL ( \
+        SELECT string_agg(b.attname || ' ' || format_type(b.atttypid, b.atttypmod), ', ' ORDER BY b.attnum) \
+        FROM pg_catalog.pg_attribute b \
+        WHERE b.attrelid = t.typrelid AND b.attnum > 0 AND NOT b.attisdropped) AS c (list)";
 
 /// The topmost partitioned table of which the table is a part.
 const ROOT: &str = "\
@@ -49,7 +66,8 @@ pub(crate) async fn columns_of(
     let sql = COLUMNS
         .replace("IDENTITY", identity)
         .replace("GENERATED", generated)
-        .replace("ROOT", root);
+        .replace("ROOT", root)
+        .replace("PARTS", PARTS);
     let tables = tables.into_iter().map(|table| (table.schema, table.name));
     let (schemas, names): (Vec<String>, Vec<String>) = tables.unzip();
     let rows = connection
@@ -65,6 +83,7 @@ pub(crate) async fn columns_of(
         let column = Column {
             name: row.get(2),
             type_name: row.get(3),
+            parts: row.get(10),
             not_null: row.get(4),
             has_default: row.get(5),
             default: row.get(6),

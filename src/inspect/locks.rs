@@ -1,4 +1,4 @@
-//! The tables that a dump reads, as far as their locks go, and the types whose values no lock keeps as they are.
+//! The tables that a dump reads, as far as their locks go.
 
 use super::contents::USER_SCHEMA;
 use super::query;
@@ -89,38 +89,6 @@ async fn read(connection: &Connection, action: &str, sql: &str) -> Result<Vec<Du
             },
             has_rows: row.get(4),
             is_unlogged: row.get(5),
-        })
-        .collect())
-}
-
-/// What a label of an enum, or the columns of a composite type, mean for values of the type: a server writes values as its
-/// catalogs are when it writes them, whatever a snapshot shows, and no lock on a table keeps a type as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct TypeMeaning {
-    pub(crate) type_oid: u32,
-    /// Of the label with its object id, or of all columns.
-    digest: String,
-}
-
-/// What values of the enums and composite types mean that the connection's transaction sees. A label more changes nothing for
-/// the values that are there; a column more does.
-pub(crate) async fn type_meanings(connection: &Connection) -> Result<Vec<TypeMeaning>, Error> {
-    let sql = format!(
-        "SELECT e.enumtypid, pg_catalog.md5(e.oid::text || ' ' || e.enumlabel::text) FROM pg_catalog.pg_enum e \
-         UNION ALL \
-         SELECT c.reltype, pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(' ', \
-                    a.attnum, a.attname, a.atttypid, a.atttypmod), ',' ORDER BY a.attnum)) \
-         FROM pg_catalog.pg_class c \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
-         WHERE c.relkind = 'c' AND {USER_SCHEMA} GROUP BY c.reltype"
-    );
-    let rows = query::rows(connection, "read what values of types mean", &sql).await?;
-    Ok(rows
-        .iter()
-        .map(|row| TypeMeaning {
-            type_oid: row.get(0),
-            digest: row.get(1),
         })
         .collect())
 }

@@ -22,6 +22,7 @@ mod sequences;
 mod server;
 mod server_settings;
 mod tablespaces;
+mod types;
 mod written;
 
 pub(crate) use columns::columns_of;
@@ -34,12 +35,11 @@ pub(crate) use delayed::{
     references_between,
 };
 pub(crate) use detaching::{PendingDetach, pending_detaches};
-pub(crate) use locks::{
-    DumpedTable, TypeMeaning, dumped_tables, tables_in_use, type_meanings, unlocked_tables,
-};
+pub(crate) use locks::{DumpedTable, dumped_tables, tables_in_use, unlocked_tables};
 pub(crate) use own::{CHANGES_WHAT_IS_RESTORED, own_of, without_default_privileges};
 pub(crate) use sequences::{Sequence, sequences};
 pub(crate) use server::system_identifier;
+pub(crate) use types::{type_meanings, types_in};
 pub(crate) use written::written;
 
 use std::collections::BTreeMap;

@@ -22,6 +22,9 @@ pub struct Column {
     /// By `format_type`.
     #[serde(rename = "type")]
     pub type_name: String,
+    /// Of a composite type, its own columns: the text of a value has them one after the other, without their names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<String>,
     #[serde(default, skip_serializing_if = "is_false")]
     pub not_null: bool,
     /// It gets a value where a row brings none: a default, or an identity.

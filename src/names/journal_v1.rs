@@ -59,6 +59,7 @@ impl OutputV1 {
                         dump,
                         delayed,
                         sequences: Vec::new(),
+                        meanings: Vec::new(),
                     })
                 })
             }

@@ -54,6 +54,19 @@ pub struct RegularDump {
     /// Where the sequences stood at its snapshot: pg_dump reads them later, when clients may have set them back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sequences: Vec<SequenceValue>,
+    /// Where tables are delayed: what values of types meant at its snapshot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub meanings: Vec<TypeMeaning>,
+}
+
+/// What a label of an enum, or the columns of a composite type, mean for values of the type: a server writes values as its
+/// catalogs are when it writes them, whatever a snapshot shows, and no lock on a table keeps a type as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TypeMeaning {
+    #[serde(rename = "type")]
+    pub type_oid: u32,
+    /// Of the label with its object id, or of all columns.
+    pub digest: String,
 }
 
 /// Of `delayed-dump`.

@@ -413,6 +413,7 @@ fn regular_dump(delayed: &[TableName]) -> RegularDump {
         },
         delayed: delayed.to_vec(),
         sequences: Vec::new(),
+        meanings: Vec::new(),
     }
 }
 

@@ -65,6 +65,7 @@ fn output_of(kind: Kind) -> Output {
             dump: dumped(),
             delayed: vec![TableName::new("public", "table_0000")],
             sequences: Vec::new(),
+            meanings: Vec::new(),
         }),
         Kind::SourceCounts => Product::Counts(Counts {
             tables: vec![

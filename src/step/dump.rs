@@ -15,7 +15,7 @@ use super::{Context, LockedSnapshot, StepError};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::{self, SNAPSHOT};
-use crate::names::{Dumped, Kind, Output, Product, RegularDump};
+use crate::names::{Dumped, Kind, Output, Product, RegularDump, TableName};
 use crate::plan::Side;
 use crate::process::Finished;
 
@@ -32,15 +32,21 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     let path = graph::archive(context.plan(), context.database_name());
     let (dump, warnings) = into(context, &path).await?;
-    let delayed = context.delayed_tables().into_iter().collect();
+    let delayed: Vec<TableName> = context.delayed_tables().into_iter().collect();
     let snapshot = context.snapshot.iter();
     let sequences = snapshot.flat_map(|snapshot| snapshot.sequences().to_vec());
+    // By these a later snapshot is compared with this one.
+    let meanings = match &context.snapshot {
+        Some(snapshot) if !delayed.is_empty() => snapshot.meanings().to_vec(),
+        _ => Vec::new(),
+    };
     Ok(Output {
         warnings,
         product: Product::Dump(RegularDump {
             dump,
             delayed,
             sequences: sequences.collect(),
+            meanings,
         }),
     })
 }

@@ -2,8 +2,8 @@
 
 use std::ops::Deref;
 
-use crate::inspect::{Definition, DumpedTable, TypeMeaning};
-use crate::names::SequenceValue;
+use crate::inspect::{Definition, DumpedTable};
+use crate::names::{SequenceValue, TypeMeaning};
 use crate::postgres::Snapshot;
 
 /// A snapshot with a lock on every table that it shows.

@@ -27,10 +27,10 @@ use super::locked_snapshot::LockedSnapshot;
 use super::{Context, Shared, StepError};
 use crate::graph::Step;
 use crate::inspect::{
-    Definition, DumpedTable, PendingDetach, Sequence, TypeMeaning, definitions, dumped_tables,
-    pending_detaches, sequences, tables_in_use, type_meanings, unlocked_tables,
+    Definition, DumpedTable, PendingDetach, Sequence, definitions, dumped_tables, pending_detaches,
+    sequences, tables_in_use, type_meanings, unlocked_tables,
 };
-use crate::names::{Kind, Output, SequenceValue, TableName};
+use crate::names::{Kind, Output, SequenceValue, TableName, TypeMeaning};
 use crate::plan::{DelaySnapshot, Side};
 use crate::postgres::{Class, Connection, Error, Session, Snapshot, connect, escape_control};
 

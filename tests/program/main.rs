@@ -65,6 +65,7 @@ mod trust_restore;
 mod trust_snapshots;
 mod trust_source;
 mod trust_tablespaces;
+mod trust_types;
 mod trust_verify;
 mod tuning;
 mod unlogged;

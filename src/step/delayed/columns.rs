@@ -101,7 +101,9 @@ impl Fit {
                     format!("{table} computes the column {name}, and the source does not"),
                     alter(altered, name, "DROP EXPRESSION"),
                 ),
-                Some(there) if there.type_name == column.type_name => {}
+                Some(there) if there.type_name == column.type_name => {
+                    self.compare_parts(dumped, column, there);
+                }
                 Some(there) if holds_all(&column.type_name, &there.type_name) => {
                     self.remarks.push(format!(
                         "{table}: the column {name} is {} on the target and {} on the source, of which it holds every value",
@@ -132,6 +134,26 @@ impl Fit {
                     ),
                     alter(altered, name, "DROP NOT NULL"),
                 );
+            }
+        }
+    }
+
+    /// Values of composite types are written without the names of their columns. Older journals do not tell them.
+    fn compare_parts(&mut self, dumped: &TableColumns, column: &Column, there: &Column) {
+        let Some(parts) = &column.parts else { return };
+        if there.parts.as_ref() != Some(parts) {
+            self.misfits.push(format!(
+                "{}: values of the column {} consist of {parts} on the source, and of {} on the target",
+                dumped.table,
+                column.name,
+                there.parts.as_deref().unwrap_or("something else")
+            ));
+            let statement = format!(
+                "ALTER TYPE {} …; -- as it was altered on the source",
+                column.type_name
+            );
+            if !self.statements.contains(&statement) {
+                self.statements.push(statement);
             }
         }
     }
@@ -223,6 +245,7 @@ mod tests {
         Column {
             name: name.to_owned(),
             type_name: "text".to_owned(),
+            parts: None,
             not_null: false,
             has_default: false,
             default: None,

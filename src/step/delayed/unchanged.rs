@@ -3,13 +3,16 @@
 //! What is there to be seen, and was written by transactions that had ended when the snapshot was taken, the
 //! snapshot showed as well. Where all rows are of this kind, and as many as were counted under the snapshot, none
 //! is gone either: they are the same rows. The same goes for what the catalog says of the tables and their columns,
-//! because a column can be added or dropped, and a table take another's name, without any row being written.
+//! because a column can be added or dropped, and a table take another's name, without any row being written; and for the types of
+//! their values.
 
+use std::collections::HashSet;
 use std::future::ready;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::names::{TableCount, TableName};
+use crate::inspect::{type_meanings, types_in};
+use crate::names::{TableCount, TableName, TypeMeaning};
 use crate::plan::Side;
 use crate::postgres::{Pool, Snapshot, escape_control};
 use crate::step::{Context, StepError};
@@ -40,11 +43,10 @@ pub(super) async fn look(
     let session = context.session(Side::Source).under_snapshot(now.id());
     let endpoint = context.endpoint(Side::Source);
     let pool = Pool::new(endpoint, context.database_name(), &session, queries)?;
-    let altered = altered(context, &pool, oldest).await?;
+    let mut altered = altered(context, &pool, oldest).await?;
+    altered.extend(altered_types(context, &pool).await?);
     if !altered.is_empty() {
-        let lines = altered
-            .iter()
-            .map(|table| format!("{table}: it was altered"));
+        let lines = altered.iter().map(|what| format!("{what}: it was altered"));
         return Ok(Err(lines.collect::<Vec<_>>().join("\n")));
     }
     let delayed = context.delayed_tables();
@@ -82,7 +84,8 @@ pub(super) async fn warn_of_altered(
     let session = context.session(Side::Source).under_snapshot(now.id());
     let endpoint = context.endpoint(Side::Source);
     let pool = Pool::new(endpoint, context.database_name(), &session, 1)?;
-    let altered = altered(context, &pool, oldest).await?;
+    let mut altered = altered(context, &pool, oldest).await?;
+    altered.extend(altered_types(context, &pool).await?);
     Ok((!altered.is_empty()).then(|| {
         format!(
             "delayed tables were altered on the source after the regular dump: {}; compare them on both servers: a \
@@ -125,6 +128,25 @@ async fn altered(context: &Context, pool: &Pool, oldest: i64) -> Result<Vec<Stri
     Ok(names
         .filter(|name| delayed.contains(name))
         .map(|name| escape_control(&name.to_string()).into_owned())
+        .collect())
+}
+
+/// The types of values in the delayed tables that do not mean what they meant at the regular dump's snapshot, for a message: no
+/// row is written where a label takes another's name, or a composite type has another column in place of one.
+async fn altered_types(context: &Context, pool: &Pool) -> Result<Vec<String>, StepError> {
+    // Journals of earlier versions do not tell.
+    let then = &context.regular_dump()?.meanings;
+    if then.is_empty() {
+        return Ok(Vec::new());
+    }
+    let connection = pool.get().await?;
+    let now: HashSet<TypeMeaning> = type_meanings(&connection).await?.into_iter().collect();
+    let gone = then.iter().filter(|meaning| !now.contains(meaning));
+    let gone: HashSet<u32> = gone.map(|meaning| meaning.type_oid).collect();
+    let used = types_in(&connection, context.delayed_tables()).await?;
+    let altered = used.into_iter().filter(|(oid, _)| gone.contains(oid));
+    Ok(altered
+        .map(|(_, name)| format!("type {}", escape_control(&name)))
         .collect())
 }
 

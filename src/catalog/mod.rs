@@ -249,6 +249,8 @@ pub struct Contents {
     pub oversized: Vec<Oversized>,
     /// What functions set for themselves.
     pub function_settings: Vec<FunctionSetting>,
+    /// Extensions other than plpgsql.
+    pub extensions: u64,
     /// `pg_relation_size` of all relations. Unlike `pg_database_size` it does not count files that come and
     /// go with connections (`pg_internal.init`), so that two looks at an idle server agree.
     pub bytes: u64,

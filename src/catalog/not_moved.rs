@@ -22,6 +22,8 @@ pub(crate) enum NotMovedKind {
     ExtensionRows,
     /// An index that is not valid: it was never built, or is being built (detail: whether it is unique).
     InvalidIndex,
+    /// Privileges in the information schema other than those on the target (detail: those of other roles than the owner).
+    InformationSchema,
     /// A membership one side of which is gone (detail: the member).
     MembershipWithoutRole,
     /// A setting, the comment or a membership of the role that runs the migration on the target.
@@ -42,6 +44,8 @@ pub(crate) enum NotMovedKind {
     SystemPrivilege,
     /// A table, view or function in a schema of the system.
     SystemSchema,
+    /// A text search configuration or dictionary of the system other than that of the target (detail: what it consists of).
+    TextSearch,
     /// A definition that only a superuser may read.
     UnreadableDefinition,
 }

@@ -292,6 +292,11 @@ codes! {
         why "CREATE INDEX CONCURRENTLY or REINDEX CONCURRENTLY failed, or is at work: pg_dump leaves the index out, and a unique one that refuses duplicates on the source refuses none on the target."
         fix "DROP INDEX, or REINDEX INDEX CONCURRENTLY on the source before the run, or CREATE INDEX on the target after it."
 
+    SourceInformationSchema "source/information-schema" Warn Object "0.2.0"
+        what "privileges in information_schema"
+        why "pg_dump leaves out information_schema with its privileges, so that what was granted or revoked there is as initdb made it on the target."
+        fix "GRANT and REVOKE on the target after the run."
+
     SourceInstallationDatabase "source/installation-database" Warn Database "0.2.0"
         what "properties of postgres or template1"
         why "Each server has databases postgres and template1 of its own, so settings and privileges of those of the source do not migrate."
@@ -416,6 +421,11 @@ codes! {
         what "an object in a schema of the system"
         why "pg_dump leaves out whatever is in pg_catalog and information_schema, also what users created there."
         fix "Move it to a schema of your own before the run, or create it on the target by hand."
+
+    SourceTextSearch "source/text-search" Fix Object "0.2.0"
+        what "text search of the system was changed"
+        why "pg_dump leaves out text search configurations and dictionaries of pg_catalog, so that to_tsvector finds other words on the target, also in columns and indexes that the restore computes by it."
+        fix "CREATE TEXT SEARCH CONFIGURATION … (COPY = …) in a schema of your own on the source and use that; or make the change on the target after the run, and compute columns and indexes again."
 
     SourceUnloggedOnStandby "source/unlogged-on-standby" Warn Object "0.2.0"
         what "the standby lacks an unlogged table"

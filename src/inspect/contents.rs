@@ -91,7 +91,8 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
                     WHERE n.nspname <> 'public' AND {USER_SCHEMA}) \
                  + (SELECT count(*) FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql'), \
                  (SELECT coalesce(sum(pg_relation_size(oid)), 0)::bigint FROM pg_catalog.pg_class \
-                    WHERE relkind IN ('r', 'i', 't', 'm', 'S') AND NOT relisshared)"
+                    WHERE relkind IN ('r', 'i', 't', 'm', 'S') AND NOT relisshared), \
+                 (SELECT count(*) FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql')"
         ),
     )
     .await?;
@@ -137,6 +138,7 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
         not_moved: Vec::new(),
         function_settings,
         oversized: Vec::new(),
+        extensions: number(4),
         placed: placed(connection).await?,
         bytes: number(3),
     })

@@ -13,6 +13,7 @@ mod delayed;
 mod detaching;
 mod libraries;
 mod locks;
+mod members;
 mod names;
 mod not_moved;
 mod oversized;
@@ -21,6 +22,7 @@ mod query;
 mod sequences;
 mod server;
 mod server_settings;
+mod system_objects;
 mod tablespaces;
 mod types;
 mod written;
@@ -36,6 +38,7 @@ pub(crate) use delayed::{
 };
 pub(crate) use detaching::{PendingDetach, pending_detaches};
 pub(crate) use locks::{DumpedTable, dumped_tables, tables_in_use, unlocked_tables};
+pub(crate) use members::{Member, members};
 pub(crate) use own::{CHANGES_WHAT_IS_RESTORED, own_of, without_default_privileges};
 pub(crate) use sequences::{Sequence, sequences};
 pub(crate) use server::system_identifier;
@@ -102,17 +105,21 @@ pub(crate) async fn servers(
         async { Ok(look_into_other_databases(plan, target, others).await) }
     )?;
     in_source.extend(in_installation);
-    fill(&mut source_facts, in_source);
     source_facts.not_moved = {
-        let in_source = open(plan, source, &source.database).await?;
+        let in_source_server = open(plan, source, &source.database).await?;
         let in_target = open(plan, target, &target.database).await?;
-        target_facts.lacked_libraries = libraries::lacked(&in_source, &in_target).await?;
+        target_facts.lacked_libraries = libraries::lacked(&in_source_server, &in_target).await?;
         if plan.globals && target_facts.is_superuser {
             target_facts.makeable_tablespaces =
-                tablespaces::makeable(&in_source, &in_target).await?;
+                tablespaces::makeable(&in_source_server, &in_target).await?;
         }
-        not_moved::of_server(&in_source, &in_target, &target_facts.user).await?
+        let of_target = system_objects::read(&in_target).await?;
+        for contents in in_source.values_mut() {
+            system_objects::retain_other(&mut contents.not_moved, &of_target);
+        }
+        not_moved::of_server(&in_source_server, &in_target, &target_facts.user).await?
     };
+    fill(&mut source_facts, in_source);
     in_target.extend(in_others);
     fill(&mut target_facts, in_target);
     source_facts.seen = source.watch.latest();
@@ -263,7 +270,9 @@ async fn look_into_one(plan: &Plan, endpoint: &Endpoint, name: &str) -> Result<C
         contents.not_moved = if matches!(name, "postgres" | "template1") {
             not_moved::of_installation(&connection).await?
         } else {
-            not_moved::of_database(&connection).await?
+            let mut found = not_moved::of_database(&connection).await?;
+            found.extend(system_objects::read(&connection).await?);
+            found
         };
     }
     Ok(contents)

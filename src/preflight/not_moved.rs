@@ -1,5 +1,6 @@
 //! What of the source no client program brings along, and no count shows.
 
+use super::words::some_of;
 use crate::catalog::{Database, Inspection, NotMoved, NotMovedKind, Privilege, ServerFacts};
 use crate::finding::{Code, Finding};
 
@@ -164,12 +165,29 @@ pub(super) fn for_database(database: &Database, target: &ServerFacts) -> Vec<Fin
     let Some(contents) = &database.contents else {
         return Vec::new();
     };
-    contents
-        .not_moved
-        .iter()
-        .filter_map(|found| of_database(found, target))
+    let each = contents.not_moved.iter();
+    each.filter_map(|found| of_database(found, target))
+        .chain(information_schema(&contents.not_moved))
         .map(|finding| finding.database(&database.name))
         .collect()
+}
+
+/// One for all of its views: they are mostly changed together.
+fn information_schema(not_moved: &[NotMoved]) -> Option<Finding> {
+    let changed: Vec<&str> = not_moved
+        .iter()
+        .filter(|found| found.what == NotMovedKind::InformationSchema)
+        .map(|found| found.object.as_str())
+        .collect();
+    (!changed.is_empty()).then(|| {
+        let message = format!(
+            "its privileges were changed, and pg_dump brings none of them along: {}",
+            some_of(&changed, 5)
+        );
+        Finding::new(Code::SourceInformationSchema, message)
+            .object("information_schema")
+            .fix("GRANT and REVOKE on the target after the run")
+    })
 }
 
 fn of_database(
@@ -247,6 +265,15 @@ fn of_database(
             Code::SourceSystemSchema,
             "it is in a schema of the system, which pg_dump leaves out: it is not brought along".to_owned(),
             "create it in a schema of your own before the run, or on the target by hand",
+        ),
+        NotMovedKind::TextSearch => (
+            Code::SourceTextSearch,
+            format!(
+                "the text search {object} of pg_catalog is not as on the target, and pg_dump does not bring it along: to_tsvector finds \
+                 other words there, also in generated columns and indexes"
+            ),
+            "use one of your own (CREATE TEXT SEARCH CONFIGURATION … (COPY = …)) on the source; or make the change on the target after \
+             the run, and compute columns and indexes again",
         ),
         NotMovedKind::UnreadableDefinition => (
             Code::SourceUnreadableDefinition,

@@ -9,6 +9,7 @@ mod error;
 mod job;
 mod leftovers;
 mod made;
+mod members;
 mod presence;
 mod properties;
 mod resume;

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dispatcher::Endings;
 use super::job::Job;
+use super::members;
 use super::properties::{changed_since_creation, read_again};
 use super::warn::warn;
 use crate::catalog::Database;
@@ -58,6 +59,9 @@ pub(super) async fn tell_changes(
             escape_control(&name)
         );
         warn(shared, journal, None, message)?;
+    }
+    for (database, message) in members::not_on_target(shared).await {
+        warn(shared, journal, database, message)?;
     }
     Ok(())
 }

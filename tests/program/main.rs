@@ -56,6 +56,7 @@ mod trust_detached;
 mod trust_encodings;
 mod trust_globals;
 mod trust_left;
+mod trust_left_out;
 mod trust_loads;
 mod trust_others;
 mod trust_ownership;

@@ -184,6 +184,7 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
             not_moved: Vec::new(),
             function_settings: Vec::new(),
             oversized: Vec::new(),
+            extensions: 0,
             placed: Vec::new(),
         }),
     }

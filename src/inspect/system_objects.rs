@@ -1,0 +1,65 @@
+//! What a person may change of the objects that initdb made, and pg_dump leaves out. Whether it was changed shows beside the other
+//! server: what initdb makes of these is the same in all versions.
+
+use super::query;
+use crate::catalog::{NotMoved, NotMovedKind};
+use crate::postgres::{Connection, Error};
+
+/// Text search: which dictionaries a configuration asks for each kind of token, and what dictionaries are made with.
+const TEXT_SEARCH: &str = "\
+    SELECT 'configuration ' || c.cfgname, coalesce(string_agg(concat_ws(' ', t.alias, m.mapseqno, n.nspname, d.dictname), \
+           ', ' ORDER BY t.alias, m.mapseqno), '') \
+    FROM pg_catalog.pg_ts_config c \
+    LEFT JOIN pg_catalog.pg_ts_config_map m ON m.mapcfg = c.oid \
+    LEFT JOIN LATERAL ts_token_type(c.cfgparser) t ON t.tokid = m.maptokentype \
+    LEFT JOIN pg_catalog.pg_ts_dict d ON d.oid = m.mapdict \
+    LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.dictnamespace \
+    WHERE c.oid < 16384 GROUP BY c.oid, c.cfgname \
+    UNION ALL SELECT 'dictionary ' || d.dictname, coalesce(d.dictinitoption, '') \
+    FROM pg_catalog.pg_ts_dict d WHERE d.oid < 16384 ORDER BY 1";
+
+/// The information schema: what other roles than its owner may do.
+const INFORMATION_SCHEMA: &str = "\
+    SELECT o.name, coalesce((SELECT string_agg(concat_ws(' ', coalesce(r.rolname::text, 'PUBLIC'), a.privilege_type), ', ' \
+                                    ORDER BY r.rolname, a.privilege_type) \
+                             FROM aclexplode(o.acl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee \
+                             WHERE a.grantee <> o.owner), '') \
+    FROM (SELECT 'the schema itself' AS name, n.nspowner AS owner, n.nspacl AS acl \
+          FROM pg_catalog.pg_namespace n WHERE n.nspname = 'information_schema' \
+          UNION ALL SELECT c.relname::text, c.relowner, c.relacl \
+          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+          WHERE n.nspname = 'information_schema' AND c.oid < 16384 AND c.relkind IN ('r', 'v') \
+          UNION ALL SELECT p.proname || '()', p.proowner, coalesce(p.proacl, acldefault('f', p.proowner)) \
+          FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+          WHERE n.nspname = 'information_schema' AND p.oid < 16384) AS o ORDER BY 1";
+
+/// Every such object of the connection's database, as it is.
+pub(super) async fn read(connection: &Connection) -> Result<Vec<NotMoved>, Error> {
+    let mut found = Vec::new();
+    for (what, sql) in [
+        (NotMovedKind::TextSearch, TEXT_SEARCH),
+        (NotMovedKind::InformationSchema, INFORMATION_SCHEMA),
+    ] {
+        let rows = query::rows(connection, "read objects of the system", sql).await?;
+        found.extend(rows.iter().map(|row| NotMoved {
+            what,
+            object: row.get(0),
+            detail: row.get(1),
+        }));
+    }
+    Ok(found)
+}
+
+/// Keeps of such objects those that the target has otherwise.
+pub(super) fn retain_other(found: &mut Vec<NotMoved>, of_target: &[NotMoved]) {
+    found.retain(|one| {
+        let is_compared = matches!(
+            one.what,
+            NotMovedKind::TextSearch | NotMovedKind::InformationSchema
+        );
+        let mut same = of_target
+            .iter()
+            .filter(|there| there.what == one.what && there.object == one.object);
+        !is_compared || same.any(|there| there.detail != one.detail)
+    });
+}

@@ -1,0 +1,181 @@
+//! What was changed on the source of tables and functions that belong to extensions: no client program brings it along, and only
+//! beside what CREATE EXTENSION made on the target does it show.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use crate::inspect::{Member, members};
+use crate::plan::Endpoint;
+use crate::postgres::{self, Session, connect, escape_control};
+use crate::step::Shared;
+
+/// Databases that are looked into at a time.
+const AT_A_TIME: usize = 4;
+
+/// So many differences of an extension are named.
+const SHOWN: usize = 8;
+
+/// A sentence for each extension of a database that has members which are not on the target as they are on the source.
+pub(super) async fn not_on_target(shared: &Shared) -> Vec<(Option<String>, String)> {
+    let source = &shared.inspection.source;
+    let with_extensions = shared.graph.database_names().filter(|name| {
+        let contents = source
+            .database(name)
+            .and_then(|found| found.contents.as_ref());
+        contents.is_some_and(|contents| contents.extensions > 0)
+    });
+    let looks: Result<Vec<(String, Vec<String>)>, postgres::Error> = stream::iter(with_extensions)
+        .map(|name| async move { Ok((name.clone(), look(shared, name).await?)) })
+        .buffer_unordered(AT_A_TIME)
+        .try_collect()
+        .await;
+    let mut found = match looks {
+        Ok(found) => found,
+        // The run is over: a server that is away is not waited for, nor asked about the other databases.
+        Err(error) => {
+            let message = format!(
+                "it could not be seen whether tables and functions of extensions are on the target as they are on the source: {error}"
+            );
+            return vec![(None, message)];
+        }
+    };
+    found.sort();
+    let about = |(name, messages): (String, Vec<String>)| {
+        let messages = messages.into_iter();
+        messages.map(move |message| (Some(name.clone()), message))
+    };
+    found.into_iter().flat_map(about).collect()
+}
+
+async fn look(shared: &Shared, database: &str) -> Result<Vec<String>, postgres::Error> {
+    let source = read(shared, &shared.source, database).await?;
+    if source.is_empty() {
+        return Ok(Vec::new());
+    }
+    let target = read(shared, &shared.target, database).await?;
+    Ok(compare(&source, &target))
+}
+
+async fn read(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    database: &str,
+) -> Result<Vec<Member>, postgres::Error> {
+    let session = Session::new(&shared.application.application_name_for("members"));
+    let connection = connect(endpoint, database, &session).await?;
+    let members = members(&connection).await?;
+    connection.close().await;
+    Ok(members)
+}
+
+/// Of what both have. Where the extension is of another version, its script may have made other parts, so that only those count that
+/// the target does not have at all.
+fn compare(source: &[Member], target: &[Member]) -> Vec<String> {
+    let by_part = |members: &[Member]| -> HashMap<(String, String), Member> {
+        let members = members.iter();
+        members
+            .map(|one| ((one.object.clone(), one.part.clone()), one.clone()))
+            .collect()
+    };
+    let (here, there) = (by_part(source), by_part(target));
+    let objects = |members: &[Member]| -> HashSet<String> {
+        members.iter().map(|one| one.object.clone()).collect()
+    };
+    let (in_source, in_target) = (objects(source), objects(target));
+    let versions: HashMap<&str, &str> = target
+        .iter()
+        .map(|one| (one.extension.as_str(), one.version.as_str()))
+        .collect();
+    let mut differences: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for one in source.iter().filter(|one| in_target.contains(&one.object)) {
+        let is_same_version = versions.get(one.extension.as_str()) == Some(&one.version.as_str());
+        let differs = match there.get(&(one.object.clone(), one.part.clone())) {
+            None => true,
+            Some(there) => is_same_version && there.definition != one.definition,
+        };
+        if differs {
+            let list = differences.entry(&one.extension).or_default();
+            list.push(format!("{} of {}", one.part, one.object));
+        }
+    }
+    for one in target.iter().filter(|one| in_source.contains(&one.object)) {
+        let version = source.iter().find(|here| here.object == one.object);
+        let is_same_version = version.is_some_and(|here| here.version == one.version);
+        if is_same_version && !here.contains_key(&(one.object.clone(), one.part.clone())) {
+            let list = differences.entry(&one.extension).or_default();
+            list.push(format!(
+                "{} of {} (not on the source)",
+                one.part, one.object
+            ));
+        }
+    }
+    differences
+        .into_iter()
+        .map(|(extension, mut list)| {
+            list.sort_unstable();
+            sentence(extension, &list)
+        })
+        .collect()
+}
+
+fn sentence(extension: &str, differences: &[String]) -> String {
+    let shown: Vec<_> = differences
+        .iter()
+        .take(SHOWN)
+        .map(|one| escape_control(one))
+        .collect();
+    let more = match differences.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "what the extension {} made was changed on the source, which pg_dump does not bring along: {}{more}; make the same changes on \
+         the target",
+        escape_control(extension),
+        shown.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(version: &str, object: &str, part: &str, definition: &str) -> Member {
+        Member {
+            extension: "jobs".to_owned(),
+            version: version.to_owned(),
+            object: object.to_owned(),
+            part: part.to_owned(),
+            definition: definition.to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_differs_is_told_and_of_another_version_only_what_is_missing() {
+        let source = |version: &str| {
+            vec![
+                member(version, "public.job", "column id", "integer NOT NULL"),
+                member(version, "public.job", "index mine", "CREATE INDEX mine"),
+                member(
+                    version,
+                    "public.gone",
+                    "comment",
+                    "of a table that the target lacks",
+                ),
+            ]
+        };
+        let target = vec![
+            member("1.0", "public.job", "column id", "integer"),
+            member(
+                "1.0",
+                "public.job",
+                "trigger theirs",
+                "CREATE TRIGGER theirs",
+            ),
+        ];
+        insta::assert_snapshot!(compare(&source("1.0"), &target).join("\n"), @"what the extension jobs made was changed on the source, which pg_dump does not bring along: column id of public.job, index mine of public.job, trigger theirs of public.job (not on the source); make the same changes on the target");
+        insta::assert_snapshot!(compare(&source("1.1"), &target).join("\n"), @"what the extension jobs made was changed on the source, which pg_dump does not bring along: index mine of public.job; make the same changes on the target");
+        assert_eq!(compare(&target, &target), Vec::<String>::new());
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::catalog::{Contents, Database, Inspection, ServerFacts, value};
+use crate::catalog::{Contents, Database, Inspection, ServerFacts, ServerSetting, value};
 use crate::finding::Finding;
 use crate::graph::select;
 use crate::journal::{Created, State};
@@ -51,7 +51,8 @@ pub(super) fn by_mark(
     if state.tuned.is_empty() {
         let settings = marking.others.iter().flat_map(|other| &other.settings);
         let names: Vec<&str> = settings.map(|(name, _)| name.as_str()).collect();
-        found.extend(preflight::for_settings_left_by_another(&names));
+        let is_unsafe = !switched_off(target).is_empty();
+        found.extend(preflight::for_settings_left_by_another(&names, is_unsafe));
     }
     let databases = marking.others.iter().flat_map(|other| &other.databases);
     let half_done = databases.filter(|one| {
@@ -95,14 +96,18 @@ fn still_tuned(state: &State) -> Option<Finding> {
 
 /// A finding where one of the [`SAFEGUARDS`] is off, and no run of this plan did that: another plan's, or one whose state is lost.
 fn found_unsafe(plan: &Plan, state: &State, inspection: &Inspection) -> Option<Finding> {
-    let own = &inspection.target.configuration.own;
-    let off: Vec<_> = SAFEGUARDS
-        .iter()
-        .filter(|name| !state.tuned.contains_key(**name))
-        .filter_map(|name| own.get(*name))
-        .filter(|found| value::boolean(&found.setting) == Some(false))
-        .collect();
+    let mut off = switched_off(&inspection.target);
+    off.retain(|found| !state.tuned.contains_key(&found.name));
     preflight::for_found_unsafe(plan.tuning.found_unsafe, &off)
+}
+
+/// Those of the [`SAFEGUARDS`] that are off in the target's own configuration.
+fn switched_off(target: &ServerFacts) -> Vec<&ServerSetting> {
+    let own = &target.configuration.own;
+    let known = SAFEGUARDS.iter().filter_map(|name| own.get(*name));
+    known
+        .filter(|found| value::boolean(&found.setting) == Some(false))
+        .collect()
 }
 
 /// Findings about databases that this plan made, and that the target does not have any more.

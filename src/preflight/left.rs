@@ -16,15 +16,20 @@ pub(crate) fn for_settings_left(names: &[&str]) -> Option<Finding> {
     })
 }
 
-/// Settings that a run of this plan with another state directory has changed and not restored, by the target's mark.
-pub(crate) fn for_settings_left_by_another(names: &[&str]) -> Option<Finding> {
+/// Settings that a run of this plan with another state directory has changed and not restored, by the target's mark. Where a person
+/// has switched on by hand what keeps data safe, the others are left.
+pub(crate) fn for_settings_left_by_another(names: &[&str], is_unsafe: bool) -> Option<Finding> {
     (!names.is_empty()).then(|| {
         let message = format!(
             "by the target's mark, a run of a plan of this name with another state directory, which may be lost, has changed settings \
              of the target and not restored them yet: {}",
             names.join(", ")
         );
-        Finding::new(Code::TargetLeftUnsafe, message).fix(
+        let severity = match is_unsafe {
+            true => Severity::Block,
+            false => Severity::Warn,
+        };
+        Finding::new(Code::TargetLeftUnsafe, message).severity(severity).fix(
             "wait for that run, if it is at work; otherwise `pg-migrate revert` restores them as the mark says they were before",
         )
     })

@@ -14,14 +14,18 @@ const SLOW: &str = "
     CREATE TABLE slow AS SELECT n AS id FROM generate_series(1, 300) n;
     CREATE INDEX ON slow (slow(id))";
 
-/// A server with a database, and one that is its copy.
-fn twins(major: u32) -> (Server, Server) {
+/// A server with a database and slow ones, and one that is its copy.
+fn twins(major: u32, slow: &[&str]) -> (Server, Server) {
     let mut first = Server::start(major);
     first.psql("postgres", "CREATE DATABASE erp");
     first.psql(
         "erp",
         "CREATE TABLE plain AS SELECT n AS id FROM generate_series(1, 100) n",
     );
+    for database in slow {
+        first.psql("postgres", &format!("CREATE DATABASE {database}"));
+        first.psql(database, SLOW);
+    }
     first.stop(Mode::Fast);
     let second = first.twin();
     first.start_again();
@@ -31,7 +35,7 @@ fn twins(major: u32) -> (Server, Server) {
 /// `check` says so, nothing is made on the target, and with an address of one of them the run goes through.
 #[test]
 fn two_servers_in_turn_behind_the_sources_address_are_told() {
-    let (first, second) = twins(16);
+    let (first, second) = twins(16, &[]);
     let target = Server::start(18);
     let proxy = Proxy::to(first.port());
     let project = Project::between(&first, &target).source("port", &proxy.port().to_string());
@@ -56,7 +60,7 @@ fn two_servers_in_turn_behind_the_sources_address_are_told() {
 fn two_servers_in_turn_behind_the_targets_address_are_told() {
     let source = Server::start(16);
     source.psql("postgres", "CREATE DATABASE crm");
-    let (first, second) = twins(18);
+    let (first, second) = twins(18, &[]);
     let proxy = Proxy::to(first.port());
     let project = Project::between(&source, &first)
         .target("port", &proxy.port().to_string())
@@ -78,11 +82,7 @@ fn two_servers_in_turn_behind_the_targets_address_are_told() {
 /// A second one joins in the middle of the night: while the restore of one database builds its index, before the other is dumped.
 #[test]
 fn a_second_server_that_joins_during_a_run_is_told() {
-    let (first, second) = twins(16);
-    for database in ["crm", "web"] {
-        first.psql("postgres", &format!("CREATE DATABASE {database}"));
-        first.psql(database, SLOW);
-    }
+    let (first, second) = twins(16, &["crm", "web"]);
     let target = Server::start(18);
     let proxy = Proxy::to(first.port());
     let project = Project::between(&first, &target)

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::arguments::DiscardArguments;
 use super::failure::Failure;
 use super::output::{print, tell};
-use super::prepare::load;
+use super::prepare::{load, target};
 use super::revert::restore_also_marked;
 use crate::escape::{escape_control, escape_control_lines};
 use crate::exit::Exit;
@@ -16,18 +16,13 @@ use crate::graph::archives;
 use crate::journal::{self, Journal, Lock, stored};
 use crate::names::Since;
 use crate::plan::Plan;
-use crate::postgres::resolve;
-use crate::process::LocalEnvironment;
 use crate::report::document;
 use crate::run::{Asked, Made, MadeDatabase, Signals, Use, Whose, discard, made};
 
 /// Lists what the plan made, or drops of it what is asked for. Again after it was killed: what is gone is not missed.
 pub(super) async fn run(arguments: DiscardArguments) -> Result<Exit, Failure> {
     let plan = load(&arguments.plan)?;
-    let target = resolve(&plan.target, &LocalEnvironment)
-        .await
-        .map_err(Failure::with(Exit::WrongInput))?
-        .endpoint;
+    let target = target(&plan).await?;
     let asked = Asked {
         names: &arguments.drop,
         all: arguments.all,
@@ -49,7 +44,7 @@ pub(super) async fn run(arguments: DiscardArguments) -> Result<Exit, Failure> {
     let id = journal.id().to_owned();
     let found = made(&plan, &target, (journal.state(), Some(&id))).await?;
     refuse_unknown(&found, &asked)?;
-    restore_also_marked(&plan, &mut journal, &mut signals).await?;
+    restore_also_marked(&plan, &target, &mut journal, &mut signals).await?;
     let discarded = discard(&plan, &target, &mut journal, &found, &asked).await?;
     for line in discarded.done.iter().chain(&discarded.left) {
         tell!("{}", escape_control_lines(line));

@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use crate::catalog::{Contents, Database, Inspection, ServerFacts, ServerSetting, value};
+use crate::catalog::{
+    Contents, Database, Inspection, Privilege, ServerFacts, ServerSetting, value,
+};
 use crate::finding::Finding;
 use crate::graph::select;
 use crate::journal::{Created, State};
@@ -30,6 +32,7 @@ pub(super) fn findings(
     found.extend(dropped_next(plan, state, inspection));
     found.extend(not_remade(plan, state, inspection));
     found.extend(unfinished(plan, state, inspection));
+    found.extend(opened(state, &inspection.target));
     found
 }
 
@@ -60,7 +63,6 @@ pub(super) fn by_mark(
         !one.is_handed_over && there.is_some_and(|there| Some(there.oid) == one.oid)
     });
     found.extend(half_done.map(|one| preflight::for_half_done_by_another(&one.name)));
-    found.extend(opened(state, target));
     found
 }
 
@@ -79,11 +81,10 @@ fn opened(state: &State, target: &ServerFacts) -> Vec<Finding> {
 }
 
 fn lets_others_in(database: &Database, user: &str) -> bool {
+    let is_of_others = |one: &Privilege| one.grantee.as_deref() != Some(user);
     let may_connect = database.privileges.as_ref().is_none_or(|privileges| {
-        let others = privileges
-            .iter()
-            .filter(|one| one.grantee.as_deref() != Some(user));
-        others.into_iter().any(|one| one.privilege == "CONNECT")
+        let mut privileges = privileges.iter();
+        privileges.any(|one| one.privilege == "CONNECT" && is_of_others(one))
     });
     database.allows_connections && may_connect
 }

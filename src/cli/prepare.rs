@@ -58,6 +58,12 @@ pub(super) async fn endpoints(plan: &Plan) -> Result<(Endpoint, Endpoint), Failu
     Ok((source.expect("two servers"), target.expect("two servers")))
 }
 
+/// How the target alone is reached.
+pub(super) async fn target(plan: &Plan) -> Result<Endpoint, Failure> {
+    let resolved = resolve(&plan.target, &LocalEnvironment).await;
+    Ok(resolved.map_err(Failure::with(Exit::WrongInput))?.endpoint)
+}
+
 /// Looks at both servers and at this machine, and compiles.
 ///
 /// `state`: what this plan did so far, by its journal.

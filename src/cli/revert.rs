@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use super::arguments::RevertArguments;
 use super::failure::Failure;
 use super::output::{Terminal, tell};
-use super::prepare::load;
+use super::prepare::{load, target};
 use crate::exit::Exit;
 use crate::finding::Code;
 use crate::journal::{self, Journal, Lock, TunedSetting, stored};
 use crate::plan::{Endpoint, FoundUnsafe, Plan};
-use crate::postgres::{escape_control_lines, resolve};
+use crate::postgres::escape_control_lines;
 use crate::preflight::is_waived;
-use crate::process::LocalEnvironment;
 use crate::report::{closed, document};
 use crate::run::{self, Signals};
 
@@ -23,9 +22,10 @@ pub(super) async fn run(arguments: RevertArguments, terminal: &Terminal) -> Resu
     let mut signals = Signals::catch()?;
     // Reading must not create a state directory where there is none.
     let was_run = journal::read(&plan.state_dir)?.is_some();
-    if was_run || !marked(&plan).await?.is_empty() {
+    let target = target(&plan).await?;
+    if was_run || !run::marked_settings(&plan, &target).await?.is_empty() {
         let mut journal = Journal::open(&plan.state_dir, Lock::take(&plan.state_dir)?)?;
-        let is_restored = restore_also_marked(&plan, &mut journal, &mut signals).await?;
+        let is_restored = restore_also_marked(&plan, &target, &mut journal, &mut signals).await?;
         for sentence in closed::sentences(&closed::closed(journal.state())) {
             tell!("{sentence}");
         }
@@ -36,7 +36,7 @@ pub(super) async fn run(arguments: RevertArguments, terminal: &Terminal) -> Resu
             return Ok(Exit::Completed);
         }
     }
-    let off = run::safeguards_off(&plan, &target(&plan).await?).await?;
+    let off = run::safeguards_off(&plan, &target).await?;
     if !off.is_empty() && plan.tuning.found_unsafe == FoundUnsafe::Refuse {
         return Err(Failure::message(
             Exit::NotStarted,
@@ -55,27 +55,19 @@ pub(super) async fn run(arguments: RevertArguments, terminal: &Terminal) -> Resu
     Ok(Exit::Completed)
 }
 
-async fn target(plan: &Plan) -> Result<Endpoint, Failure> {
-    let resolved = resolve(&plan.target, &LocalEnvironment).await;
-    Ok(resolved.map_err(Failure::with(Exit::WrongInput))?.endpoint)
-}
-
-/// What the target's mark says where the journal says nothing: the state directory was lost, or put back to an earlier state.
-async fn marked(plan: &Plan) -> Result<BTreeMap<String, TunedSetting>, Failure> {
-    Ok(run::marked_settings(plan, &target(plan).await?).await?)
-}
-
-/// As [`restore_settings`], also what the target's mark alone knows of.
+/// As [`restore_settings`], also what the target's mark alone knows of: the state directory was lost, or put back to an earlier
+/// state.
 pub(super) async fn restore_also_marked(
     plan: &Plan,
+    target: &Endpoint,
     journal: &mut Journal,
     signals: &mut Signals,
 ) -> Result<bool, Failure> {
     let marked = match journal.state().tuned.is_empty() {
-        true => marked(plan).await?,
+        true => run::marked_settings(plan, target).await?,
         false => BTreeMap::new(),
     };
-    restore(plan, journal, &marked, signals).await
+    restore((plan, target), journal, &marked, signals).await
 }
 
 /// Restores the settings that a killed run left changed, and says so. `false`: there were none.
@@ -84,11 +76,16 @@ pub(super) async fn restore_settings(
     journal: &mut Journal,
     signals: &mut Signals,
 ) -> Result<bool, Failure> {
-    restore(plan, journal, &BTreeMap::new(), signals).await
+    // A run that has nothing to restore asks for no password here.
+    if journal.state().tuned.is_empty() {
+        return Ok(false);
+    }
+    let target = target(plan).await?;
+    restore((plan, &target), journal, &BTreeMap::new(), signals).await
 }
 
 async fn restore(
-    plan: &Plan,
+    (plan, target): (&Plan, &Endpoint),
     journal: &mut Journal,
     marked: &BTreeMap<String, TunedSetting>,
     signals: &mut Signals,
@@ -96,7 +93,6 @@ async fn restore(
     if journal.state().tuned.is_empty() && marked.is_empty() {
         return Ok(false);
     }
-    let target = target(plan).await?;
     tell!("{}: restoring the settings of the {target}", plan.name);
     let today = jiff::Zoned::now().date();
     let may_be_older = is_waived(Code::TargetWentBack, &plan.waive, today);
@@ -114,7 +110,7 @@ async fn restore(
     };
     let restored = run::restore_settings(
         plan,
-        &target,
+        target,
         journal,
         marked,
         may_be_older,

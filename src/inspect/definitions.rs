@@ -41,13 +41,10 @@ pub(crate) async fn definitions(connection: &Connection) -> Result<Vec<Definitio
          FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE NOT t.tgisinternal AND {USER_SCHEMA} \
          UNION ALL \
-         SELECT c.oid, 'index ' || n.nspname || '.' || c.relname, c.relname::text \
+         SELECT c.oid, CASE WHEN c.relkind IN ('i', 'I') THEN 'index ' ELSE 'view ' END || n.nspname || '.' || c.relname, \
+                c.relname::text \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind IN ('i', 'I') AND {USER_SCHEMA} \
-         UNION ALL \
-         SELECT c.oid, 'view ' || n.nspname || '.' || c.relname, c.relname::text \
-         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind IN ('v', 'm', 'f') AND {USER_SCHEMA}{statistics}"
+         WHERE c.relkind IN ('i', 'I', 'v', 'm', 'f') AND {USER_SCHEMA}{statistics}"
     );
     let rows = query::rows(connection, "read definitions", &sql).await?;
     Ok(rows

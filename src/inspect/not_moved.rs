@@ -1,6 +1,7 @@
 //! What of the source no client program brings along.
 
 use super::contents::USER_SCHEMA;
+use super::detaching::pending_detaches;
 use super::query;
 use crate::catalog::{NotMoved, NotMovedKind};
 use crate::postgres::{Connection, Error};
@@ -158,17 +159,14 @@ pub(super) async fn of_database(connection: &Connection) -> Result<Vec<NotMoved>
         found.extend(read(connection, what, &sql).await?);
     }
     found.extend(unreadable_definitions(connection).await?);
-    if connection.version().major() >= 1400 {
-        found.extend(read(connection, NotMovedKind::DetachPending, DETACH_PENDING).await?);
-    }
+    let pending = pending_detaches(connection).await?.into_iter();
+    found.extend(pending.map(|pending| NotMoved {
+        what: NotMovedKind::DetachPending,
+        object: format!("{}.{}", pending.partition.schema, pending.partition.name),
+        detail: pending.parent.to_string(),
+    }));
     Ok(found)
 }
-
-/// Partitions that ALTER TABLE … DETACH PARTITION CONCURRENTLY has not detached to its end: new queries of the parent leave them out.
-const DETACH_PENDING: &str = "\
-    SELECT n.nspname || '.' || c.relname, i.inhparent::regclass::text \
-    FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid \
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE i.inhdetachpending ORDER BY 1";
 
 /// Triggers of foreign keys that ALTER TABLE … DISABLE TRIGGER ALL disabled, on either side. No dump brings that along.
 const REFERENCE_DISABLED: &str = "\

@@ -103,6 +103,13 @@ impl Mark {
         }))
     }
 
+    /// For a command that only reads it.
+    pub(crate) fn to_read(target: &Endpoint, plan: &str, id: Option<&str>) -> Mark {
+        let application = Application::with_state(plan, id);
+        let state = (plan, id.unwrap_or_default());
+        Mark::new(target, &application, state, "")
+    }
+
     /// Makes the database where it is missing. `false`: the role may not, or may not write to it.
     ///
     /// # Errors

@@ -48,6 +48,18 @@ pub enum Continuity {
 const LOST_BY_CRASH: u64 = 100_000;
 
 impl Sighting {
+    /// A primary, for tests to which it does not matter which.
+    #[cfg(test)]
+    pub(crate) fn sample() -> Sighting {
+        Sighting {
+            timeline: Some(1),
+            position: 500,
+            next_transaction: 1000,
+            started: 0,
+            seen: 1,
+        }
+    }
+
     /// What a server that was seen later is to this one.
     pub fn compare(&self, now: &Sighting) -> Continuity {
         let is_restarted = now.started != self.started;

@@ -28,6 +28,14 @@ impl Application {
         }
     }
 
+    /// For a command that only reads, where a state directory may have this id.
+    pub(crate) fn with_state(plan: &str, id: Option<&str>) -> Self {
+        Application {
+            plan: plan.to_owned(),
+            state: id.map(str::to_owned),
+        }
+    }
+
     /// The `application_name` of a session that does `what`.
     pub(crate) fn application_name_for(&self, what: &str) -> String {
         let mark = self.mark();

@@ -201,10 +201,7 @@ async fn take_to_undo(mark: Mark) -> Result<Option<Mark>, Error> {
 /// What the finding for it says was told before the run.
 async fn refuse_disagreement(mark: &Mark, journal: &Journal) -> Result<(), Error> {
     let entry = mark.read().await?;
-    match standing(entry.as_ref(), journal.state()) {
-        Err(error) => Err(error),
-        Ok(_) => Ok(()),
-    }
+    standing(entry.as_ref(), journal.state()).map(|_| ())
 }
 
 /// How the mark and the journal stand to each other.
@@ -244,13 +241,8 @@ pub(crate) async fn look_at_mark(
     target: &Endpoint,
     (state, id): (&State, Option<&str>),
 ) -> Result<Marking, Error> {
-    let application = match id {
-        Some(id) => Application::for_state(&plan.name, id),
-        None => Application::new(&plan.name),
-    };
-    let id = id.unwrap_or_default();
-    let mark = Mark::new(target, &application, (&plan.name, id), "");
-    let looked = look(&mark, state, id).await;
+    let mark = Mark::to_read(target, &plan.name, id);
+    let looked = look(&mark, state, id.unwrap_or_default()).await;
     mark.close().await;
     looked
 }

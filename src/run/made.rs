@@ -72,16 +72,8 @@ pub(crate) async fn made(
     target: &Endpoint,
     (state, id): (&State, Option<&str>),
 ) -> Result<Made, Error> {
-    let application = match id {
-        Some(id) => Application::for_state(&plan.name, id),
-        None => Application::new(&plan.name),
-    };
-    let mark = Mark::new(
-        target,
-        &application,
-        (&plan.name, id.unwrap_or_default()),
-        "",
-    );
+    let application = Application::with_state(&plan.name, id);
+    let mark = Mark::to_read(target, &plan.name, id);
     let marked = mark.of_plan().await;
     mark.close().await;
     let marked = marked?;

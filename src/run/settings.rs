@@ -144,8 +144,7 @@ pub(crate) async fn marked_settings(
     plan: &Plan,
     target: &Endpoint,
 ) -> Result<BTreeMap<String, TunedSetting>, Error> {
-    let application = Application::new(&plan.name);
-    let mark = Mark::new(target, &application, (&plan.name, ""), "");
+    let mark = Mark::to_read(target, &plan.name, None);
     let marked = mark.of_plan().await;
     mark.close().await;
     let settings = marked?.into_iter().flat_map(|marked| marked.settings);

@@ -102,13 +102,7 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
     ServerFacts {
         version,
         system_identifier: Some(format!("74{}", version.0)),
-        seen: Some(crate::names::Sighting {
-            timeline: Some(1),
-            position: 500,
-            next_transaction: 1000,
-            started: 0,
-            seen: 1,
-        }),
+        seen: Some(crate::names::Sighting::sample()),
         started: format!("2026-02-01 00:00:00.{}+00", version.0),
         max_connections: 100,
         reserved_connections: 3,

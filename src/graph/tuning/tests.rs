@@ -32,13 +32,7 @@ fn target() -> ServerFacts {
     ServerFacts {
         version: Version(180_004),
         system_identifier: None,
-        seen: Some(crate::names::Sighting {
-            timeline: Some(1),
-            position: 500,
-            next_transaction: 1000,
-            started: 0,
-            seen: 1,
-        }),
+        seen: Some(crate::names::Sighting::sample()),
         started: String::new(),
         max_connections: 100,
         reserved_connections: 3,

@@ -46,8 +46,7 @@ fn settings_are_restored_though_nothing_can_be_printed() {
         let project = Project::between(&source, &target).printing_to(outlet);
         let point = "journal step-done erp/create synced:1";
         let kill = || {
-            let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-            assert_eq!(killed.wait().signal, Some(9));
+            project.killed_at(point);
             assert_eq!(fsync(), "off");
         };
         kill();

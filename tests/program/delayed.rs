@@ -202,8 +202,7 @@ fn a_key_that_clients_took_is_an_error_that_names_the_range_and_loads_nothing() 
     let (source, target) = (Server::start(16), Server::start(18));
     let project = delayed(&source, &target).with(OPEN);
     let point = "journal step-done erp/verify synced:1";
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-    assert_eq!(killed.wait().signal, Some(9));
+    project.killed_at(point);
     target.psql(
         "erp",
         "INSERT INTO events (id, customer, code) VALUES (17, 7, 'taken'), (19999, 7, 'too')",

@@ -1,23 +1,13 @@
 //! Another server answers: a standby that lagged took over, a clone has the address, a machine was put back to an older state.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-
 use crate::support::compare;
 use crate::support::held::Held;
-use crate::support::place;
-use crate::support::project::Project;
+use crate::support::paused::Paused;
+use crate::support::project::{Project, waiver};
 use crate::support::proxy::Proxy;
 use crate::support::server::{Mode, Server};
 
 const UNTUNED: &str = "[target.tuning]\nmode = \"off\"\n";
-
-fn waiver(code: &str) -> String {
-    format!(
-        "[[waive]]\ncode = \"{code}\"\nobject = \"*\"\nuntil = 2999-12-31\nreason = \"looked at\"\n"
-    )
-}
 
 /// Two databases, of which the second waits as long as a client has its table for itself.
 fn two_databases() -> Server {
@@ -42,48 +32,17 @@ fn between(source: &Server, target: &Server, proxy: &Proxy) -> Project {
         .target("port", &proxy.port().to_string())
 }
 
-fn killed_at(project: &Project, point: &str) {
-    let variables = [("PG_MIGRATE_FAILPOINT", OsStr::new(point))];
-    let killed = project.start_with(&["run"], &variables);
-    assert_eq!(killed.wait().signal, Some(9), "{point}");
-}
-
-/// The dumps of delayed tables wait until they may go.
-fn with_slow_delayed_dump(project: Project) -> Project {
-    let programs = project.directory().join("programs");
-    let real = place::clients(18);
-    fs::create_dir(&programs).unwrap();
-    let script = format!(
-        "#!/bin/sh\ncase \"$*\" in *+delayed*) while [ ! -e {go} ]; do sleep 0.05; done;; esac\nexec {dump} \"$@\"\n",
-        go = project.directory().join("go").display(),
-        dump = real.join("pg_dump").display(),
-    );
-    let dump = programs.join("pg_dump");
-    fs::write(&dump, script).unwrap();
-    fs::set_permissions(&dump, fs::Permissions::from_mode(0o755)).unwrap();
-    project.variable("PATH", place::path_with(&[programs, real]))
-}
-
-fn go(project: &Project) {
-    fs::write(project.directory().join("go"), "").unwrap();
-}
-
 /// Kills the run when these are verified; the next one goes on to the end.
-fn killed_before_delayed_dumps(project: &Project, databases: &[&str]) {
+fn killed_before_delayed_dumps(project: &Project, dump: &Paused, databases: &[&str]) {
     let mut running = project.start(&["run"]);
     for name in databases {
         running.until("the verification", || {
-            has(project, "step-done", &format!("{name}/verify"))
+            project.has("step-done", &format!("{name}/verify"))
         });
     }
     running.kill9();
     assert_eq!(running.wait().signal, Some(9));
-    go(project);
-}
-
-fn has(project: &Project, kind: &str, step: &str) -> bool {
-    project.state_directory().join("journal.jsonl").exists()
-        && project.journal_steps(kind).contains(&step.to_owned())
+    dump.go();
 }
 
 fn same(source: &Server, target: &Server, databases: &[&str]) {
@@ -95,14 +54,14 @@ fn same(source: &Server, target: &Server, databases: &[&str]) {
 /// Runs until `first` is verified, and stops while `second` waits for its table.
 fn run_half(source: &Server, project: &Project) {
     let mut running = project.start(&["run"]);
-    running.until("the globals", || has(project, "step-started", "globals"));
+    running.until("the globals", || project.has("step-started", "globals"));
     let application = Held::begin(
         source,
         "second",
         "LOCK TABLE visits IN ACCESS EXCLUSIVE MODE",
     );
     running.until("the verification", || {
-        has(project, "step-done", "first/verify")
+        project.has("step-done", "first/verify")
     });
     running.interrupt();
     running.wait().expect_code(130);
@@ -118,18 +77,16 @@ fn a_target_that_fails_over_during_the_run_is_not_believed() {
     let proxy = Proxy::to(target.port());
     let project = between(&source, &target, &proxy);
     let mut running = project.start(&["run"]);
-    running.until("the globals", || has(&project, "step-started", "globals"));
+    running.until("the globals", || project.has("step-started", "globals"));
     let application = Held::begin(
         &source,
         "second",
         "LOCK TABLE visits IN ACCESS EXCLUSIVE MODE",
     );
-    running.until("its database", || {
-        has(&project, "step-done", "first/create")
-    });
+    running.until("its database", || project.has("step-done", "first/create"));
     standby.stop_following();
     running.until("the verification", || {
-        has(&project, "step-done", "first/verify")
+        project.has("step-done", "first/verify")
     });
     target.kill9();
     standby.promote();
@@ -254,7 +211,7 @@ fn a_database_that_somebody_made_in_the_older_state_is_not_dropped() {
     let earlier = target.copied();
     target.start_again();
     let mut project = Project::between(&source, &target).with(UNTUNED);
-    killed_at(&project, "journal step-done first/create synced:1");
+    project.killed_at("journal step-done first/create synced:1");
     let oid = "SELECT oid FROM pg_database WHERE datname = 'first'";
     let ours = target.psql("postgres", oid);
     target.stop(Mode::Fast);
@@ -294,7 +251,7 @@ fn a_clone_does_not_get_the_settings_of_the_target() {
     ahead.start_again();
     let proxy = Proxy::to(target.port());
     let project = between(&source, &target, &proxy);
-    killed_at(&project, "journal step-started first/restore synced:1");
+    project.killed_at("journal step-started first/restore synced:1");
     assert_eq!(target.psql("postgres", "SHOW fsync"), "off");
     // A clone that began when the target was there, and wrote more since.
     ahead.psql(
@@ -389,10 +346,10 @@ fn transaction_ids_prove_nothing_after_the_source_failed_over() {
         standby,
         proxy,
         target,
-        mut project,
+        project,
     } = lagging();
-    project = with_slow_delayed_dump(project);
-    killed_before_delayed_dumps(&project, &["shop"]);
+    let (mut project, dump) = Paused::of(project, "pg_dump", "+delayed");
+    killed_before_delayed_dumps(&project, &dump, &["shop"]);
     source.kill9();
     standby.promote();
     for n in 1..=8 {
@@ -429,10 +386,10 @@ fn a_source_that_fails_over_during_the_run_is_not_dumped_on() {
         target,
         project,
     } = lagging();
-    let project = with_slow_delayed_dump(project);
+    let (project, dump) = Paused::of(project, "pg_dump", "+delayed");
     let mut running = project.start(&["run"]);
     running.until("the verification", || {
-        has(&project, "step-done", "shop/verify")
+        project.has("step-done", "shop/verify")
     });
     source.kill9();
     standby.promote();
@@ -440,7 +397,7 @@ fn a_source_that_fails_over_during_the_run_is_not_dumped_on() {
         standby.psql("shop", &format!("INSERT INTO visits VALUES ({n})"));
     }
     proxy.lead_to(standby.port());
-    go(&project);
+    dump.go();
     let finished = running.wait().expect_code(4);
     finished.says(&["its timeline was 1, now it is 2"]);
     let finished = project.run(&["run"]).expect_code(4);
@@ -466,7 +423,7 @@ fn what_was_dumped_before_the_source_failed_over_is_dumped_again() {
             target,
             project,
         } = lagging();
-        killed_at(&project, at);
+        project.killed_at(at);
         source.kill9();
         standby.promote();
         proxy.lead_to(standby.port());
@@ -486,7 +443,7 @@ fn a_source_in_an_older_state_is_refused() {
     source.start_again();
     source.psql("shop", PAID);
     let mut project = Project::between(&source, &target).with(DELAYED);
-    killed_at(&project, "journal step-done shop/source-counts synced:1");
+    project.killed_at("journal step-done shop/source-counts synced:1");
     source.stop(Mode::Fast);
     let now = source.copied();
     source.take_data_of(&earlier);
@@ -536,8 +493,8 @@ fn databases_of_the_source_that_exchanged_names_are_not_mixed() {
     let delayed = "[delay]\ntable_data = [\"*.public.later\"]\n";
     let (source, target) = servers();
     let project = Project::between(&source, &target).with(delayed);
-    let project = with_slow_delayed_dump(project);
-    killed_before_delayed_dumps(&project, &["first", "second"]);
+    let (project, dump) = Paused::of(project, "pg_dump", "+delayed");
+    killed_before_delayed_dumps(&project, &dump, &["first", "second"]);
     exchange(&source);
     let finished = project.run(&["run"]).expect_code(4);
     finished.says(&[
@@ -551,12 +508,12 @@ fn databases_of_the_source_that_exchanged_names_are_not_mixed() {
     // Nothing was verified: what has the name now is dumped.
     let (source, target) = servers();
     let project = Project::between(&source, &target).with(delayed);
-    let project = with_slow_delayed_dump(project);
-    killed_at(&project, "journal step-done second/dump synced:1");
+    let (project, dump) = Paused::of(project, "pg_dump", "+delayed");
+    project.killed_at("journal step-done second/dump synced:1");
     exchange(&source);
     let finished = project.run(&["check"]).expect_code(0);
     finished.says(&["source/database-replaced", "the next run dumps it again"]);
-    go(&project);
+    dump.go();
     project.run(&["run"]).expect_code(0);
     same(&source, &target, &["first", "second"]);
 }
@@ -608,7 +565,7 @@ fn a_restart_of_either_server_is_no_other_server() {
         ("journal step-done first/create synced:1", Mode::Fast),
         ("journal step-done first/restore synced:1", Mode::Immediate),
     ] {
-        killed_at(&project, at);
+        project.killed_at(at);
         source.restart(mode);
         target.restart(mode);
     }

@@ -1,7 +1,5 @@
 //! A database that was made before, empty, and that a plan filled, is the plan's as far as going on is concerned.
 
-use std::ffi::OsStr;
-
 use crate::support::compare;
 use crate::support::project::Project;
 use crate::support::server::Server;
@@ -29,13 +27,6 @@ fn servers() -> (Server, Server) {
     (source, target)
 }
 
-fn killed_at(project: &Project, point: &str) {
-    let variables = [("PG_MIGRATE_FAILPOINT", OsStr::new(point))];
-    let killed = project.start_with(&["run"], &variables);
-    let killed = killed.wait();
-    assert_eq!(killed.signal, Some(9), "{point}: {}", killed.stderr);
-}
-
 /// Wherever a run is killed, the next ones go on, and what the owner had set for the database stays.
 #[test]
 fn a_run_that_was_killed_while_it_filled_a_database_goes_on() {
@@ -54,7 +45,7 @@ fn a_run_that_was_killed_while_it_filled_a_database_goes_on() {
         "journal step-done erp/restore before:1",
         "journal step-done erp/verify before:1",
     ] {
-        killed_at(&project, point);
+        project.killed_at(point);
         project.run(&["check"]).expect_code(0);
     }
     project.run(&["run"]).expect_code(0);
@@ -76,7 +67,7 @@ fn what_would_be_lost_keeps_a_half_filled_database() {
         target.psql("erp", prepare);
         let project = Project::between(&source, &target);
         project.run(&["check"]).expect_code(0);
-        killed_at(&project, "journal step-done erp/restore before:1");
+        project.killed_at("journal step-done erp/restore before:1");
         let first = target.psql("postgres", OID);
         project.run(&["run"]).expect_code(3).expect_words(&[
             "target/database-not-empty",
@@ -111,8 +102,8 @@ fn a_role_that_is_not_a_superuser_goes_on_as_well() {
         .target("password", "{ env = \"MOVER\" }")
         .variable("MOVER", "of the mover")
         .with("[globals]\nmigrate = false\n[target.tuning]\nmode = \"off\"");
-    killed_at(&project, "journal step-done erp/restore before:1");
-    killed_at(&project, "erp/create dropped:1");
+    project.killed_at("journal step-done erp/restore before:1");
+    project.killed_at("erp/create dropped:1");
     project.run(&["run"]).expect_code(0);
     assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "100");
     let own = OWN.replace("datconnlimit || ' ' || ", "");

@@ -1,28 +1,13 @@
 //! The mark as a witness: a target in an older state, a mark that is gone or another role's, a database that is open too early.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use crate::support::compare;
-use crate::support::project::Project;
+use crate::support::fill::slow_index;
+use crate::support::project::{Project, copy_directory, waiver};
 use crate::support::server::{Mode, Server};
 
 const UNTUNED: &str = "[target.tuning]\nmode = \"off\"\n";
-
-fn waiver(code: &str) -> String {
-    format!(
-        "[[waive]]\ncode = \"{code}\"\nobject = \"*\"\nuntil = 2999-12-31\nreason = \"looked at\"\n"
-    )
-}
-
-/// Building the index takes long on the target.
-const SLOW: &str = "
-    CREATE FUNCTION slow(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
-        IF current_setting('server_version_num')::int >= 180000 THEN PERFORM pg_sleep(0.01); END IF; RETURN i; END $$;
-    CREATE TABLE slow AS SELECT n AS id FROM generate_series(1, 200) n;
-    CREATE INDEX ON slow (slow(id))";
 
 fn source() -> Server {
     source_of(16)
@@ -38,27 +23,12 @@ fn source_of(major: u32) -> Server {
     source
 }
 
-fn killed_at(project: &Project, point: &str) {
-    let variables = [("PG_MIGRATE_FAILPOINT", OsStr::new(point))];
-    let killed = project.start_with(&["run"], &variables);
-    assert_eq!(killed.wait().signal, Some(9), "{point}");
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "no child of pg-migrate: a person copies the directory"
-)]
-fn copy_directory(from: &Path, to: &Path) {
-    let status = Command::new("cp").arg("-a").args([from, to]).status();
-    assert!(status.unwrap().success());
-}
-
 /// The target is put back to before the restore, and then others write more to it than it lost: its WAL is ahead of what was seen.
 #[test]
 fn a_target_that_was_put_back_and_written_to_since_is_noticed_by_its_mark() {
     let (source, mut target) = (source(), Server::start(18));
     let mut project = Project::between(&source, &target).with(UNTUNED);
-    killed_at(&project, "journal step-started erp/restore synced:1");
+    project.killed_at("journal step-started erp/restore synced:1");
     target.stop(Mode::Fast);
     let earlier = target.copied();
     target.start_again();
@@ -91,13 +61,10 @@ fn a_target_that_was_put_back_and_written_to_since_is_noticed_by_its_mark() {
 #[test]
 fn without_its_mark_an_older_state_directory_drops_nothing() {
     let (source, target) = (source(), Server::start(18));
-    source.psql("erp", SLOW);
+    source.psql("erp", &slow_index(200));
     let mut project = Project::between(&source, &target).with(UNTUNED);
     let mut run = project.start(&["run"]);
-    run.until("the restore", || {
-        let journal = fs::read_to_string(project.state_directory().join("journal.jsonl"));
-        journal.is_ok_and(|text| text.contains(r#""step-started":{"step":"erp/restore""#))
-    });
+    run.until("the restore", || project.has("step-started", "erp/restore"));
     let saved = project.directory().join("saved");
     copy_directory(&project.state_directory(), &saved);
     run.wait().expect_code(0);
@@ -118,7 +85,7 @@ fn without_its_mark_an_older_state_directory_drops_nothing() {
 fn a_database_that_a_person_opened_too_early_is_told() {
     let (source, target) = (source(), Server::start(18));
     let project = Project::between(&source, &target).with(UNTUNED);
-    killed_at(&project, "journal step-started erp/restore synced:1");
+    project.killed_at("journal step-started erp/restore synced:1");
     target.psql("postgres", "GRANT CONNECT ON DATABASE erp TO PUBLIC");
     for verb in ["check", "run"] {
         project.run(&[verb]).expect_code(3).says(&["target/opened"]);
@@ -134,9 +101,9 @@ fn what_a_person_made_in_place_of_ours_and_closed_is_not_dropped() {
     for (from, to) in [(12, 12), (16, 18)] {
         let (source, target) = (source_of(from), Server::start(to));
         let project = Project::between(&source, &target).with(UNTUNED);
-        killed_at(&project, "journal created-database erp before:1");
+        project.killed_at("journal created-database erp before:1");
         // As it was left, it is this plan's.
-        killed_at(&project, "journal created-database erp before:1");
+        project.killed_at("journal created-database erp before:1");
         target.psql("postgres", "DROP DATABASE erp");
         target.psql("postgres", "CREATE DATABASE erp");
         target.psql(
@@ -201,7 +168,7 @@ fn a_standby_that_took_over_is_not_called_damaged() {
     let standby = target.standby();
     let project = Project::between(&source, &target)
         .with("[retry]\nattempts = 2\nbackoff = \"100ms\"\nrestore_settings = \"5s\"\n");
-    killed_at(&project, "journal step-started erp/restore synced:1");
+    project.killed_at("journal step-started erp/restore synced:1");
     standby.catch_up(&target);
     target.stop(Mode::Fast);
     standby.promote();
@@ -225,7 +192,7 @@ fn a_standby_that_took_over_is_not_called_damaged() {
 fn what_is_unsafe_is_said_by_every_command_and_restored_without_the_mark() {
     let (source, target) = (source(), Server::of(18).durable().start());
     let project = Project::between(&source, &target);
-    killed_at(&project, "journal step-started erp/target-counts synced:1");
+    project.killed_at("journal step-started erp/target-counts synced:1");
     let told = project.run(&["verify"]);
     told.says(&["target/still-tuned", "fsync"]);
     let told = project.run(&["reset", "--step", "target-counts"]);

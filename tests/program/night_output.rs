@@ -65,8 +65,7 @@ fn a_report_that_cannot_be_written_is_said_and_changes_no_exit_code() {
     let words = ["the report could not be written"];
 
     let point = "journal step-done erp/create synced:1";
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-    assert_eq!(killed.wait().signal, Some(9));
+    project.killed_at(point);
     assert_eq!(target.psql("postgres", "SHOW fsync"), "off");
     project.run(&["revert"]).expect_code(0).expect_words(&words);
     assert_eq!(target.psql("postgres", "SHOW fsync"), "on");

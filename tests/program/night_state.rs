@@ -1,8 +1,6 @@
 //! State directories that are lost, copied, or put back to an earlier state: what the target's mark says of them.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -10,21 +8,18 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::compare;
-use crate::support::project::Project;
+use crate::support::fill::slow_index;
+use crate::support::project::{Project, copy_directory};
 use crate::support::server::Server;
-
-/// Building the index takes long on the target.
-const SLOW: &str = "
-    CREATE FUNCTION slow(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
-        IF current_setting('server_version_num')::int >= 180000 THEN PERFORM pg_sleep(0.01); END IF; RETURN i; END $$;
-    CREATE TABLE slow AS SELECT n AS id FROM generate_series(1, 400) n;
-    CREATE INDEX ON slow (slow(id));
-    CREATE TABLE plain AS SELECT n AS id FROM generate_series(1, 100) n";
 
 fn servers() -> (Server, Server) {
     let (source, target) = (Server::start(16), Server::of(18).durable().start());
     source.psql("postgres", "CREATE DATABASE erp");
-    source.psql("erp", SLOW);
+    source.psql("erp", &slow_index(400));
+    source.psql(
+        "erp",
+        "CREATE TABLE plain AS SELECT n AS id FROM generate_series(1, 100) n",
+    );
     (source, target)
 }
 
@@ -35,30 +30,13 @@ fn copy(of: &Project, source: &Server, target: &Server) -> Project {
     copy
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "no child of pg-migrate: a person copies the directory"
-)]
-fn copy_directory(from: &Path, to: &Path) {
-    fs::create_dir_all(to.parent().unwrap()).unwrap();
-    let status = Command::new("cp").arg("-a").args([from, to]).status();
-    assert!(status.unwrap().success());
-}
-
-fn journal_says(project: &Project, what: &str) -> bool {
-    let journal = fs::read_to_string(project.state_directory().join("journal.jsonl"));
-    journal.is_ok_and(|journal| journal.contains(what))
-}
-
 /// The machine of the migration is put back to a moment in which the restore had not ended; clients use the database since.
 #[test]
 fn an_older_state_directory_drops_nothing_that_clients_use() {
     let (source, target) = servers();
     let project = Project::between(&source, &target);
     let mut run = project.start(&["run"]);
-    run.until("the restore", || {
-        journal_says(&project, r#""step-started":{"step":"erp/restore""#)
-    });
+    run.until("the restore", || project.has("step-started", "erp/restore"));
     let saved = project.directory().join("saved");
     copy_directory(&project.state_directory(), &saved);
     run.wait().expect_code(0);
@@ -85,15 +63,11 @@ fn an_older_state_directory_tells_what_the_lost_one_left_unsafe() {
     let (source, target) = servers();
     target.psql("postgres", "ALTER SYSTEM SET checkpoint_timeout = '7min'");
     let project = Project::between(&source, &target);
-    let kill = |point: &str| {
-        let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-        assert_eq!(killed.wait().signal, Some(9));
-    };
-    kill("journal step-started globals synced:1");
+    project.killed_at("journal step-started globals synced:1");
     project.run(&["revert"]).expect_code(0);
     let saved = project.directory().join("saved");
     copy_directory(&project.state_directory(), &saved);
-    kill("journal step-started erp/restore synced:1");
+    project.killed_at("journal step-started erp/restore synced:1");
     fs::remove_dir_all(project.state_directory()).unwrap();
     copy_directory(&saved, &project.state_directory());
     let told = project.run(&["run"]).expect_code(3);
@@ -125,8 +99,7 @@ fn what_a_lost_state_directory_left_unsafe_is_restored_from_the_mark() {
     target.psql("postgres", "ALTER SYSTEM SET checkpoint_timeout = '7min'");
     let project = Project::between(&source, &target);
     let point = "journal step-started erp/restore synced:1";
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-    assert_eq!(killed.wait().signal, Some(9));
+    project.killed_at(point);
     fs::remove_dir_all(project.state_directory()).unwrap();
     for verb in ["check", "run"] {
         let told = project.run(&[verb]).expect_code(3);
@@ -158,9 +131,7 @@ fn a_copy_of_the_state_directory_leaves_a_living_run_alone() {
     let (source, target) = servers();
     let project = Project::between(&source, &target);
     let mut run = project.start(&["run"]);
-    run.until("the restore", || {
-        journal_says(&project, r#""step-started":{"step":"erp/restore""#)
-    });
+    run.until("the restore", || project.has("step-started", "erp/restore"));
     let other = copy(&project, &source, &target);
     let told = other.run(&["run"]).expect_code(6);
     told.says(&["a copy of this plan's state directory", "let that one end"]);
@@ -178,9 +149,7 @@ fn a_run_that_was_frozen_and_taken_over_from_writes_nothing_more() {
         let (source, target) = servers();
         let project = Project::between(&source, &target);
         let mut run = project.start(&["run"]);
-        run.until("the restore", || {
-            journal_says(&project, r#""step-started":{"step":"erp/restore""#)
-        });
+        run.until("the restore", || project.has("step-started", "erp/restore"));
         let pid = run.pid().cast_signed();
         let mut frozen = vec![pid];
         if with_children {
@@ -284,8 +253,7 @@ fn a_killed_run_leaves_in_the_mark_what_the_settings_were() {
     target.psql("postgres", "ALTER SYSTEM SET checkpoint_timeout = '7min'");
     let project = Project::between(&source, &target);
     let point = "journal step-started erp/restore synced:1";
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-    assert_eq!(killed.wait().signal, Some(9));
+    project.killed_at(point);
     let before = "SELECT before FROM mark.setting WHERE name = 'checkpoint_timeout'";
     assert_eq!(target.psql("pg_migrate_mark", before), "7min");
     let fsync = "SELECT before IS NULL, value FROM mark.setting WHERE name = 'fsync'";
@@ -304,8 +272,7 @@ fn an_empty_database_of_another_plan_is_not_filled() {
     let (source, target) = servers();
     let first = Project::between(&source, &target);
     let point = "journal step-done erp/create synced:1";
-    let killed = first.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-    assert_eq!(killed.wait().signal, Some(9));
+    first.killed_at(point);
     first.run(&["revert"]).expect_code(0);
     let other = Project::between(&source, &target).named("other");
     let told = other.run(&["run"]).expect_code(4);

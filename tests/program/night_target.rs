@@ -1,6 +1,5 @@
 //! The night around a run, on the target's side: what somebody set there, protects, or ran out of.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -36,8 +35,7 @@ fn what_a_run_whose_state_is_lost_left_is_not_the_owners() {
     let (source, target) = (source(), Server::of(18).durable().start());
     let project = Project::between(&source, &target);
     let point = "journal step-started erp/create before:1";
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", OsStr::new(point))]);
-    assert_eq!(killed.wait().signal, Some(9));
+    project.killed_at(point);
     fs::remove_dir_all(project.state_directory()).unwrap();
 
     let told = project.run(&["run"]).expect_code(3);
@@ -269,8 +267,7 @@ fn fsync_that_somebody_switched_off_during_the_run_keeps_the_databases_closed() 
     let (source, target) = (source(), Server::of(18).durable().start());
     let project = Project::between(&source, &target);
     let point = "journal step-started restore-settings synced:1";
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-    assert_eq!(killed.wait().signal, Some(9));
+    project.killed_at(point);
     let file = target.data_directory().join("postgresql.conf");
     let before = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, format!("{before}\nfsync = off\n")).unwrap();

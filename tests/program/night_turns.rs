@@ -1,18 +1,10 @@
 //! Several servers behind one address, as a load balancer or the service of an operator's replicas has them.
 
-use std::fs;
-
 use crate::support::compare;
+use crate::support::fill::slow_index;
 use crate::support::project::Project;
 use crate::support::proxy::Proxy;
 use crate::support::server::{Mode, Server};
-
-/// Building the index takes long on the target.
-const SLOW: &str = "
-    CREATE FUNCTION slow(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
-        IF current_setting('server_version_num')::int >= 180000 THEN PERFORM pg_sleep(0.01); END IF; RETURN i; END $$;
-    CREATE TABLE slow AS SELECT n AS id FROM generate_series(1, 300) n;
-    CREATE INDEX ON slow (slow(id))";
 
 /// A server with a database and slow ones, and one that is its copy.
 fn twins(major: u32, slow: &[&str]) -> (Server, Server) {
@@ -24,7 +16,7 @@ fn twins(major: u32, slow: &[&str]) -> (Server, Server) {
     );
     for database in slow {
         first.psql("postgres", &format!("CREATE DATABASE {database}"));
-        first.psql(database, SLOW);
+        first.psql(database, &slow_index(300));
     }
     first.stop(Mode::Fast);
     let second = first.twin();
@@ -91,12 +83,8 @@ fn a_second_server_that_joins_during_a_run_is_told() {
         .with("[retry]\nattempts = 2\nbackoff = \"100ms\"\n");
     let mut run = project.start(&["run"]);
     run.until("a restore", || {
-        let journal = fs::read_to_string(project.state_directory().join("journal.jsonl"));
-        journal.is_ok_and(|journal| {
-            ["crm", "web"].iter().any(|name| {
-                journal.contains(&format!(r#""step-started":{{"step":"{name}/restore""#))
-            })
-        })
+        let of = |name: &&str| project.has("step-started", &format!("{name}/restore"));
+        ["crm", "web"].iter().any(of)
     });
     proxy.lead_in_turn_to(&[second.port(), first.port()]);
     let told = run.wait().expect_code(4);

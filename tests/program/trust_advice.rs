@@ -19,8 +19,7 @@ fn killed(point: &str, more: &str) -> (Server, Server, Project) {
     source.psql("erp", CUSTOMERS);
     let delay = format!("[delay]\ntable_data = [\"erp.orders\"]\n{more}");
     let project = Project::between(&source, &target).with(&delay);
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-    assert_eq!(killed.wait().signal, Some(9), "{point}");
+    project.killed_at(point);
     (source, target, project)
 }
 

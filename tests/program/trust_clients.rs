@@ -124,8 +124,7 @@ fn what_a_killed_run_left_closed_is_opened() {
         "erp let in:1",
         "erp opened:1",
     ] {
-        let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-        assert_eq!(killed.wait().signal, Some(9), "{point}");
+        project.killed_at(point);
     }
     project.run(&["run"]).expect_code(0);
     assert!(target.lets_in("erp", "app", "of the app"));
@@ -141,8 +140,7 @@ fn what_a_killed_run_left_closed_is_opened_without_tuning_too() {
     source.psql("postgres", "CREATE DATABASE erp OWNER app");
     let project = Project::between(&source, &target);
     let point = "journal step-started restore-settings before:1";
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-    assert_eq!(killed.wait().signal, Some(9));
+    project.killed_at(point);
     assert!(!target.lets_in("erp", "app", "of the app"));
     project
         .with("[target.tuning]\nmode = \"off\"\n")
@@ -163,8 +161,7 @@ fn a_run_that_was_killed_while_it_opened_a_database_goes_on_and_keeps_what_clien
     );
     let project = Project::between(&source, &target).with("[target.tuning]\nmode = \"off\"\n");
     let point = "erp let in:1";
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-    assert_eq!(killed.wait().signal, Some(9));
+    project.killed_at(point);
     assert!(target.lets_in("erp", "app", "of the app"));
     target.psql("erp", "INSERT INTO t VALUES (11)");
     project.run(&["run"]).expect_code(0);

@@ -1,10 +1,7 @@
 //! A release on the source between the snapshot and the moment in which pg_dump has read all definitions: what arrives is as it was, or as
 //! it is, and never half of each.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-
-use crate::support::place;
+use crate::support::paused::Paused;
 use crate::support::project::Project;
 use crate::support::server::Server;
 
@@ -33,36 +30,20 @@ const SHOWN: &str = "
         || (SELECT string_agg(indexrelid::regclass::text, ' ') FROM pg_index WHERE indrelid = 'orders'::regclass)
         || (SELECT string_agg(pg_get_statisticsobjdef(oid), ' ') FROM pg_statistic_ext) || pg_get_viewdef('listed'::regclass)";
 
-/// The first dump waits until it may go.
-fn with_slow_dump(project: Project) -> Project {
-    let programs = project.directory().join("programs");
-    let real = place::clients(18);
-    fs::create_dir(&programs).unwrap();
-    let script = format!(
-        "#!/bin/sh\ncase \"$*\" in *--snapshot*) touch {waits}; while [ ! -e {go} ]; do sleep 0.05; done;; esac\nexec {dump} \"$@\"\n",
-        waits = project.directory().join("waits").display(),
-        go = project.directory().join("go").display(),
-        dump = real.join("pg_dump").display(),
-    );
-    let dump = programs.join("pg_dump");
-    fs::write(&dump, script).unwrap();
-    fs::set_permissions(&dump, fs::Permissions::from_mode(0o755)).unwrap();
-    project.variable("PATH", place::path_with(&[programs, real]))
-}
-
 #[test]
 fn what_a_release_replaces_arrives_whole() {
     for release in RELEASES {
         let (source, target) = (Server::start(17), Server::start(18));
         source.psql("postgres", "CREATE DATABASE erp");
         source.psql("erp", BEFORE);
-        let project = with_slow_dump(Project::between(&source, &target));
+        let project = Project::between(&source, &target);
+        let (project, dump) = Paused::of(project, "pg_dump", "--snapshot");
         let mut run = project.start(&["run"]);
-        run.until("the dump", || project.directory().join("waits").exists());
+        dump.until_reached(&mut run);
         for statement in release.split(';') {
             source.psql("erp", statement);
         }
-        fs::write(project.directory().join("go"), "").unwrap();
+        dump.go();
         run.wait().expect_code(0);
         assert_eq!(
             target.psql("erp", SHOWN),

@@ -17,8 +17,7 @@ fn killed_after(step: &str, schema: &str, delay: &str) -> (Server, Server, Proje
     source.psql("erp", schema);
     let project = Project::between(&source, &target).with(&format!("[delay]\n{delay}\n"));
     let point = format!("journal step-done erp/{step} synced:1");
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-    assert_eq!(killed.wait().signal, Some(9));
+    project.killed_at(&point);
     (source, target, project)
 }
 

@@ -126,8 +126,7 @@ fn rows_in_a_delayed_table_before_its_load_are_told() {
     let target = Server::start(18);
     let project = Project::between(&source, &target).with("[delay]\ntable_data = [\"erp.late\"]\n");
     let point = "journal step-done erp/restore synced:1";
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-    assert_eq!(killed.wait().signal, Some(9));
+    project.killed_at(point);
     target.psql("erp", "INSERT INTO late VALUES (7, 'too early')");
     let said = project.run(&["run"]).expect_code(4).stdout;
     let said: Vec<&str> = said.split_whitespace().collect();

@@ -20,8 +20,7 @@ fn what_changed_after_the_globals_arrives_or_is_told() {
     );
     let project = Project::between(&source, &target);
     let point = "journal step-done globals synced:1";
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-    assert_eq!(killed.wait().signal, Some(9));
+    project.killed_at(point);
     source.psql(
         "postgres",
         "ALTER ROLE app PASSWORD 'second'; CREATE ROLE late_role LOGIN; GRANT late_role TO app;
@@ -58,8 +57,7 @@ fn what_changed_on_both_sides_is_told_and_left() {
     );
     let project = Project::between(&source, &target);
     let point = "journal step-done globals synced:1";
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-    assert_eq!(killed.wait().signal, Some(9));
+    project.killed_at(point);
     source.psql(
         "postgres",
         "ALTER ROLE twice PASSWORD 'second'; DROP ROLE gone; REVOKE team FROM app; ALTER ROLE app CREATEDB",
@@ -432,8 +430,7 @@ fn what_a_role_lost_between_two_runs_is_taken_away_or_told() {
     source.psql("postgres", "CREATE DATABASE erp OWNER app");
     let project = Project::between(&source, &target);
     let point = "journal step-done globals synced:1";
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-    assert_eq!(killed.wait().signal, Some(9));
+    project.killed_at(point);
     source.psql(
         "postgres",
         "ALTER ROLE app CONNECTION LIMIT -1 VALID UNTIL 'infinity'; ALTER ROLE mute PASSWORD NULL;

@@ -1,6 +1,5 @@
 //! What a run left behind, and what people did in between, when the next one comes.
 
-use std::ffi::OsStr;
 use std::fs;
 
 use crate::support::compare;
@@ -16,12 +15,6 @@ fn servers() -> (Server, Server) {
         "CREATE TABLE t AS SELECT generate_series(1, 100) AS id",
     );
     (source, target)
-}
-
-fn killed_at(project: &Project, point: &str) {
-    let variables = [("PG_MIGRATE_FAILPOINT", OsStr::new(point))];
-    let killed = project.start_with(&["run"], &variables);
-    assert_eq!(killed.wait().signal, Some(9), "{point}");
 }
 
 /// The application moved to what the first run verified, and is not asked to risk its commits.
@@ -52,7 +45,7 @@ fn a_later_run_does_not_risk_what_clients_use_already() {
 fn what_another_plans_killed_run_left_is_refused() {
     let (source, target) = servers();
     let first = Project::between(&source, &target).named("first");
-    killed_at(&first, "journal step-started erp/restore before:1");
+    first.killed_at("journal step-started erp/restore before:1");
     assert_eq!(target.psql("postgres", "SHOW fsync"), "off");
     let second = Project::between(&source, &target)
         .named("second")
@@ -102,9 +95,9 @@ fn a_database_that_lets_nobody_in_is_never_completed() {
 fn a_run_that_was_killed_while_it_made_a_database_goes_on() {
     let (source, target) = servers();
     let project = Project::between(&source, &target);
-    killed_at(&project, "erp/create made:1");
-    killed_at(&project, "journal created-database erp synced:1");
-    killed_at(&project, "erp/create drops:1");
+    project.killed_at("erp/create made:1");
+    project.killed_at("journal created-database erp synced:1");
+    project.killed_at("erp/create drops:1");
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");
 }
@@ -114,7 +107,7 @@ fn a_run_that_was_killed_while_it_made_a_database_goes_on() {
 fn a_database_that_was_completed_by_hand_is_kept() {
     let (source, target) = servers();
     let project = Project::between(&source, &target);
-    killed_at(&project, "journal step-done erp/restore before:1");
+    project.killed_at("journal step-done erp/restore before:1");
     target.psql("postgres", "ALTER DATABASE erp OWNER TO app");
     target.psql("erp", "INSERT INTO t VALUES (101)");
     project.run(&["run"]).expect_code(3).says(&[
@@ -133,7 +126,7 @@ fn a_closed_database_that_the_source_has_no_more_is_told() {
     let (source, target) = servers();
     source.psql("postgres", "CREATE DATABASE crm");
     let project = Project::between(&source, &target);
-    killed_at(&project, "journal step-started restore-settings before:1");
+    project.killed_at("journal step-started restore-settings before:1");
     source.psql("postgres", "ALTER DATABASE erp RENAME TO old_erp");
     let plan = fs::read_to_string(project.plan_file()).unwrap();
     let out = "\n[databases]\nexclude = [\"old_erp\"]\n";
@@ -156,10 +149,7 @@ fn a_database_whose_delayed_tables_are_missing_is_not_left_out() {
     let delay = "[delay]\ntable_data = [\"erp.public.t\"]\n";
     let mut project = Project::between(&source, &target).with(delay);
     project.run(&["plan", "--dry-run"]).expect_code(0);
-    killed_at(
-        &project,
-        "journal step-started erp/delayed-restore before:1",
-    );
+    project.killed_at("journal step-started erp/delayed-restore before:1");
     project.set_rest(&format!("{delay}[databases]\nexclude = [\"erp\"]\n"));
     project
         .run(&["run"])
@@ -182,7 +172,7 @@ fn promote(target: &mut Server) {
 fn a_target_that_was_promoted_is_not_believed() {
     let (source, mut target) = servers();
     let project = Project::between(&source, &target);
-    killed_at(&project, "journal step-done erp/restore synced:1");
+    project.killed_at("journal step-done erp/restore synced:1");
     project.run(&["revert"]).expect_code(0);
     promote(&mut target);
     // Nobody uses it yet, so it is made again.
@@ -209,7 +199,7 @@ fn a_target_that_was_promoted_is_not_believed() {
 fn what_was_counted_by_a_killed_run_is_counted_again() {
     let (source, target) = servers();
     let project = Project::between(&source, &target);
-    killed_at(&project, "journal step-done erp/target-counts synced:1");
+    project.killed_at("journal step-done erp/target-counts synced:1");
     target.psql("erp", "TRUNCATE t");
     let told = project.run(&["run"]).expect_code(5);
     assert!(told.stdout.contains("public.t"), "{}", told.stdout);
@@ -238,7 +228,7 @@ fn a_completed_plan_whose_target_was_left_unsafe_is_not_complete() {
 fn what_is_still_closed_to_clients_is_said_until_it_is_open() {
     let (source, target) = servers();
     let project = Project::between(&source, &target);
-    killed_at(&project, "journal step-done erp/verify synced:1");
+    project.killed_at("journal step-done erp/verify synced:1");
     assert!(!target.lets_in("erp", "app", "of the app"));
     let said = ["closed to clients", "\"erp\""];
     let text = project.run(&["status"]).expect_code(0).stdout;

@@ -21,13 +21,8 @@ fn killed(point: &str, more: &str) -> (Server, Server, Project) {
     let project = Project::between(&source, &target)
         .parallelism("restore_jobs", 1)
         .with(&delay);
-    kill_at(&project, point);
+    project.killed_at(point);
     (source, target, project)
-}
-
-fn kill_at(project: &Project, point: &str) {
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-    assert_eq!(killed.wait().signal, Some(9), "{point}");
 }
 
 const WITHOUT_MARK: &str = "[[waive]]\ncode = \"target/mark-gone\"\nobject = \"*\"\nuntil = 2999-12-31\nreason = \"dropped\"\n";
@@ -146,10 +141,10 @@ fn sequences_that_are_not_on_record_are_not_behind_the_rows_either() {
     );
     let project = Project::between(&source, &target)
         .with("[delay]\ntable_data = [\"erp.events\"]\nsnapshot = \"later\"\n");
-    kill_at(&project, "journal step-done erp/verify synced:1");
+    project.killed_at("journal step-done erp/verify synced:1");
     let more = "INSERT INTO events (word) SELECT 'more' FROM generate_series(1, 100)";
     source.psql("erp", more);
-    kill_at(&project, "journal step-done erp/delayed-dump synced:1");
+    project.killed_at("journal step-done erp/delayed-dump synced:1");
     let file = project.state_directory().join("journal.jsonl");
     let journal = fs::read_to_string(&file).unwrap();
     let (before, rest) = journal.rsplit_once("\"sequences\":[").unwrap();
@@ -171,13 +166,13 @@ fn delayed_tables_are_compared_with_what_they_were_dumped_with() {
         };
         let mut project = Project::between(&source, &target).with(&delay(before));
         if before == "later" {
-            kill_at(&project, "journal step-done erp/verify synced:1");
+            project.killed_at("journal step-done erp/verify synced:1");
             source.psql("erp", "INSERT INTO big VALUES (501, 'later')");
         }
         // Whichever of the two is the last.
         let done = ["erp/delayed-dump", "erp/verify"];
         let point = format!("journal step-started erp/{} synced:1", "delayed-restore");
-        kill_at(&project, &point);
+        project.killed_at(&point);
         assert!(done.iter().all(|step| {
             project
                 .journal_steps("step-done")
@@ -254,7 +249,7 @@ fn a_table_that_another_copy_of_the_state_loaded_is_not_loaded_again() {
     let (_source, target, project) = killed("journal step-done erp/verify synced:1", WITHOUT_MARK);
     let journal = project.state_directory().join("journal.jsonl");
     let before = fs::read(&journal).unwrap();
-    kill_at(&project, "journal step-done erp/delayed-restore synced:1");
+    project.killed_at("journal step-done erp/delayed-restore synced:1");
     fs::write(journal, before).unwrap();
     let told = project.run(&["run"]).expect_code(3);
     told.says(&["the target's mark is newer"]);

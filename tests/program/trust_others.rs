@@ -112,9 +112,8 @@ fn an_agent_is_told_and_fails_nothing() {
     compare::assert_same(&source, &target, "erp");
 }
 
-/// Its restore failed, a person completed it by hand, and an application works in it as a superuser.
-#[test]
-fn what_a_superuser_wrote_after_a_failed_restore_is_not_dropped() {
+/// A restore that failed: a row does not keep to its constraint, which the source does not know.
+fn failed() -> (Server, Server, Project) {
     let (source, target, project) = servers();
     source.psql(
         "erp",
@@ -122,6 +121,13 @@ fn what_a_superuser_wrote_after_a_failed_restore_is_not_dropped() {
          UPDATE pg_constraint SET convalidated = true WHERE conname = 'c'",
     );
     project.run(&["run"]).expect_code(4);
+    (source, target, project)
+}
+
+/// Its restore failed, a person completed it by hand, and an application works in it as a superuser.
+#[test]
+fn what_a_superuser_wrote_after_a_failed_restore_is_not_dropped() {
+    let (source, target, project) = failed();
     let again = ["reset", "--database", "erp", "--step", "dump"];
     target.psql(
         "erp",
@@ -146,13 +152,7 @@ fn what_a_superuser_wrote_after_a_failed_restore_is_not_dropped() {
 /// As [`what_a_superuser_wrote_after_a_failed_restore_is_not_dropped`], where they only look.
 #[test]
 fn sessions_that_a_drop_ends_are_told() {
-    let (source, target, project) = servers();
-    source.psql(
-        "erp",
-        "CREATE TABLE checked AS SELECT -1 AS id; ALTER TABLE checked ADD CONSTRAINT c CHECK (id > 0) NOT VALID;
-         UPDATE pg_constraint SET convalidated = true WHERE conname = 'c'",
-    );
-    project.run(&["run"]).expect_code(4);
+    let (source, target, project) = failed();
     source.psql("erp", "DELETE FROM checked");
     let agent = Held::begin(&target, "erp", "SET application_name = 'an agent'");
     project
@@ -179,8 +179,7 @@ fn delayed_rows_are_not_rounded_by_another_type() {
     );
     let project = project.with("[delay]\ntable_data = [\"erp.big\"]\n");
     let point = "journal step-done erp/verify before:1";
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-    assert_eq!(killed.wait().signal, Some(9));
+    project.killed_at(point);
     target.psql("erp", "ALTER TABLE big ALTER amount TYPE numeric(12,2)");
     project.run(&["run"]).expect_code(4).expect_words(&[
         "the column amount is numeric(12,2) on the target and numeric(12,4) on the source",

@@ -99,8 +99,7 @@ fn a_database_with_a_subscription_is_made_again() {
     );
     let project = Project::between(&source, &target);
     let point = "journal step-done erp/restore before:1";
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-    assert_eq!(killed.wait().signal, Some(9));
+    project.killed_at(point);
     assert_eq!(
         target.psql("erp", "SELECT count(*) FROM pg_subscription"),
         "1"
@@ -163,8 +162,7 @@ fn a_subscription_that_is_dropped_with_its_database_leaves_the_publisher_alone()
     let project = Project::between(&source, &target).with("[target.tuning]\nmode = \"off\"\n");
     let point = "journal step-done erp/restore before:1";
     for _ in 0..2 {
-        let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-        assert_eq!(killed.wait().signal, Some(9));
+        project.killed_at(point);
         let restored = "SELECT subname, subenabled FROM pg_subscription ORDER BY 1";
         assert_eq!(target.psql("erp", restored), "orders|f\ntheirs|t");
     }
@@ -194,8 +192,7 @@ fn a_database_that_was_half_dropped_before_its_id_was_on_record_is_made_again() 
     );
     let project = Project::between(&source, &target);
     let point = "erp/create made:1";
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-    assert_eq!(killed.wait().signal, Some(9));
+    project.killed_at(point);
     target.psql(
         "postgres",
         "UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'erp'",

@@ -1,30 +1,19 @@
 //! What is half done, or made meanwhile, on the source: told, and never left out in silence.
 
-use std::fs;
-
 use crate::support::compare;
+use crate::support::fill::slow_index;
 use crate::support::held::Held;
 use crate::support::project::Project;
 use crate::support::server::Server;
-
-/// Building the index takes long on the target.
-const SLOW: &str = "
-    CREATE FUNCTION slow(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
-        IF current_setting('server_version_num')::int >= 180000 THEN PERFORM pg_sleep(0.01); END IF; RETURN i; END $$;
-    CREATE TABLE slow AS SELECT n AS id FROM generate_series(1, 200) n;
-    CREATE INDEX ON slow (slow(id))";
 
 #[test]
 fn a_database_that_is_made_during_a_run_is_told_and_moved_by_the_next() {
     let (source, target) = (Server::start(16), Server::start(18));
     source.psql("postgres", "CREATE DATABASE erp");
-    source.psql("erp", SLOW);
+    source.psql("erp", &slow_index(200));
     let project = Project::between(&source, &target);
     let mut run = project.start(&["run"]);
-    run.until("the restore", || {
-        let journal = fs::read_to_string(project.state_directory().join("journal.jsonl"));
-        journal.is_ok_and(|text| text.contains(r#""step-started":{"step":"erp/restore""#))
-    });
+    run.until("the restore", || project.has("step-started", "erp/restore"));
     source.psql("postgres", "CREATE DATABASE late");
     source.psql("late", "CREATE TABLE t AS SELECT 1 AS id");
     let told = run.wait().expect_code(4);

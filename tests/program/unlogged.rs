@@ -24,8 +24,7 @@ fn killed_at(point: &str, more: &str) -> (Server, Server, Project) {
     let (source, target) = (Server::start(16), Server::start(18));
     filled(&source);
     let project = Project::between(&source, &target).with(more);
-    let killed = project.start_with(&["run"], &[("PG_MIGRATE_FAILPOINT", point.as_ref())]);
-    assert_eq!(killed.wait().signal, Some(9));
+    project.killed_at(point);
     (source, target, project)
 }
 

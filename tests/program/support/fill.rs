@@ -137,3 +137,13 @@ pub fn plain(server: &Server, databases: u32, rows: u32) -> Vec<String> {
     }
     names
 }
+
+/// A table of so many rows whose index takes a hundredth of a second for each, on a target of 18 or later alone.
+pub fn slow_index(rows: u32) -> String {
+    format!(
+        "CREATE FUNCTION slow(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+             IF current_setting('server_version_num')::int >= 180000 THEN PERFORM pg_sleep(0.01); END IF; RETURN i; END $$;
+         CREATE TABLE slow AS SELECT n AS id FROM generate_series(1, {rows}) n;
+         CREATE INDEX ON slow (slow(id))"
+    )
+}

@@ -237,6 +237,12 @@ impl Project {
             .collect()
     }
 
+    /// Whether the journal, if there is one yet, has a record of this kind (`step-done`) about the step.
+    pub fn has(&self, kind: &str, step: &str) -> bool {
+        self.state_directory().join("journal.jsonl").exists()
+            && self.journal_steps(kind).iter().any(|one| one == step)
+    }
+
     /// The steps that the journal has records of this kind about (`step-started`), in its order.
     pub fn journal_steps(&self, kind: &str) -> Vec<String> {
         let journal = self.journal();
@@ -273,6 +279,14 @@ impl Project {
     /// Starts `pg-migrate VERB PLAN ARGS…`, without a terminal.
     pub fn start(&self, verb: &[&str]) -> Running {
         self.start_with(verb, &[])
+    }
+
+    /// Runs the plan, and sees that it is killed when it reaches the failpoint.
+    #[track_caller]
+    pub fn killed_at(&self, point: &str) {
+        let variables = [("PG_MIGRATE_FAILPOINT", point.as_ref())];
+        let killed = self.start_with(&["run"], &variables).wait();
+        assert_eq!(killed.signal, Some(9), "{point}: {killed:?}");
     }
 
     /// As [`Project::start`], with more variables in this run's environment.
@@ -473,4 +487,22 @@ pub fn words(text: &str) -> String {
 /// A TOML string.
 pub fn string(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
+}
+
+/// A waiver of every finding with the code, for the plan file.
+pub fn waiver(code: &str) -> String {
+    format!(
+        "[[waive]]\ncode = \"{code}\"\nobject = \"*\"\nuntil = 2999-12-31\nreason = \"looked at\"\n"
+    )
+}
+
+/// As a person copies a state directory, with all that is in it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no child of pg-migrate: a person copies the directory"
+)]
+pub fn copy_directory(from: &Path, to: &Path) {
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    let status = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(status.unwrap().success());
 }

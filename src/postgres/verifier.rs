@@ -6,19 +6,20 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+    verify_tls13_signature_with_raw_key,
 };
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use x509_cert::Certificate;
-use x509_cert::der::Decode;
 use x509_cert::der::oid::db::rfc4519::COMMON_NAME;
 use x509_cert::der::oid::db::rfc5280::ID_CE_SUBJECT_ALT_NAME;
+use x509_cert::der::{Decode, Encode};
 
 /// How closely the server's certificate is looked at.
 #[derive(Debug)]
 pub(super) enum Check {
-    /// Not at all: the connection is encrypted, and leads to an unknown server.
+    /// Not at all: the connection is encrypted, and leads to an unknown server, which has the certificate's key.
     Nothing,
     /// It is signed by one of these, directly or through others.
     Chain(Trusted),
@@ -103,9 +104,9 @@ impl ServerCertVerifier for Verifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         match self.check {
-            // A man in the middle can sign with a key of his own, so this would prove nothing; and webpki
-            // cannot read the version 1 certificates of old servers.
-            Check::Nothing => Ok(HandshakeSignatureValid::assertion()),
+            Check::Nothing => {
+                verify_tls12_signature_by_key(message, certificate, signature, &self.algorithms)
+            }
             _ => verify_tls12_signature(message, certificate, signature, &self.algorithms),
         }
     }
@@ -117,13 +118,54 @@ impl ServerCertVerifier for Verifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         match self.check {
-            Check::Nothing => Ok(HandshakeSignatureValid::assertion()),
+            Check::Nothing => {
+                let key = parse(certificate)?.tbs_certificate.subject_public_key_info;
+                let key = key.to_der().map_err(|_| CertificateError::BadEncoding)?;
+                let key = SubjectPublicKeyInfoDer::from(key);
+                verify_tls13_signature_with_raw_key(message, &key, signature, &self.algorithms)
+            }
             _ => verify_tls13_signature(message, certificate, signature, &self.algorithms),
         }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+/// Whether who answers has the private key of this certificate. Also where nobody vouches for the certificate: SCRAM's
+/// channel binding is to it, and would say nothing where another could show it. The certificate may be of version 1,
+/// as old servers have them, which webpki does not read.
+fn verify_tls12_signature_by_key(
+    message: &[u8],
+    certificate: &CertificateDer<'_>,
+    signature: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, Error> {
+    let key = parse(certificate)?.tbs_certificate.subject_public_key_info;
+    let identifier = key.algorithm.oid.to_der().and_then(|mut identifier| {
+        if let Some(parameters) = &key.algorithm.parameters {
+            identifier.extend(parameters.to_der()?);
+        }
+        Ok(identifier)
+    });
+    let identifier = identifier.map_err(|_| CertificateError::BadEncoding)?;
+    let is_valid = algorithms
+        .mapping
+        .iter()
+        .filter(|(scheme, _)| *scheme == signature.scheme)
+        .flat_map(|(_, algorithms)| *algorithms)
+        .filter(|algorithm| algorithm.public_key_alg_id().as_ref() == identifier)
+        .any(|algorithm| {
+            let key = key.subject_public_key.raw_bytes();
+            algorithm
+                .verify_signature(key, message, signature.signature())
+                .is_ok()
+        });
+    if is_valid {
+        Ok(HandshakeSignatureValid::assertion())
+    } else {
+        Err(CertificateError::BadSignature.into())
     }
 }
 

@@ -24,6 +24,7 @@ mod locks;
 mod makefile;
 mod migrations;
 mod misleading_names;
+mod network;
 mod night_agents;
 mod night_columns;
 mod night_disks;

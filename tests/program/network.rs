@@ -1,0 +1,140 @@
+//! Somebody stands between the program and a server.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use rustls::server::ServerConnection;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ServerConfig, SupportedProtocolVersion, version};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::support::project::{Project, string};
+use crate::support::server::{Server, Tls};
+
+/// Made by `openssl x509 -req` without extensions: of version 1, as many servers have them.
+const OLD_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----
+MIIBGDCBvwIUFBV1jQphaesojkow0mWExh2d1pkwCgYIKoZIzj0EAwIwDjEMMAoG
+A1UEAwwDb2xkMCAXDTI2MTEyNzAzNTMxM1oYDzIxMjYxMTAzMDM1MzEzWjAOMQww
+CgYDVQQDDANvbGQwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAARcNVlxKtrF06MQ
+TyQI8RFwOHHWbZwsyvoDA6LLxzx6Zvw3XchMjsfqHb7uHqGsKRpuTsTB3nfXjXyd
+qwzFPYiGMAoGCCqGSM49BAMCA0gAMEUCIQC1j6m8x3SVg6qegPB3LAQQuuPXmFZr
+c7CLBYdcsJpzIAIgTz7LyZ6zl6MFHFaq9Krn8kUrrT4CQxjsgzH2uNDsogc=
+-----END CERTIFICATE-----
+";
+
+const OLD_KEY: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg44Meonns0BoOUme0
+pUPs+rfHOUlYGfE0vwZFbVaLg4qhRANCAARcNVlxKtrF06MQTyQI8RFwOHHWbZws
+yvoDA6LLxzx6Zvw3XchMjsfqHb7uHqGsKRpuTsTB3nfXjXydqwzFPYiG
+-----END PRIVATE KEY-----
+";
+
+/// Answers in a server's place with this certificate and key, until the connection is encrypted.
+struct Impostor {
+    port: u16,
+    answered: thread::JoinHandle<bool>,
+}
+
+impl Impostor {
+    fn with(
+        certificate: CertificateDer<'static>,
+        key: PrivateKeyDer<'static>,
+        version: &'static SupportedProtocolVersion,
+    ) -> Impostor {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let key = provider.key_provider.load_private_key(key).unwrap();
+        let shown = SingleCertAndKey::from(CertifiedKey::new(vec![certificate], key));
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(shown));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let config = Arc::new(config);
+        let answered = thread::spawn(move || {
+            let (client, _) = listener.accept().unwrap();
+            is_believed(client, config)
+        });
+        Impostor { port, answered }
+    }
+
+    /// Whether the client went on after it had seen what the impostor shows.
+    fn was_believed(self) -> bool {
+        self.answered.join().unwrap()
+    }
+}
+
+/// The client's part of the handshake ends with its `Finished`, which it sends after it verified the server's.
+fn is_believed(mut client: TcpStream, config: Arc<ServerConfig>) -> bool {
+    let mut request = [0; 8];
+    client.read_exact(&mut request).unwrap();
+    assert_eq!(request[4..], [0x04, 0xd2, 0x16, 0x2f], "an SSLRequest");
+    client.write_all(b"S").unwrap();
+    let mut tls = ServerConnection::new(config).unwrap();
+    while tls.is_handshaking() {
+        if tls.complete_io(&mut client).is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+fn certificate(path: &Path) -> CertificateDer<'static> {
+    CertificateDer::from_pem_file(path).unwrap()
+}
+
+fn stranger_s_key() -> PrivateKeyDer<'static> {
+    let key = rcgen::KeyPair::generate().unwrap();
+    PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap()
+}
+
+/// What `check` says with this source, and whether it believed the source.
+fn check(server: &Server, impostor: Impostor) -> (String, bool) {
+    let project = Project::between(server, server)
+        .source("host", "\"127.0.0.1\"")
+        .source("port", &impostor.port.to_string())
+        .source("sslmode", &string("require"));
+    let finished = project.run(&["check"]);
+    assert_ne!(finished.code, Some(0), "{}", finished.said());
+    (finished.said(), impostor.was_believed())
+}
+
+/// SCRAM's channel binding is to the server's certificate, which is public: whoever shows it has to have its key.
+#[test]
+fn who_shows_the_certificate_of_a_server_without_its_key_is_refused() {
+    let server = Server::of(16).tls(Tls::Required).start();
+    let shown = certificate(&server.certificates().server_certificate());
+    let old = CertificateDer::from_pem_slice(OLD_CERTIFICATE.as_bytes()).unwrap();
+    for version in [&version::TLS12, &version::TLS13] {
+        for certificate in [&shown, &old] {
+            let impostor = Impostor::with(certificate.clone(), stranger_s_key(), version);
+            let (said, is_believed) = check(&server, impostor);
+            assert!(!is_believed, "{version:?}: {said}");
+            assert!(said.contains("source") && said.contains("TLS"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_certificate_that_nobody_signed_is_enough_with_its_key() {
+    let server = Server::of(16).tls(Tls::Required).start();
+    let files = server.certificates();
+    let key = PrivateKeyDer::from_pem_file(files.server_key()).unwrap();
+    let old = CertificateDer::from_pem_slice(OLD_CERTIFICATE.as_bytes()).unwrap();
+    let old_key = PrivateKeyDer::from_pem_slice(OLD_KEY.as_bytes()).unwrap();
+    for version in [&version::TLS12, &version::TLS13] {
+        for (certificate, key) in [
+            (certificate(&files.server_certificate()), &key),
+            (old.clone(), &old_key),
+        ] {
+            let impostor = Impostor::with(certificate, key.clone_key(), version);
+            let (said, is_believed) = check(&server, impostor);
+            assert!(is_believed, "{version:?}: {said}");
+        }
+    }
+}

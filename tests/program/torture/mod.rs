@@ -237,6 +237,8 @@ impl Wishes {
                 .and_then(|points| points.split_once(" then "))
                 .map(|(at, then)| trials::twice(at, then));
             all.extend(twice);
+            all.retain(|trial| trial.scope != "hands");
+            all.extend(hands::of_label(self.seed, only));
             all.retain(|trial| trial.label == *only);
             assert!(!all.is_empty(), "no trial has the label {only:?}");
             return all;

@@ -31,6 +31,10 @@ const ADVICE: &[(&str, Remedy)] = &[
         "holds archives of another state directory",
         discard_what_was_lost,
     ),
+    (
+        "nothing is overwritten that this plan did not create",
+        discard_what_was_lost,
+    ),
     ("`pg-migrate revert", revert),
     ("target/promoted", look_at_promoted),
     ("target.tuning.shared_target = true", accept_shared_target),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::hand::Hand;
 use super::people::People;
-use crate::support::project::Project;
+use crate::support::project::{Project, string};
 use crate::torture::chance::Chance;
 use crate::torture::faults::told;
 
@@ -71,7 +71,10 @@ impl People<'_> {
             .named(&self.name)
             .source("port", &source.to_string())
             .target("port", &target.to_string());
-        copy.set_rest(&self.keys.text());
+        // The archives are where they were.
+        let root = self.project.directory().join("pg_dumps");
+        let root = format!("[dump]\nroot = {}\n", string(&root.display().to_string()));
+        copy.set_rest(&self.keys.text().replace("[dump]\n", &root));
         for key in ["dump_jobs", "restore_jobs"] {
             copy.set_parallelism(key, self.keys.jobs);
         }

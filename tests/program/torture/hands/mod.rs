@@ -14,7 +14,7 @@ mod target;
 mod watch;
 mod worker;
 
-pub use script::{Script, a_few, of_hands};
+pub use script::{Script, a_few, of_hands, of_label};
 
 use std::time::{Duration, Instant};
 

@@ -83,13 +83,18 @@ fn act(chance: &mut Chance, from: &[Hand]) -> Act {
     }
 }
 
-/// So many trials, or so many in which the hand takes part.
-pub fn of_hands(seed: u64, trials: usize, hand: Option<&str>) -> Vec<Trial> {
+/// So many trials, or so many in which one of the hands takes part.
+pub fn of_hands(seed: u64, trials: usize, hands: Option<&str>) -> Vec<Trial> {
     const MOST: usize = 50_000;
-    let takes_part =
-        |trial: &Trial| hand.is_none_or(|hand| trial.script().contains(&format!(" {hand}#")));
+    let takes_part = |trial: &Trial| hands.is_none_or(|hands| trial.has_one_of(hands));
     let all = (0..MOST).map(|number| of_number(seed, number));
     all.filter(takes_part).take(trials).collect()
+}
+
+/// The trial that has this label, if it is one with hands.
+pub fn of_label(seed: u64, label: &str) -> Option<Trial> {
+    let number = label.strip_prefix("hands ")?.parse().ok()?;
+    Some(of_number(seed, number))
 }
 
 /// Of those that anybody may play and that do not take long: the first, and one with a hand of the night.

@@ -3,6 +3,7 @@
 use super::hand::Hand;
 use super::people::People;
 use crate::support::project::Project;
+use crate::support::server::literal;
 use crate::torture::chance::Chance;
 use crate::torture::faults::told;
 use crate::torture::stage::{DATABASES, Variant};
@@ -115,6 +116,13 @@ impl People<'_> {
             found.is_ours |= marked.as_deref() == Ok("1");
             found.oids.push(oid);
         }
+        let names: Vec<String> = DATABASES.iter().map(|name| literal(name)).collect();
+        let sql = format!(
+            "SELECT 1 FROM pg_database WHERE NOT datistemplate AND datname NOT IN ('postgres', 'pg_migrate_mark', {})
+             LIMIT 1",
+            names.join(", ")
+        );
+        found.is_shared = self.target.try_psql("postgres", &sql).as_deref() == Ok("1");
         let sql = "SELECT 1 FROM pg_settings WHERE reset_val = 'off'
                    AND name IN ('fsync', 'full_page_writes', 'autovacuum', 'synchronous_commit')";
         found.is_unsafe = self.target.try_psql("postgres", sql) != Ok(String::new());
@@ -132,6 +140,8 @@ struct Found {
     is_ours: bool,
     /// The settings are those for our load.
     is_unsafe: bool,
+    /// There are databases of others, too.
+    is_shared: bool,
 }
 
 impl Found {
@@ -143,6 +153,9 @@ impl Found {
         }
         match self {
             _ if self.is_unsafe => expected.push((3, &["target/left-unsafe"])),
+            _ if self.is_shared => {
+                expected.push((3, &["target/shared", "target/database-not-empty"]))
+            }
             _ if self.is_filled => expected.push((3, &["target/database-not-empty"])),
             _ if self.is_ours => expected.push((4, &["was made by the plan"])),
             // A person made them, empty.

@@ -156,6 +156,8 @@ fn night(chance: &mut Chance, rounds: &mut Vec<Round>) {
 }
 
 fn put(chance: &mut Chance, rounds: &mut Vec<Round>, hand: Hand) {
+    // Enough for something to be done before and after.
+    rounds.truncate(2);
     // What is to be earlier than the hand.
     let before = match hand {
         Hand::FailOverSource => Some(Hand::SourceLags),

@@ -115,6 +115,7 @@ fn discard_what_was_lost(people: &mut People<'_>) -> bool {
     arguments.extend(["--all", "--yes"]);
     let finished = people.project.run(&arguments);
     people.heard(&arguments.join(" "), &finished);
+    people.night.directories.is_lost = finished.code != Some(0);
     finished.code == Some(0)
 }
 

@@ -36,6 +36,7 @@ impl People<'_> {
             Hand::LoseState if state.exists() => {
                 fs::remove_dir_all(&state).unwrap();
                 self.tell("the state directory is lost");
+                self.struck.insert(hand);
                 self.night.directories.is_lost = true;
             }
             Hand::CopiedState if state.join("journal.jsonl").exists() => self.run_from_a_copy(),
@@ -58,6 +59,7 @@ impl People<'_> {
             self.night.directories.newest = Some(newest);
         }
         replace_state(&saved, &state);
+        self.struck.insert(Hand::OlderState);
         let what = if for_good { ", for good" } else { "" };
         self.tell(format!(
             "the state directory is put back to an earlier state{what}"
@@ -83,6 +85,7 @@ impl People<'_> {
         }
         let was_running = self.is_running && !self.watch_ended();
         let finished = copy.run(&["run"]);
+        self.struck.insert(Hand::CopiedState);
         self.heard("run from a copy of the state directory", &finished);
         let left = crate::torture::check::processes(&copy);
         if !left.is_empty() {

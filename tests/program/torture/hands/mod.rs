@@ -49,6 +49,11 @@ pub fn play(stage: &Stage, name: &str, variant: Variant, script: &Script) -> Ver
         resumes,
         wrong,
         wrote_meanwhile: people.wrote_meanwhile,
+        struck: people
+            .struck
+            .iter()
+            .map(|hand| format!("{hand:?}"))
+            .collect(),
         ..Verdict::default()
     }
 }
@@ -141,6 +146,12 @@ impl People<'_> {
         self.heard("run", &finished);
         self.settle_clients();
         self.look_at(&finished, outlet);
+        // The night has its way, whether or not the moment came that was meant for it.
+        for (_, act) in due {
+            if act.hand.is_of_the_night() {
+                self.act(act, None);
+            }
+        }
     }
 
     /// What holds after any run.

@@ -134,22 +134,30 @@ impl People<'_> {
                 self.tell(format!("dump.root has room for {room} KiB"));
                 self.night.dump_root.as_ref().expect("mounted").leave(room);
                 self.night.is_tight = true;
+                self.struck.insert(hand);
             }
             Hand::FullState => {
                 let room = 4 + chance.below(120) as u64;
                 self.tell(format!("the state directory has room for {room} KiB"));
                 self.night.state.as_ref().expect("mounted").leave(room);
                 self.night.is_tight = true;
+                self.struck.insert(hand);
             }
             Hand::ClosedOutput => {
                 let outlet = *chance.pick(&[Outlet::GonePipe, Outlet::FullDisk]);
                 self.tell(format!("output goes to {outlet:?}"));
                 self.project.print_to(outlet);
                 self.night.is_unheard = true;
+                self.struck.insert(hand);
             }
             Hand::NewPassword => self.new_password(*chance.pick(&[Side::Source, Side::Target])),
-            Hand::Away => self.away(SHORT, chance),
-            Hand::AwayLong => self.away(LONG, chance),
+            Hand::Away | Hand::AwayLong => {
+                let how_long = if hand == Hand::Away { SHORT } else { LONG };
+                if self.is_running {
+                    self.struck.insert(hand);
+                }
+                self.away(how_long, chance);
+            }
             _ => return self.with_directories(hand, chance),
         }
         true
@@ -196,6 +204,10 @@ impl People<'_> {
             Side::Source => self.the_source_is_another(&before),
             Side::Target => self.the_target_is_another(&before),
         }
+        self.struck.insert(match side {
+            Side::Source => Hand::FailOverSource,
+            Side::Target => Hand::FailOverTarget,
+        });
     }
 
     fn remember_sequences(&mut self) {
@@ -324,6 +336,10 @@ impl People<'_> {
         clone.print = Some(print_of_clone(&clone.server));
         proxy.lead_to(clone.server.port());
         self.tell(format!("{side:?}: a clone has the address"));
+        self.struck.insert(match side {
+            Side::Source => Hand::CloneSource,
+            Side::Target => Hand::CloneTarget,
+        });
     }
 
     /// The addresses lead where they belong. Whether one did not.
@@ -370,6 +386,7 @@ impl People<'_> {
         self.settle_clients();
         self.server(side).change_password();
         self.tell(format!("{side:?}: our role's password is changed"));
+        self.struck.insert(Hand::NewPassword);
     }
 
     fn away(&mut self, how_long: Duration, chance: &mut Chance) {

@@ -57,6 +57,8 @@ pub struct People<'a> {
     /// Databases of which the run under way has taken its snapshot.
     pub under_snapshot: BTreeSet<String>,
     pub is_running: bool,
+    /// The hands of the night that found what they need.
+    pub struck: BTreeSet<Hand>,
     begun: Instant,
     pub story: Vec<String>,
     pub wrong: Vec<String>,
@@ -190,6 +192,7 @@ impl<'a> People<'a> {
             wrote_meanwhile: false,
             under_snapshot: BTreeSet::new(),
             is_running: false,
+            struck: BTreeSet::new(),
             begun: Instant::now(),
             story: Vec::new(),
             wrong: Vec::new(),

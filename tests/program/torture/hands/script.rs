@@ -192,8 +192,13 @@ fn put(chance: &mut Chance, rounds: &mut Vec<Round>, hand: Hand) {
         pick: chance.next(),
     };
     let (act, earlier) = (one(hand), before.map(one));
+    let its = match during_only {
+        // While there is a run.
+        true => When::After(chance.below(600) as u32),
+        false => when(chance),
+    };
     match is_during {
-        true => rounds[at].during.push((when(chance), act)),
+        true => rounds[at].during.push((its, act)),
         false => rounds[at].before.push(act),
     }
     if let Some(earlier) = earlier {

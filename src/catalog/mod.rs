@@ -9,6 +9,7 @@ pub(crate) mod parameter;
 mod presence;
 mod properties;
 mod refusal;
+mod role;
 #[cfg(test)]
 pub(crate) mod samples;
 mod server_setting;
@@ -28,6 +29,7 @@ use parameter::Parameter;
 pub(crate) use presence::{Missing, Present};
 pub(crate) use properties::{changed, properties};
 pub(crate) use refusal::refusal;
+pub(crate) use role::{Password, Role};
 pub(crate) use server_setting::{Origin, ServerSetting, WATCHED};
 pub use version::Version;
 
@@ -127,13 +129,6 @@ pub struct ReplicationSlot {
     pub name: String,
     /// A client reads from it.
     pub is_active: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Role {
-    pub name: String,
-    pub is_superuser: bool,
-    pub can_login: bool,
 }
 
 /// `pg_database.datlocprovider` (15 and later; before, libc).
@@ -392,7 +387,11 @@ impl ServerFacts {
     }
 
     pub fn has_role(&self, name: &str) -> bool {
-        self.roles.iter().any(|role| role.name == name)
+        self.role(name).is_some()
+    }
+
+    pub(crate) fn role(&self, name: &str) -> Option<&Role> {
+        self.roles.iter().find(|role| role.name == name)
     }
 }
 

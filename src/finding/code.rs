@@ -612,6 +612,11 @@ codes! {
         why "The databases that are restored at a time have to fit into the connections that the run may use."
         fix "Raise max_connections on the server, or lower parallelism.restore_parallel."
 
+    TargetRoleDiffers "target/role-differs" Block Role "0.2.0"
+        what "a role of the target is another"
+        why "A role of the same name that was on the target before may be another application's, or have a password that clients there use; the run gives it the attributes, password, limits, settings and memberships of the source's."
+        fix "Rename one of the two, make both alike, set globals.migrate = false, or waive this for the role: then the source's values are set."
+
     TargetRoleMissing "target/role-missing" Warn Role "0.2.0"
         what "a role is not on the target"
         why "Settings of a role in a database and its privileges on the database need the role, and with globals.migrate = false the run does not create it."

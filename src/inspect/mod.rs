@@ -19,6 +19,7 @@ mod not_moved;
 mod oversized;
 mod own;
 mod query;
+mod roles;
 mod sequences;
 mod server;
 mod server_settings;

@@ -63,6 +63,7 @@ mod trust_ownership;
 mod trust_presence;
 mod trust_refusals;
 mod trust_restore;
+mod trust_roles;
 mod trust_snapshots;
 mod trust_source;
 mod trust_tablespaces;

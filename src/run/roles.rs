@@ -44,9 +44,14 @@ pub(super) async fn tell_changes(
             ));
             made = made_since(shared, &source);
         }
-        Err(error) => messages.push(format!(
-            "it could not be seen whether owner, privileges or settings of databases changed on the source: {error}"
-        )),
+        Err(error) => {
+            // One that was made meanwhile would stay behind, and nothing else would say so.
+            endings.failed += 1;
+            messages.push(format!(
+                "it could not be seen whether the source has databases that were made during the run, nor whether owner, privileges \
+                 or settings of others changed: {error}; run again when both servers answer, and the run looks again"
+            ));
+        }
     }
     for message in messages {
         warn(shared, journal, None, message)?;

@@ -54,6 +54,7 @@ mod trust_definitions;
 mod trust_delayed;
 mod trust_detached;
 mod trust_encodings;
+mod trust_ends;
 mod trust_globals;
 mod trust_left;
 mod trust_left_out;

@@ -1,0 +1,40 @@
+//! What a run says at its end of the source: what was made, or written, there while it was under way.
+
+use crate::support::compare;
+use crate::support::paused::Paused;
+use crate::support::project::Project;
+use crate::support::server::{Mode, Server};
+
+fn servers() -> (Server, Server) {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE t AS SELECT n AS id, n % 7 AS rest FROM generate_series(1, 100) n",
+    );
+    (source, target)
+}
+
+/// A database that was made meanwhile would stay behind, and nothing else would say so.
+#[test]
+fn a_source_that_is_away_at_the_end_is_no_completed_run() {
+    let (mut source, target) = servers();
+    let project = Project::between(&source, &target)
+        .with("[retry]\nattempts = 2\nbackoff = \"100ms\"\nmax_backoff = \"100ms\"\n");
+    let (project, restore) = Paused::of(project, "pg_restore", "--dbname=");
+    let mut run = project.start(&["run"]);
+    restore.until_reached(&mut run);
+    source.psql("postgres", "CREATE DATABASE crm");
+    source.stop(Mode::Fast);
+    restore.go();
+    let ended = run.wait().expect_code(4);
+    ended.says(&[
+        "it could not be seen whether the source has databases that were made during the run",
+        "run again when both servers answer",
+    ]);
+    source.start_again();
+    project.run(&["run"]).expect_code(0);
+    for database in ["crm", "erp"] {
+        compare::assert_same(&source, &target, database);
+    }
+}

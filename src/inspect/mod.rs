@@ -11,6 +11,7 @@ mod databases;
 mod definitions;
 mod delayed;
 mod detaching;
+mod indexes;
 mod libraries;
 mod locks;
 mod members;
@@ -38,6 +39,7 @@ pub(crate) use delayed::{
     references_between,
 };
 pub(crate) use detaching::{PendingDetach, pending_detaches};
+pub(crate) use indexes::{Index, indexable_tables, valid_indexes};
 pub(crate) use locks::{DumpedTable, dumped_tables, tables_in_use, unlocked_tables};
 pub(crate) use members::{Member, members};
 pub(crate) use own::{CHANGES_WHAT_IS_RESTORED, own_of, without_default_privileges};

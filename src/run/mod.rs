@@ -6,6 +6,7 @@ mod discard;
 mod dispatcher;
 mod doubts;
 mod error;
+mod indexes;
 mod job;
 mod leftovers;
 mod made;

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::dispatcher::Endings;
+use super::indexes;
 use super::job::Job;
 use super::members;
 use super::properties::{changed_since_creation, read_again};
@@ -65,7 +66,11 @@ pub(super) async fn tell_changes(
         );
         warn(shared, journal, None, message)?;
     }
-    for (database, message) in members::not_on_target(shared).await {
+    let members = members::not_on_target(shared).await;
+    for (database, message) in members
+        .into_iter()
+        .chain(indexes::not_on_target(shared).await)
+    {
         warn(shared, journal, database, message)?;
     }
     Ok(())

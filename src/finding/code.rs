@@ -692,6 +692,11 @@ codes! {
         why "All WAL of the load is archived, and after a crash with fsync off the archive may hold what the target has lost."
         fix "Turn archiving off for the load (it needs a restart), or take a base backup after it."
 
+    TargetTuningAutovacuum "target/tuning-autovacuum" Info Migration "0.2.0"
+        what "clients are let in without autovacuum"
+        why "Autovacuum would read tables that are still being filled, so it is off for the load in the whole server, and where databases are opened as soon as they are verified, what clients write there meanwhile is neither vacuumed nor analyzed."
+        fix "Set autovacuum = \"on\" in target.tuning.settings, which makes the load somewhat slower."
+
     TargetTuningClients "target/tuning-clients" Info Migration "0.2.0"
         what "clients use databases already"
         why "An earlier run verified and opened them, so that settings with which a crash of the target's operating system loses the cluster are left as they are."

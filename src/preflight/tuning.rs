@@ -16,6 +16,8 @@ pub(crate) struct TuningFacts<'a> {
     pub session: Vec<(&'a str, &'a str)>,
     /// Those for the whole server with which a crash of its operating system loses the cluster.
     pub dangers: Vec<&'a str>,
+    /// `autovacuum` is off in the whole server.
+    pub no_autovacuum: bool,
     /// Databases of the target that this plan did not make and that hold something, or may.
     pub others: &'a [&'a str],
     /// Databases of this plan that clients may use already, where settings with which a crash of the target's operating
@@ -37,6 +39,7 @@ pub(crate) fn for_tuning(
         found.extend(for_dangers(plan, target, tuning));
     }
     found.extend(clients_spared(tuning));
+    found.extend(no_autovacuum(plan, tuning));
     found.extend(idle_slots(target));
     found
 }
@@ -174,6 +177,19 @@ fn auto_conf_edited(target: &ServerFacts, tuning: &TuningFacts<'_>) -> Option<Fi
              entries are not, because ALTER SYSTEM rewrites the file",
         )
         .fix("keep a copy of the file, or move comments and settings to postgresql.conf")
+    })
+}
+
+/// Where clients are let in before the run ends.
+fn no_autovacuum(plan: &Plan, tuning: &TuningFacts<'_>) -> Option<Finding> {
+    let opens_early = tuning.dangers.is_empty() || plan.tuning.open_early;
+    (tuning.no_autovacuum && opens_early).then(|| {
+        Finding::new(
+            Code::TargetTuningAutovacuum,
+            "clients are let into each database as soon as it is verified, with autovacuum still off for the whole server: until the \
+             run ends nothing removes the rows that they leave dead, nor analyzes what they write",
+        )
+        .fix("autovacuum = \"on\" in target.tuning.settings")
     })
 }
 

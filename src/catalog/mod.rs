@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{RelationKind, Sighting, TableName};
 pub(crate) use condition::{Condition, PreparedTransaction, Stale};
-pub(crate) use facts::{LeftOut, NoAlterSystem};
+pub(crate) use facts::{CHANGES_WHAT_IS_RESTORED, LeftOut, NoAlterSystem};
 pub(crate) use mark::{MARK_COMMENT, MARK_DATABASE, is_mark};
 pub(crate) use not_moved::{LackedLibrary, NotMoved, NotMovedKind};
 use parameter::Parameter;
@@ -234,6 +234,10 @@ pub struct Contents {
     /// Objects of any kind that a user made: functions, types, schemas, extensions other than plpgsql.
     /// Decides whether a target database is empty.
     pub user_objects: u64,
+    /// Of the target, where it is empty: what it holds all the same, in words.
+    pub(crate) own: Vec<String>,
+    /// Of the same: statements that leave it without default privileges.
+    pub(crate) without_default_privileges: Vec<String>,
     /// Extensions with configuration tables, each with its version.
     pub configured_extensions: BTreeMap<String, String>,
     /// What is in another tablespace than the database's default one.

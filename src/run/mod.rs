@@ -13,6 +13,7 @@ mod made;
 mod members;
 mod presence;
 mod properties;
+mod quiet;
 mod resume;
 mod roles;
 mod settings;
@@ -178,6 +179,7 @@ impl Job {
             changes,
             mark: control.mark.clone(),
         });
+        let marks = quiet::marks(&shared).await;
         let schedule = Schedule::new(&shared.graph, resumed.done, shared.plan.retry)?;
         let dispatcher =
             Dispatcher::new(Arc::clone(&shared), schedule, &mut self.journal, requests);
@@ -189,6 +191,7 @@ impl Job {
             }
         };
         reach!("run over");
+        quiet::tell_writes(&shared, &mut self.journal, &marks).await?;
         roles::tell_changes(&shared, &mut self.journal, &mut endings).await?;
         presence::recheck_after_run(&shared, &mut self.journal, signals, &mut endings).await?;
         unlogged::recheck_after_run(

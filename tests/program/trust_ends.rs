@@ -78,3 +78,31 @@ fn an_index_that_becomes_valid_during_a_run_is_told() {
     let again = project.run(&["run"]).expect_code(0).said();
     assert!(!again.contains("valid indexes"), "{again}");
 }
+
+/// That the source is read-only holds for sessions that begin afterwards.
+#[test]
+fn a_session_that_writes_on_to_a_read_only_source_is_told() {
+    let (source, target) = servers();
+    let mut before = Held::begin(&source, "erp", "COMMIT");
+    source.psql(
+        "postgres",
+        "ALTER DATABASE erp SET default_transaction_read_only = on",
+    );
+    let mut project = Project::between(&source, &target).source("read_only", "true");
+    let quiet = project.run(&["run"]).expect_code(0).said();
+    assert!(!quiet.contains("nobody writes"), "{quiet}");
+    project
+        .run(&["reset", "--database", "erp", "--drop", "erp"])
+        .expect_code(0);
+    let paused;
+    (project, paused) = Paused::of(project, "pg_restore", "--dbname=");
+    let mut run = project.start(&["run"]);
+    paused.until_reached(&mut run);
+    before.run("INSERT INTO t VALUES (101, 1)");
+    drop(before);
+    paused.go();
+    let ended = run.wait().expect_code(0);
+    ended.says(&[
+        "the plan says that nobody writes to the source (source.read_only), and it was written to during the run",
+    ]);
+}

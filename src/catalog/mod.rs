@@ -118,6 +118,12 @@ pub struct Configuration {
     pub memory: Option<u64>,
     /// `pg_stat_replication`: how many standbys and the like are connected.
     pub replicas: u32,
+    /// Of the same: base backups that are being taken.
+    pub base_backups: u32,
+    /// Why no WAL is archived although `archive_mode` is on, in words; `None`: it is archived, or need not be.
+    pub not_archived: Option<String>,
+    /// Lines of `pg_hba.conf` ask for `scram-sha-256`; `None`: they may not be read.
+    pub asks_for_scram: Option<bool>,
     /// Of them, those that a commit may wait for, or that may be such.
     pub synchronous_replicas: u32,
     pub slots: Vec<ReplicationSlot>,

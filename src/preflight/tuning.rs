@@ -40,6 +40,7 @@ pub(crate) fn for_tuning(
     }
     found.extend(clients_spared(tuning));
     found.extend(no_autovacuum(plan, tuning));
+    found.extend(base_backup(target, tuning));
     found.extend(idle_slots(target));
     found
 }
@@ -190,6 +191,23 @@ fn no_autovacuum(plan: &Plan, tuning: &TuningFacts<'_>) -> Option<Finding> {
              run ends nothing removes the rows that they leave dead, nor analyzes what they write",
         )
         .fix("autovacuum = \"on\" in target.tuning.settings")
+    })
+}
+
+/// What is copied meanwhile is copied with the settings for the load.
+fn base_backup(target: &ServerFacts, tuning: &TuningFacts<'_>) -> Option<Finding> {
+    let backups = target.configuration.base_backups;
+    (backups > 0 && !tuning.system.is_empty()).then(|| {
+        let are = match backups {
+            1 => "a base backup of the target is being taken".to_owned(),
+            more => format!("{more} base backups of the target are being taken"),
+        };
+        let message = format!(
+            "{are}: a server that is started from it may have what ALTER SYSTEM sets for the load ({}), and would keep that",
+            list(&tuning.system)
+        );
+        Finding::new(Code::TargetBaseBackup, message)
+            .fix("let it end before the run, and take the next one after it")
     })
 }
 

@@ -38,6 +38,7 @@ mod night_signals;
 mod night_source;
 mod night_state;
 mod night_target;
+mod night_told;
 mod night_turns;
 mod plan_files;
 mod planning;

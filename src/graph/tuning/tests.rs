@@ -24,6 +24,9 @@ pub(super) fn configuration() -> Configuration {
         memory: Some(64 << 30),
         replicas: 0,
         synchronous_replicas: 0,
+        base_backups: 0,
+        not_archived: None,
+        asks_for_scram: Some(true),
         slots: Vec::new(),
     }
 }

@@ -199,7 +199,8 @@ impl<'a> Record<'a> {
     }
 
     /// What is counted is verified by the same run: the target may have been changed in between, by hand or by a server that
-    /// was put back to an older state. Not where others may have been let in: what is counted would be its clients'.
+    /// was put back to an older state. Not where others were let in and only the record of it is missing: what is counted would be
+    /// its clients'. Where the verification was forgotten, a person wants to know what is there now.
     fn count_again_before_verifying(&mut self, name: &Arc<str>) {
         let verify = StepId::database(name, Kind::Verify);
         let step = self.state.steps.get(&verify);
@@ -208,7 +209,7 @@ impl<'a> Record<'a> {
             .is_some_and(|step| step.output.is_a_difference());
         let reason = if is_difference {
             "the target is counted again after a difference"
-        } else if self.state.is_closed(name) && !self.state.is_done(&verify) {
+        } else if step.is_none() || self.state.is_closed(name) && !self.state.is_done(&verify) {
             "the target is counted by the run that verifies it"
         } else {
             return;

@@ -219,8 +219,9 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Estimates cannot stand beside counted rows. Not once the database was restored: then it is compared in the mode in
-    /// which the source was counted.
+    /// Estimates cannot stand beside counted rows, nor prove anything where the plan says now that rows are counted: then a
+    /// database that is restored, and not verified, is dumped again with its counts. Where it says the opposite, that is
+    /// compared by the counts that there are.
     fn redo_other_counts(&mut self, snapshot: &SharedSnapshot, policy: ResumePolicy) {
         for id in self.sharers(snapshot) {
             let Some(counted) = self.state.output_of(id) else {
@@ -229,8 +230,13 @@ impl<'a> Record<'a> {
             let is_estimated =
                 matches!(&counted.product, Product::Counts(counts) if counts.estimated);
             let is_other = is_estimated != (policy.verify == VerifyMode::Fast);
-            if id.kind == Kind::SourceCounts && is_other && !self.is_restored(id) {
-                self.redo(id, "verify.mode was another when it was counted");
+            let Some(name) = id.database_name().filter(|_| is_other) else {
+                continue;
+            };
+            let is_too_little = is_estimated && self.is_unverified(name);
+            if id.kind == Kind::SourceCounts && (is_too_little || !self.is_restored(id)) {
+                self.redo(id, OTHER_MODE);
+                self.redo_kind(name, Kind::TargetCounts, OTHER_MODE);
             }
         }
     }
@@ -314,7 +320,7 @@ impl<'a> Record<'a> {
             }
         } else if self.is_unverified(&name) {
             for kind in Kind::of_phase(Phase::Regular) {
-                self.redo_kind(&name, kind, "the snapshot of its delayed tables is gone");
+                self.redo_kind(&name, kind, "the snapshot that its steps shared is gone");
             }
         }
     }
@@ -442,6 +448,8 @@ impl<'a> Record<'a> {
         }
     }
 }
+
+const OTHER_MODE: &str = "verify.mode was another when it was counted";
 
 /// The tables that a dump left to the delayed phase. `None`: the journal does not tell for sure.
 fn delayed_at_dump(dumped: &Output) -> Option<&[TableName]> {

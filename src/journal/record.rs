@@ -172,6 +172,7 @@ impl std::fmt::Display for Entry {
                 Change::DropRole { role } => write!(f, "drop-role {role}"),
                 Change::DroppedRole { role } => write!(f, "dropped-role {role}"),
                 Change::SettingsRestored { .. } => f.write_str("put-back"),
+                Change::StepKept { step } => write!(f, "step-kept {step}"),
                 Change::DoubtDatabases { .. } => f.write_str("doubt-databases"),
                 Change::HoldSnapshot { database, .. } => write!(f, "hold-snapshot {database}"),
                 Change::EndSnapshot { database } => write!(f, "end-snapshot {database}"),
@@ -289,6 +290,9 @@ pub enum Change {
         /// It went back: databases of these names there may be anybody's.
         disowned: bool,
     },
+    /// Written after the change: what the step wrote to the target is there, and outlives a crash of the server. Before the step is
+    /// called done, so that the mark of a target that is put back to a moment within the step says less than it was given.
+    StepKept { step: StepId },
     /// Written after the change: the settings are as they were, and what was written without fsync is on
     /// disk as far as we could see to it.
     #[serde(rename = "put-back")]

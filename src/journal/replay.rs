@@ -450,6 +450,7 @@ impl State {
             } => {
                 self.doubt(&databases, disowned);
             }
+            Change::StepKept { .. } => {}
             Change::SettingsRestored { settings, damage } => {
                 self.damage = self.damage.take().or(damage);
                 for name in settings {

@@ -317,6 +317,40 @@ impl Change {
                 | Change::LeaveDatabase { .. }
         )
     }
+
+    /// The database of the target that it changes.
+    pub(crate) fn database(&self) -> Option<&str> {
+        match self {
+            Change::CreateDatabase { database }
+            | Change::CreatedDatabase { database, .. }
+            | Change::CloseDatabase { database, .. }
+            | Change::ShutDatabase { database }
+            | Change::ReopenDatabase { database }
+            | Change::MarkWritten { database, .. }
+            | Change::LetInDatabase { database }
+            | Change::OpenDatabase { database }
+            | Change::FillDatabase { database, .. }
+            | Change::RemakeDatabase { database, .. }
+            | Change::DropIndexes { database, .. }
+            | Change::CommitLoad { database, .. }
+            | Change::LoadCommitted { database, .. }
+            | Change::DropDatabase { database }
+            | Change::DroppedDatabase { database } => Some(database),
+            Change::StepKept { step } => step.database_name().map(|name| &**name),
+            Change::LeaveDatabase { .. }
+            | Change::HoldSnapshot { .. }
+            | Change::EndSnapshot { .. }
+            | Change::AlterSystem { .. }
+            | Change::MigrateRoles { .. }
+            | Change::MigratedRoles { .. }
+            | Change::CreateRoles { .. }
+            | Change::CreatedRoles { .. }
+            | Change::DropRole { .. }
+            | Change::DroppedRole { .. }
+            | Change::DoubtDatabases { .. }
+            | Change::SettingsRestored { .. } => None,
+        }
+    }
 }
 
 /// What became of a role or a tablespace on the target.

@@ -139,6 +139,22 @@ fn the_end_of_each_step_that_writes_to_the_target_stands_in_the_mark() {
     assert_eq!(last, Some(marked));
 }
 
+/// Discarding one database leaves the mark of the others where it is.
+#[test]
+fn a_mark_that_is_older_stays_so_when_something_is_discarded() {
+    let Within {
+        source: _source,
+        mut target,
+        mut earlier,
+        project,
+    } = within_the_restore(UNTUNED, "erp/target-counts start:1");
+    put_back(&mut target, &mut earlier);
+    let number = "SELECT change FROM mark.state";
+    let before = target.psql("pg_migrate_mark", number);
+    project.run(&["discard", "--drop", "erp"]).expect_code(0);
+    assert_eq!(target.psql("pg_migrate_mark", number), before);
+}
+
 /// While the run is under way: what it writes next would hide it from the next run.
 #[test]
 fn a_mark_that_goes_back_under_the_run_ends_it() {
@@ -165,4 +181,110 @@ fn a_mark_that_goes_back_under_the_run_ends_it() {
         .run(&["run"])
         .expect_code(3)
         .says(&["target/went-back"]);
+}
+
+/// As [`within_the_restore`], to the end: clients may use the database, and a standby takes over that lagged.
+#[test]
+fn a_standby_that_lagged_into_the_restore_is_not_believed_by_a_waiver_of_its_promotion() {
+    let Within {
+        source,
+        mut target,
+        earlier,
+        project,
+    } = within_the_restore(
+        "[target.tuning]\nmode = \"safe\"\n",
+        "restore-settings start:1",
+    );
+    target.kill9();
+    earlier.promote();
+    let promoted = "[[waive]]\ncode = \"target/promoted\"\nobject = \"*\"\nuntil = 2999-12-31\nreason = \"it had all\"\n";
+    let mut project = project
+        .target("port", &earlier.port().to_string())
+        .with(promoted);
+    for verb in ["check", "run"] {
+        let told = project.run(&[verb]).expect_code(3);
+        told.says(&[
+            "target/promoted-behind",
+            "its mark ends with change",
+            "\"erp\"",
+        ]);
+    }
+    let told = project.run(&["verify"]).expect_code(5);
+    told.says(&["may lack rows, indexes, constraints and privileges"]);
+    assert!(!is_indexed(&earlier));
+    project.set_rest("[target.tuning]\nmode = \"safe\"\n");
+    project
+        .run(&["reset", "--database", "erp", "--drop", "erp"])
+        .expect_code(0);
+    // Whether clients wrote to it the standby does not know.
+    project
+        .run(&["run"])
+        .expect_code(3)
+        .says(&["DROP DATABASE"]);
+    earlier.psql("postgres", "DROP DATABASE erp");
+    project.run(&["run"]).expect_code(0);
+    assert!(is_indexed(&earlier));
+    compare::assert_same(&source, &earlier, "erp");
+}
+
+/// What nobody uses yet is made again, whatever the plan waives.
+#[test]
+fn what_no_client_uses_is_made_again_on_a_standby_that_lagged() {
+    let Within {
+        source,
+        mut target,
+        earlier,
+        project,
+    } = within_the_restore(UNTUNED, "erp/target-counts start:1");
+    target.kill9();
+    earlier.promote();
+    let project = project.target("port", &earlier.port().to_string());
+    project
+        .run(&["run"])
+        .expect_code(0)
+        .says(&["target/promoted", "creates and restores again: \"erp\""]);
+    assert!(is_indexed(&earlier));
+    compare::assert_same(&source, &earlier, "erp");
+}
+
+/// A standby that had all; and then another, of which nobody knows.
+#[test]
+fn a_waiver_of_a_promotion_holds_for_its_timeline_alone() {
+    let (source, mut target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql("erp", "CREATE TABLE plain AS SELECT 1 AS id");
+    let waiver = |object: &str| {
+        format!(
+            "{UNTUNED}[[waive]]\ncode = \"target/promoted\"\nobject = \"{object}\"\nuntil = 2999-12-31\nreason = \"it had all\"\n"
+        )
+    };
+    let mut project = Project::between(&source, &target).with(UNTUNED);
+    project.run(&["run"]).expect_code(0);
+    let promote = |target: &mut Server| {
+        target.stop(Mode::Fast);
+        fs::write(target.data_directory().join("standby.signal"), "").unwrap();
+        target.start_again();
+        target.promote();
+    };
+    promote(&mut target);
+    let told = project.run(&["check"]).expect_code(3);
+    told.says(&["target/promoted", "object = \"TIMELINE 2\""]);
+    assert!(!told.said().contains("promoted-behind"), "{}", told.said());
+    for object in ["*", "TIMELINE *"] {
+        project.set_rest(&waiver(object));
+        let told = project.run(&["check"]).expect_code(3);
+        told.says(&[
+            "target/promoted",
+            "plan/waiver-matches-nothing",
+            "without a wildcard",
+        ]);
+    }
+    project.set_rest(&waiver("TIMELINE 2"));
+    source.psql("postgres", "CREATE DATABASE crm");
+    project.run(&["run"]).expect_code(0);
+    promote(&mut target);
+    project
+        .run(&["check"])
+        .expect_code(3)
+        .says(&["target/promoted", "object = \"TIMELINE 3\""]);
 }

@@ -12,7 +12,8 @@ use crate::names::{Kind, Product, StepId};
 use crate::plan::Plan;
 use crate::preflight::{self, Changed, Unfinished};
 use crate::run::{
-    Doubt, Doubts, Marking, SAFEGUARDS, is_missing, is_other_server, missing, obstacle_to_remaking,
+    Doubt, Doubts, Marking, Older, SAFEGUARDS, is_missing, is_other_server, missing,
+    obstacle_to_remaking,
 };
 
 /// `state`: without what is not believed.
@@ -45,7 +46,8 @@ pub(super) fn by_mark(
 ) -> Vec<Finding> {
     let mut found = Vec::new();
     // A server that went back, took over too early, or is another one, has none, and is told.
-    if marking.is_gone && doubts.target.is_none() && !is_other_server(state, target) {
+    let is_gone = marking.older.as_ref().is_some_and(Older::is_gone);
+    if is_gone && doubts.target.is_none() && !is_other_server(state, target) {
         found.push(preflight::for_mark_gone());
     }
     if marking.is_closed {
@@ -149,6 +151,14 @@ fn changed(doubts: &Doubts) -> Vec<Finding> {
     }
     let target = doubts.target.as_ref().map(of);
     let source = doubts.source.as_ref().map(of);
+    let behind = doubts
+        .target
+        .iter()
+        .filter_map(|doubt| doubt.behind.as_ref());
+    let behind = behind.flat_map(|behind| {
+        let names = behind.in_use.iter();
+        names.map(|name| preflight::for_promoted_behind(name, &behind.difference))
+    });
     let replaced = |databases: &[String], is_verified| -> Vec<Finding> {
         let databases = databases.iter();
         databases
@@ -158,6 +168,7 @@ fn changed(doubts: &Doubts) -> Vec<Finding> {
     target
         .and_then(|changed| preflight::for_changed_target(&changed))
         .into_iter()
+        .chain(behind)
         .chain(source.and_then(|changed| preflight::for_changed_source(&changed)))
         .chain(replaced(&doubts.replaced.again, false))
         .chain(replaced(&doubts.replaced.in_use, true))

@@ -19,7 +19,7 @@ use crate::names::{Kind, Product, StepId};
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::resolve;
 use crate::process::LocalEnvironment;
-use crate::run::{Doubts, is_replaced, look_at_mark};
+use crate::run::{Doubts, Older, is_replaced, look_at_mark};
 use crate::{inspect, plan, preflight, process};
 
 /// A plan, compiled against both servers.
@@ -31,8 +31,8 @@ pub(super) struct Prepared {
     pub graph: Graph,
     /// What is not believed of what this plan did so far.
     pub doubts: Doubts,
-    /// What shows that the target is in an older state than its mark had.
-    pub older_target: Option<String>,
+    /// The target's mark has not all that it was given.
+    pub older_target: Option<Older>,
 }
 
 /// Reads and checks the plan file.
@@ -91,7 +91,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
     };
     let id = Lock::id_of(&plan.state_dir);
     let marking = look_at_mark(&plan, &target, (state, id.as_deref())).await?;
-    let doubts = Doubts::find(state, &inspection, marking.older.as_deref());
+    let doubts = Doubts::find(state, &inspection, marking.older.as_ref());
     let believed = doubts.believed(state);
     let state = &*believed;
     let is_ours = |name: &&String| {

@@ -46,10 +46,12 @@ pub(super) async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Resu
             let what = gone.what(|name| escape_control(name).into_owned());
             what.to_string()
         });
+        let behind = behind(&prepared, &database.name);
         let unfinished = unfinished(&prepared, &believed, &database.name);
         if let Some(comparison) = &mut comparison {
             comparison.warnings.extend(unfinished);
             comparison.warnings.extend(gone_warning);
+            comparison.warnings.extend(behind.clone());
         }
         let errors = restore_errors(&prepared, &state, &database.name);
         offer(&comparison::render(
@@ -61,6 +63,7 @@ pub(super) async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Resu
         // What could not be restored is missing, which no count of rows shows. Another database of its name is not what was
         // verified, whatever it holds.
         let matches = gone.is_none()
+            && behind.is_none()
             && errors.is_empty()
             && comparison.is_some_and(|found| found.mismatches().next().is_none());
         differing += usize::from(!matches);
@@ -90,6 +93,7 @@ fn is_unsafe(finding: &Finding) -> bool {
             | Code::TargetLeftUnsafe
             | Code::TargetCrashedUnsafe
             | Code::TargetPromoted
+            | Code::TargetPromotedBehind
             | Code::TargetWentBack
             | Code::SourcePromoted
             | Code::SourceWentBack
@@ -106,6 +110,17 @@ fn restore_errors(prepared: &Prepared, state: &State, database: &str) -> Vec<Res
         .filter(|error| !accepted(&prepared.plan.accept, database, &error.object))
         .cloned()
         .collect()
+}
+
+/// A warning where the target was promoted and has not all that was done in the database: no count shows it.
+fn behind(prepared: &Prepared, database: &str) -> Option<String> {
+    let mut findings = prepared.graph.findings.iter();
+    let is_about = |one: &&Finding| {
+        one.code == Code::TargetPromotedBehind && one.database.as_deref() == Some(database)
+    };
+    let found = findings.find(is_about);
+    let found = found.filter(|one| one.severity != Severity::Info)?;
+    Some(found.message.clone())
 }
 
 /// A warning where the database's migration did not come to its end.

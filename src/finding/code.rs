@@ -20,6 +20,8 @@ pub enum Place {
     Setting,
     /// A tablespace of the source.
     Tablespace,
+    /// What a server became by a promotion. A waiver holds for the one that it names, and for no later one.
+    Timeline,
     Database,
     /// Something in a database.
     Object,
@@ -33,6 +35,9 @@ impl Place {
             Place::Role => "`ROLE` and the name of the role",
             Place::Setting => "the name of the setting",
             Place::Tablespace => "`TABLESPACE` and its name",
+            Place::Timeline => {
+                "`TIMELINE` and the number of the new timeline, without a wildcard: each promotion has its own"
+            }
             Place::Database => "the name of the database",
             Place::Object => "DATABASE.SCHEMA.OBJECT",
         }
@@ -45,6 +50,7 @@ impl Place {
             Place::Role => "ROLE reader",
             Place::Setting => "shared_buffers",
             Place::Tablespace => "TABLESPACE fast",
+            Place::Timeline => "TIMELINE 2",
             Place::Database => "erp",
             Place::Object => "erp.public.*",
         }
@@ -367,7 +373,7 @@ codes! {
         why "A transaction between PREPARE TRANSACTION and COMMIT PREPARED is in no snapshot, so its rows do not migrate, and the target does not know it; it also keeps its locks, though no session shows them."
         fix "COMMIT PREPARED or ROLLBACK PREPARED each of pg_prepared_xacts before the run, as whoever prepared it says."
 
-    SourcePromoted "source/promoted" Warn Migration "0.2.0"
+    SourcePromoted "source/promoted" Warn Timeline "0.2.0"
         what "the source failed over meanwhile"
         why "A standby that takes over may lack what was committed last, and clients write on without it, so that what was dumped before may have rows that the source lost; what is not verified is dumped again."
         fix "`pg-migrate verify` compares both servers; `pg-migrate reset PLAN --database NAME --drop NAME` moves a verified database again."
@@ -602,10 +608,15 @@ codes! {
         why "A database cannot be given to a role that does not exist, and with globals.migrate = false the run does not create it."
         fix "Create the role on the target, or set globals.migrate = true."
 
-    TargetPromoted "target/promoted" Block Migration "0.2.0"
+    TargetPromoted "target/promoted" Block Timeline "0.2.0"
         what "the target was promoted meanwhile"
         why "A standby that takes over may lack the last WAL of the server that failed, so that what a run restored and counted as done is gone without a sign; what clients cannot use yet is restored again by the next run."
-        fix "`pg-migrate verify` compares both servers; `pg-migrate reset PLAN --database NAME --drop NAME` for what lacks something. Waive it for what is whole."
+        fix "`pg-migrate reset PLAN --database NAME --drop NAME` for what may lack something; `verify` compares rows alone. Where the standby had all of the WAL, waive it for this timeline."
+
+    TargetPromotedBehind "target/promoted-behind" Block Database "0.2.0"
+        what "a standby took over that lagged"
+        why "By the target's mark, the server that took over had not all that a run did in this database when it was promoted: it may lack indexes, constraints, rows and privileges, whatever a count of its rows says."
+        fix "`pg-migrate reset PLAN --database NAME --drop NAME`, and run. Waive it for a database that you made whole by hand."
 
     TargetPublicSchemaOwner "target/public-schema-owner" Warn Migration "0.1.0"
         what "the owner of public cannot be set"

@@ -74,7 +74,7 @@ impl Finding {
         is_about
             == match self.code.place() {
                 Place::Migration => (false, false),
-                Place::Role | Place::Setting | Place::Tablespace => (false, true),
+                Place::Role | Place::Setting | Place::Tablespace | Place::Timeline => (false, true),
                 Place::Database => (true, false),
                 Place::Object => (true, true),
             }

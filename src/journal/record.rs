@@ -172,6 +172,7 @@ impl std::fmt::Display for Entry {
                 Change::DropRole { role } => write!(f, "drop-role {role}"),
                 Change::DroppedRole { role } => write!(f, "dropped-role {role}"),
                 Change::SettingsRestored { .. } => f.write_str("put-back"),
+                Change::StepKept { step } => write!(f, "step-kept {step}"),
                 Change::DoubtDatabases { .. } => f.write_str("doubt-databases"),
                 Change::HoldSnapshot { database, .. } => write!(f, "hold-snapshot {database}"),
                 Change::EndSnapshot { database } => write!(f, "end-snapshot {database}"),
@@ -289,6 +290,9 @@ pub enum Change {
         /// It went back: databases of these names there may be anybody's.
         disowned: bool,
     },
+    /// Written after the change: what the step wrote to the target is there, and outlives a crash of the server. Before the step is
+    /// called done, so that the mark of a target that is put back to a moment within the step says less than it was given.
+    StepKept { step: StepId },
     /// Written after the change: the settings are as they were, and what was written without fsync is on
     /// disk as far as we could see to it.
     #[serde(rename = "put-back")]
@@ -312,6 +316,40 @@ impl Change {
                 | Change::MigratedRoles { .. }
                 | Change::LeaveDatabase { .. }
         )
+    }
+
+    /// The database of the target that it changes.
+    pub(crate) fn database(&self) -> Option<&str> {
+        match self {
+            Change::CreateDatabase { database }
+            | Change::CreatedDatabase { database, .. }
+            | Change::CloseDatabase { database, .. }
+            | Change::ShutDatabase { database }
+            | Change::ReopenDatabase { database }
+            | Change::MarkWritten { database, .. }
+            | Change::LetInDatabase { database }
+            | Change::OpenDatabase { database }
+            | Change::FillDatabase { database, .. }
+            | Change::RemakeDatabase { database, .. }
+            | Change::DropIndexes { database, .. }
+            | Change::CommitLoad { database, .. }
+            | Change::LoadCommitted { database, .. }
+            | Change::DropDatabase { database }
+            | Change::DroppedDatabase { database } => Some(database),
+            Change::StepKept { step } => step.database_name().map(|name| &**name),
+            Change::LeaveDatabase { .. }
+            | Change::HoldSnapshot { .. }
+            | Change::EndSnapshot { .. }
+            | Change::AlterSystem { .. }
+            | Change::MigrateRoles { .. }
+            | Change::MigratedRoles { .. }
+            | Change::CreateRoles { .. }
+            | Change::CreatedRoles { .. }
+            | Change::DropRole { .. }
+            | Change::DroppedRole { .. }
+            | Change::DoubtDatabases { .. }
+            | Change::SettingsRestored { .. } => None,
+        }
     }
 }
 

@@ -272,6 +272,7 @@ impl State {
             Entry::Change { change } => {
                 if change.is_marked() {
                     self.advance(record.at);
+                    self.number(&change);
                 }
                 self.change(*change, record.at);
             }
@@ -307,6 +308,24 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Takes in which database a marked change is about.
+    fn number(&mut self, change: &Change) {
+        let number = self.position().map_or(0, |last| last.number);
+        let Some(database) = change.database() else {
+            return;
+        };
+        let numbers = self.numbers.entry(database.to_owned()).or_default();
+        numbers.last = number;
+        if matches!(
+            change,
+            Change::CreatedDatabase { .. }
+                | Change::FillDatabase { .. }
+                | Change::RemakeDatabase { .. }
+        ) {
+            numbers.made = number;
+        }
     }
 
     fn change(&mut self, change: Change, at: jiff::Timestamp) {
@@ -453,6 +472,7 @@ impl State {
             } => {
                 self.doubt(&databases, disowned);
             }
+            Change::StepKept { .. } => {}
             Change::SettingsRestored { settings, damage } => {
                 self.damage = self.damage.take().or(damage);
                 for name in settings {

@@ -101,6 +101,8 @@ pub struct State {
     pub created_roles: BTreeMap<String, Option<u32>>,
     /// The number of the last change that the target's mark was certainly given; 0: none.
     pub confirmed: u64,
+    /// The numbers of changes that are marked on the target as well, by the database that they are about.
+    pub numbers: HashMap<String, Numbers>,
     /// The last changes that are marked on the target as well.
     pub positions: VecDeque<Position>,
 }
@@ -126,6 +128,15 @@ pub enum Created {
     WithOid(u32),
     /// It was there, empty, and this plan fills it.
     Found(u32),
+}
+
+/// Numbers of changes to a database of the target that are marked there as well.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// Of the one by which its object id was known: a target whose mark says less may have another of its name and object id.
+    pub made: u64,
+    /// Of the last: a target whose mark says less may lack some of what was done to it.
+    pub last: u64,
 }
 
 /// A snapshot that several steps share.

@@ -20,6 +20,14 @@ pub(crate) enum Error {
     ))]
     TakenOver,
     #[error(
+        "the target's mark says less than this run wrote to it: under the run the target was put back to an older state, so nothing more is \
+         written"
+    )]
+    #[diagnostic(help(
+        "run again: what is gone with that is found out then, and `pg-migrate check` tells it"
+    ))]
+    WentBack,
+    #[error(
         "the target has a database \"{MARK_DATABASE}\" that is not pg-migrate's, where it would keep what it did"
     )]
     #[diagnostic(help("rename it on the target, and run again"))]
@@ -56,7 +64,7 @@ impl Error {
     pub(crate) fn class(&self) -> Class {
         match self {
             Error::Postgres(error) => error.class(),
-            Error::TakenOver | Error::Foreign => Class::Fail,
+            Error::TakenOver | Error::WentBack | Error::Foreign => Class::Fail,
         }
     }
 }

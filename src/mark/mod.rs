@@ -218,7 +218,7 @@ impl Mark {
     ///
     /// # Errors
     ///
-    /// [`Error::TakenOver`]; a target that cannot be reached.
+    /// [`Error::TakenOver`]; [`Error::WentBack`]; a target that cannot be reached.
     pub(crate) async fn write(
         &self,
         change: Option<&Change>,
@@ -229,7 +229,7 @@ impl Mark {
         let Some(connection) = self.connected_or_gone(&mut held).await? else {
             return Ok(());
         };
-        match rows::write(connection, (state, run), change, position).await {
+        match rows::write(connection, (state, run), change, position, self.written()).await {
             Ok(()) => {
                 self.0.written.fetch_max(position.number, Ordering::Relaxed);
                 Ok(())

@@ -281,16 +281,21 @@ pub(super) async fn made_by_another(
     Ok(row.map(|row| row.get(0)))
 }
 
-/// One statement, so that all of it or nothing is written. Changes of several steps may come out of turn.
-const WRITE: &str = "\
-    WITH s AS (UPDATE mark.state SET changed = CASE WHEN change < $3 THEN $4 ELSE changed END, \
-               change = greatest(change, $3) WHERE id = $1 AND run = $2 RETURNING id)";
+/// One statement, so that all of it or nothing is written. Changes of several steps may come out of turn. `written`: the number that
+/// the run wrote already.
+fn update(written: u64) -> String {
+    format!(
+        "WITH s AS (UPDATE mark.state SET changed = CASE WHEN change < $3 THEN $4 ELSE changed END, \
+                   change = greatest(change, $3) WHERE id = $1 AND run = $2 AND change >= {written} RETURNING id)"
+    )
+}
 
 pub(super) async fn write(
     connection: &Connection,
     (state, run): (&str, &str),
     change: Option<&Change>,
     position: Position,
+    written: u64,
 ) -> Result<(), Error> {
     let number = i64::try_from(position.number).unwrap_or(i64::MAX);
     let at = position.at.to_string();
@@ -369,12 +374,14 @@ pub(super) async fn write(
         }
         _ => "SELECT",
     };
-    let written = connection
-        .query(&format!("{WRITE}, d AS ({detail} ) SELECT FROM s"), &values)
+    let sql = format!("{}, d AS ({detail} ) SELECT FROM s", update(written));
+    let marked = connection
+        .query(&sql, &values)
         .await
         .map_err(connection.failed("write the mark"))?;
-    if written.is_empty() {
-        return Err(Error::TakenOver);
+    if marked.is_empty() {
+        ensure_ours(connection, (state, run)).await?;
+        return Err(Error::WentBack);
     }
     Ok(())
 }

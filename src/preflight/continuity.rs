@@ -51,6 +51,9 @@ const SOURCE: Words = Words {
     in_use: "dumped before and verified, so that they stay as they are",
 };
 
+/// What `verify` does not settle.
+const ROWS: &str = "`pg-migrate verify` compares rows and sequences alone, and no indexes, constraints and privileges";
+
 /// About the target. What clients may use is not made again without being asked for.
 pub(crate) fn for_changed_target(changed: &Changed<'_>) -> Option<Finding> {
     let finding = finding(changed, &TARGET)?;
@@ -59,15 +62,15 @@ pub(crate) fn for_changed_target(changed: &Changed<'_>) -> Option<Finding> {
         Continuity::Promoted { .. } if changed.in_use.is_empty() => {
             finding.severity(Severity::Warn)
         }
-        Continuity::Promoted { .. } => finding.fix(format!(
-            "`pg-migrate verify` compares both servers; a database that lacks something: `pg-migrate reset PLAN --database NAME \
-             --drop NAME`; what is whole, or where the standby had all of the WAL (synchronous replication, an orderly \
-             switchover): a waiver for {code} believes it"
+        Continuity::Promoted { to, .. } => finding.fix(format!(
+            "where the standby had all of the WAL (synchronous replication, an orderly switchover): a waiver for {code} with object = \
+             \"{}\" believes it; otherwise `pg-migrate reset PLAN --database NAME --drop NAME` for each that may lack something: {ROWS}",
+            timeline(to)
         )),
         _ => finding.fix(format!(
             "let [target] lead to the server that this plan began with; where this is it, and its machine was put back to an \
-             older state: `pg-migrate reset PLAN --database NAME --drop NAME` for each verified database that is gone or lacks \
-             something (`pg-migrate verify` compares both servers), and a waiver for {code}"
+             older state: `pg-migrate reset PLAN --database NAME --drop NAME` for each verified database that is gone or may lack \
+             something ({ROWS}), and a waiver for {code}"
         )),
     })
 }
@@ -112,7 +115,29 @@ fn finding(changed: &Changed<'_>, words: &Words) -> Option<Finding> {
             message.push_str(&format!("; {what}: {}", list(databases)));
         }
     }
-    Some(Finding::new(code, message))
+    let finding = Finding::new(code, message);
+    Some(match changed.continuity {
+        Continuity::Promoted { to, .. } => finding.object(timeline(to)),
+        _ => finding,
+    })
+}
+
+/// A promotion, as a waiver names it: each begins a timeline of its own.
+fn timeline(number: u32) -> String {
+    format!("TIMELINE {number}")
+}
+
+/// A database that clients may use, on a target that was promoted and whose mark lacks some of what was done to it.
+pub(crate) fn for_promoted_behind(database: &str, difference: &str) -> Finding {
+    let message = format!(
+        "the standby that took over as the target had not all that this plan did in this database ({difference}): it may lack rows, \
+         indexes, constraints and privileges, and may still be closed to clients"
+    );
+    let code = Code::TargetPromotedBehind;
+    Finding::new(code, message).database(database).fix(format!(
+        "`pg-migrate reset PLAN --database NAME --drop NAME`, and run: it is moved again ({ROWS}); where the server that was the target \
+         before can be had again, let [target] lead to it; where you made it whole by hand, a waiver for {code} with object = its name"
+    ))
 }
 
 /// A server that does not say where it is in its history.

@@ -31,7 +31,9 @@ mod words;
 
 pub(crate) use budgets::{Budget, Fitted, for_budgets, for_database_limit};
 pub(crate) use clients::{for_compression, for_dump_root, for_dump_space};
-pub(crate) use continuity::{Changed, for_changed_source, for_changed_target, for_replaced_source};
+pub(crate) use continuity::{
+    Changed, for_changed_source, for_changed_target, for_promoted_behind, for_replaced_source,
+};
 pub(crate) use databases::{for_dropped, for_missing, for_not_remade};
 pub(crate) use delay::{for_delay_pattern, for_delayed_tables, for_new_table, for_refused_table};
 pub(crate) use found::for_found_unsafe;

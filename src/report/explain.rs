@@ -60,6 +60,7 @@ pub(crate) fn code(code: Code, columns: usize, color: Color) -> String {
     }
     let object = match code.place() {
         Place::Migration => "it is about the migration as a whole, so `object` is `*`".to_owned(),
+        Place::Timeline => format!("`object` is {}", Place::Timeline.subject()),
         place => format!(
             "`object` is a glob that is compared with {}",
             place.subject()

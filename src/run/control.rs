@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::Error;
 use super::leftovers;
 use crate::journal::{Change, Journal, State};
-use crate::mark::{self, Mark, Marked, Standing};
+use crate::mark::{self, Entry, Mark, Marked, Standing};
 use crate::plan::{Endpoint, Plan, Retry};
 use crate::postgres::{
     self, Application, Class, Connection, Session, connect, escape_control, with_retries,
@@ -37,6 +37,9 @@ pub(super) struct Control {
     pub(super) lost: CancellationToken,
     /// `None`: our role may not make it.
     pub(super) mark: Option<Mark>,
+    /// What is put on record moves the mark on. Not where something is undone on a target that is older than its mark was: the next
+    /// run has to find that.
+    advances: bool,
     release: CancellationToken,
     keeper: JoinHandle<()>,
 }
@@ -124,7 +127,8 @@ impl Control {
     pub(super) async fn take(claim: &Claim<'_>) -> Result<Control, Error> {
         let mut keeper = Keeper::new(claim);
         let holder = keeper.take_when_free().await?;
-        keeper.mark = take_mark(claim).await?;
+        let advances;
+        (keeper.mark, advances) = take_mark(claim).await?;
         // Programs first: they may connect again.
         leftovers::end_programs(&claim.application).await?;
         let kept = holder.session.pid;
@@ -132,6 +136,7 @@ impl Control {
         Ok(Control {
             lost: keeper.lost.clone(),
             mark: keeper.mark.clone(),
+            advances,
             release: keeper.release.clone(),
             keeper: tokio::spawn(keeper.keep(holder)),
         })
@@ -139,7 +144,10 @@ impl Control {
 
     /// Writes into the mark what was put on record last, outside of a step: a change, or that a run has begun.
     pub(super) async fn mark(&self, change: Option<&Change>, state: &State) -> Result<(), Error> {
-        if let (Some(mark), Some(position)) = (&self.mark, state.position()) {
+        if let (Some(mark), Some(mut position)) = (&self.mark, state.position()) {
+            if !self.advances {
+                position.number = 0;
+            }
             mark.write(change, position).await?;
         }
         Ok(())
@@ -157,21 +165,21 @@ impl Control {
     }
 }
 
-/// Makes the mark where it is missing, compares it with the journal, and takes it over.
-async fn take_mark(claim: &Claim<'_>) -> Result<Option<Mark>, Error> {
+/// Makes the mark where it is missing, compares it with the journal, and takes it over; whether what is put on record moves it on.
+async fn take_mark(claim: &Claim<'_>) -> Result<(Option<Mark>, bool), Error> {
     let run = format!(
         "{:08x}",
         RandomState::new().hash_one(std::process::id()) as u32
     );
     let mark = claim.mark(&run);
     if claim.only_undoes {
-        return take_to_undo(mark).await;
+        return take_to_undo(mark, claim.journal).await;
     }
     if !mark.create().await? {
         tracing::warn!(
             "our role may not create the database of the mark on the target, or not write to it, so what this plan does is on record in its state directory alone"
         );
-        return Ok(None);
+        return Ok((None, true));
     }
     let standing = refuse_disagreement(&mark, claim.journal).await?;
     mark.take_over().await?;
@@ -181,24 +189,28 @@ async fn take_mark(claim: &Claim<'_>) -> Result<Option<Mark>, Error> {
         let settings: Vec<&str> = settings.map(String::as_str).collect();
         mark.keep_settings(&settings).await?;
     }
-    Ok(Some(mark))
+    Ok((Some(mark), true))
 }
 
 /// What is unsafe is undone whatever became of the mark: only another run keeps us from that.
-async fn take_to_undo(mark: Mark) -> Result<Option<Mark>, Error> {
+async fn take_to_undo(mark: Mark, journal: &Journal) -> Result<(Option<Mark>, bool), Error> {
     let taken = async {
         match mark.may_write().await? {
-            Some(true) => mark.take_over().await.map(|()| true),
-            _ => Ok(false),
+            Some(true) => {
+                let standing = mark::compare(mark.read().await?.as_ref(), journal.state());
+                mark.take_over().await?;
+                Ok(Some(standing == Standing::Agrees))
+            }
+            _ => Ok(None),
         }
     };
     match taken.await {
-        Ok(true) => Ok(Some(mark)),
-        Ok(false) => Ok(None),
+        Ok(Some(agrees)) => Ok((Some(mark), agrees)),
+        Ok(None) => Ok((None, true)),
         Err(mark::Error::TakenOver) => Err(mark::Error::TakenOver.into()),
         Err(error) => {
             tracing::warn!(%error, "the target's mark cannot be used");
-            Ok(None)
+            Ok((None, true))
         }
     }
 }
@@ -214,7 +226,7 @@ async fn refuse_disagreement(mark: &Mark, journal: &Journal) -> Result<Standing,
 /// # Errors
 ///
 /// A journal that is older than the mark, or another.
-fn standing(entry: Option<&mark::Entry>, state: &State) -> Result<Standing, Error> {
+fn standing(entry: Option<&Entry>, state: &State) -> Result<Standing, Error> {
     match (mark::compare(entry, state), entry) {
         (standing @ (Standing::JournalIsOlder | Standing::Diverged), Some(entry)) => {
             Err(Error::other_state(standing, entry, state.position()))
@@ -223,13 +235,26 @@ fn standing(entry: Option<&mark::Entry>, state: &State) -> Result<Standing, Erro
     }
 }
 
+/// A mark that has not all that it was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Older {
+    /// The number of the last change that it has; 0: none, or there is no mark.
+    pub number: u64,
+    /// What shows it.
+    pub what: String,
+}
+
+impl Older {
+    pub(crate) fn is_gone(&self) -> bool {
+        self.number == 0
+    }
+}
+
 /// What the target's mark says before anything is done.
 #[derive(Debug, Default)]
 pub(crate) struct Marking {
-    /// What shows that the target is in an older state than the one that was given to the mark.
-    pub older: Option<String>,
-    /// It was given changes, and has none of them.
-    pub is_gone: bool,
+    /// It has not all that it was given.
+    pub older: Option<Older>,
     /// It is there, and our role may not write to it.
     pub is_closed: bool,
     /// What plans of this name did under other state directories.
@@ -266,16 +291,25 @@ async fn look(mark: &Mark, state: &State, id: &str) -> Result<Marking, Error> {
     let standing = standing(entry.as_ref(), state)?;
     let mut others = mark.of_plan().await?;
     others.retain(|other| other.state != id);
-    let older = entry.filter(|_| standing == Standing::TargetIsOlder);
-    Ok(Marking {
-        older: older.map(|entry| {
-            let is = entry.position;
-            format!(
+    let older = match (standing, entry) {
+        (Standing::TargetIsOlder, Some(Entry { position: is, .. })) => Some(Older {
+            number: is.number,
+            what: format!(
                 "its mark ends with change {} of {}, and was given change {} since",
                 is.number, is.at, state.confirmed
-            )
+            ),
         }),
-        is_gone: standing == Standing::Gone,
+        (Standing::Gone, _) => Some(Older {
+            number: 0,
+            what: format!(
+                "its mark has nothing of this plan, and was given change {}",
+                state.confirmed
+            ),
+        }),
+        _ => None,
+    };
+    Ok(Marking {
+        older,
         is_closed: false,
         others,
     })

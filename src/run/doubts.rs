@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use super::control::Older;
 use crate::catalog::{Inspection, ServerFacts};
 use crate::journal::{self, Change, Entry, Journal, State};
 use crate::names::{Continuity, Kind, Product, Sighting, StepId, continuity};
@@ -27,6 +28,19 @@ pub(crate) struct Doubt {
     /// What shows it.
     pub difference: String,
     pub databases: Doubted,
+    /// Of those that are moved again: what has their names on the target may be anybody's.
+    pub disowned: Vec<String>,
+    /// Of a target that was promoted: it lacks some of what was done to it, as its mark shows.
+    pub behind: Option<Behind>,
+}
+
+/// A standby took over that had not all that this plan did on the target.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Behind {
+    /// What shows it.
+    pub difference: String,
+    /// Databases that may lack something, were verified, and that clients may use.
+    pub in_use: Vec<String>,
 }
 
 /// The databases that it is about.
@@ -39,27 +53,20 @@ pub(crate) struct Doubted {
 }
 
 impl Doubts {
-    /// Compares what is on record with what was found. `older`: what shows that the target's mark is older than it was.
-    pub(crate) fn find(state: &State, inspection: &Inspection, older: Option<&str>) -> Doubts {
+    /// Compares what is on record with what was found. `older`: the target's mark has not all that it was given.
+    pub(crate) fn find(state: &State, inspection: &Inspection, older: Option<&Older>) -> Doubts {
         let target = &inspection.target;
         let run = state.runs.last();
         let last = run.and_then(|run| run.target.as_ref());
         let (continuity, difference) = match (since(state.seen.target, last, target), older) {
-            ((Continuity::Same, _), Some(older)) => (Continuity::WentBack, older.to_owned()),
+            // Who has no mark at all is told that: a person may have dropped it.
+            ((Continuity::Same, _), Some(older)) if !older.is_gone() => {
+                (Continuity::WentBack, older.what.clone())
+            }
             (seen, _) => seen,
         };
-        let target = (continuity != Continuity::Same).then(|| {
-            let is_in_use = |name: &str| state.is_to_be_kept(name) && !state.is_closed(name);
-            // One that was named to be dropped is dropped, unless clients wrote to it.
-            let is_named = |name: &String| state.may_drop.contains(name) && !state.is_closed(name);
-            let created = state.created.keys();
-            let created = created.filter(|name| is_disowned(continuity) || !is_named(name));
-            Doubt {
-                continuity,
-                difference,
-                databases: split(created.cloned(), is_in_use),
-            }
-        });
+        let target = (continuity != Continuity::Same)
+            .then(|| of_target(state, continuity, difference, older));
         // What is made again on the target is dumped again with everything else.
         let lost: &[String] = target.as_ref().map_or(&[], |doubt| &doubt.databases.again);
         let is_kept =
@@ -70,6 +77,8 @@ impl Doubts {
             continuity,
             difference,
             databases: split(dumped(state), is_kept),
+            disowned: Vec::new(),
+            behind: None,
         });
         let replaced = dumped(state).filter(|name| is_replaced(name, state, &inspection.source));
         let replaced = split(replaced, is_kept);
@@ -84,8 +93,9 @@ impl Doubts {
     pub(crate) fn believed<'a>(&self, state: &'a State) -> Cow<'a, State> {
         let mut believed = Cow::Borrowed(state);
         if let Some(target) = &self.target {
-            let disowned = is_disowned(target.continuity);
-            believed.to_mut().doubt(&target.databases.again, disowned);
+            for (databases, disowned) in target.by_owner() {
+                believed.to_mut().doubt(&databases, disowned);
+            }
         }
         for (_, steps) in self.of_source(&believed) {
             let state = believed.to_mut();
@@ -103,11 +113,13 @@ impl Doubts {
     /// A journal that cannot be written.
     pub(super) fn record(&self, journal: &mut Journal) -> Result<(), journal::Error> {
         if let Some(target) = &self.target {
-            let change = Change::DoubtDatabases {
-                databases: target.databases.again.clone(),
-                disowned: is_disowned(target.continuity),
-            };
-            journal.append(change.into())?;
+            for (databases, disowned) in target.by_owner() {
+                let change = Change::DoubtDatabases {
+                    databases,
+                    disowned,
+                };
+                journal.append(change.into())?;
+            }
         }
         for (reason, steps) in self.of_source(journal.state()) {
             tracing::warn!(reason, steps = steps.len(), "to be done again");
@@ -142,10 +154,50 @@ impl Doubts {
     }
 }
 
-/// Whether databases of the names on record may be anybody's: the server may be another. A standby that was promoted has the
-/// history, and so the object ids, of the server that it followed.
-fn is_disowned(continuity: Continuity) -> bool {
-    !matches!(continuity, Continuity::Promoted { .. })
+impl Doubt {
+    /// What is moved again, without and with what is disowned.
+    fn by_owner(&self) -> [(Vec<String>, bool); 2] {
+        let again = self.databases.again.iter().cloned();
+        let (disowned, ours) = again.partition(|name| self.disowned.contains(name));
+        [(ours, false), (disowned, true)]
+    }
+}
+
+/// What is not believed of the work on a target that is not as it was.
+fn of_target(
+    state: &State,
+    continuity: Continuity,
+    difference: String,
+    older: Option<&Older>,
+) -> Doubt {
+    let is_promoted = matches!(continuity, Continuity::Promoted { .. });
+    let numbers = |name: &str| state.numbers.get(name).copied().unwrap_or_default();
+    // The server may be another. A standby that was promoted has the history, and so the object ids, of the server that it followed, up
+    // to where it had it.
+    let is_disowned =
+        |name: &str| !is_promoted || older.is_some_and(|older| numbers(name).made > older.number);
+    let is_in_use = |name: &str| state.is_to_be_kept(name) && !state.is_closed(name);
+    // One that was named to be dropped is dropped, unless clients wrote to it.
+    let is_named = |name: &String| state.may_drop.contains(name) && !state.is_closed(name);
+    let created = state.created.keys();
+    let created = created.filter(|name| is_disowned(name) || !is_named(name));
+    let mut databases = split(created.cloned(), is_in_use);
+    let disowned = databases.again.iter().filter(|name| is_disowned(name));
+    let disowned = disowned.cloned().collect();
+    let behind = older.filter(|_| is_promoted).map(|older| {
+        let is_behind = |name: &mut String| numbers(name).last > older.number;
+        Behind {
+            difference: format!("{difference}; {}", older.what),
+            in_use: databases.in_use.extract_if(.., is_behind).collect(),
+        }
+    });
+    Doubt {
+        continuity,
+        difference,
+        databases,
+        disowned,
+        behind,
+    }
 }
 
 /// What a server is to the one that a run saw last, and what shows it. One of another cluster (`identifier`) is refused for

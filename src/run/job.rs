@@ -5,6 +5,8 @@ use crate::graph::Graph;
 use crate::journal::Journal;
 use crate::plan::{Endpoint, Plan};
 
+use super::control::Older;
+
 /// What a run needs. The graph has no blockers.
 pub(crate) struct Job {
     pub plan: Plan,
@@ -13,6 +15,6 @@ pub(crate) struct Job {
     pub inspection: Inspection,
     pub graph: Graph,
     pub journal: Journal,
-    /// What shows that the target is in an older state than its mark had.
-    pub older_target: Option<String>,
+    /// The target's mark has not all that it was given.
+    pub older_target: Option<Older>,
 }

@@ -24,7 +24,7 @@ mod used;
 mod warn;
 
 pub(crate) use crate::step::create::obstacle as obstacle_to_remaking;
-pub(crate) use control::{Marking, look_at_mark, refuse_held_target};
+pub(crate) use control::{Marking, Older, look_at_mark, refuse_held_target};
 pub(crate) use discard::{Asked, discard};
 pub(crate) use doubts::{Doubt, Doubts};
 pub(crate) use error::Error;
@@ -90,7 +90,7 @@ impl Job {
         let application = claim.application;
         leftovers::end(&self.source, &application, None).await?;
         // What is done again for that is as if it had never been done.
-        let older = self.older_target.as_deref();
+        let older = self.older_target.as_ref();
         let doubts = Doubts::find(self.journal.state(), &self.inspection, older);
         doubts.record(&mut self.journal)?;
         let stop = CancellationToken::new();

@@ -27,6 +27,7 @@ pub(crate) use error::StepError;
 pub(crate) use locked_snapshot::LockedSnapshot;
 
 use crate::failpoint::reach;
+use crate::journal::Change;
 use crate::mark;
 use crate::names::{Kind, Output};
 use crate::plan::Side;
@@ -35,9 +36,11 @@ use crate::postgres::Class;
 /// Runs one attempt of a step.
 pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let id = &context.step().id;
+    let traits = id.kind.traits();
+    let (writes_to_target, in_target) = (traits.writes_to_target, traits.in_target_database);
     reach!("{id} start");
     if let Some(mark) = &context.shared.mark
-        && (writes_to_target(id.kind) || id.kind.is_tuning())
+        && (writes_to_target || id.kind.is_tuning())
     {
         let ours = mark.ensure_ours().await;
         // A target that is away is waited for longer to restore its settings than for anything else.
@@ -46,7 +49,6 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
             ours?;
         }
     }
-    let in_target = id.kind.traits().in_target_database;
     // An attempt after another begins with a new database.
     if in_target && !(id.kind == Kind::Restore && context.is_retry) {
         ours::check(context).await?;
@@ -87,28 +89,17 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     if result.is_ok() && in_target {
         ours::check(context).await?;
     }
-    if result.is_ok() && writes_to_target(id.kind) {
+    if result.is_ok() && writes_to_target {
         reach!("{id} to be kept");
         tuning::flush_commits(context).await?;
     }
     // Those that only read have asked already, in their own way.
-    if result.is_ok() && (writes_to_target(id.kind) || id.kind.is_tuning()) {
+    if result.is_ok() && (writes_to_target || id.kind.is_tuning()) {
         continuity::ensure_same_servers(context).await?;
+        context
+            .record(Change::StepKept { step: id.clone() })
+            .await?;
     }
     reach!("{id} end");
     result
-}
-
-/// Steps whose work on the target is committed in transactions.
-fn writes_to_target(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Globals
-            | Kind::Create
-            | Kind::Restore
-            | Kind::Verify
-            | Kind::DropIndexes
-            | Kind::DelayedRestore
-            | Kind::RecreateIndexes
-    )
 }

@@ -32,6 +32,7 @@ mod night_failover;
 mod night_found;
 mod night_limits;
 mod night_marks;
+mod night_older;
 mod night_output;
 mod night_patience;
 mod night_rows;

@@ -133,9 +133,8 @@ fn a_verified_database_is_not_made_again_by_itself_after_a_promotion() {
     proxy.lead_to(standby.port());
     let finished = project.run(&["run"]).expect_code(3);
     finished.says(&[
-        "target/promoted",
-        "its timeline was 1, now it is 2",
-        "because clients may use them: \"first\"",
+        "target/promoted-behind: database \"first\"",
+        "its timeline was 1, now it is 2; its mark has nothing of this plan",
     ]);
     project.run(&["verify"]).expect_code(5);
     project

@@ -181,7 +181,7 @@ fn a_target_that_was_promoted_is_not_believed() {
         .expect_code(0)
         .expect_words(&["target/promoted", "creates and restores again: \"erp\""]);
     compare::assert_same(&source, &target, "erp");
-    let waiver = "[[waive]]\ncode = \"target/promoted\"\nobject = \"*\"\nuntil = 2999-12-31\nreason = \"it had all\"";
+    let waiver = "[[waive]]\ncode = \"target/promoted\"\nobject = \"TIMELINE 3\"\nuntil = 2999-12-31\nreason = \"it had all\"";
     // Clients may use it now: of a plan that is complete, too.
     let project = project.with(waiver);
     promote(&mut target);

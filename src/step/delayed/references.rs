@@ -4,26 +4,15 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_postgres::Row;
 
+use super::proof::{Broken, DELAYED, delayed_names, top_level};
 use crate::names::TableName;
 use crate::postgres::{Connection, Pool, escape_control, quote_identifier};
 use crate::step::{Context, StepError};
-
-/// A foreign key of the target with rows whose parents are missing. No key is named: keys are clients' data.
-pub(super) struct Broken {
-    pub(super) referring: TableName,
-    pub(super) message: String,
-}
 
 /// The constraints that count as valid, of delayed tables or of partitioned tables that they are parts of, with the columns
 /// and the operators by which the server compares them (PostgreSQL manual, 52.13). Those that a constraint of a partitioned
 /// table made for partitions are proved with that one.
 const FOREIGN_KEYS: &str = "\
-    WITH RECURSIVE delayed (oid) AS ( \
-        SELECT c.oid FROM pg_catalog.pg_class c \
-        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-        WHERE (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[])) \
-        UNION SELECT i.inhparent FROM delayed JOIN pg_catalog.pg_inherits i ON i.inhrelid = delayed.oid \
-        JOIN pg_catalog.pg_class p ON p.oid = i.inhparent AND p.relkind = 'p') \
     SELECT o.conname::text, o.confmatchtype::text = 'f', \
            cn.nspname::text, c.relname::text, c.relkind::text = 'p', \
            pn.nspname::text, p.relname::text, p.relkind::text = 'p', \
@@ -49,7 +38,8 @@ const FOREIGN_KEYS: &str = "\
       AND (o.conrelid IN (SELECT oid FROM delayed) OR o.confrelid IN (SELECT oid FROM delayed)) \
     ORDER BY cn.nspname::text COLLATE \"C\", c.relname::text COLLATE \"C\", o.conname::text COLLATE \"C\"";
 
-/// Proves every foreign key from or to a delayed table. Yields those that rows of the target break.
+/// Proves every foreign key from or to a delayed table. Yields those that rows of the target break. No key is named: keys are
+/// clients' data.
 pub(super) async fn prove(
     context: &Context,
     pool: &Pool,
@@ -59,14 +49,12 @@ pub(super) async fn prove(
         let connection = pool.get().await?;
         foreign_keys(context, &connection).await?
     };
-    let mut broken: Vec<Broken> = stream::iter(keys)
+    let found: Vec<Option<Broken>> = stream::iter(keys)
         .map(|key| orphans(context, pool, key))
         .buffer_unordered(queries)
-        .try_filter_map(|found| std::future::ready(Ok(found)))
         .try_collect()
         .await?;
-    broken.sort_by(|a, b| a.message.cmp(&b.message));
-    Ok(broken)
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// One side of a foreign key.
@@ -89,22 +77,15 @@ async fn foreign_keys(
     context: &Context,
     connection: &Connection,
 ) -> Result<Vec<ForeignKey>, StepError> {
-    let (schemas, names): (Vec<String>, Vec<String>) = context
-        .delayed_tables()
-        .into_iter()
-        .map(|table| (table.schema, table.name))
-        .unzip();
+    let (schemas, names) = delayed_names(context);
     let top_level = match connection.version().major() {
         // A period is no equality; what it covers cannot be joined (18).
         1800.. => "o.conparentid = 0 AND NOT o.conperiod",
-        1100.. => "o.conparentid = 0",
-        _ => "true",
+        _ => top_level(connection.version()),
     };
+    let sql = FOREIGN_KEYS.replace("TOP_LEVEL", top_level);
     let rows = connection
-        .query(
-            &FOREIGN_KEYS.replace("TOP_LEVEL", top_level),
-            &[&schemas, &names],
-        )
+        .query(&format!("{DELAYED} {sql}"), &[&schemas, &names])
         .await
         .map_err(connection.failed("read the foreign keys of the delayed tables"))?;
     Ok(rows.iter().map(foreign_key).collect())
@@ -197,7 +178,7 @@ async fn orphans(
             key.name, key.child.table, key.parent.table
         ))
         .into_owned(),
-        referring: key.child.table,
+        table: key.child.table,
     }))
 }
 

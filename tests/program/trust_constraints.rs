@@ -103,3 +103,42 @@ fn a_transaction_that_is_older_than_the_load_is_waited_for() {
         running.wait().expect_code(5).expect_words(&[told]);
     }
 }
+
+/// 18: a period of a row may be covered by those of several parents together, and each instant of it has to be.
+#[test]
+fn foreign_keys_with_a_period_are_proved() {
+    let (source, target, project) = verified_and_killed(
+        18,
+        "CREATE EXTENSION btree_gist;
+         CREATE TABLE rooms (id int, open daterange, PRIMARY KEY (id, open WITHOUT OVERLAPS));
+         CREATE TABLE posts (id int, held datemultirange, PRIMARY KEY (id, held WITHOUT OVERLAPS));
+         CREATE TABLE bookings (id int PRIMARY KEY, room int, during daterange, post int, at datemultirange,
+             CONSTRAINT in_room FOREIGN KEY (room, PERIOD during) REFERENCES rooms (id, PERIOD open),
+             CONSTRAINT at_post FOREIGN KEY (post, PERIOD at) REFERENCES posts (id, PERIOD held));
+         CREATE TABLE late (id int, open daterange, PRIMARY KEY (id, open WITHOUT OVERLAPS) DEFERRABLE);
+         INSERT INTO rooms VALUES (1, '[2024-01-01,2024-07-01)'), (1, '[2024-07-01,2025-01-01)');
+         INSERT INTO posts VALUES (1, '{[2024-01-01,2024-02-01),[2024-03-01,2024-04-01)}');
+         INSERT INTO bookings SELECT n, 1, daterange('2024-06-01', '2024-08-01'), NULL, NULL FROM generate_series(1, 3) n;
+         INSERT INTO bookings VALUES (4, 1, NULL, 1, '{[2024-01-02,2024-01-03),[2024-03-02,2024-03-03)}');
+         INSERT INTO late SELECT n, '[2024-01-01,2024-07-01)' FROM generate_series(1, 3) n",
+        "table_data = [\"erp.bookings\", \"erp.late\"]",
+    );
+    target.psql(
+        "erp",
+        "DELETE FROM rooms WHERE open @> date '2024-07-01'; DELETE FROM posts;
+         INSERT INTO late VALUES (2, '[2024-06-30,2024-12-31)')",
+    );
+    project.run(&["run"]).expect_code(5).expect_words(&[
+        "the foreign key in_room of public.bookings: 3 of its rows refer to 1 keys that are not in public.rooms",
+        "the foreign key at_post of public.bookings: 1 of its rows refer to 1 keys",
+        "the deferrable constraint late_pkey of public.late: 2 of its rows",
+    ]);
+    target.psql(
+        "erp",
+        "INSERT INTO rooms VALUES (1, '[2024-07-01,2025-01-01)');
+         INSERT INTO posts VALUES (1, '{[2024-01-01,2024-02-01),[2024-03-01,2024-04-01)}');
+         DELETE FROM late WHERE open @> date '2024-12-30'",
+    );
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}

@@ -16,7 +16,7 @@ const FOREIGN_KEYS: &str = "\
     SELECT o.conname::text, o.confmatchtype::text = 'f', \
            cn.nspname::text, c.relname::text, c.relkind::text = 'p', \
            pn.nspname::text, p.relname::text, p.relkind::text = 'p', \
-           columns.child, columns.parent, columns.operator, columns.collation \
+           columns.child, columns.parent, columns.operator, columns.collation, HAS_PERIOD \
     FROM pg_catalog.pg_constraint o \
     JOIN pg_catalog.pg_class c ON c.oid = o.conrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace \
     JOIN pg_catalog.pg_class p ON p.oid = o.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace \
@@ -67,6 +67,8 @@ struct End {
 struct ForeignKey {
     name: String,
     is_full: bool,
+    /// The last column is a period, which those of several rows of the parent may cover together.
+    has_period: bool,
     child: End,
     parent: End,
     operators: Vec<String>,
@@ -78,12 +80,14 @@ async fn foreign_keys(
     connection: &Connection,
 ) -> Result<Vec<ForeignKey>, StepError> {
     let (schemas, names) = delayed_names(context);
-    let top_level = match connection.version().major() {
-        // A period is no equality; what it covers cannot be joined (18).
-        1800.. => "o.conparentid = 0 AND NOT o.conperiod",
-        _ => top_level(connection.version()),
+    let has_period = if connection.version().major() >= 1800 {
+        "o.conperiod"
+    } else {
+        "false"
     };
-    let sql = FOREIGN_KEYS.replace("TOP_LEVEL", top_level);
+    let sql = FOREIGN_KEYS
+        .replace("TOP_LEVEL", top_level(connection.version()))
+        .replace("HAS_PERIOD", has_period);
     let rows = connection
         .query(&format!("{DELAYED} {sql}"), &[&schemas, &names])
         .await
@@ -103,6 +107,7 @@ fn foreign_key(row: &Row) -> ForeignKey {
     ForeignKey {
         name: row.get(0),
         is_full: row.get(1),
+        has_period: row.get(12),
         child: end(2, 8),
         parent: end(5, 9),
         operators: row.get(10),
@@ -143,9 +148,17 @@ fn query(key: &ForeignKey) -> String {
         .iter()
         .map(|column| format!("{column} IS NOT NULL"))
         .collect();
+    // What overlaps has to cover the whole, as the server asks for each row that is inserted (18).
+    let covers = match (key.has_period, columns.last(), key.parent.columns.last()) {
+        (true, Some(child), Some(parent)) => format!(
+            " HAVING {child} OPERATOR(pg_catalog.<@) pg_catalog.range_agg(p.{})",
+            quote_identifier(parent)
+        ),
+        _ => String::new(),
+    };
     format!(
         "SELECT count(*), count(DISTINCT ROW({})) FROM {} c \
-         WHERE ({}) AND NOT EXISTS (SELECT FROM {} p WHERE {})",
+         WHERE ({}) AND NOT EXISTS (SELECT FROM {} p WHERE {}{covers})",
         columns.join(", "),
         from(&key.child),
         filled.join(joined),
@@ -196,12 +209,17 @@ mod tests {
         let mut key = ForeignKey {
             name: "k".into(),
             is_full: false,
+            has_period: false,
             child: end("child", true, &["a", "b"]),
             parent: end("parent", false, &["x", "y"]),
             operators: vec!["pg_catalog.=".into(), "pg_catalog.=".into()],
             collations: vec![String::new(), "pg_catalog.\"C\"".into()],
         };
         insta::assert_snapshot!(query(&key), @r#"SELECT count(*), count(DISTINCT ROW(c."a", c."b")) FROM "public"."child" c WHERE (c."a" IS NOT NULL AND c."b" IS NOT NULL) AND NOT EXISTS (SELECT FROM ONLY "public"."parent" p WHERE p."x" OPERATOR(pg_catalog.=) c."a" AND p."y" OPERATOR(pg_catalog.=) c."b" COLLATE pg_catalog."C")"#);
+        key.has_period = true;
+        assert!(query(&key).ends_with(
+            r#"COLLATE pg_catalog."C" HAVING c."b" OPERATOR(pg_catalog.<@) pg_catalog.range_agg(p."y"))"#
+        ));
         key.is_full = true;
         assert!(query(&key).contains(r#"(c."a" IS NOT NULL OR c."b" IS NOT NULL)"#));
     }

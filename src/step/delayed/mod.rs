@@ -12,6 +12,7 @@ mod references;
 mod unchanged;
 mod uniqueness;
 mod verify;
+mod views;
 mod waiting;
 mod writers;
 

@@ -202,12 +202,14 @@ fn an_empty_database_with_what_changes_a_restore_is_not_filled() {
         "ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO reader",
         "ALTER DEFAULT PRIVILEGES REVOKE USAGE ON TYPES FROM PUBLIC",
         "CREATE PUBLICATION feed FOR ALL TABLES",
+        "GRANT CREATE ON SCHEMA public TO reader",
     ] {
         target.psql("erp", sql);
     }
     source.psql("postgres", "CREATE ROLE reader");
     let told = [
-        "it holds what would change what is restored into it: default privileges, publications",
+        "it holds what would change what is restored into it: default privileges, other privileges on the \
+         schema public, publications",
         "REVOKE ALL ON TABLES FROM reader;",
         "IN SCHEMA public REVOKE ALL ON SEQUENCES FROM reader;",
     ];
@@ -225,6 +227,7 @@ fn an_empty_database_with_what_changes_a_restore_is_not_filled() {
     let left = "SELECT count(*) FROM pg_default_acl";
     assert_eq!(target.psql("erp", left), "0");
     target.psql("erp", "DROP PUBLICATION feed");
+    target.psql("erp", "REVOKE CREATE ON SCHEMA public FROM reader");
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");
 }

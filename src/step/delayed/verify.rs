@@ -67,7 +67,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         product: Product::Comparison(Compared { tables }),
     };
     let seen = others::look(context, &BTreeSet::new()).await?;
-    output.warnings.extend(seen.sessions);
+    output.warnings.extend(seen.warnings);
     output.warnings.extend(seen.changed.map(|changed| {
         let database = context.shown_database();
         format!("database {database}: {changed}")

@@ -8,7 +8,7 @@ use crate::catalog::{
 use crate::finding::Finding;
 use crate::graph::select;
 use crate::journal::{Created, State};
-use crate::names::{Kind, Product, StepId};
+use crate::names::{Kind, Product, StepId, TableName};
 use crate::plan::Plan;
 use crate::preflight::{self, Changed, Unfinished};
 use crate::run::{
@@ -34,6 +34,13 @@ pub(super) fn findings(
     found.extend(not_remade(plan, state, inspection));
     found.extend(unfinished(plan, state, inspection));
     found.extend(opened(state, &inspection.target));
+    let differed = state.differences.iter().filter(|(name, _)| {
+        !is_created_next(name, state) && !is_missing(name, state, &inspection.target)
+    });
+    found.extend(differed.map(|(name, tables)| {
+        let tables: Vec<TableName> = tables.iter().cloned().collect();
+        preflight::for_difference(name, &tables)
+    }));
     found
 }
 

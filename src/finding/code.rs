@@ -523,6 +523,11 @@ codes! {
         why "An earlier run of this plan created the database, and the next run drops it and creates it again, because its restore did not end or because reset asked for it."
         fix "Nothing has to be fixed; a database that was verified is only dropped where reset names it (--drop), and where nothing was written to it since. Exclude it (databases.exclude) to keep it as it is."
 
+    TargetDiffered "target/differed" Fix Database "0.2.0"
+        what "a verification found a difference"
+        why "The rows differed from the source's when they were compared, or another session wrote to the database while it was closed to clients; that their numbers agree later does not say that they are the same, so a run that compares them again fails until this is waived."
+        fix "pg-migrate reset PLAN --database DB --step create (or --drop DB once it was verified), and run again: it is made and restored again. Where a person corrected the rows and stands for them, waive it and run again: the target is counted again."
+
     TargetEventTriggers "target/event-triggers" Warn Database "0.2.0"
         what "event triggers fire for our work"
         why "Event triggers arrive with the database, and may log or forbid what the run does afterwards: building indexes, refreshing materialized views, connecting; a superuser of 17 and later switches them off for its sessions."

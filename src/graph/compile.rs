@@ -12,7 +12,7 @@ use super::{
 };
 use crate::catalog::Inspection;
 use crate::escape::hexadecimal;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::plan::Side;
 use crate::preflight;
 
@@ -228,6 +228,15 @@ impl Graph {
     /// The databases that migrate.
     pub(crate) fn database_names(&self) -> impl Iterator<Item = &String> {
         self.databases.iter().map(|database| &database.name)
+    }
+
+    /// Whether the plan waives what a verification found in the database.
+    pub(crate) fn accepts_difference(&self, database: &str) -> bool {
+        self.findings.iter().any(|finding| {
+            finding.code == Code::TargetDiffered
+                && finding.database.as_deref() == Some(database)
+                && finding.severity == Severity::Info
+        })
     }
 
     /// The findings that keep the run from starting.

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::names::{IndexDefinition, Load, Output, Sightings, StepId, WriteMark};
+use crate::names::{IndexDefinition, Load, Output, Sightings, StepId, TableName, WriteMark};
 
 /// The format that this program writes. A journal of a newer one is refused, never overwritten. Format 1, of version
 /// 0.1.0, has outputs of another form: [`crate::names::OutputV1`].
@@ -154,6 +154,7 @@ impl std::fmt::Display for Entry {
                 Change::RestoredDatabase { database, .. } => {
                     write!(f, "restored-database {database}")
                 }
+                Change::FindDifference { database, .. } => write!(f, "find-difference {database}"),
                 Change::LetInDatabase { database } => write!(f, "let-in-database {database}"),
                 Change::OpenDatabase { database } => write!(f, "open-database {database}"),
                 Change::FillDatabase { database, .. } => write!(f, "fill-database {database}"),
@@ -233,6 +234,12 @@ pub enum Change {
     RestoredDatabase {
         database: String,
         written: WriteMark,
+    },
+    /// No change to a server: tables of a database that is closed to others differ from what was dumped, or others changed their
+    /// rows; without tables, others wrote something to it. That counts agree later does not say that they are the same rows.
+    FindDifference {
+        database: String,
+        tables: Vec<TableName>,
     },
     /// Owner, privileges and settings of a verified database are about to be set as on the source.
     LetInDatabase { database: String },
@@ -315,7 +322,7 @@ pub enum Change {
 
 impl Change {
     /// It stands in the target's mark as well. Snapshots are the source's; roles are done again by each run; what
-    /// was left changed nothing.
+    /// was left and what was found changed nothing.
     pub(crate) fn is_marked(&self) -> bool {
         !matches!(
             self,
@@ -325,6 +332,7 @@ impl Change {
                 | Change::MigratedRoles { .. }
                 | Change::LeaveDatabase { .. }
                 | Change::RestoredDatabase { .. }
+                | Change::FindDifference { .. }
         )
     }
 
@@ -349,6 +357,7 @@ impl Change {
             Change::StepKept { step } => step.database_name().map(|name| &**name),
             Change::LeaveDatabase { .. }
             | Change::RestoredDatabase { .. }
+            | Change::FindDifference { .. }
             | Change::HoldSnapshot { .. }
             | Change::EndSnapshot { .. }
             | Change::AlterSystem { .. }

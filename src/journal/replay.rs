@@ -241,6 +241,10 @@ impl State {
                 state.seconds = Some(seconds);
                 state.output = output.into();
                 self.seen.update(&seen);
+                if let (true, Some(database)) = (step.kind.traits().compares, step.database_name())
+                {
+                    self.differences.remove(database.as_ref());
+                }
                 if let (Kind::Verify, Some(database)) = (step.kind, step.database_name()) {
                     // A version that did not write down how much had been written opened it all the same.
                     if !self.verified.contains_key(database.as_ref()) {
@@ -337,6 +341,7 @@ impl State {
                 self.verified.remove(&database);
                 self.left.remove(&database);
                 self.restored.remove(&database);
+                self.differences.remove(&database);
                 self.may_drop.remove(&database);
                 self.shut.remove(&database);
                 self.created.insert(database, Created::Begun);
@@ -368,6 +373,9 @@ impl State {
                 self.restored.remove(&database);
                 self.left.entry(database).or_insert(written);
             }
+            Change::FindDifference { database, tables } => {
+                self.differences.entry(database).or_default().extend(tables);
+            }
             Change::LetInDatabase { database } => {
                 self.let_in.insert(database);
             }
@@ -381,6 +389,7 @@ impl State {
                 self.verified.remove(&database);
                 self.left.remove(&database);
                 self.restored.remove(&database);
+                self.differences.remove(&database);
                 self.may_drop.remove(&database);
                 self.shut.remove(&database);
                 self.remade.remove(&database);

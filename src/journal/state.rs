@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::record::{MigratedSubject, Outcome, Position, Started};
-use crate::names::{IndexDefinition, Kind, Load, Output, Sightings, StepId, WriteMark};
+use crate::names::{IndexDefinition, Kind, Load, Output, Sightings, StepId, TableName, WriteMark};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -82,6 +82,9 @@ pub struct State {
     pub left: BTreeMap<String, WriteMark>,
     /// Those that were restored, with how much had been written to each then, until one is left or verified.
     pub restored: BTreeMap<String, WriteMark>,
+    /// Those in which a verification found a difference, and that are not made again since, with the tables; none: another session
+    /// wrote something to it. Until one passes.
+    pub differences: BTreeMap<String, BTreeSet<TableName>>,
     /// What was seen of a crash of the target's machine while settings for the load were set.
     pub damage: Option<String>,
     /// Of those, the ones that were named to be dropped all the same.

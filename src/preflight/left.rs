@@ -1,6 +1,8 @@
 //! What earlier runs left on the target: of this plan, by its journal, or of another.
 
+use super::words::some_of;
 use crate::finding::{Code, Finding, Severity};
+use crate::names::TableName;
 
 /// Settings that a run of this plan has changed and not restored, by its journal.
 pub(crate) fn for_settings_left(names: &[&str]) -> Option<Finding> {
@@ -89,6 +91,25 @@ pub(crate) fn for_opened(database: &str) -> Finding {
          CONNECT ON DATABASE it, and run again; where nobody needs what is in it, DROP DATABASE on the target; to keep it as it is, \
          exclude it (databases.exclude)",
     )
+}
+
+/// A difference that a verification found, of a database that was not made again since.
+pub(crate) fn for_difference(database: &str, tables: &[TableName]) -> Finding {
+    let message = match tables {
+        [] => {
+            "a verification found that another session wrote to it while it was closed".to_owned()
+        }
+        tables => format!(
+            "a verification found that these tables differ from the source's, or that another session changed them: {}",
+            some_of(tables, 5)
+        ),
+    };
+    Finding::new(Code::TargetDiffered, message)
+        .database(database)
+        .fix(
+            "pg-migrate reset PLAN --database it --step create (--drop it once it was verified), and run again; where a person \
+             corrected the rows and stands for them, a waiver, and run again: what differs still is a difference then, too",
+        )
 }
 
 /// The target's machine went down while it did not wait for the disk. `what`: what was seen then.

@@ -1,7 +1,7 @@
 //! The loop that joins schedule, journal and steps. It alone writes the journal and decides nothing: what
 //! starts is the schedule's word, what is done the journal's.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -16,8 +16,10 @@ use super::snapshots::{OldSnapshot, Snapshots};
 use super::warn::warn;
 use crate::event::{Ending, Event};
 use crate::graph::StepIndex;
-use crate::journal::{self, Change, Created, Entry, Journal, RoleState, Status, TunedSetting};
-use crate::names::{IndexDefinition, Kind, Load, Output, Sighting, Sightings, StepId, WriteMark};
+use crate::journal::{self, Change, Created, Entry, Journal, RoleState, TunedSetting};
+use crate::names::{
+    IndexDefinition, Kind, Load, Output, Sighting, Sightings, StepId, TableName, WriteMark,
+};
 use crate::plan::Endpoint;
 use crate::postgres::{Class, LAST_ATTEMPT, Notices, escape_control};
 use crate::schedule::{Ended, Schedule, Standing, Start};
@@ -249,8 +251,7 @@ impl<'a> Dispatcher<'a> {
         given.verified = state.verified.get(&**database).cloned();
         given.left = state.left.get(&**database).cloned();
         given.restored = state.restored.get(&**database).cloned();
-        let status = state.steps.get(id).map(|step| step.status);
-        given.failed_before = status == Some(Status::Failed);
+        given.differences = state.differences.get(&**database).cloned();
         given.may_drop = state.may_drop.contains(&**database);
         given.is_closed = state.is_closed(database);
         given.is_shut = state.shut.contains(&**database);
@@ -486,7 +487,7 @@ struct Given {
     verified: Option<Option<WriteMark>>,
     left: Option<WriteMark>,
     restored: Option<WriteMark>,
-    failed_before: bool,
+    differences: Option<BTreeSet<TableName>>,
     may_drop: bool,
     is_closed: bool,
     is_shut: bool,
@@ -523,7 +524,7 @@ async fn attempt(
         verified: given.verified,
         left: given.left,
         restored: given.restored,
-        failed_before: given.failed_before,
+        differences: given.differences,
         may_drop: given.may_drop,
         is_closed: given.is_closed,
         is_shut: given.is_shut,

@@ -78,8 +78,8 @@ pub(crate) struct Context {
     pub left: Option<WriteMark>,
     /// By the journal, how much had been written to that database when its restore was done, where no step failed in it since.
     pub restored: Option<WriteMark>,
-    /// This step failed in a run before: what is wrong was told.
-    pub failed_before: bool,
+    /// By the journal, a verification found a difference in that database: in these tables, or in none that is known.
+    pub differences: Option<BTreeSet<TableName>>,
     /// By the journal, no other role may connect to it yet.
     pub is_closed: bool,
     /// By the journal, no role may connect to it: it was to be dropped.
@@ -145,7 +145,7 @@ impl Context {
             verified: None,
             left: None,
             restored: None,
-            failed_before: false,
+            differences: None,
             may_drop: false,
             is_closed: false,
             is_shut: false,
@@ -367,6 +367,11 @@ impl Context {
         };
         // Without a receiver the migration goes on.
         let _ = self.shared.events.send(event);
+    }
+
+    /// Whether the plan waives what a verification found in the step's database.
+    pub(crate) fn is_difference_accepted(&self) -> bool {
+        self.shared.graph.accepts_difference(self.database_name())
     }
 
     /// See [`Shared::record`].

@@ -138,6 +138,8 @@ pub(super) struct Seen {
     pub warnings: Vec<String>,
     /// What no step did.
     pub changed: Option<String>,
+    /// The tables of which that is known.
+    pub tables: Vec<TableName>,
 }
 
 /// Looks for other sessions, and for what only others do: a restore inserts rows, and neither updates nor deletes any, and once
@@ -176,24 +178,17 @@ pub(super) async fn look(context: &Context, but: &BTreeSet<TableName>) -> Result
             names(&others)
         )
     });
-    let is_minded = |row: &&Row| {
-        !but.contains(&TableName::new(
-            row.get::<_, &str>(1),
-            row.get::<_, &str>(2),
-        ))
-    };
-    let tables: Vec<String> = rows
-        .iter()
-        .filter(is_minded)
-        .map(|row| row.get(0))
-        .collect();
-    let changed = (!tables.is_empty()).then(|| {
-        let more = tables.len().saturating_sub(NAMED);
+    let table = |row: &Row| TableName::new(row.get::<_, &str>(1), row.get::<_, &str>(2));
+    let rows = rows.iter().map(|row| (row.get(0), table(row)));
+    let (done, tables): (Vec<String>, Vec<TableName>) =
+        rows.filter(|(_, table)| !but.contains(table)).unzip();
+    let changed = (!done.is_empty()).then(|| {
+        let more = done.len().saturating_sub(NAMED);
         let more = match more {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let shown = tables[..tables.len().min(NAMED)].join(", ");
+        let shown = done[..done.len().min(NAMED)].join(", ");
         format!(
             "rows were updated or deleted on the target by another session before the database was opened, by the server's \
              statistics: {}{more}",
@@ -204,6 +199,7 @@ pub(super) async fn look(context: &Context, but: &BTreeSet<TableName>) -> Result
     Ok(Seen {
         warnings,
         changed: changed.or(since_restore),
+        tables,
     })
 }
 

@@ -8,7 +8,7 @@ use crate::failpoint::reach;
 use crate::graph::{self};
 use crate::inspect::written;
 use crate::journal::Change;
-use crate::names::{Compared, Output, Product, TableCount, TableName};
+use crate::names::{Compared, Output, Product, TableCount, TableName, list_of_tables};
 use crate::plan::{Side, VerifyMode};
 use crate::postgres::{connect, escape_control};
 use crate::shell;
@@ -40,9 +40,9 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     if !delayed.is_empty() {
         comparison.postpone_views(&source);
     }
-    let differing: Vec<String> = comparison
+    let differing: Vec<TableName> = comparison
         .mismatches()
-        .map(|result| result.table.to_string())
+        .map(|result| result.table.clone())
         .collect();
     let tables = comparison.tables.len();
     let mut output = Output {
@@ -65,11 +65,15 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
             .extend(remove_archive(context, archive).await);
         return Ok(output);
     }
+    // What clients write to a database that was verified before is theirs.
+    if context.verified.is_none() {
+        record_difference(context, &differing).await?;
+    }
     let database = context.shown_database();
     let shown = differing
         .iter()
         .take(5)
-        .map(|table| escape_control(table))
+        .map(|table| escape_control(&table.to_string()).into_owned())
         .collect::<Vec<_>>()
         .join(", ");
     let more = differing.len().saturating_sub(5);
@@ -84,9 +88,10 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
         tables
     ))
     .help(
-        "do not use this database on the target yet; look for writes to it since the restore and for tables that \
-         could not be restored, fix the cause, and run again: the target is counted again",
+        "do not use this database on the target yet; look for writes to it since the restore and for tables that could not be \
+         restored, and fix the cause",
     )
+    .help(what_next(context))
     .with_output(output))
 }
 
@@ -109,8 +114,9 @@ fn refuse_estimates(context: &Context) -> Result<(), StepError> {
     )))
 }
 
-/// What another session did to the rows while the database was this plan's alone does not show in their number. It is told once as
-/// a failure; a person who knows of it runs again.
+/// What another session did to the rows while the database was this plan's alone does not show in their number, nor does a
+/// difference of an earlier verification that somebody's writes made up for since. It is a failure until the database is made
+/// again, or the plan waives it.
 async fn refuse_what_others_changed(
     context: &Context,
     mut output: Output,
@@ -122,23 +128,73 @@ async fn refuse_what_others_changed(
     // Rows that were in delayed tables too early are deleted by a person, as the run asks for.
     let seen = others::look(context, &context.delayed_tables()).await?;
     output.warnings.extend(seen.warnings);
-    let Some(changed) = seen.changed else {
+    let differed: Vec<TableName> = context.differences.iter().flatten().cloned().collect();
+    let before = context.differences.as_ref().map(|_| match &differed[..] {
+        [] => "an earlier verification found that another session wrote to it on the target".to_owned(),
+        tables => format!(
+            "an earlier verification found differences in these tables, and what made up for them is no step of this plan: {}",
+            escape_control(&list_of_tables(tables))
+        ),
+    });
+    let Some(said) = seen.changed.or(before) else {
         return Ok(output);
     };
-    let database = context.shown_database();
-    let message = format!("database \"{database}\": {changed}");
-    if context.failed_before {
+    let message = format!("database \"{}\": {said}", context.shown_database());
+    if context.is_difference_accepted() {
         output.warnings.push(message);
         return Ok(output);
     }
+    record_difference(context, &seen.tables).await?;
+    if let Product::Comparison(compared) = &mut output.product {
+        for result in &mut compared.tables {
+            if seen.tables.contains(&result.table) {
+                result.matches = false;
+                result.note = Some("changed by another session".to_owned());
+            } else if differed.contains(&result.table) {
+                result.matches = false;
+                result.note = Some(DIFFERED.to_owned());
+            }
+        }
+    }
     Err(StepError::new(message)
-        .help(format!(
-            "find out who it was, and keep it from connecting; to have the database made and restored again: `pg-migrate reset \
-             PLAN --database {} --step create`, and run again; where that change is to stay, run again: it is told as a \
-             warning then",
-            shell::quote(context.database_name())
-        ))
+        .help("find out who it was, and keep it from connecting")
+        .help(what_next(context))
         .with_output(output))
+}
+
+/// Of a table.
+pub(super) const DIFFERED: &str =
+    "differed in an earlier verification, and what made it agree is no step of this plan";
+
+/// Puts on record what a later verification does not see any more where somebody makes up for it.
+pub(super) async fn record_difference(
+    context: &Context,
+    tables: &[TableName],
+) -> Result<(), StepError> {
+    let known = context.differences.as_ref();
+    if known.is_some_and(|known| tables.iter().all(|table| known.contains(table))) {
+        return Ok(());
+    }
+    context
+        .record(Change::FindDifference {
+            database: context.database_name().to_owned(),
+            tables: tables.to_vec(),
+        })
+        .await
+}
+
+/// The two ways on from a difference.
+fn what_next(context: &Context) -> String {
+    let database = context.database_name();
+    if context.verified.is_some() {
+        return "then run again: the target is counted again".to_owned();
+    }
+    format!(
+        "to have the database made and restored again: `pg-migrate reset PLAN --database {} --step create`, and run again; where a \
+         person corrected the rows and stands for them: a waiver for target/differed, with the database's name as its object, and run again: the \
+         target is counted again",
+        shell::quote(database)
+    )
 }
 
 /// Puts on record how much was written to the database so far: what comes now is its clients'.

@@ -154,7 +154,7 @@ fn the_readme_has_every_command_and_none_that_there_is_not() {
 }
 
 /// What begins each line of `explain night`, with the test that shows it.
-const NIGHT: [(&str, &str, &str); 31] = [
+const NIGHT: [(&str, &str, &str); 32] = [
     (
         "The target fails over",
         "night_failover",
@@ -219,6 +219,11 @@ const NIGHT: [(&str, &str, &str); 31] = [
         "A person opens a database",
         "night_marks",
         "a_database_that_a_person_opened_too_early_is_told",
+    ),
+    (
+        "Another session changes rows",
+        "trust_others",
+        "a_difference_stays_one_until_the_database_is_made_again_or_the_plan_waives_it",
     ),
     (
         "Two servers answer in turn",

@@ -8,10 +8,11 @@ use super::{references, uniqueness, writers};
 use crate::graph::delayed_archive;
 use crate::names::{
     Compared, Kind, Output, Product, RelationKind, TableCount, TableName, TableResult,
+    list_of_tables,
 };
 use crate::plan::Side;
 use crate::postgres::{Pool, escape_control};
-use crate::step::verify::remove_archive;
+use crate::step::verify::{DIFFERED, record_difference, remove_archive};
 use crate::step::{Context, StepError, others};
 
 /// Compares the rows of the source's snapshot with those that the load's own command tags counted, and with those that are
@@ -33,7 +34,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     } else {
         (Kind::SourceCounts, None)
     };
-    let tables = compare(
+    let mut tables = compare(
         &context.delayed_tables().into_iter().collect::<Vec<_>>(),
         context.input(kind)?.counts(),
         context.input(Kind::DelayedRestore)?.counts(),
@@ -43,6 +44,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         &beside,
     );
     let queries = context.step().jobs as usize;
+    let again = once_differed(context, &mut tables);
     let endpoint = context.endpoint(Side::Target);
     let pool = Pool::new(endpoint, context.database_name(), &session, queries)?;
     {
@@ -52,14 +54,18 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     let mut broken = references::prove(context, &pool, queries).await?;
     broken.extend(uniqueness::prove(context, &pool, queries).await?);
     broken.sort_by(|a, b| a.message.cmp(&b.message));
-    let differing: Vec<String> = tables
+    let differing: Vec<TableName> = tables
         .iter()
         .filter(|result| !result.matches)
-        .map(|result| escape_control(&result.table.to_string()).into_owned())
+        .map(|result| result.table.clone())
         .collect();
+    // What clients do to what they may use is theirs.
+    if context.is_closed {
+        record_difference(context, &differing).await?;
+    }
     let mut tables = with_broken(tables, &broken);
     let views = refreshed(&views, &now);
-    let mut warnings: Vec<String> = note.into_iter().collect();
+    let mut warnings: Vec<String> = note.into_iter().chain(again).collect();
     warnings.extend(views.iter().filter_map(refreshed_otherwise));
     tables.extend(views);
     let mut output = Output {
@@ -81,7 +87,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
             messages.join("\n"),
             match differing.is_empty() {
                 true => String::new(),
-                false => format!("\nand delayed tables differ: {}", differing.join(", ")),
+                false => format!("\nand delayed tables differ: {}", list(&differing)),
             }
         ))
         .help(
@@ -100,13 +106,37 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     Err(StepError::new(format!(
         "database \"{}\": delayed tables differ between source and target: {}",
         context.shown_database(),
-        differing.join(", ")
+        list(&differing)
     ))
     .help(
         "look at them in the report; to load them again, create the database again: pg-migrate reset PLAN --database NAME \
-         --drop NAME",
+         --drop NAME; where a person corrected the rows and stands for them: a waiver for target/differed, with the database's \
+         name as its object",
     )
     .with_output(output))
+}
+
+fn list(tables: &[TableName]) -> String {
+    escape_control(&list_of_tables(tables)).into_owned()
+}
+
+/// Tables that agree by now, and differed while nobody else could write to them. That stays a difference unless the plan waives it,
+/// which is told.
+fn once_differed(context: &Context, tables: &mut [TableResult]) -> Option<String> {
+    let known = context.differences.as_ref();
+    let differed = |result: &&mut TableResult| {
+        result.matches && known.is_some_and(|known| known.contains(&result.table))
+    };
+    let differed: Vec<&mut TableResult> = tables.iter_mut().filter(differed).collect();
+    if !context.is_difference_accepted() {
+        for result in differed {
+            result.matches = false;
+            result.note = Some(DIFFERED.to_owned());
+        }
+        return None;
+    }
+    let names: Vec<TableName> = differed.iter().map(|result| result.table.clone()).collect();
+    (!names.is_empty()).then(|| format!("{}: {DIFFERED}", list(&names)))
 }
 
 /// Partitions that are not delayed and share their rows with others that are, each with its rows on the source. They were compared

@@ -91,8 +91,8 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
             }
         ))
         .help(
-            "correct the rows on the target and run again, the constraints are proved again: insert the parents that are missing, or \
-             delete the rows that refer to them; delete or renumber rows that are in each other's way",
+            "insert the parents on the target, or delete these rows there, and run again; of rows that are in each other's way, delete \
+             or renumber those that are wrong: the constraints are proved again",
         )
         .with_output(output));
     }

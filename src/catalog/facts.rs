@@ -33,6 +33,16 @@ impl Database {
     }
 }
 
+/// Of what an empty database may hold that is no object of a user ([`Contents::own`]), what would change what is restored into it.
+///
+/// [`Contents::own`]: super::Contents::own
+pub(crate) const CHANGES_WHAT_IS_RESTORED: [&str; 4] = [
+    "casts",
+    "default privileges",
+    "event triggers",
+    "publications",
+];
+
 /// What keeps our role from ALTER SYSTEM altogether.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoAlterSystem {

@@ -9,6 +9,7 @@ pub(crate) mod parameter;
 mod presence;
 mod properties;
 mod refusal;
+mod role;
 #[cfg(test)]
 pub(crate) mod samples;
 mod server_setting;
@@ -21,13 +22,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{RelationKind, Sighting, TableName};
 pub(crate) use condition::{Condition, PreparedTransaction, Stale};
-pub(crate) use facts::{LeftOut, NoAlterSystem};
+pub(crate) use facts::{CHANGES_WHAT_IS_RESTORED, LeftOut, NoAlterSystem};
 pub(crate) use mark::{MARK_COMMENT, MARK_DATABASE, is_mark};
 pub(crate) use not_moved::{LackedLibrary, NotMoved, NotMovedKind};
 use parameter::Parameter;
 pub(crate) use presence::{Missing, Present};
 pub(crate) use properties::{changed, properties};
 pub(crate) use refusal::refusal;
+pub(crate) use role::{Password, Role};
 pub(crate) use server_setting::{Origin, ServerSetting, WATCHED};
 pub use version::Version;
 
@@ -116,6 +118,12 @@ pub struct Configuration {
     pub memory: Option<u64>,
     /// `pg_stat_replication`: how many standbys and the like are connected.
     pub replicas: u32,
+    /// Of the same: base backups that are being taken.
+    pub base_backups: u32,
+    /// Why no WAL is archived although `archive_mode` is on, in words; `None`: it is archived, or need not be.
+    pub not_archived: Option<String>,
+    /// Lines of `pg_hba.conf` ask for `scram-sha-256`; `None`: they may not be read.
+    pub asks_for_scram: Option<bool>,
     /// Of them, those that a commit may wait for, or that may be such.
     pub synchronous_replicas: u32,
     pub slots: Vec<ReplicationSlot>,
@@ -127,13 +135,6 @@ pub struct ReplicationSlot {
     pub name: String,
     /// A client reads from it.
     pub is_active: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Role {
-    pub name: String,
-    pub is_superuser: bool,
-    pub can_login: bool,
 }
 
 /// `pg_database.datlocprovider` (15 and later; before, libc).
@@ -239,6 +240,10 @@ pub struct Contents {
     /// Objects of any kind that a user made: functions, types, schemas, extensions other than plpgsql.
     /// Decides whether a target database is empty.
     pub user_objects: u64,
+    /// Of the target, where it is empty: what it holds all the same, in words.
+    pub(crate) own: Vec<String>,
+    /// Of the same: statements that leave it without default privileges.
+    pub(crate) without_default_privileges: Vec<String>,
     /// Extensions with configuration tables, each with its version.
     pub configured_extensions: BTreeMap<String, String>,
     /// What is in another tablespace than the database's default one.
@@ -392,7 +397,11 @@ impl ServerFacts {
     }
 
     pub fn has_role(&self, name: &str) -> bool {
-        self.roles.iter().any(|role| role.name == name)
+        self.role(name).is_some()
+    }
+
+    pub(crate) fn role(&self, name: &str) -> Option<&Role> {
+        self.roles.iter().find(|role| role.name == name)
     }
 }
 

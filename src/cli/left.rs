@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::catalog::{
-    Contents, Database, Inspection, Privilege, ServerFacts, ServerSetting, value,
+    Contents, Database, Inspection, Privilege, Role, ServerFacts, ServerSetting, value,
 };
 use crate::finding::Finding;
 use crate::graph::select;
@@ -66,6 +66,24 @@ pub(super) fn by_mark(
     });
     found.extend(half_done.map(|one| preflight::for_half_done_by_another(&one.name)));
     found
+}
+
+/// Findings about roles that were on the target before, and that no plan of this name made, under whatever state directory.
+pub(super) fn roles_there(
+    plan: &Plan,
+    marking: &Marking,
+    state: &State,
+    inspection: &Inspection,
+) -> Vec<Finding> {
+    let is_ours = |role: &Role| {
+        let mut others = marking.others.iter();
+        state
+            .touched_roles
+            .contains(&format!("role \"{}\"", role.name))
+            || state.created_roles.contains_key(&role.name)
+            || others.any(|other| other.roles.get(&role.name) == Some(&role.oid))
+    };
+    preflight::for_roles_there(plan, inspection, is_ours)
 }
 
 /// Findings about databases that no run of this plan opened, and that clients may connect to all the same.

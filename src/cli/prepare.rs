@@ -113,6 +113,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
             .into_iter()
             .chain(dump_space(&plan, state, &inspection))
             .chain(left::findings(&plan, state, &inspection, &doubts))
+            .chain(left::roles_there(&plan, &marking, state, &inspection))
             .chain(left::by_mark(&marking, state, &inspection.target, &doubts))
             .collect(),
     });

@@ -21,9 +21,16 @@ pub(super) async fn run(arguments: RevertArguments, terminal: &Terminal) -> Resu
     // A signal must not leave half of the settings changed: it ends the waiting for a target that is away.
     let mut signals = Signals::catch()?;
     // Reading must not create a state directory where there is none.
-    let was_run = journal::read(&plan.state_dir)?.is_some();
+    let state = journal::read(&plan.state_dir)?;
+    let was_run = state.is_some();
     let target = target(&plan).await?;
-    if was_run || !run::marked_settings(&plan, &target).await?.is_empty() {
+    let id = Lock::id_of(&plan.state_dir);
+    let known = (&state.unwrap_or_default(), id.as_deref());
+    if was_run
+        || !run::marked_settings(&plan, &target, known)
+            .await?
+            .is_empty()
+    {
         let mut journal = Journal::open(&plan.state_dir, Lock::take(&plan.state_dir)?)?;
         let is_restored = restore_also_marked(&plan, &target, &mut journal, &mut signals).await?;
         for sentence in closed::sentences(&closed::closed(journal.state())) {
@@ -64,7 +71,10 @@ pub(super) async fn restore_also_marked(
     signals: &mut Signals,
 ) -> Result<bool, Failure> {
     let marked = match journal.state().tuned.is_empty() {
-        true => run::marked_settings(plan, target).await?,
+        true => {
+            let known = (journal.state(), Some(journal.id()));
+            run::marked_settings(plan, target, known).await?
+        }
         false => BTreeMap::new(),
     };
     restore((plan, target), journal, &marked, signals).await

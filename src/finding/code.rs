@@ -318,6 +318,11 @@ codes! {
         why "A login trigger runs for each session of the run, and may write to the source or refuse the session; a superuser of 17 and later switches event triggers off for its sessions."
         fix "GRANT SET ON PARAMETER event_triggers to the source's role, or use a superuser for [source]."
 
+    SourceMd5Passwords "source/md5-passwords" Fix Migration "0.2.0"
+        what "passwords are stored as MD5 hashes"
+        why "A password migrates as it is stored, and a role with an MD5 hash cannot log in where pg_hba.conf asks for scram-sha-256; PostgreSQL 18 warns that support for such passwords will be removed."
+        fix "Set these passwords again on the source with password_encryption = 'scram-sha-256' (10 and later), on the target after the run, or let pg_hba.conf of the target ask for md5, which accepts both."
+
     SourceMembershipWithoutRole "source/membership-without-role" Warn Role "0.2.0"
         what "a membership of a role that is gone"
         why "A membership whose group, member or grantor does not exist any more is left out by pg_dumpall, or gets another grantor."
@@ -463,10 +468,20 @@ codes! {
         why "pg_dump 12 and later leave the oids of such tables out without a message, so they would be lost."
         fix "ALTER TABLE … SET WITHOUT OIDS on the source, or accept the loss by a waiver."
 
+    TargetArchiverFails "target/archiver-fails" Fix Migration "0.2.0"
+        what "the target's WAL is not archived"
+        why "WAL that is to be archived and is not stays in pg_wal, whatever max_wal_size says, so that the load fills its disk, and a server whose pg_wal is full goes down."
+        fix "Repair archive_command (or archive_library), or switch archive_mode off for the load, which needs a restart."
+
     TargetAutoConfEdited "target/auto-conf-edited" Warn Migration "0.1.0"
         what "postgresql.auto.conf was edited by hand"
         why "ALTER SYSTEM rewrites the target's postgresql.auto.conf: its settings are restored after the load, its comments and duplicate entries are not."
         fix "Keep a copy of the file, or move comments and settings to postgresql.conf."
+
+    TargetBaseBackup "target/base-backup" Warn Migration "0.2.0"
+        what "a base backup of the target is taken"
+        why "A base backup copies postgresql.auto.conf as it is at some moment, so that a server that is started from one which was taken during the load has fsync and the like off, and half a load."
+        fix "Let the backup end before the run, and take the next one after it."
 
     TargetCannotCreateDatabases "target/cannot-create-databases" Block Migration "0.1.0"
         what "the role may not create databases"
@@ -623,6 +638,11 @@ codes! {
         why "The databases that are restored at a time have to fit into the connections that the run may use."
         fix "Raise max_connections on the server, or lower parallelism.restore_parallel."
 
+    TargetRoleDiffers "target/role-differs" Block Role "0.2.0"
+        what "a role of the target is another"
+        why "A role of the same name that was on the target before may be another application's, or have a password that clients there use; the run gives it the attributes, password, limits, settings and memberships of the source's."
+        fix "Rename one of the two, make both alike, set globals.migrate = false, or waive this for the role: then the source's values are set."
+
     TargetRoleMissing "target/role-missing" Warn Role "0.2.0"
         what "a role is not on the target"
         why "Settings of a role in a database and its privileges on the database need the role, and with globals.migrate = false the run does not create it."
@@ -697,6 +717,11 @@ codes! {
         what "the target archives its WAL"
         why "All WAL of the load is archived, and after a crash with fsync off the archive may hold what the target has lost."
         fix "Turn archiving off for the load (it needs a restart), or take a base backup after it."
+
+    TargetTuningAutovacuum "target/tuning-autovacuum" Info Migration "0.2.0"
+        what "clients are let in without autovacuum"
+        why "Autovacuum would read tables that are still being filled, so it is off for the load in the whole server, and where databases are opened as soon as they are verified, what clients write there meanwhile is neither vacuumed nor analyzed."
+        fix "Set autovacuum = \"on\" in target.tuning.settings, which makes the load somewhat slower."
 
     TargetTuningClients "target/tuning-clients" Info Migration "0.2.0"
         what "clients use databases already"

@@ -36,7 +36,9 @@ pub(super) async fn read(connection: &Connection) -> Result<Configuration, Error
     let replicas = query::row(
         connection,
         "count the replicas",
-        "SELECT count(*), count(*) FILTER (WHERE coalesce(sync_state, 'sync') IN ('sync', 'quorum')) \
+        "SELECT count(*) FILTER (WHERE state IS DISTINCT FROM 'backup'), \
+                count(*) FILTER (WHERE coalesce(sync_state, 'sync') IN ('sync', 'quorum')), \
+                count(*) FILTER (WHERE state = 'backup') \
          FROM pg_catalog.pg_stat_replication",
     )
     .await?;
@@ -53,6 +55,9 @@ pub(super) async fn read(connection: &Connection) -> Result<Configuration, Error
         is_active: row.get(1),
     })
     .collect();
+    let number = |column| u32::try_from(replicas.get::<_, i64>(column)).unwrap_or(u32::MAX);
+    let not_archived = not_archived(connection).await?;
+    let asks_for_scram = asks_for_scram(connection).await?;
     let own = server_settings::read(connection, rights.get(0)).await?;
     let mut configuration = Configuration {
         parameters,
@@ -63,8 +68,11 @@ pub(super) async fn read(connection: &Connection) -> Result<Configuration, Error
         may_run_programs: rights.get(3),
         is_edited_by_hand: None,
         memory: None,
-        replicas: u32::try_from(replicas.get::<_, i64>(0)).unwrap_or(u32::MAX),
-        synchronous_replicas: u32::try_from(replicas.get::<_, i64>(1)).unwrap_or(u32::MAX),
+        replicas: number(0),
+        synchronous_replicas: number(1),
+        base_backups: number(2),
+        not_archived,
+        asks_for_scram,
         slots,
     };
     // Before 11 no function reads outside the data directory.
@@ -81,6 +89,55 @@ pub(super) async fn read(connection: &Connection) -> Result<Configuration, Error
         }
     }
     Ok(configuration)
+}
+
+/// Of WAL that is not archived every file stays in `pg_wal`.
+async fn not_archived(connection: &Connection) -> Result<Option<String>, Error> {
+    let library = if connection.version().major() >= 1500 {
+        "current_setting('archive_library')"
+    } else {
+        "''"
+    };
+    // A superuser alone reads the command; to others it is NULL.
+    let rows = query::rows(
+        connection,
+        "look at the archiver",
+        &format!(
+            "SELECT CASE WHEN s.setting IN ('', '(disabled)') AND {library} = '' \
+                         THEN 'archive_command is empty' \
+                         WHEN a.failed_count > 0 AND a.last_failed_time > coalesce(a.last_archived_time, '-infinity') \
+                         THEN 'archiving fails, last with the WAL file ' || a.last_failed_wal END \
+             FROM pg_catalog.pg_stat_archiver a, pg_catalog.pg_settings m \
+             LEFT JOIN pg_catalog.pg_settings s ON s.name = 'archive_command' \
+             WHERE m.name = 'archive_mode' AND m.setting <> 'off'"
+        ),
+    )
+    .await?;
+    Ok(rows.first().and_then(|row| row.get(0)))
+}
+
+/// The view came with 10; who may not call its function is not told.
+async fn asks_for_scram(connection: &Connection) -> Result<Option<bool>, Error> {
+    if connection.version().major() < 1000 {
+        return Ok(None);
+    }
+    let allowed = query::row(
+        connection,
+        "ask for the right to read pg_hba.conf",
+        "SELECT has_table_privilege('pg_catalog.pg_hba_file_rules', 'SELECT') \
+                AND has_function_privilege('pg_catalog.pg_hba_file_rules()', 'EXECUTE')",
+    )
+    .await?;
+    if !allowed.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    let row = query::row(
+        connection,
+        "read pg_hba.conf",
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_hba_file_rules WHERE auth_method = 'scram-sha-256')",
+    )
+    .await?;
+    Ok(row.get(0))
 }
 
 async fn parameters(connection: &Connection) -> Result<BTreeMap<String, Parameter>, Error> {

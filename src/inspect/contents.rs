@@ -136,6 +136,8 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
         user_objects: number(2),
         configured_extensions,
         not_moved: Vec::new(),
+        own: Vec::new(),
+        without_default_privileges: Vec::new(),
         function_settings,
         oversized: Vec::new(),
         extensions: number(4),

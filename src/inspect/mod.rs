@@ -11,6 +11,7 @@ mod databases;
 mod definitions;
 mod delayed;
 mod detaching;
+mod indexes;
 mod libraries;
 mod locks;
 mod members;
@@ -19,6 +20,7 @@ mod not_moved;
 mod oversized;
 mod own;
 mod query;
+mod roles;
 mod sequences;
 mod server;
 mod server_settings;
@@ -37,9 +39,10 @@ pub(crate) use delayed::{
     references_between,
 };
 pub(crate) use detaching::{PendingDetach, pending_detaches};
+pub(crate) use indexes::{Index, indexable_tables, valid_indexes};
 pub(crate) use locks::{DumpedTable, dumped_tables, tables_in_use, unlocked_tables};
 pub(crate) use members::{Member, members};
-pub(crate) use own::{CHANGES_WHAT_IS_RESTORED, own_of, without_default_privileges};
+pub(crate) use own::{own_of, without_default_privileges};
 pub(crate) use sequences::{Sequence, sequences};
 pub(crate) use server::system_identifier;
 pub(crate) use types::{type_meanings, types_in};
@@ -260,6 +263,10 @@ async fn look_into_one(plan: &Plan, endpoint: &Endpoint, name: &str) -> Result<C
         }
         Err(error) => return Err(error),
     };
+    if endpoint.side == Side::Target && contents.is_empty() {
+        contents.own = own_of(&connection).await?;
+        contents.without_default_privileges = without_default_privileges(&connection).await?;
+    }
     if endpoint.side == Side::Source {
         if !matches!(name, "postgres" | "template1") {
             contents.oversized = oversized::read(&connection).await?;

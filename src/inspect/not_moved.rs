@@ -2,6 +2,7 @@
 
 use super::contents::USER_SCHEMA;
 use super::detaching::pending_detaches;
+use super::indexes::OF_NO_EXTENSION;
 use super::query;
 use crate::catalog::{NotMoved, NotMovedKind};
 use crate::postgres::{Connection, Error};
@@ -182,7 +183,8 @@ fn invalid_indexes() -> String {
         "SELECT n.nspname || '.' || c.relname, CASE WHEN i.indisunique THEN 'unique' ELSE '' END \
          FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE NOT i.indisvalid AND c.relkind = 'i' AND {USER_SCHEMA} ORDER BY 1"
+         WHERE NOT i.indisvalid AND c.relkind = 'i' AND {USER_SCHEMA} AND {} ORDER BY 1",
+        OF_NO_EXTENSION
     )
 }
 

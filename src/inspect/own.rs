@@ -63,14 +63,6 @@ pub(crate) async fn own_of(connection: &Connection) -> Result<Vec<String>, Error
     query::texts(connection, "look for what an empty database holds", &sql).await
 }
 
-/// Of what [`own_of`] tells, in its words, what would change what is restored into the database.
-pub(crate) const CHANGES_WHAT_IS_RESTORED: [&str; 4] = [
-    "casts",
-    "default privileges",
-    "event triggers",
-    "publications",
-];
-
 /// What takes the database's default privileges back to none of its own, a statement each. Those of a whole database begin with
 /// what the server grants anyway, those of a schema add to it (PostgreSQL manual, ALTER DEFAULT PRIVILEGES).
 const WITHOUT_DEFAULT_PRIVILEGES: &str = "\

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::query;
+use super::{query, roles};
 use tokio_postgres::Row;
 
-use crate::catalog::{Condition, Configuration, Role, ServerFacts, Setting};
+use crate::catalog::{Condition, Configuration, ServerFacts, Setting};
 use crate::postgres::{Connection, Error};
 
 /// Reads everything but the databases.
@@ -64,19 +64,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
 
     let system_identifier = system_identifier(connection).await?;
 
-    let roles = query::rows(
-            connection,
-            "list the roles",
-            "SELECT rolname::text, rolsuper, rolcanlogin FROM pg_catalog.pg_roles ORDER BY rolname::text COLLATE \"C\"",
-        )
-        .await?
-        .iter()
-        .map(|row| Role {
-            name: row.get(0),
-            is_superuser: row.get(1),
-            can_login: row.get(2),
-        })
-        .collect();
+    let roles = roles::read(connection, identity.get(4)).await?;
     let role_settings = role_settings(connection).await?;
     let tablespaces = query::texts(
         connection,

@@ -434,6 +434,7 @@ impl State {
             Change::MigrateRoles { subjects } => {
                 for (subject, source) in subjects {
                     let after = None;
+                    self.touched_roles.insert(subject.clone());
                     self.roles.insert(subject, RoleState { source, after });
                 }
             }
@@ -461,7 +462,9 @@ impl State {
             }
             Change::DroppedRole { role } => {
                 self.created_roles.remove(&role);
-                self.roles.remove(&format!("role \"{role}\""));
+                let subject = format!("role \"{role}\"");
+                self.roles.remove(&subject);
+                self.touched_roles.remove(&subject);
             }
             Change::DoubtDatabases {
                 databases,

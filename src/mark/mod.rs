@@ -299,6 +299,21 @@ impl Mark {
         gone_or(rows::restored(connection, &self.0.plan, settings).await)
     }
 
+    /// Takes out what the mark has of settings that this state directory changed, but for these: the others were restored while the
+    /// mark could not be written to.
+    ///
+    /// # Errors
+    ///
+    /// A target that cannot be reached.
+    pub(crate) async fn keep_settings(&self, settings: &[&str]) -> Result<(), Error> {
+        let Inner { state, run, .. } = &*self.0;
+        let mut held = self.0.connection.lock().await;
+        let Some(connection) = self.connected_or_gone(&mut held).await? else {
+            return Ok(());
+        };
+        gone_or(rows::keep_settings(connection, (state, run), settings).await)
+    }
+
     /// Takes out a database that was dropped, whichever state directory's plan made it.
     ///
     /// # Errors

@@ -195,6 +195,23 @@ pub(super) async fn restored(
     Ok(())
 }
 
+/// Takes out what the mark has of settings that this state directory changed, but for these.
+pub(super) async fn keep_settings(
+    connection: &Connection,
+    (state, run): (&str, &str),
+    settings: &[&str],
+) -> Result<(), Error> {
+    connection
+        .execute(
+            "DELETE FROM mark.setting t USING mark.state s \
+             WHERE s.id = t.state AND s.id = $1 AND s.run = $2 AND t.name <> ALL ($3)",
+            &[&state, &run, &settings],
+        )
+        .await
+        .map_err(connection.failed("write the mark"))?;
+    Ok(())
+}
+
 /// Takes out a database of this object id, of whatever state directory.
 pub(super) async fn dropped(connection: &Connection, oid: u32) -> Result<(), Error> {
     connection

@@ -68,7 +68,7 @@ pub struct Traits {
     /// Kinds of the same database that it is handed the outputs of.
     pub reads: &'static [Kind],
     /// Kinds of the same database that are forgotten with it, because it cannot be done again without them: a restore
-    /// needs an empty database, a dump its counts under the same snapshot, and the other way round.
+    /// needs an empty database, a dump its counts under the same snapshot, and the other way round; a comparison needs new counts.
     pub forgotten_with: &'static [Kind],
     /// Of a kind that writes an archive: which kind restores it.
     pub restored_by: Option<Kind>,
@@ -165,6 +165,8 @@ impl Kind {
                 in_target_database: true,
                 writes_to_target: true,
                 compares: true,
+                // Counts of before say nothing of what is there now.
+                forgotten_with: &[Kind::TargetCounts],
                 reads: &[Kind::SourceCounts, Kind::TargetCounts],
                 ..PLAIN
             },

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::words::some_of;
-use crate::catalog::{Database, LocaleProvider, Missing, ServerFacts, Setting, locale};
+use crate::catalog::{
+    CHANGES_WHAT_IS_RESTORED, Contents, Database, LocaleProvider, Missing, ServerFacts, Setting,
+    locale,
+};
 use crate::finding::{Code, Finding, Severity};
 
 pub(super) fn for_database(
@@ -196,6 +199,18 @@ fn exists(database: &Database, existing: &Database) -> Finding {
              not create",
         )
         .fix("drop or rename it on the target, or exclude it (databases.exclude)")
+    } else if let Some(changing) = changing(contents) {
+        let message = format!(
+            "the target has an empty database of this name, and it is not filled, because it holds what would change what is restored \
+             into it: {changing}"
+        );
+        let statements = contents.map_or(String::new(), |contents| {
+            contents.without_default_privileges.join("; ")
+        });
+        let colon = if statements.is_empty() { "" } else { ": " };
+        Finding::new(Code::TargetDatabaseNotEmpty, message).fix(format!(
+            "drop it on the target, and the run creates it; or take these out of it{colon}{statements}"
+        ))
     } else if existing.encoding != database.encoding {
         let message = format!(
             "the target has an empty database of this name with encoding {}, the source's is {}",
@@ -212,6 +227,16 @@ fn exists(database: &Database, existing: &Database) -> Finding {
             .fix("drop it on the target, and the run creates it as it is on the source")
     };
     finding.database(&database.name)
+}
+
+/// What an empty database must not hold, in words; `None`: nothing of it.
+fn changing(contents: Option<&Contents>) -> Option<String> {
+    let own = contents.iter().flat_map(|contents| &contents.own);
+    let changing = own.map(String::as_str);
+    let changing: Vec<&str> = changing
+        .filter(|word| CHANGES_WHAT_IS_RESTORED.contains(word))
+        .collect();
+    (!changing.is_empty()).then(|| changing.join(", "))
 }
 
 /// What stays as it is on the target, in words. Owner and privileges become those of the source.

@@ -18,6 +18,7 @@ mod not_moved;
 mod objects;
 mod plan_keys;
 mod roles;
+mod roles_there;
 mod selection;
 mod servers;
 mod settings;
@@ -41,6 +42,7 @@ pub(crate) use left::{
     for_settings_left, for_settings_left_by_another, for_unfinished,
 };
 pub(crate) use locks::for_lock_table;
+pub(crate) use roles_there::for_roles_there;
 pub(crate) use selection::for_selection;
 pub(crate) use settings::{for_setting, for_settings_out_of_reach, for_unknown_setting};
 pub(crate) use tablespaces::for_tablespaces;

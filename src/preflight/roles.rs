@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::catalog::{Inspection, ServerFacts};
+use super::words::some_of;
+use crate::catalog::{Inspection, Role, ServerFacts};
 use crate::finding::{Code, Finding, Severity};
 use crate::plan::Plan;
 
@@ -21,6 +22,7 @@ pub(super) fn for_target(plan: &Plan, inspection: &Inspection) -> Vec<Finding> {
     found.extend(cannot_create_databases(target));
     found.extend(public_schema_owner(source, target));
     if plan.globals {
+        found.extend(md5_passwords(source, target));
         found.extend(limited_role(target));
     } else {
         found.extend(owners_missing(plan, source, target));
@@ -94,6 +96,45 @@ fn limited_role(target: &ServerFacts) -> Option<Finding> {
         .severity(severity)
         .fix("use a superuser for [target], or create the roles before the run and set globals.migrate = false"),
     )
+}
+
+/// Roles that a finding names.
+const NAMED: usize = 10;
+
+/// Passwords that migrate as hashes which the target may not accept.
+fn md5_passwords(source: &ServerFacts, target: &ServerFacts) -> Option<Finding> {
+    let is_md5 = |role: &&Role| role.password.as_ref().is_some_and(|it| it.is_md5);
+    let roles = source.roles.iter().filter(|role| role.name != target.user);
+    let names: Vec<String> = roles
+        .filter(|role| role.can_login && !role.name.starts_with("pg_"))
+        .filter(is_md5)
+        .map(|role| format!("\"{}\"", role.name))
+        .collect();
+    if names.is_empty() || target.version.major() < 1000 {
+        return None;
+    }
+    let (severity, what) = match target.configuration.asks_for_scram {
+        Some(true) => (
+            Severity::Fix,
+            "these roles cannot log in where the target's pg_hba.conf asks for scram-sha-256, as lines of it do",
+        ),
+        Some(false) => (
+            Severity::Info,
+            "these roles cannot log in where the target's pg_hba.conf asks for scram-sha-256, which no line of it does now",
+        ),
+        None => (
+            Severity::Warn,
+            "these roles cannot log in where the target's pg_hba.conf, which our role may not read, asks for scram-sha-256",
+        ),
+    };
+    let message = format!(
+        "passwords that the source stores as MD5 hashes migrate as they are stored, and {what}: {}",
+        some_of(&names, NAMED)
+    );
+    Some(Finding::new(Code::SourceMd5Passwords, message).severity(severity).fix(
+        "set the passwords again on the source with password_encryption = 'scram-sha-256' (10 and later), or on the target after the \
+         run; or let pg_hba.conf of the target ask for md5, which accepts both",
+    ))
 }
 
 fn public_schema_owner(source: &ServerFacts, target: &ServerFacts) -> Option<Finding> {

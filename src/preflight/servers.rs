@@ -34,10 +34,14 @@ pub(super) fn for_source(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
 }
 
 pub(super) fn for_target(target: &ServerFacts) -> Vec<Finding> {
-    [target_standby(target), no_synchronous_standby(target)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        target_standby(target),
+        no_synchronous_standby(target),
+        archiver_fails(target),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn older_than_source(source: &ServerFacts, target: &ServerFacts) -> Option<Finding> {
@@ -189,6 +193,19 @@ fn no_synchronous_standby(target: &ServerFacts) -> Option<Finding> {
     Some(Finding::new(Code::TargetSynchronousStandby, message).fix(format!(
         "start the standby; or, until it is there, ALTER SYSTEM SET {name} = '' and SELECT pg_reload_conf() on the target"
     )))
+}
+
+/// What the load writes stays in `pg_wal` then.
+fn archiver_fails(target: &ServerFacts) -> Option<Finding> {
+    let why = target.configuration.not_archived.as_ref()?;
+    let message = format!(
+        "archive_mode is on for the target, and {why}: all WAL of the load stays in pg_wal, whatever max_wal_size says, and a server \
+         whose pg_wal is full goes down"
+    );
+    Some(Finding::new(Code::TargetArchiverFails, message).fix(
+        "repair archive_command (or archive_library), and look at pg_stat_archiver; or switch archive_mode off for the load, which \
+         needs a restart, and take a base backup after it",
+    ))
 }
 
 fn target_standby(target: &ServerFacts) -> Option<Finding> {

@@ -16,6 +16,8 @@ pub(crate) struct TuningFacts<'a> {
     pub session: Vec<(&'a str, &'a str)>,
     /// Those for the whole server with which a crash of its operating system loses the cluster.
     pub dangers: Vec<&'a str>,
+    /// `autovacuum` is off in the whole server.
+    pub no_autovacuum: bool,
     /// Databases of the target that this plan did not make and that hold something, or may.
     pub others: &'a [&'a str],
     /// Databases of this plan that clients may use already, where settings with which a crash of the target's operating
@@ -37,6 +39,8 @@ pub(crate) fn for_tuning(
         found.extend(for_dangers(plan, target, tuning));
     }
     found.extend(clients_spared(tuning));
+    found.extend(no_autovacuum(plan, tuning));
+    found.extend(base_backup(target, tuning));
     found.extend(idle_slots(target));
     found
 }
@@ -174,6 +178,36 @@ fn auto_conf_edited(target: &ServerFacts, tuning: &TuningFacts<'_>) -> Option<Fi
              entries are not, because ALTER SYSTEM rewrites the file",
         )
         .fix("keep a copy of the file, or move comments and settings to postgresql.conf")
+    })
+}
+
+/// Where clients are let in before the run ends.
+fn no_autovacuum(plan: &Plan, tuning: &TuningFacts<'_>) -> Option<Finding> {
+    let opens_early = tuning.dangers.is_empty() || plan.tuning.open_early;
+    (tuning.no_autovacuum && opens_early).then(|| {
+        Finding::new(
+            Code::TargetTuningAutovacuum,
+            "clients are let into each database as soon as it is verified, with autovacuum still off for the whole server: until the \
+             run ends nothing removes the rows that they leave dead, nor analyzes what they write",
+        )
+        .fix("autovacuum = \"on\" in target.tuning.settings")
+    })
+}
+
+/// What is copied meanwhile is copied with the settings for the load.
+fn base_backup(target: &ServerFacts, tuning: &TuningFacts<'_>) -> Option<Finding> {
+    let backups = target.configuration.base_backups;
+    (backups > 0 && !tuning.system.is_empty()).then(|| {
+        let are = match backups {
+            1 => "a base backup of the target is being taken".to_owned(),
+            more => format!("{more} base backups of the target are being taken"),
+        };
+        let message = format!(
+            "{are}: a server that is started from it may have what ALTER SYSTEM sets for the load ({}), and would keep that",
+            list(&tuning.system)
+        );
+        Finding::new(Code::TargetBaseBackup, message)
+            .fix("let it end before the run, and take the next one after it")
     })
 }
 

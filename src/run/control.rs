@@ -180,10 +180,15 @@ async fn take_mark(claim: &Claim<'_>) -> Result<(Option<Mark>, bool), Error> {
             "our role may not create the database of the mark on the target, or not write to it, so what this plan does is on record in its state directory alone"
         );
         return Ok((None, true));
-    } else {
-        refuse_disagreement(&mark, claim.journal).await?;
     }
+    let standing = refuse_disagreement(&mark, claim.journal).await?;
     mark.take_over().await?;
+    // One that is in an older state has the settings of then.
+    if standing == Standing::Agrees {
+        let settings = claim.journal.state().tuned.keys();
+        let settings: Vec<&str> = settings.map(String::as_str).collect();
+        mark.keep_settings(&settings).await?;
+    }
     Ok((Some(mark), true))
 }
 
@@ -211,9 +216,9 @@ async fn take_to_undo(mark: Mark, journal: &Journal) -> Result<(Option<Mark>, bo
 }
 
 /// What the finding for it says was told before the run.
-async fn refuse_disagreement(mark: &Mark, journal: &Journal) -> Result<(), Error> {
+async fn refuse_disagreement(mark: &Mark, journal: &Journal) -> Result<Standing, Error> {
     let entry = mark.read().await?;
-    standing(entry.as_ref(), journal.state()).map(|_| ())
+    standing(entry.as_ref(), journal.state())
 }
 
 /// How the mark and the journal stand to each other.

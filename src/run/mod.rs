@@ -6,12 +6,14 @@ mod discard;
 mod dispatcher;
 mod doubts;
 mod error;
+mod indexes;
 mod job;
 mod leftovers;
 mod made;
 mod members;
 mod presence;
 mod properties;
+mod quiet;
 mod resume;
 mod roles;
 mod settings;
@@ -177,6 +179,7 @@ impl Job {
             changes,
             mark: control.mark.clone(),
         });
+        let marks = quiet::marks(&shared).await;
         let schedule = Schedule::new(&shared.graph, resumed.done, shared.plan.retry)?;
         let dispatcher =
             Dispatcher::new(Arc::clone(&shared), schedule, &mut self.journal, requests);
@@ -188,6 +191,7 @@ impl Job {
             }
         };
         reach!("run over");
+        quiet::tell_writes(&shared, &mut self.journal, &marks).await?;
         roles::tell_changes(&shared, &mut self.journal, &mut endings).await?;
         presence::recheck_after_run(&shared, &mut self.journal, signals, &mut endings).await?;
         unlogged::recheck_after_run(

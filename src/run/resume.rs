@@ -199,7 +199,8 @@ impl<'a> Record<'a> {
     }
 
     /// What is counted is verified by the same run: the target may have been changed in between, by hand or by a server that
-    /// was put back to an older state. Not where others may have been let in: what is counted would be its clients'.
+    /// was put back to an older state. Not where others were let in and only the record of it is missing: what is counted would be
+    /// its clients'. Where the verification was forgotten, a person wants to know what is there now.
     fn count_again_before_verifying(&mut self, name: &Arc<str>) {
         let verify = StepId::database(name, Kind::Verify);
         let step = self.state.steps.get(&verify);
@@ -208,7 +209,7 @@ impl<'a> Record<'a> {
             .is_some_and(|step| step.output.is_a_difference());
         let reason = if is_difference {
             "the target is counted again after a difference"
-        } else if self.state.is_closed(name) && !self.state.is_done(&verify) {
+        } else if step.is_none() || self.state.is_closed(name) && !self.state.is_done(&verify) {
             "the target is counted by the run that verifies it"
         } else {
             return;
@@ -218,8 +219,9 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Estimates cannot stand beside counted rows. Not once the database was restored: then it is compared in the mode in
-    /// which the source was counted.
+    /// Estimates cannot stand beside counted rows, nor prove anything where the plan says now that rows are counted: then a
+    /// database that is restored, and not verified, is dumped again with its counts. Where it says the opposite, that is
+    /// compared by the counts that there are.
     fn redo_other_counts(&mut self, snapshot: &SharedSnapshot, policy: ResumePolicy) {
         for id in self.sharers(snapshot) {
             let Some(counted) = self.state.output_of(id) else {
@@ -228,8 +230,13 @@ impl<'a> Record<'a> {
             let is_estimated =
                 matches!(&counted.product, Product::Counts(counts) if counts.estimated);
             let is_other = is_estimated != (policy.verify == VerifyMode::Fast);
-            if id.kind == Kind::SourceCounts && is_other && !self.is_restored(id) {
-                self.redo(id, "verify.mode was another when it was counted");
+            let Some(name) = id.database_name().filter(|_| is_other) else {
+                continue;
+            };
+            let is_too_little = is_estimated && self.is_unverified(name);
+            if id.kind == Kind::SourceCounts && (is_too_little || !self.is_restored(id)) {
+                self.redo(id, OTHER_MODE);
+                self.redo_kind(name, Kind::TargetCounts, OTHER_MODE);
             }
         }
     }
@@ -313,7 +320,7 @@ impl<'a> Record<'a> {
             }
         } else if self.is_unverified(&name) {
             for kind in Kind::of_phase(Phase::Regular) {
-                self.redo_kind(&name, kind, "the snapshot of its delayed tables is gone");
+                self.redo_kind(&name, kind, "the snapshot that its steps shared is gone");
             }
         }
     }
@@ -441,6 +448,8 @@ impl<'a> Record<'a> {
         }
     }
 }
+
+const OTHER_MODE: &str = "verify.mode was another when it was counted";
 
 /// The tables that a dump left to the delayed phase. `None`: the journal does not tell for sure.
 fn delayed_at_dump(dumped: &Output) -> Option<&[TableName]> {

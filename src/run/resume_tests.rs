@@ -269,6 +269,34 @@ fn counts_of_another_mode_are_redone_until_the_database_is_restored() {
 }
 
 #[test]
+fn estimates_are_not_enough_where_rows_are_counted_now() {
+    let exact = |steps: &[&'static str], read_only| {
+        let mut state = state(done(steps));
+        let counted = state.steps.get_mut(&id("a/source-counts")).unwrap();
+        let counts = Counts {
+            tables: Vec::new(),
+            estimated: true,
+            snapshot: None,
+            source_read_only: true,
+        };
+        counted.output = Arc::new(Product::Counts(counts).into());
+        let mut dump = regular_dump(&[]);
+        dump.dump.source_read_only = true;
+        state.steps.get_mut(&id("a/dump")).unwrap().output = Arc::new(Product::Dump(dump).into());
+        let mut again = resumed(&state, read_only).1;
+        again.sort();
+        again
+    };
+    let counted = &VERIFIED[..VERIFIED.len() - 1];
+    let mut all = counted.to_vec();
+    all.sort_unstable();
+    assert_eq!(exact(counted, false), all);
+    assert_eq!(exact(counted, true), ["a/source-counts", "a/target-counts"]);
+    // Clients may use it.
+    assert_eq!(exact(&VERIFIED, false), Vec::<String>::new());
+}
+
+#[test]
 fn counts_without_their_dump_are_redone_too() {
     let steps = state([
         ("a/create", Status::Done),

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::dispatcher::Endings;
+use super::indexes;
 use super::job::Job;
 use super::members;
 use super::properties::{changed_since_creation, read_again};
@@ -44,9 +45,14 @@ pub(super) async fn tell_changes(
             ));
             made = made_since(shared, &source);
         }
-        Err(error) => messages.push(format!(
-            "it could not be seen whether owner, privileges or settings of databases changed on the source: {error}"
-        )),
+        Err(error) => {
+            // One that was made meanwhile would stay behind, and nothing else would say so.
+            endings.failed += 1;
+            messages.push(format!(
+                "it could not be seen whether the source has databases that were made during the run, nor whether owner, privileges \
+                 or settings of others changed: {error}; run again when both servers answer, and the run looks again"
+            ));
+        }
     }
     for message in messages {
         warn(shared, journal, None, message)?;
@@ -60,7 +66,11 @@ pub(super) async fn tell_changes(
         );
         warn(shared, journal, None, message)?;
     }
-    for (database, message) in members::not_on_target(shared).await {
+    let members = members::not_on_target(shared).await;
+    for (database, message) in members
+        .into_iter()
+        .chain(indexes::not_on_target(shared).await)
+    {
         warn(shared, journal, database, message)?;
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
 use crate::journal::{Change, Entry, Journal, Outcome, State, TunedSetting};
-use crate::mark::Mark;
+use crate::mark::{self, Mark, Marked, Standing};
 use crate::names::{Continuity, continuity};
 use crate::plan::{Endpoint, Plan, Retry};
 use crate::postgres::{Application, Class, Impatient, Session, connect, with_patience};
@@ -135,7 +135,8 @@ async fn record(
 }
 
 /// The settings of the target that are still those for the load by its mark, whichever state directory of the plan changed them; with
-/// nothing on record, since the state directory was lost or put back to an earlier state.
+/// nothing on record, since the state directory was lost or put back to an earlier state. Of this one's the mark is not believed where
+/// the journal is not older: they were restored while the mark could not be written to, and what is set now is the owner's.
 ///
 /// # Errors
 ///
@@ -143,12 +144,26 @@ async fn record(
 pub(crate) async fn marked_settings(
     plan: &Plan,
     target: &Endpoint,
+    (state, id): (&State, Option<&str>),
 ) -> Result<BTreeMap<String, TunedSetting>, Error> {
-    let mark = Mark::to_read(target, &plan.name, None);
-    let marked = mark.of_plan().await;
+    let mark = Mark::to_read(target, &plan.name, id);
+    let marked = read(&mark, state, id).await;
     mark.close().await;
     let settings = marked?.into_iter().flat_map(|marked| marked.settings);
     Ok(settings.collect())
+}
+
+async fn read(mark: &Mark, state: &State, id: Option<&str>) -> Result<Vec<Marked>, Error> {
+    let mut marked = mark.of_plan().await?;
+    let is_own = |one: &Marked| Some(one.state.as_str()) == id;
+    if marked.iter().any(is_own) {
+        let entry = mark.read().await?;
+        // A target that was put back to an older state has the settings of then.
+        if mark::compare(entry.as_ref(), state) == Standing::Agrees {
+            marked.retain(|one| !is_own(one));
+        }
+    }
+    Ok(marked)
 }
 
 /// Settings with which the target loses what it was given: in a crash of its operating system, a moment's commits, or, without

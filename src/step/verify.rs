@@ -9,7 +9,7 @@ use crate::graph::{self};
 use crate::inspect::written;
 use crate::journal::Change;
 use crate::names::{Compared, Output, Product, TableCount, TableName};
-use crate::plan::Side;
+use crate::plan::{Side, VerifyMode};
 use crate::postgres::{connect, escape_control};
 use crate::shell;
 use crate::verify::compare;
@@ -17,6 +17,7 @@ use crate::verify::compare;
 /// Compares, and removes the archive of a database that is complete unless the plan keeps it.
 pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     create::refuse_what_is_open(context).await?;
+    refuse_estimates(context)?;
     // Delayed tables are empty yet, but for partitions in which rows of others are.
     let delayed = context.delayed_tables();
     let shared = context.delayed_in_part()?;
@@ -87,6 +88,25 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
          could not be restored, fix the cause, and run again: the target is counted again",
     )
     .with_output(output))
+}
+
+/// What was verified with estimates is not dumped again for a plan that says now that rows are counted: clients may use it.
+fn refuse_estimates(context: &Context) -> Result<(), StepError> {
+    let is_estimated = mode_of_source(context)? == VerifyMode::Fast;
+    if !is_estimated || context.plan().verify == VerifyMode::Fast {
+        return Ok(());
+    }
+    let database = shell::quote(context.database_name());
+    Err(StepError::new(format!(
+        "database \"{}\": the plan says that its rows are counted, and there are only estimates of those that the source had when \
+         it was dumped (verify.mode was \"fast\" then)",
+        context.shown_database()
+    ))
+    .help(format!(
+        "set verify.mode = \"fast\" again and run again; then, as long as nobody writes to either side, `pg-migrate verify PLAN` \
+         with verify.mode = \"exact\" compares both; or have it moved again, if what is in it on the target is not needed: \
+         `pg-migrate reset PLAN --database {database} --drop {database}`, and run again"
+    )))
 }
 
 /// What another session did to the rows while the database was this plan's alone does not show in their number. It is told once as

@@ -140,3 +140,49 @@ fn a_missing_table_is_a_difference_however_fast() {
     let differs = project.run(&["verify"]).expect_code(5);
     assert!(differs.stdout.contains("hollow"), "{}", differs.stdout);
 }
+
+/// The plan asks for more than what a run before it found out.
+#[test]
+fn estimates_do_not_decide_where_the_plan_says_exact_now() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    let many = "CREATE TABLE many AS SELECT generate_series(1, 1000) AS id";
+    source.psql("erp", many);
+    source.psql("erp", "ANALYZE");
+    let project = Project::between(&source, &target).with("[verify]\nmode = \"fast\"\n");
+    project.killed_at("erp/target-counts start:1");
+    target.psql("erp", "DELETE FROM many WHERE id > 400");
+    let exact = project.text().replace("\"fast\"", "\"exact\"");
+    let project = project.plan_text(&exact);
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+    assert_eq!(rows(&project.report(), "many").1, 1000);
+}
+
+/// What is advised leads to the end, either way.
+#[test]
+fn what_was_verified_with_estimates_is_not_verified_again_as_if_it_were_counted() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql("erp", "CREATE TABLE many AS SELECT 1 AS id");
+    let project = Project::between(&source, &target).with("[verify]\nmode = \"fast\"\n");
+    project.run(&["run"]).expect_code(0);
+    project.run(&["reset", "--step", "verify"]).expect_code(0);
+    let fast = project.text();
+    let project = project.plan_text(&fast.replace("\"fast\"", "\"exact\""));
+    let told = [
+        "there are only estimates",
+        "set verify.mode = \"fast\" again",
+        "reset PLAN --database erp --drop erp",
+    ];
+    project.run(&["run"]).expect_code(4).expect_words(&told);
+    let project = project.plan_text(&fast);
+    project.run(&["run"]).expect_code(0);
+    let project = project.plan_text(&fast.replace("\"fast\"", "\"exact\""));
+    project.run(&["verify"]).expect_code(0);
+    project
+        .run(&["reset", "--database", "erp", "--drop", "erp"])
+        .expect_code(0);
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(rows(&project.report(), "many").1, 1);
+}

@@ -301,6 +301,9 @@ fn existing_roles_are_updated_and_our_own_is_left_alone() {
     );
     source.psql("postgres", "ALTER ROLE postgres CONNECTION LIMIT 33");
     Project::between(&source, &target)
+        .with(
+            "[[waive]]\ncode = \"target/role-differs\"\nobject = \"ROLE app_rw\"\nuntil = 2099-12-31\nreason = \"ours\"",
+        )
         .run(&["run"])
         .expect_code(0);
     let expected = ["role stays: only on the target".to_owned()];

@@ -220,3 +220,36 @@ fn what_is_unsafe_is_said_by_every_command_and_restored_without_the_mark() {
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");
 }
+
+/// What the mark has of settings that were restored while it was closed is not believed any more.
+#[test]
+fn settings_that_were_restored_without_the_mark_are_the_owners() {
+    let (source, target) = (source(), Server::of(18).durable().start());
+    let project = Project::between(&source, &target);
+    project.killed_at("journal step-started erp/target-counts synced:1");
+    let lets_in = |allowed: bool| {
+        let sql = format!("ALTER DATABASE pg_migrate_mark ALLOW_CONNECTIONS {allowed}");
+        target.psql("postgres", &sql);
+    };
+    lets_in(false);
+    project.run(&["revert"]).expect_code(0);
+    lets_in(true);
+    let rows = "SELECT count(*) FROM mark.setting";
+    assert_ne!(target.psql("pg_migrate_mark", rows), "0");
+    for setting in ["fsync = off", "checkpoint_timeout = '1h'"] {
+        target.psql("postgres", &format!("ALTER SYSTEM SET {setting}"));
+    }
+    target.psql("postgres", "SELECT pg_reload_conf()");
+    let told = project.run(&["revert"]).expect_code(3);
+    told.says(&["nothing on record to restore", "fsync"]);
+    assert_eq!(target.psql("postgres", "SHOW fsync"), "off");
+    assert_eq!(target.psql("postgres", "SHOW checkpoint_timeout"), "1h");
+    // Nor does the next run leave them there for one whose state directory is lost.
+    target.psql("postgres", "ALTER SYSTEM RESET fsync");
+    target.psql("postgres", "SELECT pg_reload_conf()");
+    project.killed_at("journal step-started erp/target-counts synced:1");
+    fs::remove_dir_all(project.state_directory()).unwrap();
+    project.run(&["revert"]).expect_code(0);
+    assert_eq!(target.psql("postgres", "SHOW checkpoint_timeout"), "1h");
+    assert_eq!(target.psql("postgres", "SHOW fsync"), "on");
+}

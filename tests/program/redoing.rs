@@ -173,6 +173,27 @@ fn reset_has_steps_done_again() {
     assert_eq!(times(&project, "globals"), 2);
 }
 
+/// Old counts would say that the rows are there which were lost since.
+#[test]
+fn a_verification_that_is_reset_counts_the_target_again() {
+    let (source, target) = (Server::start(14), Server::start(18));
+    fill::plain(&source, 1, 100);
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+    target.psql("db1", "DROP TABLE table1; DELETE FROM table2 WHERE id > 10");
+    project
+        .run(&["reset", "--step", "verify"])
+        .expect_code(0)
+        .expect_words(&["db1/target-counts", "db1/verify"]);
+    project
+        .run(&["run"])
+        .expect_code(5)
+        .expect_words(&["public.table1", "public.table2"]);
+    // It stays one.
+    project.run(&["run"]).expect_code(5);
+    assert_eq!(times(&project, "db1/restore"), 1);
+}
+
 #[test]
 fn a_database_that_is_reset_is_moved_again_and_the_others_stay() {
     let (source, target) = (Server::start(14), Server::start(18));

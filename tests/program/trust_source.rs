@@ -86,3 +86,23 @@ fn what_is_half_done_on_the_source_is_told_before() {
     compare::assert_same(&source, &target, "erp");
     assert_eq!(target.psql("erp", "SELECT count(*) FROM parts"), "50");
 }
+
+/// CREATE EXTENSION makes it on the target.
+#[test]
+fn an_index_of_an_extension_that_is_not_valid_is_not_told() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE EXTENSION postgres_fdw; CREATE TABLE member (id int); CREATE INDEX by_id ON member (id);
+         CREATE TABLE own (id int); CREATE INDEX by_own ON own (id);
+         ALTER EXTENSION postgres_fdw ADD TABLE member",
+    );
+    source.psql(
+        "erp",
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid IN ('by_id'::regclass, 'by_own'::regclass)",
+    );
+    let told = Project::between(&source, &target).run(&["check"]).said();
+    assert!(told.contains("public.by_own"), "{told}");
+    assert!(!told.contains("public.by_id"), "{told}");
+}

@@ -176,6 +176,8 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
             user_objects: 0,
             configured_extensions: BTreeMap::new(),
             not_moved: Vec::new(),
+            own: Vec::new(),
+            without_default_privileges: Vec::new(),
             function_settings: Vec::new(),
             oversized: Vec::new(),
             extensions: 0,

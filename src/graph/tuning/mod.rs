@@ -82,6 +82,7 @@ impl Tuning {
             system: self.system().map(pair).collect(),
             session: in_sessions_alone.map(pair).collect(),
             dangers: self.unsafe_settings(),
+            no_autovacuum: self.switches_off_autovacuum(),
             others: &load.others,
             in_use: spared,
         }
@@ -90,6 +91,12 @@ impl Tuning {
     /// Whether a crash of the target's operating system loses the cluster while these are set.
     pub(crate) fn is_unsafe(&self) -> bool {
         !self.unsafe_settings().is_empty()
+    }
+
+    fn switches_off_autovacuum(&self) -> bool {
+        self.system().any(|setting| {
+            setting.name == "autovacuum" && value::boolean(&setting.value) == Some(false)
+        })
     }
 
     /// Settings for the whole server with which a crash of its operating system loses the cluster.

@@ -24,6 +24,9 @@ pub(super) fn configuration() -> Configuration {
         memory: Some(64 << 30),
         replicas: 0,
         synchronous_replicas: 0,
+        base_backups: 0,
+        not_archived: None,
+        asks_for_scram: Some(true),
         slots: Vec::new(),
     }
 }
@@ -184,6 +187,10 @@ fn safe_risks_nothing_and_leaves_other_sessions_alone() {
     Info target/tuning-wal
       the target's max_wal_size stays 1GB, because the free space of its pg_wal cannot be seen from here
       fix: where pg_wal has room, max_wal_size = "8GB" in target.tuning.settings saves the load checkpoints
+
+    Info target/tuning-autovacuum
+      clients are let into each database as soon as it is verified, with autovacuum still off for the whole server: until the run ends nothing removes the rows that they leave dead, nor analyzes what they write
+      fix: autovacuum = "on" in target.tuning.settings
 
     Info target/tuning-memory
       4 index builds at a time with maintenance_work_mem = 2GB each take up to 8.0 GB of the target's 64.0 GB of memory

@@ -115,6 +115,7 @@ fn without_globals_owners_have_to_be_there() {
         name: "postgres".into(),
         is_superuser: true,
         can_login: true,
+        ..crate::catalog::Role::default()
     }];
     assert_snapshot!(lines(&case.compile()), @r#"
     Block target/owner-missing [ROLE sales] the role "sales" owns a database, is not on the target, and globals.migrate is false

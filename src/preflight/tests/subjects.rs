@@ -170,6 +170,7 @@ fn role(name: &str) -> Role {
         name: name.to_owned(),
         is_superuser: false,
         can_login: true,
+        ..Role::default()
     }
 }
 
@@ -406,6 +407,7 @@ fn a_source_that_hides_something_says_so() {
         name: "pg_reader".into(),
         is_superuser: false,
         can_login: true,
+        ..Role::default()
     }];
     assert_snapshot!(lines(&case.compile()), @r#"
     Block source/standby [] the source is a standby of version 9.5.24, which cannot export a snapshot

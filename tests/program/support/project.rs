@@ -94,6 +94,22 @@ impl Project {
         self
     }
 
+    /// As [`Project::printing_to`], of a plan that is in use.
+    pub fn print_to(&mut self, outlet: Outlet) {
+        self.outlet = outlet;
+    }
+
+    pub fn outlet(&self) -> Outlet {
+        self.outlet
+    }
+
+    /// As [`Project::variable`], of a plan that is in use. `false`: it was so before.
+    pub fn set_variable(&mut self, name: &str, value: impl Into<OsString>) -> bool {
+        let value = value.into();
+        let before = self.environment.insert(name.to_owned(), value.clone());
+        before != Some(value)
+    }
+
     /// The plan's name; "test" unless it is set.
     pub fn named(mut self, name: &str) -> Project {
         name.clone_into(&mut self.name);

@@ -304,8 +304,8 @@ impl Server {
         Err(())
     }
 
-    /// Every server has its own password, with characters that each layer has to quote.
-    fn change_password(&mut self) {
+    /// Gives the superuser another password, with characters that each layer has to quote: every server has its own.
+    pub fn change_password(&mut self) {
         let password = format!(r#"{} '"\:%="#, random_word("pw"));
         self.psql(
             "postgres",

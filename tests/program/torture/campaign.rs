@@ -29,6 +29,8 @@ pub struct Verdict {
     pub seen: BTreeSet<String>,
     /// Clients of the source wrote after a snapshot of the run and before its end.
     pub wrote_meanwhile: bool,
+    /// Hands of the night that found what they need.
+    pub struck: Vec<String>,
 }
 
 /// What came of all of them.
@@ -290,7 +292,7 @@ fn play(stage: &Stage, number: usize, trial: &Trial) -> Verdict {
         resumes,
         wrong,
         seen: seen.lines().map(str::to_owned).collect(),
-        wrote_meanwhile: false,
+        ..Verdict::default()
     }
 }
 

@@ -368,6 +368,13 @@ impl SmallDisk {
         }
     }
 
+    /// From now on there is room for so many KiB more than what lies on it.
+    pub fn leave(&self, kibibytes: u64) {
+        let taken = super::stage::kibibytes_of(&self.directory);
+        let options = format!("remount,size={}k", taken + kibibytes);
+        run("mount", &["-o", &options], &self.directory);
+    }
+
     /// The cause is gone: what lies on the disk stays, and there is room for more.
     pub fn grow(&self) {
         run("mount", &["-o", "remount,size=2g"], &self.directory);

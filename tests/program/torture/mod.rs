@@ -10,7 +10,7 @@
 //! - `TORTURE_SEED`: a number, for other instants; 1 otherwise.
 //! - `TORTURE_WORKERS`: trials at a time; 2 otherwise.
 //! - `TORTURE_ONLY`: the label of one trial, as printed where one failed, to repeat it alone.
-//! - `TORTURE_HAND`: of `hands`, only trials in which this one takes part, as `hands/hand.rs` calls it.
+//! - `TORTURE_HAND`: of `hands`, as many trials in which this one takes part, or one of these, as `hands/hand.rs` calls them.
 //! - `TORTURE_MINUTES`: no trial begins later. The next campaign goes on where this one stopped.
 //!
 //! What came of each trial is kept in `target/torture/`, in a file for each state of `src/`: those that went right there
@@ -140,7 +140,7 @@ fn several_kills_in_a_row_and_what_people_do_are_survived() {
     let stage = Stage::build();
     let (_, points) = record(&stage, Variant::Same);
     let mut trials = trials::of_kills(SEED, &points, 2);
-    trials.extend(hands::of_hands(SEED, 4));
+    trials.extend(hands::a_few(SEED, 4));
     conduct(&stage, trials, 2).settle();
 }
 
@@ -230,20 +230,22 @@ impl Wishes {
         all.extend(trials::of_disks(&mut chance("disk"), trials / 10));
         all.extend(trials::of_children(&mut chance("child"), run, trials / 8));
         all.extend(trials::of_kills(self.seed, points, trials));
-        all.extend(hands::of_hands(self.seed, trials));
+        all.extend(hands::of_hands(self.seed, trials, self.hand.as_deref()));
         if let Some(only) = &self.only {
             let twice = only
                 .strip_prefix("points ")
                 .and_then(|points| points.split_once(" then "))
                 .map(|(at, then)| trials::twice(at, then));
             all.extend(twice);
+            all.retain(|trial| trial.scope != "hands");
+            all.extend(hands::of_label(self.seed, only));
             all.retain(|trial| trial.label == *only);
             assert!(!all.is_empty(), "no trial has the label {only:?}");
             return all;
         }
         all.retain(|trial| wants(trial.scope));
         if let Some(hand) = &self.hand {
-            all.retain(|trial| trial.script().contains(&format!(" {hand}#")));
+            all.retain(|trial| trial.has_one_of(hand));
         }
         // A campaign that is stopped early has tried some of everything.
         Chance::of(self.seed, "order", 0).shuffle(&mut all);

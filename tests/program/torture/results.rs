@@ -28,6 +28,9 @@ pub struct Result {
     pub cause: Vec<String>,
     pub resumes: u32,
     pub wrote_meanwhile: bool,
+    /// Hands of the night that found what they need.
+    #[serde(default)]
+    pub struck: Vec<String>,
     pub seconds: f64,
     /// Failpoints of its resuming runs that an undisturbed run does not reach.
     pub seen: Vec<String>,
@@ -118,6 +121,7 @@ impl Results {
             cause: verdict.wrong.clone(),
             resumes: verdict.resumes,
             wrote_meanwhile: verdict.wrote_meanwhile,
+            struck: verdict.struck.clone(),
             seconds,
             seen: verdict
                 .seen
@@ -157,6 +161,15 @@ impl Results {
             table.push_str(&format!(
                 "{scope:10} {right:6} {wrong:6} {resumes:8} {wrote:16}\n"
             ));
+        }
+        let mut struck: BTreeMap<&str, [usize; 2]> = BTreeMap::new();
+        for result in kept.1.values() {
+            for hand in &result.struck {
+                struck.entry(hand).or_default()[usize::from(result.verdict == Word::Wrong)] += 1;
+            }
+        }
+        for (hand, [right, wrong]) in struck {
+            table.push_str(&format!("  {hand:16} {right:6} {wrong:6}\n"));
         }
         table
     }

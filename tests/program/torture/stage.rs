@@ -159,7 +159,7 @@ impl Stage {
 }
 
 /// What the files take on a file system with blocks of 4 KiB.
-fn kibibytes_of(directory: &Path) -> u64 {
+pub fn kibibytes_of(directory: &Path) -> u64 {
     below(directory)
         .iter()
         .map(|path| 4 + path.metadata().map_or(0, |file| file.len()) / 4096 * 4)

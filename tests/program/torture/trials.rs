@@ -34,6 +34,13 @@ impl Trial {
             _ => String::new(),
         }
     }
+
+    /// Whether one of these hands, separated by blanks, takes part in it.
+    pub fn has_one_of(&self, hands: &str) -> bool {
+        let script = self.script();
+        let mut hands = hands.split_whitespace();
+        hands.any(|hand| script.contains(&format!(" {hand}#")))
+    }
 }
 
 /// A trial for each point; for one that is reached very often, for some of the times.

@@ -10,6 +10,33 @@ type Remedy = fn(&mut People<'_>) -> bool;
 
 /// What is said, and what a person does then; whether anything was done. The first that fits.
 const ADVICE: &[(&str, Remedy)] = &[
+    ("let [target] lead to the server", |people| {
+        people.lead_back()
+    }),
+    ("let [target] of the plan lead there", |people| {
+        people.lead_back()
+    }),
+    ("let [source] lead to the server", |people| {
+        people.lead_back()
+    }),
+    ("password authentication failed", give_passwords),
+    ("No space left on device", |people| people.make_room()),
+    ("is full", |people| people.make_room()),
+    (
+        "Go on with the state directory that belongs to the target's mark",
+        |people| people.go_on_with_the_newest(),
+    ),
+    ("pg-migrate discard", discard_what_was_lost),
+    (
+        "holds archives of another state directory",
+        discard_what_was_lost,
+    ),
+    (
+        "nothing is overwritten that this plan did not create",
+        discard_what_was_lost,
+    ),
+    ("`pg-migrate revert", revert),
+    ("target/promoted", look_at_promoted),
     ("target.tuning.shared_target = true", accept_shared_target),
     ("delete these rows there, and run again", delete_orphans),
     ("drop or rename it", drop_what_is_by_hand),
@@ -46,6 +73,70 @@ fn accept_shared_target(people: &mut People<'_>) -> bool {
     people.keys.shared_target = true;
     people.write_plan();
     is_new
+}
+
+/// Whoever changed a password tells those who need it.
+fn give_passwords(people: &mut People<'_>) -> bool {
+    let passwords = [
+        ("SOURCE_PASSWORD", people.source.password().to_owned()),
+        ("TARGET_PASSWORD", people.target.password().to_owned()),
+    ];
+    let mut any = false;
+    for (variable, password) in passwords {
+        any |= people.project.set_variable(variable, password);
+    }
+    any
+}
+
+fn revert(people: &mut People<'_>) -> bool {
+    let finished = people.project.run(&["revert"]);
+    people.heard("revert", &finished);
+    finished.code == Some(0) && !finished.said().contains("nothing to restore")
+}
+
+/// The newest state directory is gone for good: what nobody uses goes with it, the rest is left out.
+fn discard_what_was_lost(people: &mut People<'_>) -> bool {
+    if !people.night.directories.is_lost {
+        return false;
+    }
+    let listed = people.project.run(&["discard"]);
+    people.heard("discard", &listed);
+    let mut arguments = vec!["discard"];
+    for database in DATABASES {
+        let is_made = listed.said().contains(&format!("database \"{database}\""));
+        let is_used = people.client_rows.iter().any(|(of, _, _)| of == database);
+        if is_used {
+            people.keys.exclude.insert(database.to_owned());
+        } else if is_made && !people.foreign.contains_key(database) {
+            arguments.extend(["--drop", database]);
+        }
+    }
+    people.write_plan();
+    arguments.extend(["--all", "--yes"]);
+    let finished = people.project.run(&arguments);
+    people.heard(&arguments.join(" "), &finished);
+    people.night.directories.is_lost = finished.code != Some(0);
+    finished.code == Some(0)
+}
+
+/// What is whole is believed; what lacks something is made again, unless clients use it.
+fn look_at_promoted(people: &mut People<'_>) -> bool {
+    let verify = people.project.run(&["verify"]);
+    people.heard("verify", &verify);
+    let mut any = false;
+    for database in DATABASES {
+        let is_used = people.client_rows.iter().any(|(of, _, _)| of == database);
+        if !people.night.whole.contains(database) && !is_used {
+            let reset = ["reset", "--database", database, "--drop", database];
+            any |= people.project.run(&reset).code == Some(0);
+        }
+    }
+    people.tell(format!("made again: {any}"));
+    if !any {
+        any = people.keys.waived.insert("target/promoted");
+        people.write_plan();
+    }
+    any
 }
 
 /// Whoever made the databases drops them.

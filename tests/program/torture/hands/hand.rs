@@ -57,6 +57,24 @@ pub enum Hand {
     RestartSource,
     RestartTarget,
     CrashTarget,
+    // Of the night.
+    /// The standby of the source gets nothing more from here on, that of the target.
+    SourceLags,
+    TargetLags,
+    FailOverSource,
+    FailOverTarget,
+    CloneSource,
+    CloneTarget,
+    SaveState,
+    OlderState,
+    LoseState,
+    CopiedState,
+    FullDumpRoot,
+    FullState,
+    ClosedOutput,
+    NewPassword,
+    Away,
+    AwayLong,
 }
 
 use Hand::*;
@@ -159,3 +177,30 @@ pub const DURING: &[Hand] = &[
     RestartTarget,
     CrashTarget,
 ];
+
+/// What happens around runs at night. A trial has one of these, or none, or two.
+pub const NIGHT: &[Hand] = &[
+    FailOverSource,
+    FailOverTarget,
+    CloneSource,
+    CloneTarget,
+    OlderState,
+    LoseState,
+    CopiedState,
+    FullDumpRoot,
+    FullState,
+    ClosedOutput,
+    NewPassword,
+    Away,
+];
+
+impl Hand {
+    pub fn is_of_the_night(self) -> bool {
+        self >= SourceLags
+    }
+
+    /// Only root may mount the small file systems that it takes.
+    pub fn needs_root(self) -> bool {
+        matches!(self, FullDumpRoot | FullState)
+    }
+}

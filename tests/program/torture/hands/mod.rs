@@ -2,7 +2,9 @@
 //! well all the same, or says what to do, and doing that leads to its end.
 
 mod advice;
+mod directories;
 mod hand;
+mod night;
 mod outcome;
 mod people;
 mod program;
@@ -12,11 +14,11 @@ mod target;
 mod watch;
 mod worker;
 
-pub use script::{Script, of_hands};
+pub use script::{Script, a_few, of_hands, of_label};
 
 use std::time::{Duration, Instant};
 
-use crate::support::project::Finished;
+use crate::support::project::{Finished, Outlet};
 
 use super::campaign::Verdict;
 use super::check::nothing_lives_on;
@@ -34,7 +36,7 @@ const MOST_RUNS: u32 = 7;
 const MOST_OF_THE_SAME: usize = 2;
 
 pub fn play(stage: &Stage, name: &str, variant: Variant, script: &Script) -> Verdict {
-    let mut people = People::new(stage, name, variant);
+    let mut people = People::new(stage, name, variant, script);
     for round in &script.rounds {
         people.round(round);
     }
@@ -47,6 +49,11 @@ pub fn play(stage: &Stage, name: &str, variant: Variant, script: &Script) -> Ver
         resumes,
         wrong,
         wrote_meanwhile: people.wrote_meanwhile,
+        struck: people
+            .struck
+            .iter()
+            .map(|hand| format!("{hand:?}"))
+            .collect(),
         ..Verdict::default()
     }
 }
@@ -79,10 +86,12 @@ impl People<'_> {
             self.act(*act, None);
         }
         self.settle_clients();
+        self.mind_clones();
         let known = watch::records(&self.project).len();
         let mut due = round.during.clone();
         let mut end = round.end;
         self.tell("run");
+        let outlet = self.project.outlet();
         let mut running = self.project.start(&["run"]);
         self.is_running = true;
         let mut clock = Clock {
@@ -132,24 +141,60 @@ impl People<'_> {
         }
         let finished = running.wait();
         self.is_running = false;
+        self.project.print_to(Outlet::Files);
         self.under_snapshot.clear();
         self.heard("run", &finished);
         self.settle_clients();
-        self.look_at(&finished);
+        self.look_at(&finished, outlet);
+        // The night has its way, whether or not the moment came that was meant for it.
+        for (_, act) in due {
+            if act.hand.is_of_the_night() {
+                self.act(act, None);
+            }
+        }
     }
 
     /// What holds after any run.
-    fn look_at(&mut self, finished: &Finished) {
+    fn look_at(&mut self, finished: &Finished, outlet: Outlet) {
+        // A journal that cannot be written is nothing that a plan foresees.
+        let is_full = self.night.is_tight && finished.code == Some(1);
         let expected = finished.signal == Some(9)
-            || matches!(finished.code, Some(0 | 2 | 3 | 4 | 5 | 6 | 130));
+            || matches!(finished.code, Some(0 | 2 | 3 | 4 | 5 | 6 | 130))
+            || is_full && finished.said().contains("No space left on device");
         if !expected || finished.stderr.contains("panicked at") {
             self.wrong(format!("no run may end so: {}", told(finished)));
         }
         let mut wrong = nothing_lives_on(&self.project, &[&self.source, &self.target], &self.name);
         wrong.extend(self.changes_of_foreign());
+        if finished.signal.is_none() && outlet == Outlet::Files {
+            wrong.extend(self.left_unsafe_untold(finished));
+        }
         for line in wrong {
             self.wrong(line);
         }
+    }
+
+    /// A run that ended by itself leaves the target safe, or says that it is not.
+    fn left_unsafe_untold(&self, finished: &Finished) -> Option<String> {
+        let off = self.target.psql(
+            "postgres",
+            "SELECT string_agg(name, ' ') FROM pg_settings WHERE reset_val = 'off'
+             AND name IN ('fsync', 'full_page_writes', 'autovacuum', 'synchronous_commit')",
+        );
+        let said = finished.said();
+        let is_told = [
+            "still has its settings for the load",
+            "still those for the load",
+            "the settings for the load are still set",
+            "target/left-unsafe",
+        ];
+        let is_told = is_told.iter().any(|words| said.contains(words));
+        (!off.is_empty() && !is_told).then(|| {
+            format!(
+                "{off} are off, and the run does not say so: {}",
+                told(finished)
+            )
+        })
     }
 
     /// From here on users do only what the runs ask for. Returns how many runs it took.
@@ -159,7 +204,7 @@ impl People<'_> {
             let known = watch::records(&self.project).len();
             let finished = self.run_quietly(known);
             self.heard("run", &finished);
-            self.look_at(&finished);
+            self.look_at(&finished, Outlet::Files);
             if finished.code == Some(0) {
                 self.judge();
                 return resumes;

@@ -7,6 +7,7 @@ use super::people::{CLIENTS, People};
 use super::watch::{self, has_delayed};
 use super::worker::{Ended, Transaction};
 use crate::support::compare::{self, Expected};
+use crate::support::project::words;
 use crate::support::server::Server;
 use crate::torture::check::{self, Configuration};
 use crate::torture::stage::{DATABASES, Variant};
@@ -15,8 +16,10 @@ impl People<'_> {
     /// After a run that ended with 0.
     pub fn judge(&mut self) {
         self.end_sessions();
+        self.make_room();
+        self.lead_back();
         let mut wrong = self.changes_of_foreign();
-        let mut target_settings = self.stage.before.clone();
+        let mut target_settings = self.before.clone();
         for (name, (value, in_force)) in &self.settings {
             target_settings.set(name, value, in_force);
         }
@@ -30,9 +33,16 @@ impl People<'_> {
         };
         wrong.extend(left.into_iter().filter(|line| !stays(line)));
         wrong.extend(self.globals());
+        wrong.extend(self.unsafe_elsewhere());
         let mut replay = None;
         for database in DATABASES {
-            if self.keys.exclude.contains(database) || self.foreign.contains_key(database) {
+            if self.foreign.contains_key(database) {
+                continue;
+            }
+            if self.keys.exclude.contains(database) {
+                if self.oid(database).is_some() {
+                    wrong.extend(self.rows_of_clients(database));
+                }
                 continue;
             }
             if self.oid(database).is_none() {
@@ -72,11 +82,20 @@ impl People<'_> {
         }
     }
 
+    /// The target that failed over left its settings for the load: a person has to know.
+    fn unsafe_elsewhere(&self) -> Option<String> {
+        let told = "still has them in its postgresql.auto.conf";
+        let is_untold = self.night.left_unsafe && !words(&self.said).contains(told);
+        (is_untold && !self.night.is_unheard)
+            .then(|| "no run said what the old target is left with".to_owned())
+    }
+
     /// Roles and databases as the source has them now, but for what was told.
     fn globals(&self) -> Vec<String> {
         let mut left_out: Vec<String> = self.foreign.keys().cloned().collect();
         left_out.extend(self.foreign_roles.iter().cloned());
         left_out.extend(self.keys.exclude.iter().cloned());
+        left_out.extend(self.night.lost_names.iter().cloned());
         let mut differences = compare::globals(&self.source, &self.target);
         differences.retain(|line| {
             let (subject, _) = line.split_once(": ").unwrap_or((line, ""));
@@ -140,7 +159,10 @@ impl People<'_> {
         let done = watch::done(&self.project);
         let snapshot = |kind: &str| done.get(&format!("{database}/{kind}")).cloned().flatten();
         let (dump, delayed_dump) = (snapshot("dump"), snapshot("delayed-dump"));
-        if let Some(shown) = dump.as_deref().and_then(|id| self.snapshots.shown(id)) {
+        if let Some(shown) = dump
+            .as_deref()
+            .and_then(|id| self.snapshots.shown(database, id))
+        {
             if shown.regular != regular {
                 return Err(format!(
                     "{database:?}: the run's snapshot showed the transactions {:?}, the target has {regular:?}",
@@ -157,7 +179,7 @@ impl People<'_> {
         }
         let later = delayed_dump
             .as_deref()
-            .and_then(|id| self.snapshots.shown(id));
+            .and_then(|id| self.snapshots.shown(database, id));
         if let Some(shown) = later.filter(|shown| shown.delayed != delayed) {
             return Err(format!(
                 "{database:?}: the later snapshot showed in delayed tables {:?}, the target has {delayed:?}",
@@ -172,8 +194,11 @@ impl People<'_> {
             let here = log.iter().filter(|one| one.database == database);
             for one in here {
                 let is_there = regular.contains(&one.number);
-                let is_before = matches!(one.ended, Ended::Committed(at) if at < begun);
-                if is_before && !is_there || is_there && one.sent > done {
+                // Of a run under which the source failed over nothing is known of what it lost.
+                let is_before = matches!(one.ended, Ended::Committed(at) if at < begun)
+                    && one.lost.is_none_or(|lost| done < lost);
+                let is_after = one.sent > done || one.lost.is_some_and(|lost| lost < begun);
+                if is_before && !is_there || is_there && is_after {
                     return Err(format!(
                         "{database:?}: the snapshot was taken between {begun} and {done}, and on the target there {} {one:?}",
                         if is_there { "is" } else { "is no" }
@@ -186,7 +211,14 @@ impl People<'_> {
             .filter(|one| one.database == database && !one.delayed.is_empty())
             .map(|one| one.number)
             .collect();
-        let of_regular: BTreeSet<u32> = regular.intersection(&with_delayed).copied().collect();
+        let mut of_regular: BTreeSet<u32> = regular.intersection(&with_delayed).copied().collect();
+        if words(&self.said).contains("the delayed tables are of another history") {
+            let is_lost = |number: &u32| {
+                let mut lost = log.iter().filter(|one| one.lost.is_some());
+                lost.any(|one| one.number == *number)
+            };
+            of_regular.retain(|number| !is_lost(number));
+        }
         let may_be_later = self.keys.variant == Variant::Later && has_delayed(database);
         if !delayed.is_superset(&of_regular) || !may_be_later && delayed != of_regular {
             return Err(format!(
@@ -259,23 +291,17 @@ impl People<'_> {
 
     /// Sequences take no part in snapshots: they stand somewhere between the snapshot's state and that of now.
     fn sequences_out_of_range(&self, database: &str, replay: &Server) -> Vec<String> {
-        let values = |server: &Server| -> BTreeMap<String, i64> {
-            let rows = server.psql(
-                database,
-                "SELECT schemaname || '.' || sequencename, coalesce(last_value, start_value - increment_by)
-                 FROM pg_sequences",
-            );
-            rows.lines()
-                .filter_map(|row| row.rsplit_once('|'))
-                .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
-                .collect()
-        };
+        let values = |server| last_values(server, database);
         let (then, now, there) = (values(replay), values(&self.source), values(&self.target));
         then.iter()
             .filter_map(|(name, &then)| {
                 let now = now.get(name).copied().unwrap_or(then);
                 let there = there.get(name).copied();
-                let fits = there.is_some_and(|there| (then.min(now)..=then.max(now)).contains(&there));
+                // The source that failed over had it there.
+                let key = (database.to_owned(), name.clone());
+                let most = self.night.last_values.get(&key).copied().unwrap_or(now);
+                let range = then.min(now)..=then.max(now).max(most);
+                let fits = there.is_some_and(|there| range.contains(&there));
                 (!fits).then(|| {
                     format!("{database:?}: sequence {name} is at {there:?}, it was at {then} and is at {now}")
                 })
@@ -321,4 +347,17 @@ impl People<'_> {
             .map(|line| format!("{database:?}: a sequence is behind its column: {line}"))
             .collect()
     }
+}
+
+/// Where the sequences of a database stand.
+pub fn last_values(server: &Server, database: &str) -> BTreeMap<String, i64> {
+    let rows = server.psql(
+        database,
+        "SELECT schemaname || '.' || sequencename, coalesce(last_value, start_value - increment_by)
+         FROM pg_sequences",
+    );
+    rows.lines()
+        .filter_map(|row| row.rsplit_once('|'))
+        .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
+        .collect()
 }

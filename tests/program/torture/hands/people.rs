@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::hand::Hand;
-use super::script::Act;
+use super::night::Night;
+use super::script::{Act, Script};
 use super::watch::{self, Snapshots};
 use super::worker::{Ended, Log, Transaction, Worker};
-use crate::support::project::{Finished, Project, string};
+use crate::support::project::{Finished, Project, string, waiver};
 use crate::support::server::{Mode, Server, literal};
 use crate::torture::chance::Chance;
+use crate::torture::check::Configuration;
+use crate::torture::faults::SmallDisk;
 use crate::torture::stage::{DATABASES, Stage, Variant};
 
 /// Rows that clients insert on the target have numbers from here on.
@@ -23,6 +26,8 @@ pub struct People<'a> {
     pub stage: &'a Stage,
     pub source: Server,
     pub target: Server,
+    /// Before the project: disks are mounted in it.
+    pub night: Night,
     pub project: Project,
     pub name: String,
     pub keys: Keys,
@@ -32,6 +37,8 @@ pub struct People<'a> {
     pub snapshots: Snapshots,
     /// Databases that were made on the source.
     pub made: Vec<String>,
+    /// How the target was when its owner left it to the migration.
+    pub before: Configuration,
     /// Settings of the target that a user made, with the line's value and the server's.
     pub settings: BTreeMap<String, (String, String)>,
     /// What belongs to others on the target: the database's name with what it has to hold.
@@ -50,6 +57,8 @@ pub struct People<'a> {
     /// Databases of which the run under way has taken its snapshot.
     pub under_snapshot: BTreeSet<String>,
     pub is_running: bool,
+    /// The hands of the night that found what they need.
+    pub struck: BTreeSet<Hand>,
     begun: Instant,
     pub story: Vec<String>,
     pub wrong: Vec<String>,
@@ -69,6 +78,10 @@ pub struct Keys {
     pub fast: bool,
     pub tuning: &'static str,
     pub shared_target: bool,
+    /// The program's own patience with servers that are away.
+    pub is_patient: bool,
+    /// Findings that a person looked at and waived.
+    pub waived: BTreeSet<&'static str>,
 }
 
 impl Keys {
@@ -89,17 +102,24 @@ impl Keys {
             fast: false,
             tuning: "fast",
             shared_target: false,
+            is_patient: false,
+            waived: BTreeSet::new(),
         }
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let list = |names: &mut dyn Iterator<Item = &str>| {
             let names: Vec<String> = names.map(string).collect();
             format!("[{}]", names.join(", "))
         };
+        let retry = match self.is_patient {
+            true => "",
+            false => {
+                "[retry]\nattempts = 4\nbackoff = \"100ms\"\nmax_backoff = \"500ms\"\nrestore_settings = \"15s\"\n\n"
+            }
+        };
         let mut text = format!(
-            "[delay]\ntable_data = {}\nsnapshot = {}\n\n\
-             [retry]\nattempts = 4\nbackoff = \"100ms\"\nmax_backoff = \"500ms\"\nrestore_settings = \"15s\"\n\n\
+            "[delay]\ntable_data = {}\nsnapshot = {}\n\n{retry}\
              [dump]\ncompression = {}\n\n[target.tuning]\nmode = {}\n",
             list(&mut self.delayed.iter().copied()),
             string(match self.variant {
@@ -119,27 +139,49 @@ impl Keys {
             let names = list(&mut self.exclude.iter().map(String::as_str));
             text.push_str(&format!("\n[databases]\nexclude = {names}\n"));
         }
+        for code in &self.waived {
+            text.push_str(&format!("\n{}", waiver(code)));
+        }
         text
     }
 }
 
 impl<'a> People<'a> {
-    pub fn new(stage: &'a Stage, name: &str, variant: Variant) -> People<'a> {
-        let (source, target) = (stage.own_source(), stage.target());
-        let project = Project::between(&source, &target).named(name);
+    pub fn new(stage: &'a Stage, name: &str, variant: Variant, script: &Script) -> People<'a> {
+        let (mut source, mut target) = (stage.own_source(), stage.target());
+        let mut night = Night::of(script, &mut source, &mut target);
+        let mut project = Project::between(&source, &target).named(name);
+        if script.is_of_the_night() {
+            let [source, target] = night.ports();
+            project = project
+                .source("port", &source.to_string())
+                .target("port", &target.to_string());
+        }
+        let disk = |hand, name| {
+            let directory = project.directory().join(name);
+            script
+                .pick_of(hand)
+                .map(|_| SmallDisk::mount(&directory, 2 << 20))
+        };
+        night.dump_root = disk(Hand::FullDumpRoot, "pg_dumps");
+        night.state = disk(Hand::FullState, ".pg-migrate");
+        let mut keys = Keys::of(variant);
+        keys.is_patient = script.pick_of(Hand::AwayLong).is_some();
         let temporary = project.directory().join("tmp");
         std::fs::create_dir(&temporary).unwrap();
         let mut people = People {
             stage,
             source,
             target,
+            night,
             project: project.variable("TMPDIR", temporary),
             name: name.to_owned(),
-            keys: Keys::of(variant),
+            keys,
             log: Arc::new(Mutex::new(Vec::new())),
             workers: BTreeMap::new(),
             snapshots: Snapshots::default(),
             made: Vec::new(),
+            before: stage.before.clone(),
             settings: BTreeMap::new(),
             foreign: BTreeMap::new(),
             foreign_roles: BTreeSet::new(),
@@ -150,6 +192,7 @@ impl<'a> People<'a> {
             wrote_meanwhile: false,
             under_snapshot: BTreeSet::new(),
             is_running: false,
+            struck: BTreeSet::new(),
             begun: Instant::now(),
             story: Vec::new(),
             wrong: Vec::new(),
@@ -244,6 +287,7 @@ impl<'a> People<'a> {
             delayed: String::new(),
             sent: Timestamp::now(),
             ended: Ended::NotYet,
+            lost: None,
         }
     }
 
@@ -322,7 +366,8 @@ impl<'a> People<'a> {
             hand => {
                 let _ = self.on_source(hand, &database, &mut chance)
                     || self.on_target(hand, &database, &mut chance)
-                    || self.with_program(hand, &database, &mut chance);
+                    || self.with_program(hand, &database, &mut chance)
+                    || self.at_night(hand, &mut chance);
             }
         }
     }

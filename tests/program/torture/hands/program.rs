@@ -3,6 +3,7 @@
 use super::hand::Hand;
 use super::people::People;
 use crate::support::project::Project;
+use crate::support::server::literal;
 use crate::torture::chance::Chance;
 use crate::torture::faults::told;
 use crate::torture::stage::{DATABASES, Variant};
@@ -60,26 +61,106 @@ impl People<'_> {
 
     /// Another plan wants the same target, once ours has made its databases.
     fn other_plan(&mut self) {
-        if !DATABASES
-            .iter()
-            .all(|database| self.oid(database).is_some())
-        {
+        let all_are_there = |people: &People<'_>| {
+            let mut all = DATABASES.iter();
+            all.all(|database| people.oid(database).is_some())
+        };
+        if !all_are_there(self) {
             return;
         }
         let other = Project::between(&self.source, &self.target).named("other");
+        let before = self.others_find();
         let finished = other.run(&["run"]);
         self.heard("run of another plan", &finished);
-        if !self.is_running && finished.code == Some(0) {
+        let after = self.others_find();
+        let code = finished.code.unwrap_or(-1);
+        let said = finished.said();
+        // A run of ours that ends, or begins, meanwhile leaves both.
+        let mut expected = before.expected(self.is_running);
+        expected.extend(after.expected(self.is_running));
+        let is_expected = expected
+            .iter()
+            .any(|(one, words)| *one == code && words.iter().any(|words| said.contains(words)));
+        if !is_expected {
+            self.wrong(format!(
+                "another plan on our target, where {before:?} and then {after:?}, may end {expected:?}: {}",
+                told(&finished)
+            ));
+        }
+        if code == 0 {
             // Ours were empty yet, and now they are the other plan's.
             for database in DATABASES {
                 let print = self.print_of(database);
                 self.foreign.insert(database.to_owned(), print);
             }
-        } else if !matches!(finished.code, Some(3 | 6)) {
+        } else if !self.is_running && before != after {
             self.wrong(format!(
-                "another plan runs on our target: {}",
+                "another plan changed our target: before {before:?}, now {after:?}: {}",
                 told(&finished)
             ));
         }
+    }
+
+    /// What another plan comes upon on our target.
+    fn others_find(&self) -> Found {
+        let mut found = Found::default();
+        for database in DATABASES {
+            let Some(oid) = self.oid(database) else {
+                continue;
+            };
+            let sql = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+            let objects = self.target.try_psql(database, sql);
+            found.is_filled |= objects.as_deref() != Ok("0");
+            let marked = format!("SELECT 1 FROM mark.database WHERE oid = {oid}");
+            let marked = self.target.try_psql("pg_migrate_mark", &marked);
+            found.is_ours |= marked.as_deref() == Ok("1");
+            found.oids.push(oid);
+        }
+        let names: Vec<String> = DATABASES.iter().map(|name| literal(name)).collect();
+        let sql = format!(
+            "SELECT 1 FROM pg_database WHERE NOT datistemplate AND datname NOT IN ('postgres', 'pg_migrate_mark', {})
+             LIMIT 1",
+            names.join(", ")
+        );
+        found.is_shared = self.target.try_psql("postgres", &sql).as_deref() == Ok("1");
+        let sql = "SELECT 1 FROM pg_settings WHERE reset_val = 'off'
+                   AND name IN ('fsync', 'full_page_writes', 'autovacuum', 'synchronous_commit')";
+        found.is_unsafe = self.target.try_psql("postgres", sql) != Ok(String::new());
+        found
+    }
+}
+
+/// How our databases are, on the target.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Found {
+    oids: Vec<String>,
+    /// One holds something.
+    is_filled: bool,
+    /// One was made by us, by the mark.
+    is_ours: bool,
+    /// The settings are those for our load.
+    is_unsafe: bool,
+    /// There are databases of others, too.
+    is_shared: bool,
+}
+
+impl Found {
+    /// How a run of another plan may end, with what it says, one of the words.
+    fn expected(&self, is_running: bool) -> Vec<(i32, &'static [&'static str])> {
+        let mut expected: Vec<(i32, &[&str])> = Vec::new();
+        if is_running {
+            expected.push((6, &["another run holds the"]));
+        }
+        match self {
+            _ if self.is_unsafe => expected.push((3, &["target/left-unsafe"])),
+            _ if self.is_shared => {
+                expected.push((3, &["target/shared", "target/database-not-empty"]))
+            }
+            _ if self.is_filled => expected.push((3, &["target/database-not-empty"])),
+            _ if self.is_ours => expected.push((4, &["was made by the plan"])),
+            // A person made them, empty.
+            _ => expected.push((0, &[""])),
+        }
+        expected
     }
 }

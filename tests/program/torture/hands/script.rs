@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::hand::{BETWEEN, DURING, Hand};
+use super::hand::{BETWEEN, DURING, Hand, NIGHT};
 use crate::torture::chance::Chance;
 use crate::torture::faults::Fault;
 use crate::torture::stage::Variant;
@@ -83,23 +83,150 @@ fn act(chance: &mut Chance, from: &[Hand]) -> Act {
     }
 }
 
-pub fn of_hands(seed: u64, trials: usize) -> Vec<Trial> {
+/// So many trials, or so many in which one of the hands takes part.
+pub fn of_hands(seed: u64, trials: usize, hands: Option<&str>) -> Vec<Trial> {
+    const MOST: usize = 50_000;
+    let takes_part = |trial: &Trial| hands.is_none_or(|hands| trial.has_one_of(hands));
+    let all = (0..MOST).map(|number| of_number(seed, number));
+    all.filter(takes_part).take(trials).collect()
+}
+
+/// The trial that has this label, if it is one with hands.
+pub fn of_label(seed: u64, label: &str) -> Option<Trial> {
+    let number = label.strip_prefix("hands ")?.parse().ok()?;
+    Some(of_number(seed, number))
+}
+
+/// Of those that anybody may play and that do not take long: the first, and one with a hand of the night.
+pub fn a_few(seed: u64, trials: usize) -> Vec<Trial> {
+    let (mut night, mut day) = (Vec::new(), Vec::new());
+    for number in 0.. {
+        let trial = of_number(seed, number);
+        let Fault::Hands(script) = &trial.fault else {
+            unreachable!("it is a trial of hands");
+        };
+        if script
+            .acts()
+            .any(|act| act.hand.needs_root() || act.hand == Hand::AwayLong)
+        {
+            continue;
+        }
+        match script.is_of_the_night() {
+            true => night.push(trial),
+            false => day.push(trial),
+        }
+        if !night.is_empty() && day.len() + 1 >= trials {
+            break;
+        }
+    }
+    night.truncate(1);
+    day.truncate(trials - 1);
+    day.extend(night);
+    day
+}
+
+fn of_number(seed: u64, number: usize) -> Trial {
     const VARIANTS: [Variant; 3] = [Variant::Same, Variant::Same, Variant::Later];
-    (0..trials)
-        .map(|number| {
-            let mut chance = Chance::of(seed, "hands", number);
-            let variant = *chance.pick(&VARIANTS);
-            let rounds = 1 + chance.below(3);
-            let rounds = (0..rounds).map(|_| round(&mut chance));
-            let rounds = rounds.collect();
-            Trial {
-                scope: "hands",
-                label: format!("hands {number}"),
-                variant,
-                fault: Fault::Hands(Script { rounds }),
-            }
+    let mut chance = Chance::of(seed, "hands", number);
+    let variant = *chance.pick(&VARIANTS);
+    let rounds = 1 + chance.below(3);
+    let rounds = (0..rounds).map(|_| round(&mut chance));
+    let mut rounds = rounds.collect();
+    night(&mut Chance::of(seed, "night", number), &mut rounds);
+    Trial {
+        scope: "hands",
+        label: format!("hands {number}"),
+        variant,
+        fault: Fault::Hands(Script { rounds }),
+    }
+}
+
+/// In two of five trials something happens around the runs, in a few of a hundred both servers are away for long.
+fn night(chance: &mut Chance, rounds: &mut Vec<Round>) {
+    if chance.percent(3) {
+        put(chance, rounds, Hand::AwayLong);
+    } else if chance.percent(40) {
+        let first = *chance.pick(NIGHT);
+        put(chance, rounds, first);
+        let second = *chance.pick(NIGHT);
+        if chance.percent(15) && second != first {
+            put(chance, rounds, second);
+        }
+    }
+}
+
+fn put(chance: &mut Chance, rounds: &mut Vec<Round>, hand: Hand) {
+    // Enough for something to be done before and after.
+    rounds.truncate(2);
+    // What is to be earlier than the hand.
+    let before = match hand {
+        Hand::FailOverSource => Some(Hand::SourceLags),
+        Hand::FailOverTarget => Some(Hand::TargetLags),
+        Hand::OlderState => Some(Hand::SaveState),
+        _ => None,
+    };
+    let between_only = matches!(
+        hand,
+        Hand::OlderState | Hand::LoseState | Hand::ClosedOutput
+    );
+    let during_only = matches!(hand, Hand::Away | Hand::AwayLong);
+    // Something was done before.
+    let needs_run = !matches!(
+        hand,
+        Hand::ClosedOutput | Hand::NewPassword | Hand::FullDumpRoot | Hand::FullState
+    );
+    let is_during = during_only || !between_only && chance.percent(60);
+    let first = usize::from(needs_run && !is_during);
+    if rounds.len() <= first {
+        let end = End::Killed(when(chance));
+        rounds[0].end = end;
+        rounds.push(Round {
+            before: Vec::new(),
+            during: Vec::new(),
+            end: End::ByItself,
+        });
+    }
+    let at = first + chance.below(rounds.len() - first);
+    let mut one = |hand| Act {
+        hand,
+        pick: chance.next(),
+    };
+    let (act, earlier) = (one(hand), before.map(one));
+    let its = match during_only {
+        // While there is a run.
+        true => When::After(chance.below(600) as u32),
+        false => when(chance),
+    };
+    match is_during {
+        true => rounds[at].during.push((its, act)),
+        false => rounds[at].before.push(act),
+    }
+    if let Some(earlier) = earlier {
+        let latest = if is_during { at } else { at - 1 };
+        let its = chance.below(latest + 1);
+        match chance.percent(70) && (its < at || !is_during) {
+            true => rounds[its].during.push((when(chance), earlier)),
+            false => rounds[its].before.insert(0, earlier),
+        }
+    }
+}
+
+impl Script {
+    pub fn acts(&self) -> impl Iterator<Item = &Act> {
+        self.rounds.iter().flat_map(|round| {
+            let during = round.during.iter().map(|(_, act)| act);
+            round.before.iter().chain(during)
         })
-        .collect()
+    }
+
+    /// What takes part of this hand's, if it does.
+    pub fn pick_of(&self, hand: Hand) -> Option<u64> {
+        self.acts().find(|act| act.hand == hand).map(|act| act.pick)
+    }
+
+    pub fn is_of_the_night(&self) -> bool {
+        self.acts().any(|act| act.hand.is_of_the_night())
+    }
 }
 
 fn round(chance: &mut Chance) -> Round {

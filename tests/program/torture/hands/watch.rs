@@ -128,7 +128,8 @@ pub fn taken_between(project: &Project, step: &str) -> Option<(Timestamp, Timest
 /// What the snapshots of all runs show, read under each while its run holds it.
 #[derive(Default)]
 pub struct Snapshots {
-    shown: Arc<Mutex<BTreeMap<String, Shown>>>,
+    /// By the database and the snapshot: another server gives out the same names.
+    shown: Arc<Mutex<BTreeMap<(String, String), Shown>>>,
     readers: Vec<JoinHandle<()>>,
 }
 
@@ -136,7 +137,7 @@ impl Snapshots {
     /// Reads under the snapshot, if it is still there.
     pub fn read(&mut self, source: &Server, database: &str, snapshot: &str) {
         let shown = Arc::clone(&self.shown);
-        let snapshot = snapshot.to_owned();
+        let key = (database.to_owned(), snapshot.to_owned());
         let mut psql = source.client("psql", database);
         psql.args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-f", "-"]);
         let sql = format!(
@@ -154,16 +155,17 @@ impl Snapshots {
                     regular: numbers("r|"),
                     delayed: numbers("d|"),
                 };
-                shown.lock().unwrap().insert(snapshot, seen);
+                shown.lock().unwrap().insert(key, seen);
             }
         }));
     }
 
-    pub fn shown(&mut self, snapshot: &str) -> Option<Shown> {
+    pub fn shown(&mut self, database: &str, snapshot: &str) -> Option<Shown> {
         for reader in self.readers.drain(..) {
             reader.join().expect("a reader panics at nothing");
         }
-        self.shown.lock().unwrap().get(snapshot).cloned()
+        let key = (database.to_owned(), snapshot.to_owned());
+        self.shown.lock().unwrap().get(&key).cloned()
     }
 }
 

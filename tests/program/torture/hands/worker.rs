@@ -22,6 +22,8 @@ pub struct Transaction {
     pub delayed: String,
     pub sent: Timestamp,
     pub ended: Ended,
+    /// When the source failed over to a server that does not have it.
+    pub lost: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone)]

@@ -1,0 +1,31 @@
+//! Roles of a server, as far as a migration sets what they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One row of `pg_roles`, with what belongs to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Role {
+    pub oid: u32,
+    pub name: String,
+    pub is_superuser: bool,
+    pub can_login: bool,
+    /// Those of the attributes that are on or off, by the words of CREATE ROLE.
+    pub(crate) attributes: BTreeMap<&'static str, bool>,
+    /// `rolconnlimit`; `None`: no limit.
+    pub(crate) connection_limit: Option<i32>,
+    /// `rolvaliduntil` in UTC; `None`: for ever.
+    pub(crate) valid_until: Option<String>,
+    /// `None`: it has none, or it may not be read.
+    pub(crate) password: Option<Password>,
+    /// The roles that it is a member of.
+    pub(crate) member_of: BTreeSet<String>,
+}
+
+/// What may be known of a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Password {
+    /// SHA-256 of what the server stores, which is itself kept nowhere.
+    pub(crate) digest: [u8; 32],
+    /// It is stored as an MD5 hash.
+    pub(crate) is_md5: bool,
+}

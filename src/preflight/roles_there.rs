@@ -1,0 +1,188 @@
+//! Roles that were on the target before, and that are not as the source has them.
+
+use std::collections::BTreeSet;
+
+use crate::catalog::{Inspection, Role, ServerFacts, Setting, parameter};
+use crate::finding::{Code, Finding, Severity};
+use crate::plan::Plan;
+
+/// `is_ours`: whether this plan made the target's role, or set it before.
+pub(crate) fn for_roles_there(
+    plan: &Plan,
+    inspection: &Inspection,
+    is_ours: impl Fn(&Role) -> bool,
+) -> Vec<Finding> {
+    let Inspection { source, target, .. } = inspection;
+    let is_set = |role: &Role| {
+        // The server denies the rest to our role, and the run says so.
+        let may_be_set = target.is_superuser || target.can_create_role && !role.is_superuser;
+        may_be_set && role.name != target.user && !role.name.starts_with("pg_") && !is_ours(role)
+    };
+    if !plan.globals {
+        return Vec::new();
+    }
+    let there = target.roles.iter().filter(|role| is_set(role));
+    let both = there.filter_map(|role| Some((source.role(&role.name)?, role)));
+    both.filter_map(|(of_source, of_target)| {
+        let mut differences = Differences::default();
+        differences.find(of_source, of_target, inspection);
+        differences.find_settings(of_source, inspection, plan);
+        differences.into_finding(&of_source.name)
+    })
+    .collect()
+}
+
+/// In words.
+#[derive(Default)]
+struct Differences {
+    /// What the run gives another value.
+    set: Vec<String>,
+    /// What only the target has.
+    left: Vec<String>,
+    /// What the run sets, and perhaps was the same.
+    unseen: Option<&'static str>,
+}
+
+impl Differences {
+    fn find(&mut self, source: &Role, target: &Role, servers: &Inspection) {
+        // Only a superuser may give or take these.
+        let is_out_of_reach = |name: &str| {
+            !servers.target.is_superuser
+                && matches!(name, "SUPERUSER" | "REPLICATION" | "BYPASSRLS")
+        };
+        for (name, on) in &source.attributes {
+            if target.attributes.get(name) != Some(on) && !is_out_of_reach(name) {
+                let no = if *on { "" } else { "NO" };
+                self.set.push(format!("{no}{name}"));
+            }
+        }
+        if source.connection_limit != target.connection_limit {
+            self.add(
+                source.connection_limit.map(|limit| {
+                    let there = target.connection_limit.unwrap_or(-1);
+                    format!("CONNECTION LIMIT {limit} (there {there})")
+                }),
+                || "a CONNECTION LIMIT".to_owned(),
+            );
+        }
+        if source.valid_until != target.valid_until {
+            self.add(
+                source.valid_until.as_ref().map(|until| {
+                    let there = target.valid_until.as_deref().unwrap_or("infinity");
+                    format!("VALID UNTIL {until} (there {there})")
+                }),
+                || "a VALID UNTIL".to_owned(),
+            );
+        }
+        self.find_password(source, target, servers);
+        let only_in = |one: &BTreeSet<String>, other: &BTreeSet<String>| -> Vec<String> {
+            let roles = one.difference(other);
+            roles
+                .map(|role| format!("membership in the role \"{role}\""))
+                .collect()
+        };
+        self.set
+            .extend(only_in(&source.member_of, &target.member_of));
+        self.left
+            .extend(only_in(&target.member_of, &source.member_of));
+    }
+
+    /// One that the source has none of is left as it is.
+    fn add(&mut self, set: Option<String>, left: impl FnOnce() -> String) {
+        match set {
+            Some(set) => self.set.push(set),
+            None => self.left.push(left()),
+        }
+    }
+
+    fn find_password(&mut self, source: &Role, target: &Role, servers: &Inspection) {
+        // Without the right to read them they do not migrate.
+        if !servers.source.reads_passwords {
+            return;
+        }
+        let is_readable = servers.target.reads_passwords;
+        match (&source.password, &target.password) {
+            (Some(_), None) if !is_readable => {
+                self.unseen = Some(
+                    "whether its password differs cannot be seen, since our role may not read pg_authid on the target",
+                );
+            }
+            (Some(_), None) => self.set.push("a password (there none)".to_owned()),
+            (Some(of_source), Some(of_target)) if of_source.digest != of_target.digest => {
+                self.set.push("its password, as it is stored".to_owned());
+            }
+            (None, Some(_)) => self.left.push("a password".to_owned()),
+            _ => {}
+        }
+    }
+
+    fn find_settings(&mut self, role: &Role, servers: &Inspection, plan: &Plan) {
+        let Inspection { source, target, .. } = servers;
+        let of_source = settings_of(source, &role.name);
+        let of_target = settings_of(target, &role.name);
+        // The plan may name another tablespace.
+        let is_chosen = |name: &str| {
+            !plan.tablespaces.0.is_empty() && parameter::tablespaces_in(name, "").is_some()
+        };
+        for one in &of_source {
+            let there = of_target.iter().find(|there| there.name == one.name);
+            let is_refused = parameter::removed(&one.name, target.version).is_some();
+            if is_refused || is_chosen(&one.name) || there.is_some_and(|it| it.value == one.value) {
+                continue;
+            }
+            let there = there.map_or("not set".to_owned(), |it| format!("{:?}", it.value));
+            self.set
+                .push(format!("{} = {:?} (there {there})", one.name, one.value));
+        }
+        let only_there = of_target
+            .iter()
+            .filter(|there| !of_source.iter().any(|one| one.name == there.name));
+        self.left
+            .extend(only_there.map(|it| format!("a setting {}", it.name)));
+    }
+
+    fn into_finding(self, role: &str) -> Option<Finding> {
+        let Differences { set, left, unseen } = self;
+        if set.is_empty() && left.is_empty() && unseen.is_none() {
+            return None;
+        }
+        let mut parts = vec![format!(
+            "the role \"{role}\" was on the target before this plan, which did not make it"
+        )];
+        if !set.is_empty() {
+            parts.push(format!(
+                "it is not as on the source, and the run sets the source's: {}",
+                set.join(", ")
+            ));
+        }
+        parts.extend(unseen.map(|unseen| format!("{unseen}, and the run sets the source's")));
+        if !left.is_empty() {
+            parts.push(format!(
+                "what only the target has is left as it is: {}",
+                left.join(", ")
+            ));
+        }
+        let severity = if set.is_empty() {
+            Severity::Warn
+        } else {
+            Severity::Block
+        };
+        Some(
+            Finding::new(Code::TargetRoleDiffers, parts.join("; "))
+                .severity(severity)
+                .object(format!("ROLE {role}"))
+                .fix(
+                    "find out whose it is: where it is another application's, ALTER ROLE … RENAME TO … on either server; where it is \
+                     the same, make both alike, or waive this for it, and the run sets what the source has; globals.migrate = false \
+                     leaves all roles of the target as they are",
+                ),
+        )
+    }
+}
+
+fn settings_of<'a>(server: &'a ServerFacts, role: &str) -> Vec<&'a Setting> {
+    let settings = server.role_settings.iter();
+    settings
+        .filter(|setting| setting.role.as_deref() == Some(role))
+        .collect()
+}

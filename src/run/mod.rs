@@ -2,6 +2,7 @@
 
 mod archives;
 mod control;
+mod damage;
 mod discard;
 mod dispatcher;
 mod doubts;
@@ -25,6 +26,7 @@ mod warn;
 
 pub(crate) use crate::step::create::obstacle as obstacle_to_remaking;
 pub(crate) use control::{Marking, Older, look_at_mark, refuse_held_target};
+pub(crate) use damage::marked_damage;
 pub(crate) use discard::{Asked, discard};
 pub(crate) use doubts::{Doubt, Doubts};
 pub(crate) use error::Error;
@@ -54,6 +56,7 @@ use crate::postgres::escape_control;
 use crate::schedule::Schedule;
 use crate::step::archive::ensure_owned;
 use crate::step::tuning;
+pub(crate) use crate::step::tuning::SettingsRestored;
 use crate::step::{Shared, StepError};
 use control::{Claim, Control};
 use dispatcher::{Dispatcher, Endings};

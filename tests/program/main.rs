@@ -27,6 +27,7 @@ mod misleading_names;
 mod network;
 mod night_agents;
 mod night_columns;
+mod night_damage;
 mod night_disks;
 mod night_failover;
 mod night_found;

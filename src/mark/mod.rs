@@ -22,7 +22,7 @@ use crate::plan::Endpoint;
 use crate::postgres::{Application, Connection, Session, connect, quote_identifier, quote_literal};
 
 pub(crate) use error::Error;
-pub(crate) use rows::{Entry, Marked};
+pub(crate) use rows::{Entry, Lacks, Left, LeftDatabase, Marked};
 
 /// How long another session may keep a row.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -294,6 +294,22 @@ impl Mark {
         match rows::of_plan(connection, &self.0.plan).await {
             Err(error) if error.is_gone() || error.is_forbidden() => Ok(Vec::new()),
             found => found,
+        }
+    }
+
+    /// What plans of any name did not bring to an end. `None`: it is not there.
+    ///
+    /// # Errors
+    ///
+    /// A server that cannot be reached, or lets our role not read it.
+    pub(crate) async fn left(&self) -> Result<Option<Left>, Error> {
+        let mut held = self.0.connection.lock().await;
+        let Some(connection) = self.connected_or_gone(&mut held).await? else {
+            return Ok(None);
+        };
+        match rows::left(connection).await {
+            Err(error) if error.is_gone() => Ok(None),
+            left => left.map(Some),
         }
     }
 

@@ -8,6 +8,7 @@ use tokio_postgres::types::ToSql;
 
 use super::error::Error;
 use crate::journal::{AlteredSetting, Change, Position, Started, TunedSetting};
+use crate::names::Kind;
 use crate::postgres::Connection;
 
 const TABLES: &str = "\
@@ -20,9 +21,10 @@ const TABLES: &str = "\
     CREATE TABLE mark.database ( \
         state text NOT NULL REFERENCES mark.state ON DELETE CASCADE, name text NOT NULL, \
         oid oid, was_there boolean NOT NULL DEFAULT false, verified timestamptz, handed_over timestamptz, \
-        PRIMARY KEY (state, name)); \
+        delayed boolean NOT NULL DEFAULT false, PRIMARY KEY (state, name)); \
     COMMENT ON TABLE mark.database IS \
-        'The databases that plans made or filled; handed_over: clients may use it since.'; \
+        'The databases that plans made or filled; handed_over: clients may use it since; \
+delayed: of its delayed tables not all are loaded and have their indexes.'; \
     CREATE TABLE mark.setting ( \
         state text NOT NULL REFERENCES mark.state ON DELETE CASCADE, name text NOT NULL, \
         before text, value text NOT NULL, server text NOT NULL, machine text, PRIMARY KEY (state, name)); \
@@ -70,6 +72,35 @@ pub(crate) struct MarkedDatabase {
     pub is_verified: bool,
     /// Clients may use it.
     pub is_handed_over: bool,
+}
+
+/// What plans did not bring to an end, by the mark.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub databases: Vec<LeftDatabase>,
+    /// Settings of the server that are still those for the load.
+    pub settings: Vec<String>,
+}
+
+/// A database that a plan did not bring to an end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LeftDatabase {
+    pub plan: String,
+    pub name: String,
+    /// `None`: it was about to be made.
+    pub oid: Option<u32>,
+    pub lacks: Lacks,
+}
+
+/// What a database lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lacks {
+    /// Anything may be missing.
+    Verification,
+    /// It is whole, but for its owner, privileges and settings.
+    Opening,
+    /// Rows of the delayed tables, or their indexes.
+    DelayedTables,
 }
 
 /// Whether our role may write to the tables; `None`: they are not there. Without any right to the schema, the question itself is
@@ -132,6 +163,38 @@ pub(super) async fn read(connection: &Connection, state: &str) -> Result<Option<
             settings: settings.collect(),
         })
     }))
+}
+
+/// What plans of any name did not bring to an end.
+pub(super) async fn left(connection: &Connection) -> Result<Left, Error> {
+    let databases = connection
+        .query(
+            "SELECT s.plan, d.name, d.oid, \
+                    CASE WHEN d.verified IS NULL THEN 'v' WHEN d.handed_over IS NULL THEN 'o' ELSE 'd' END \
+             FROM mark.database d JOIN mark.state s ON s.id = d.state \
+             WHERE d.verified IS NULL OR d.handed_over IS NULL OR d.delayed ORDER BY 2, 1",
+            &[],
+        )
+        .await
+        .map_err(connection.failed("read the mark"))?;
+    let settings = connection
+        .query("SELECT DISTINCT name FROM mark.setting ORDER BY 1", &[])
+        .await
+        .map_err(connection.failed("read the mark"))?;
+    let databases = databases.iter().map(|row| LeftDatabase {
+        plan: row.get(0),
+        name: row.get(1),
+        oid: row.get(2),
+        lacks: match row.get(3) {
+            "v" => Lacks::Verification,
+            "o" => Lacks::Opening,
+            _ => Lacks::DelayedTables,
+        },
+    });
+    Ok(Left {
+        databases: databases.collect(),
+        settings: settings.iter().map(|row| row.get(0)).collect(),
+    })
 }
 
 /// What plans of this name did, each with its own state directory.
@@ -361,13 +424,13 @@ pub(super) async fn write(
     let number = i64::try_from(position.number).unwrap_or(i64::MAX);
     let at = position.at.to_string();
     let mut values: Vec<&(dyn ToSql + Sync)> = vec![&state, &run, &number, &at];
-    let (names, befores, settings, oids);
+    let (names, befores, settings, oids, stepped);
     let detail = match change {
         Some(Change::CreateDatabase { database }) => {
             values.push(database);
             "INSERT INTO mark.database (state, name) SELECT id, $5 FROM s \
              ON CONFLICT (state, name) DO UPDATE \
-             SET oid = NULL, was_there = false, verified = NULL, handed_over = NULL"
+             SET oid = NULL, was_there = false, verified = NULL, handed_over = NULL, delayed = false"
         }
         Some(Change::CreatedDatabase { database, oid }) => {
             values.push(database);
@@ -379,12 +442,22 @@ pub(super) async fn write(
             values.push(oid);
             "INSERT INTO mark.database (state, name, oid, was_there) SELECT id, $5, $6, true FROM s \
              ON CONFLICT (state, name) DO UPDATE \
-             SET oid = excluded.oid, was_there = true, verified = NULL, handed_over = NULL"
+             SET oid = excluded.oid, was_there = true, verified = NULL, handed_over = NULL, delayed = false"
         }
-        Some(Change::MarkWritten { database, .. }) => {
+        Some(Change::MarkWritten {
+            database, delayed, ..
+        }) => {
             values.push(database);
-            "UPDATE mark.database d SET verified = coalesce(verified, now()) FROM s \
+            values.push(delayed);
+            // Verified again, it may have all of them.
+            "UPDATE mark.database d SET verified = coalesce(verified, now()), \
+                 delayed = CASE WHEN verified IS NULL THEN $6 ELSE delayed END FROM s \
              WHERE d.state = s.id AND d.name = $5"
+        }
+        Some(Change::StepKept { step }) if step.kind == Kind::RecreateIndexes => {
+            stepped = step.database_name().map(|name| name.to_string());
+            values.push(&stepped);
+            "UPDATE mark.database d SET delayed = false FROM s WHERE d.state = s.id AND d.name = $5"
         }
         Some(Change::LetInDatabase { database }) => {
             values.push(database);

@@ -26,6 +26,7 @@ mod migrations;
 mod misleading_names;
 mod network;
 mod night_agents;
+mod night_chain;
 mod night_columns;
 mod night_damage;
 mod night_disks;

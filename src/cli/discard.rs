@@ -12,12 +12,14 @@ use super::revert::restore_also_marked;
 use crate::escape::{escape_control, escape_control_lines};
 use crate::exit::Exit;
 use crate::failpoint::reach;
+use crate::finding::Code;
 use crate::graph::archives;
-use crate::journal::{self, Journal, Lock, stored};
+use crate::journal::{self, Journal, Lock, State, stored};
 use crate::names::Since;
-use crate::plan::Plan;
+use crate::plan::{Endpoint, Plan};
+use crate::preflight::is_waived;
 use crate::report::document;
-use crate::run::{Asked, Made, MadeDatabase, Signals, Use, Whose, discard, made};
+use crate::run::{Asked, Made, MadeDatabase, Signals, Use, Whose, discard, made, marked_damage};
 
 /// Lists what the plan made, or drops of it what is asked for. Again after it was killed: what is gone is not missed.
 pub(super) async fn run(arguments: DiscardArguments) -> Result<Exit, Failure> {
@@ -26,6 +28,11 @@ pub(super) async fn run(arguments: DiscardArguments) -> Result<Exit, Failure> {
     let asked = Asked {
         names: &arguments.drop,
         all: arguments.all,
+        is_sound: is_waived(
+            Code::TargetCrashedUnsafe,
+            &plan.waive,
+            jiff::Zoned::now().date(),
+        ),
     };
     if !asked.all && asked.names.is_empty() {
         // Reading must not create a state directory where there is none.
@@ -37,6 +44,7 @@ pub(super) async fn run(arguments: DiscardArguments) -> Result<Exit, Failure> {
             &made,
             &target.to_string(),
         )))?;
+        tell_damage((&plan, &target), &asked, &state, id.as_deref()).await?;
         return Ok(Exit::Completed);
     }
     let mut signals = Signals::catch()?;
@@ -45,6 +53,7 @@ pub(super) async fn run(arguments: DiscardArguments) -> Result<Exit, Failure> {
     let found = made(&plan, &target, (journal.state(), Some(&id))).await?;
     refuse_unknown(&found, &asked)?;
     restore_also_marked(&plan, &target, &mut journal, &mut signals).await?;
+    tell_damage((&plan, &target), &asked, journal.state(), Some(&id)).await?;
     let discarded = discard(&plan, &target, &mut journal, &found, &asked).await?;
     for line in discarded.done.iter().chain(&discarded.left) {
         tell!("{}", escape_control_lines(line));
@@ -71,6 +80,23 @@ pub(super) async fn run(arguments: DiscardArguments) -> Result<Exit, Failure> {
         tell!("the state in {} is removed", plan.state_dir.display());
     }
     Ok(Exit::Completed)
+}
+
+/// What is dropped leaves the cluster as damaged as it may be.
+async fn tell_damage(
+    (plan, target): (&Plan, &Endpoint),
+    asked: &Asked<'_>,
+    state: &State,
+    id: Option<&str>,
+) -> Result<(), Failure> {
+    let damage = match &state.damage {
+        Some(damage) => Some(damage.clone()),
+        None => marked_damage(plan, target, id).await?,
+    };
+    if let Some(damage) = damage.filter(|_| !asked.is_sound) {
+        tell!("warning: the target may be damaged: {damage}");
+    }
+    Ok(())
 }
 
 /// A name that is not on the list is a mistake, and nothing is dropped.

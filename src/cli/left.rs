@@ -57,6 +57,9 @@ pub(super) fn by_mark(
     if is_gone && doubts.target.is_none() && !is_other_server(state, target) {
         found.push(preflight::for_mark_gone());
     }
+    if state.damage.is_none() {
+        found.extend(marking.damage.as_deref().map(preflight::for_damage));
+    }
     if marking.is_closed {
         found.push(preflight::for_mark_closed(&target.user));
     }

@@ -1,6 +1,7 @@
 //! The command line: a file for each verb, wiring only.
 
 mod arguments;
+mod chain;
 mod check;
 mod completions;
 mod discard;

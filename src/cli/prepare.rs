@@ -5,6 +5,7 @@ use std::path::Path;
 
 use nix::unistd::{AccessFlags, access};
 
+use super::chain;
 use super::failure::Failure;
 use super::left;
 use super::output::tell;
@@ -19,7 +20,7 @@ use crate::names::{Kind, Product, StepId};
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::resolve;
 use crate::process::LocalEnvironment;
-use crate::run::{Doubts, Older, is_replaced, look_at_mark};
+use crate::run::{Doubts, Older, is_replaced, look_at_mark, look_at_source_mark};
 use crate::{inspect, plan, preflight, process};
 
 /// A plan, compiled against both servers.
@@ -91,6 +92,9 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
     };
     let id = Lock::id_of(&plan.state_dir);
     let marking = look_at_mark(&plan, &target, (state, id.as_deref())).await?;
+    let source_mark = look_at_source_mark(&plan, &source)
+        .await
+        .map_err(Failure::with(Exit::NotStarted))?;
     let doubts = Doubts::find(state, &inspection, marking.older.as_ref());
     let believed = doubts.believed(state);
     let state = &*believed;
@@ -114,6 +118,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
             .chain(dump_space(&plan, state, &inspection))
             .chain(left::findings(&plan, state, &inspection, &doubts))
             .chain(left::roles_there(&plan, &marking, state, &inspection))
+            .chain(chain::findings(&plan, &source_mark, &inspection))
             .chain(left::by_mark(&marking, state, &inspection.target, &doubts))
             .collect(),
     });

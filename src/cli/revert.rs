@@ -13,7 +13,7 @@ use crate::plan::{Endpoint, FoundUnsafe, Plan};
 use crate::postgres::escape_control_lines;
 use crate::preflight::is_waived;
 use crate::report::{closed, document};
-use crate::run::{self, Signals};
+use crate::run::{self, SettingsRestored, Signals};
 
 /// Changes only settings: what was migrated stays, and the next `run` resumes.
 pub(super) async fn run(arguments: RevertArguments, terminal: &Terminal) -> Result<Exit, Failure> {
@@ -26,23 +26,28 @@ pub(super) async fn run(arguments: RevertArguments, terminal: &Terminal) -> Resu
     let target = target(&plan).await?;
     let id = Lock::id_of(&plan.state_dir);
     let known = (&state.unwrap_or_default(), id.as_deref());
+    let mut on_record = None;
     if was_run
         || !run::marked_settings(&plan, &target, known)
             .await?
             .is_empty()
     {
         let mut journal = Journal::open(&plan.state_dir, Lock::take(&plan.state_dir)?)?;
-        let is_restored = restore_also_marked(&plan, &target, &mut journal, &mut signals).await?;
+        let restored = restore_also_marked(&plan, &target, &mut journal, &mut signals).await?;
+        on_record = journal.state().damage.clone();
         for sentence in closed::sentences(&closed::closed(journal.state())) {
             tell!("{sentence}");
         }
-        if is_restored {
+        if let Some(restored) = restored {
             if let Err(failure) = rewrite_report(&plan, &journal) {
                 terminal.show(&failure);
             }
+            let damage = restored.damage.or(on_record);
+            refuse_damage(&plan, &target, Exit::StepFailed, damage).await?;
             return Ok(Exit::Completed);
         }
     }
+    refuse_damage(&plan, &target, Exit::NotStarted, on_record).await?;
     let off = run::safeguards_off(&plan, &target).await?;
     if !off.is_empty() && plan.tuning.found_unsafe == FoundUnsafe::Refuse {
         return Err(Failure::message(
@@ -62,6 +67,40 @@ pub(super) async fn run(arguments: RevertArguments, terminal: &Terminal) -> Resu
     Ok(Exit::Completed)
 }
 
+/// A cluster that may be damaged is not done with once its settings are as before, until the plan says that it is sound. `known`: by the
+/// state directory; otherwise the target's mark may say it.
+async fn refuse_damage(
+    plan: &Plan,
+    target: &Endpoint,
+    exit: Exit,
+    known: Option<String>,
+) -> Result<(), Failure> {
+    let id = Lock::id_of(&plan.state_dir);
+    let damage = match known {
+        Some(damage) => Some(damage),
+        // What is restored stays so.
+        None => run::marked_damage(plan, target, id.as_deref())
+            .await
+            .unwrap_or_else(|error| {
+                tell!(
+                    "warning: whether the target may be damaged cannot be read in its mark: {}",
+                    escape_control_lines(&error.to_string())
+                );
+                None
+            }),
+    };
+    let today = jiff::Zoned::now().date();
+    let is_sound = is_waived(Code::TargetCrashedUnsafe, &plan.waive, today);
+    let Some(damage) = damage.filter(|_| !is_sound) else {
+        return Ok(());
+    };
+    Err(Failure::message(
+        exit,
+        format!("no setting is left as the load had it, and the target may be damaged: {damage}"),
+        "`pg-migrate explain target/crashed-unsafe` tells what to do; where the machine was shut down in order, a waiver for it goes on",
+    ))
+}
+
 /// As [`restore_settings`], also what the target's mark alone knows of: the state directory was lost, or put back to an earlier
 /// state.
 pub(super) async fn restore_also_marked(
@@ -69,7 +108,7 @@ pub(super) async fn restore_also_marked(
     target: &Endpoint,
     journal: &mut Journal,
     signals: &mut Signals,
-) -> Result<bool, Failure> {
+) -> Result<Option<SettingsRestored>, Failure> {
     let marked = match journal.state().tuned.is_empty() {
         true => {
             let known = (journal.state(), Some(journal.id()));
@@ -80,15 +119,15 @@ pub(super) async fn restore_also_marked(
     restore((plan, target), journal, &marked, signals).await
 }
 
-/// Restores the settings that a killed run left changed, and says so. `false`: there were none.
+/// Restores the settings that a killed run left changed, and says so. `None`: there were none.
 pub(super) async fn restore_settings(
     plan: &Plan,
     journal: &mut Journal,
     signals: &mut Signals,
-) -> Result<bool, Failure> {
+) -> Result<Option<SettingsRestored>, Failure> {
     // A run that has nothing to restore asks for no password here.
     if journal.state().tuned.is_empty() {
-        return Ok(false);
+        return Ok(None);
     }
     let target = target(plan).await?;
     restore((plan, &target), journal, &BTreeMap::new(), signals).await
@@ -99,9 +138,9 @@ async fn restore(
     journal: &mut Journal,
     marked: &BTreeMap<String, TunedSetting>,
     signals: &mut Signals,
-) -> Result<bool, Failure> {
+) -> Result<Option<SettingsRestored>, Failure> {
     if journal.state().tuned.is_empty() && marked.is_empty() {
-        return Ok(false);
+        return Ok(None);
     }
     tell!("{}: restoring the settings of the {target}", plan.name);
     let today = jiff::Zoned::now().date();
@@ -139,7 +178,7 @@ async fn restore(
         }
     })?;
     let Some(outcome) = restored else {
-        return Ok(false);
+        return Ok(None);
     };
     for line in &outcome.done {
         tell!("  {}", escape_control_lines(line));
@@ -151,7 +190,7 @@ async fn restore(
     if outcome.done.is_empty() && outcome.warnings.is_empty() {
         tell!("  they were already as before the load");
     }
-    Ok(true)
+    Ok(Some(outcome))
 }
 
 /// The report on disk would go on saying that the settings are changed.

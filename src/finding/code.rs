@@ -308,6 +308,11 @@ codes! {
         why "Each server has databases postgres and template1 of its own, so settings and privileges of those of the source do not migrate."
         fix "Set them on the target by hand."
 
+    SourceLeftUnsafe "source/left-unsafe" Block Migration "0.2.0"
+        what "a migration left the source unsafe"
+        why "The source was the target of a plan that left its settings for the load (fsync off, say), or whose machine went down meanwhile: what is copied from it may be damaged, and counts that match do not show it."
+        fix "pg-migrate revert with the plan that left them; where the machine went down, create that cluster again. Waive it where the cluster is sound."
+
     SourceLockTable "source/lock-table" Fix Migration "0.2.0"
         what "the lock table may be too small"
         why "A dump locks every table of its database in one transaction, and the locks of all sessions share a table in memory that is as large as max_locks_per_transaction says."
@@ -317,6 +322,11 @@ codes! {
         what "login triggers fire for our sessions"
         why "A login trigger runs for each session of the run, and may write to the source or refuse the session; a superuser of 17 and later switches event triggers off for its sessions."
         fix "GRANT SET ON PARAMETER event_triggers to the source's role, or use a superuser for [source]."
+
+    SourceMarkUnreadable "source/mark-unreadable" Block Migration "0.2.0"
+        what "an earlier migration's mark is closed"
+        why "The source was the target of a migration, whose record there (database pg_migrate_mark) our role cannot read: what that left half done would be copied as it is."
+        fix "Use the role that made it, or one that may read it, for [source]. Waive it where that migration is known to have come to its end, or DROP DATABASE pg_migrate_mark."
 
     SourceMd5Passwords "source/md5-passwords" Fix Migration "0.2.0"
         what "passwords are stored as MD5 hashes"
@@ -437,6 +447,11 @@ codes! {
         what "text search of the system was changed"
         why "pg_dump leaves out text search configurations and dictionaries of pg_catalog, so that to_tsvector finds other words on the target, also in columns and indexes that the restore computes by it."
         fix "CREATE TEXT SEARCH CONFIGURATION … (COPY = …) in a schema of your own on the source and use that; or make the change on the target after the run, and compute columns and indexes again."
+
+    SourceUnfinished "source/unfinished" Block Database "0.2.0"
+        what "a migration left it half done"
+        why "The source was the target of a plan that did not come to its end in this database, by the record there (database pg_migrate_mark): rows, indexes or privileges may be missing, and counts of what is there would match."
+        fix "Let that plan come to its end (pg-migrate run), or migrate from its own source. Waive it where the database is known to be whole."
 
     SourceUnloggedOnStandby "source/unlogged-on-standby" Warn Object "0.2.0"
         what "the standby lacks an unlogged table"

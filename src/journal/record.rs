@@ -222,6 +222,9 @@ pub enum Change {
         database: String,
         /// How much was written to it until then; `None`: the server does not tell.
         written: Option<WriteMark>,
+        /// Its delayed tables come after that.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        delayed: bool,
     },
     /// No change to a server: how much was written to a database that is not verified, when a step in it failed. What is
     /// written from here on is not this plan's, until it makes the database again.

@@ -360,7 +360,9 @@ impl State {
             Change::ReopenDatabase { database } => {
                 self.shut.remove(&database);
             }
-            Change::MarkWritten { database, written } => {
+            Change::MarkWritten {
+                database, written, ..
+            } => {
                 self.restored.remove(&database);
                 // What clients wrote since it was verified first counts.
                 self.verified.entry(database).or_insert(written);

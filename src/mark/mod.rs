@@ -7,6 +7,7 @@
 mod error;
 mod rows;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,12 +17,12 @@ use tokio_postgres::error::SqlState;
 
 use crate::catalog::{MARK_COMMENT, MARK_DATABASE};
 use crate::inspect::contents_of;
-use crate::journal::{Change, Position, State};
+use crate::journal::{Change, Position, State, TunedSetting};
 use crate::plan::Endpoint;
 use crate::postgres::{Application, Connection, Session, connect, quote_identifier, quote_literal};
 
 pub(crate) use error::Error;
-pub(crate) use rows::{Entry, Marked};
+pub(crate) use rows::{Entry, Lacks, Left, LeftDatabase, Marked};
 
 /// How long another session may keep a row.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,6 +58,16 @@ pub(crate) enum Standing {
     TargetIsOlder,
     /// The mark was given changes, and has none.
     Gone,
+}
+
+/// What is left of the mark once a plan is taken out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Removed {
+    Whole,
+    /// It stays, as that of other plans.
+    ButOthers,
+    /// It stays, because it says that the cluster may be damaged.
+    ButDamage,
 }
 
 /// Compares the mark's last change with what the journal has.
@@ -286,32 +297,87 @@ impl Mark {
         }
     }
 
-    /// Takes out that these settings are still those for the load, whichever state directory of the plan changed them.
+    /// What plans of any name did not bring to an end. `None`: it is not there.
+    ///
+    /// # Errors
+    ///
+    /// A server that cannot be reached, or lets our role not read it.
+    pub(crate) async fn left(&self) -> Result<Option<Left>, Error> {
+        let mut held = self.0.connection.lock().await;
+        let Some(connection) = self.connected_or_gone(&mut held).await? else {
+            return Ok(None);
+        };
+        match rows::left(connection).await {
+            Err(error) if error.is_gone() => Ok(None),
+            left => left.map(Some),
+        }
+    }
+
+    /// What was seen of a crash of the target's machine while it did not wait for the disk, by any plan, and where none was, the settings
+    /// that are still those for the load, of each other state directory, of whatever plan. Nothing where our role may not see it.
     ///
     /// # Errors
     ///
     /// A target that cannot be reached.
-    pub(crate) async fn restored(&self, settings: &[&str]) -> Result<(), Error> {
+    pub(crate) async fn damage(
+        &self,
+    ) -> Result<(Option<String>, Vec<BTreeMap<String, TunedSetting>>), Error> {
+        let mut held = self.0.connection.lock().await;
+        let read = async {
+            let Some(connection) = self.connected_or_gone(&mut held).await? else {
+                return Ok((None, Vec::new()));
+            };
+            Ok(match rows::damage(connection).await? {
+                Some(damage) => (Some(damage), Vec::new()),
+                None => (
+                    None,
+                    rows::settings_of_others(connection, &self.0.state).await?,
+                ),
+            })
+        };
+        read.await.or_else(
+            |error: Error| match error.is_gone() || error.is_forbidden() {
+                true => Ok((None, Vec::new())),
+                false => Err(error),
+            },
+        )
+    }
+
+    /// Takes out that these settings are still those for the load, whichever state directory of the plan changed them, and keeps what was
+    /// seen of a crash of the machine meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// A target that cannot be reached.
+    pub(crate) async fn restored(
+        &self,
+        settings: &[&str],
+        damage: Option<&str>,
+    ) -> Result<(), Error> {
         let mut held = self.0.connection.lock().await;
         let Some(connection) = self.connected_or_gone(&mut held).await? else {
             return Ok(());
         };
-        gone_or(rows::restored(connection, &self.0.plan, settings).await)
+        gone_or(rows::restored(connection, &self.0.plan, settings, damage).await)
     }
 
     /// Takes out what the mark has of settings that this state directory changed, but for these: the others were restored while the
-    /// mark could not be written to.
+    /// mark could not be written to. `damage`: what was seen of a crash of the machine then.
     ///
     /// # Errors
     ///
     /// A target that cannot be reached.
-    pub(crate) async fn keep_settings(&self, settings: &[&str]) -> Result<(), Error> {
+    pub(crate) async fn keep_settings(
+        &self,
+        settings: &[&str],
+        damage: Option<&str>,
+    ) -> Result<(), Error> {
         let Inner { state, run, .. } = &*self.0;
         let mut held = self.0.connection.lock().await;
         let Some(connection) = self.connected_or_gone(&mut held).await? else {
             return Ok(());
         };
-        gone_or(rows::keep_settings(connection, (state, run), settings).await)
+        gone_or(rows::keep_settings(connection, (state, run), settings, damage).await)
     }
 
     /// Takes out a database that was dropped, whichever state directory's plan made it.
@@ -327,13 +393,13 @@ impl Mark {
         gone_or(rows::dropped(connection, oid).await)
     }
 
-    /// Takes out what our and these other state directories did, and drops the database where no other is in it. `false`: it stays, and
-    /// is that of other plans.
+    /// Takes out what our and these other state directories did, and drops the database where nothing else is in it. `is_sound`: a person
+    /// says that no crash damaged the cluster.
     ///
     /// # Errors
     ///
     /// A target that cannot be reached, or that refuses to drop it.
-    pub(crate) async fn remove(&self, others: &[&str]) -> Result<bool, Error> {
+    pub(crate) async fn remove(&self, others: &[&str], is_sound: bool) -> Result<Removed, Error> {
         let Inner {
             target,
             session,
@@ -344,12 +410,14 @@ impl Mark {
         let left = match self.connected_or_gone(&mut held).await? {
             Some(connection) => {
                 let states: Vec<&str> = others.iter().copied().chain([state.as_str()]).collect();
-                rows::forget(connection, &states).await?
+                rows::forget(connection, &states, is_sound).await?
             }
-            None => return Ok(true),
+            None => return Ok(Removed::Whole),
         };
-        if left > 0 {
-            return Ok(false);
+        match left {
+            (0, 0) => {}
+            (0, _) => return Ok(Removed::ButDamage),
+            _ => return Ok(Removed::ButOthers),
         }
         if let Some(connection) = held.take() {
             connection.close().await;
@@ -361,7 +429,7 @@ impl Mark {
             .await
             .map_err(server.failed("drop the database of the mark"))?;
         server.close().await;
-        Ok(true)
+        Ok(Removed::Whole)
     }
 
     /// Ends the session, if there is one.

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::error::Error;
 use crate::journal::{AlteredSetting, Change, Position, Started, TunedSetting};
+use crate::names::Kind;
 use crate::postgres::Connection;
 
 const TABLES: &str = "\
@@ -19,9 +21,10 @@ const TABLES: &str = "\
     CREATE TABLE mark.database ( \
         state text NOT NULL REFERENCES mark.state ON DELETE CASCADE, name text NOT NULL, \
         oid oid, was_there boolean NOT NULL DEFAULT false, verified timestamptz, handed_over timestamptz, \
-        PRIMARY KEY (state, name)); \
+        delayed boolean NOT NULL DEFAULT false, PRIMARY KEY (state, name)); \
     COMMENT ON TABLE mark.database IS \
-        'The databases that plans made or filled; handed_over: clients may use it since.'; \
+        'The databases that plans made or filled; handed_over: clients may use it since; \
+delayed: of its delayed tables not all are loaded and have their indexes.'; \
     CREATE TABLE mark.setting ( \
         state text NOT NULL REFERENCES mark.state ON DELETE CASCADE, name text NOT NULL, \
         before text, value text NOT NULL, server text NOT NULL, machine text, PRIMARY KEY (state, name)); \
@@ -30,7 +33,12 @@ const TABLES: &str = "\
     CREATE TABLE mark.role ( \
         state text NOT NULL REFERENCES mark.state ON DELETE CASCADE, name text NOT NULL, oid oid NOT NULL, \
         PRIMARY KEY (state, name)); \
-    COMMENT ON TABLE mark.role IS 'The roles that plans made.'";
+    COMMENT ON TABLE mark.role IS 'The roles that plans made.'; \
+    CREATE TABLE mark.damage ( \
+        plan text NOT NULL, what text NOT NULL, seen timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (plan, what)); \
+    COMMENT ON TABLE mark.damage IS \
+        'What was seen of a crash of the machine while it did not wait for the disk. It is about the whole cluster, and stays when its \
+plan is discarded.'";
 
 /// What the mark says of one state directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +72,35 @@ pub(crate) struct MarkedDatabase {
     pub is_verified: bool,
     /// Clients may use it.
     pub is_handed_over: bool,
+}
+
+/// What plans did not bring to an end, by the mark.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub databases: Vec<LeftDatabase>,
+    /// Settings of the server that are still those for the load.
+    pub settings: Vec<String>,
+}
+
+/// A database that a plan did not bring to an end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LeftDatabase {
+    pub plan: String,
+    pub name: String,
+    /// `None`: it was about to be made.
+    pub oid: Option<u32>,
+    pub lacks: Lacks,
+}
+
+/// What a database lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lacks {
+    /// Anything may be missing.
+    Verification,
+    /// It is whole, but for its owner, privileges and settings.
+    Opening,
+    /// Rows of the delayed tables, or their indexes.
+    DelayedTables,
 }
 
 /// Whether our role may write to the tables; `None`: they are not there. Without any right to the schema, the question itself is
@@ -128,6 +165,38 @@ pub(super) async fn read(connection: &Connection, state: &str) -> Result<Option<
     }))
 }
 
+/// What plans of any name did not bring to an end.
+pub(super) async fn left(connection: &Connection) -> Result<Left, Error> {
+    let databases = connection
+        .query(
+            "SELECT s.plan, d.name, d.oid, \
+                    CASE WHEN d.verified IS NULL THEN 'v' WHEN d.handed_over IS NULL THEN 'o' ELSE 'd' END \
+             FROM mark.database d JOIN mark.state s ON s.id = d.state \
+             WHERE d.verified IS NULL OR d.handed_over IS NULL OR d.delayed ORDER BY 2, 1",
+            &[],
+        )
+        .await
+        .map_err(connection.failed("read the mark"))?;
+    let settings = connection
+        .query("SELECT DISTINCT name FROM mark.setting ORDER BY 1", &[])
+        .await
+        .map_err(connection.failed("read the mark"))?;
+    let databases = databases.iter().map(|row| LeftDatabase {
+        plan: row.get(0),
+        name: row.get(1),
+        oid: row.get(2),
+        lacks: match row.get(3) {
+            "v" => Lacks::Verification,
+            "o" => Lacks::Opening,
+            _ => Lacks::DelayedTables,
+        },
+    });
+    Ok(Left {
+        databases: databases.collect(),
+        settings: settings.iter().map(|row| row.get(0)).collect(),
+    })
+}
+
 /// What plans of this name did, each with its own state directory.
 pub(super) async fn of_plan(connection: &Connection, plan: &str) -> Result<Vec<Marked>, Error> {
     let rows = async |sql: &str| {
@@ -162,15 +231,7 @@ pub(super) async fn of_plan(connection: &Connection, plan: &str) -> Result<Vec<M
                     FROM mark.setting t JOIN mark.state s ON s.id = t.state";
     for row in rows(settings).await? {
         let of_state = found.entry(row.get(0)).or_default();
-        let setting = TunedSetting {
-            before: row.get(2),
-            values: [row.get(3)].into(),
-            since: Started {
-                server: row.get(4),
-                machine: row.get(5),
-            },
-        };
-        of_state.settings.insert(row.get(1), setting);
+        of_state.settings.insert(row.get(1), setting(&row));
     }
     let named = found
         .into_iter()
@@ -178,34 +239,73 @@ pub(super) async fn of_plan(connection: &Connection, plan: &str) -> Result<Vec<M
     Ok(named.collect())
 }
 
-/// Takes out that these settings are still those for the load, of whatever state directory.
+/// After the state directory and the name.
+fn setting(row: &Row) -> TunedSetting {
+    TunedSetting {
+        before: row.get(2),
+        values: [row.get(3)].into(),
+        since: Started {
+            server: row.get(4),
+            machine: row.get(5),
+        },
+    }
+}
+
+/// The settings that are still those for the load, of each other state directory, of whatever plan.
+pub(super) async fn settings_of_others(
+    connection: &Connection,
+    state: &str,
+) -> Result<Vec<BTreeMap<String, TunedSetting>>, Error> {
+    let rows = connection
+        .query(
+            "SELECT state, name, before, value, server, machine FROM mark.setting WHERE state <> $1",
+            &[&state],
+        )
+        .await
+        .map_err(connection.failed("read the mark"))?;
+    let mut found: BTreeMap<String, BTreeMap<String, TunedSetting>> = BTreeMap::new();
+    for row in rows {
+        let of_state = found.entry(row.get(0)).or_default();
+        of_state.insert(row.get(1), setting(&row));
+    }
+    Ok(found.into_values().collect())
+}
+
+/// Takes out that these settings are still those for the load, of whatever state directory, and keeps what was seen of a crash
+/// meanwhile.
 pub(super) async fn restored(
     connection: &Connection,
     plan: &str,
     settings: &[&str],
+    damage: Option<&str>,
 ) -> Result<(), Error> {
     connection
         .execute(
-            "DELETE FROM mark.setting t USING mark.state s \
+            "WITH d AS (INSERT INTO mark.damage (plan, what) SELECT $1, $3 WHERE $3::text IS NOT NULL ON CONFLICT DO NOTHING) \
+             DELETE FROM mark.setting t USING mark.state s \
              WHERE s.id = t.state AND s.plan = $1 AND t.name = ANY ($2)",
-            &[&plan, &settings],
+            &[&plan, &settings, &damage],
         )
         .await
         .map_err(connection.failed("write the mark"))?;
     Ok(())
 }
 
-/// Takes out what the mark has of settings that this state directory changed, but for these.
+/// Takes out what the mark has of settings that this state directory changed, but for these, and keeps what was seen of a crash when
+/// they were restored.
 pub(super) async fn keep_settings(
     connection: &Connection,
     (state, run): (&str, &str),
     settings: &[&str],
+    damage: Option<&str>,
 ) -> Result<(), Error> {
     connection
         .execute(
-            "DELETE FROM mark.setting t USING mark.state s \
-             WHERE s.id = t.state AND s.id = $1 AND s.run = $2 AND t.name <> ALL ($3)",
-            &[&state, &run, &settings],
+            "WITH s AS (SELECT id, plan FROM mark.state WHERE id = $1 AND run = $2), \
+                  d AS (INSERT INTO mark.damage (plan, what) SELECT plan, $4 FROM s WHERE $4::text IS NOT NULL \
+                        ON CONFLICT DO NOTHING) \
+             DELETE FROM mark.setting t USING s WHERE t.state = s.id AND t.name <> ALL ($3)",
+            &[&state, &run, &settings, &damage],
         )
         .await
         .map_err(connection.failed("write the mark"))?;
@@ -221,17 +321,41 @@ pub(super) async fn dropped(connection: &Connection, oid: u32) -> Result<(), Err
     Ok(())
 }
 
-/// Takes out what these state directories did; how many others are left.
-pub(super) async fn forget(connection: &Connection, states: &[&str]) -> Result<i64, Error> {
+/// What was seen of a crash of the target's machine while it did not wait for the disk, by any plan.
+pub(super) async fn damage(connection: &Connection) -> Result<Option<String>, Error> {
+    let row = connection
+        .query_opt("SELECT what FROM mark.damage ORDER BY seen LIMIT 1", &[])
+        .await
+        .map_err(connection.failed("read the mark"))?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+/// Takes out what these state directories did, and where a person says that the cluster is sound, what was seen of a crash; how many
+/// other state directories are left, and crashes.
+pub(super) async fn forget(
+    connection: &Connection,
+    states: &[&str],
+    is_sound: bool,
+) -> Result<(i64, i64), Error> {
     let failed = || connection.failed("write the mark");
+    if is_sound {
+        connection
+            .execute("DELETE FROM mark.damage", &[])
+            .await
+            .map_err(failed())?;
+    }
     connection
         .execute("DELETE FROM mark.state WHERE id = ANY ($1)", &[&states])
         .await
         .map_err(failed())?;
     let row = connection
-        .query_one("SELECT count(*) FROM mark.state", &[])
+        .query_one(
+            "SELECT (SELECT count(*) FROM mark.state), (SELECT count(*) FROM mark.damage)",
+            &[],
+        )
         .await;
-    Ok(row.map_err(failed())?.get(0))
+    let row = row.map_err(failed())?;
+    Ok((row.get(0), row.get(1)))
 }
 
 pub(super) async fn take_over(
@@ -300,13 +424,13 @@ pub(super) async fn write(
     let number = i64::try_from(position.number).unwrap_or(i64::MAX);
     let at = position.at.to_string();
     let mut values: Vec<&(dyn ToSql + Sync)> = vec![&state, &run, &number, &at];
-    let (names, befores, settings, oids);
+    let (names, befores, settings, oids, stepped);
     let detail = match change {
         Some(Change::CreateDatabase { database }) => {
             values.push(database);
             "INSERT INTO mark.database (state, name) SELECT id, $5 FROM s \
              ON CONFLICT (state, name) DO UPDATE \
-             SET oid = NULL, was_there = false, verified = NULL, handed_over = NULL"
+             SET oid = NULL, was_there = false, verified = NULL, handed_over = NULL, delayed = false"
         }
         Some(Change::CreatedDatabase { database, oid }) => {
             values.push(database);
@@ -318,12 +442,22 @@ pub(super) async fn write(
             values.push(oid);
             "INSERT INTO mark.database (state, name, oid, was_there) SELECT id, $5, $6, true FROM s \
              ON CONFLICT (state, name) DO UPDATE \
-             SET oid = excluded.oid, was_there = true, verified = NULL, handed_over = NULL"
+             SET oid = excluded.oid, was_there = true, verified = NULL, handed_over = NULL, delayed = false"
         }
-        Some(Change::MarkWritten { database, .. }) => {
+        Some(Change::MarkWritten {
+            database, delayed, ..
+        }) => {
             values.push(database);
-            "UPDATE mark.database d SET verified = coalesce(verified, now()) FROM s \
+            values.push(delayed);
+            // Verified again, it may have all of them.
+            "UPDATE mark.database d SET verified = coalesce(verified, now()), \
+                 delayed = CASE WHEN verified IS NULL THEN $6 ELSE delayed END FROM s \
              WHERE d.state = s.id AND d.name = $5"
+        }
+        Some(Change::StepKept { step }) if step.kind == Kind::RecreateIndexes => {
+            stepped = step.database_name().map(|name| name.to_string());
+            values.push(&stepped);
+            "UPDATE mark.database d SET delayed = false FROM s WHERE d.state = s.id AND d.name = $5"
         }
         Some(Change::LetInDatabase { database }) => {
             values.push(database);
@@ -368,9 +502,13 @@ pub(super) async fn write(
              FROM s, unnest($5::text[], $6::text[], $7::text[]) AS n (name, before, value) \
              ON CONFLICT (state, name) DO UPDATE SET value = excluded.value"
         }
-        Some(Change::SettingsRestored { settings, .. }) => {
+        Some(Change::SettingsRestored { settings, damage }) => {
             values.push(settings);
-            "DELETE FROM mark.setting d USING s WHERE d.state = s.id AND d.name = ANY ($5)"
+            values.push(damage);
+            "INSERT INTO mark.damage (plan, what) \
+             SELECT m.plan, $6 FROM mark.state m JOIN s ON s.id = m.id WHERE $6::text IS NOT NULL \
+             ON CONFLICT DO NOTHING), r AS \
+             (DELETE FROM mark.setting d USING s WHERE d.state = s.id AND d.name = ANY ($5)"
         }
         _ => "SELECT",
     };

@@ -5,6 +5,7 @@
 //! tables of contents. What can be found at all is listed in [`crate::finding::Code`].
 
 mod budgets;
+mod chain;
 mod clients;
 mod continuity;
 mod databases;
@@ -30,6 +31,10 @@ mod waivers;
 mod words;
 
 pub(crate) use budgets::{Budget, Fitted, for_budgets, for_database_limit};
+pub(crate) use chain::{
+    HalfDone, for_damaged_source, for_half_done_source, for_settings_left_on_source,
+    for_unreadable_source_mark,
+};
 pub(crate) use clients::{for_compression, for_dump_root, for_dump_space};
 pub(crate) use continuity::{
     Changed, for_changed_source, for_changed_target, for_promoted_behind, for_replaced_source,

@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::damage::marked_damage;
 use super::error::Error;
 use super::leftovers;
 use crate::journal::{Change, Journal, State};
@@ -185,9 +186,10 @@ async fn take_mark(claim: &Claim<'_>) -> Result<(Option<Mark>, bool), Error> {
     mark.take_over().await?;
     // One that is in an older state has the settings of then.
     if standing == Standing::Agrees {
-        let settings = claim.journal.state().tuned.keys();
-        let settings: Vec<&str> = settings.map(String::as_str).collect();
-        mark.keep_settings(&settings).await?;
+        let state = claim.journal.state();
+        let settings: Vec<&str> = state.tuned.keys().map(String::as_str).collect();
+        mark.keep_settings(&settings, state.damage.as_deref())
+            .await?;
     }
     Ok((Some(mark), true))
 }
@@ -259,6 +261,8 @@ pub(crate) struct Marking {
     pub is_closed: bool,
     /// What plans of this name did under other state directories.
     pub others: Vec<Marked>,
+    /// What was seen of a crash of the target's machine while it did not wait for the disk.
+    pub damage: Option<String>,
 }
 
 /// Looks at the target's mark, and changes nothing. `id`: that of the state directory, if there is one.
@@ -274,7 +278,9 @@ pub(crate) async fn look_at_mark(
     let mark = Mark::to_read(target, &plan.name, id);
     let looked = look(&mark, state, id.unwrap_or_default()).await;
     mark.close().await;
-    looked
+    let looked = looked?;
+    let damage = marked_damage(plan, target, id).await?;
+    Ok(Marking { damage, ..looked })
 }
 
 async fn look(mark: &Mark, state: &State, id: &str) -> Result<Marking, Error> {
@@ -312,6 +318,7 @@ async fn look(mark: &Mark, state: &State, id: &str) -> Result<Marking, Error> {
         older,
         is_closed: false,
         others,
+        damage: None,
     })
 }
 

@@ -8,6 +8,7 @@ use super::made::{Made, MadeDatabase, MadeRole, Whose, is_bare};
 use crate::failpoint::reach;
 use crate::graph::{archive, archives, delayed_archive};
 use crate::journal::{Change, Entry, Journal, Outcome, RESET, State};
+use crate::mark::Removed;
 use crate::plan::{Endpoint, Plan};
 use crate::postgres::{Connection, Session, connect, quote_identifier};
 use crate::step::StepError;
@@ -21,6 +22,8 @@ pub(crate) struct Asked<'a> {
     pub names: &'a [String],
     /// All that this plan made under its state directory.
     pub all: bool,
+    /// The plan says that no crash damaged the target's cluster.
+    pub is_sound: bool,
 }
 
 /// What came of it.
@@ -104,7 +107,7 @@ impl Work<'_> {
                 .collect();
             self.drop_roles(made, &others).await?;
             self.remove_archives(made, &others);
-            self.remove_mark(made, &others).await?;
+            self.remove_mark(made, &others, asked.is_sound).await?;
         }
         self.end(made, &dropped)
     }
@@ -267,18 +270,27 @@ impl Work<'_> {
         }
     }
 
-    async fn remove_mark(&mut self, made: &Made, others: &[&str]) -> Result<(), Error> {
+    async fn remove_mark(
+        &mut self,
+        made: &Made,
+        others: &[&str],
+        is_sound: bool,
+    ) -> Result<(), Error> {
         let (true, Some(mark)) = (made.has_mark, &self.control.mark) else {
             return Ok(());
         };
-        let removed = mark.remove(others).await;
+        let removed = mark.remove(others, is_sound).await;
         reach!("discard removed the mark");
         match removed {
-            Ok(true) => self
+            Ok(Removed::Whole) => self
                 .discarded
                 .done
                 .push("the mark is dropped (database \"pg_migrate_mark\")".to_owned()),
-            Ok(false) => self.discarded.done.push(
+            Ok(Removed::ButDamage) => self.discarded.left.push(
+                "database \"pg_migrate_mark\" stays: it says that a crash may have damaged the target's cluster (target/crashed-unsafe)"
+                    .to_owned(),
+            ),
+            Ok(Removed::ButOthers) => self.discarded.done.push(
                 "the mark has nothing of this plan any more; database \"pg_migrate_mark\" stays, as that of other plans"
                     .to_owned(),
             ),

@@ -2,6 +2,7 @@
 
 mod archives;
 mod control;
+mod damage;
 mod discard;
 mod dispatcher;
 mod doubts;
@@ -19,12 +20,16 @@ mod roles;
 mod settings;
 mod signal;
 mod snapshots;
+mod source_mark;
 mod unlogged;
 mod used;
 mod warn;
 
+pub(crate) use crate::mark::{Lacks, LeftDatabase};
 pub(crate) use crate::step::create::obstacle as obstacle_to_remaking;
+pub(crate) use crate::step::tuning::SettingsRestored;
 pub(crate) use control::{Marking, Older, look_at_mark, refuse_held_target};
+pub(crate) use damage::marked_damage;
 pub(crate) use discard::{Asked, discard};
 pub(crate) use doubts::{Doubt, Doubts};
 pub(crate) use error::Error;
@@ -35,6 +40,7 @@ pub(crate) use resume::{Resume, ResumePolicy, resume};
 pub(crate) use roles::changed_since_completion;
 pub(crate) use settings::{SAFEGUARDS, marked_settings, restore_settings, safeguards_off};
 pub(crate) use signal::Signals;
+pub(crate) use source_mark::{SourceMark, look_at_source_mark};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

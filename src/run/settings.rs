@@ -129,7 +129,7 @@ async fn record(
     // How far the plan is, the mark is not told: this journal may be an older one.
     if let Some(mark) = &control.mark {
         let names: Vec<&str> = tuned.keys().map(String::as_str).collect();
-        mark.restored(&names).await?;
+        mark.restored(&names, outcome.damage.as_deref()).await?;
     }
     Ok(())
 }

@@ -208,6 +208,7 @@ async fn mark_written(context: &Context) -> Result<(), StepError> {
         .record(Change::MarkWritten {
             database: context.database_name().to_owned(),
             written,
+            delayed: !context.delayed_tables().is_empty(),
         })
         .await
 }

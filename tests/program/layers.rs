@@ -58,7 +58,7 @@ const MAY_USE: [(&str, &[&str]); 26] = [
     ("inspect", &["names", "catalog", "plan", "postgres"]),
     (
         "mark",
-        &["catalog", "plan", "postgres", "journal", "inspect"],
+        &["names", "catalog", "plan", "postgres", "journal", "inspect"],
     ),
     ("verify", &["names", "plan"]),
     (

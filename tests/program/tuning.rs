@@ -371,9 +371,13 @@ fn a_machine_that_went_down_without_fsync_is_not_trusted() {
     .unwrap();
     load.project
         .run(&["revert"])
-        .expect_code(0)
+        .expect_code(4)
         .expect_words(&["machine was started again", "initdb"]);
     load.assert_back();
+    load.project
+        .run(&["revert"])
+        .expect_code(3)
+        .expect_words(&["may be damaged", "initdb"]);
     load.project.run(&["run"]).expect_code(3).expect_words(&[
         "target/crashed-unsafe",
         "initdb",

@@ -9,6 +9,7 @@ mod tune;
 
 pub(super) use restore::{flush_commits, run as restore};
 pub(crate) use restore_settings::{Machine, SettingsRestored, identity, restore_settings};
+pub(crate) use started::crash_warning;
 pub(super) use tune::run as tune;
 
 use std::time::Duration;

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::journal::{Started, TunedSetting};
-use crate::postgres::Connection;
-use crate::step::StepError;
+use crate::postgres::{Connection, Error};
 
 use super::durable;
 
 /// Which start of the server and of its machine this is.
-pub(super) async fn read(connection: &Connection) -> Result<Started, StepError> {
+pub(super) async fn read(connection: &Connection) -> Result<Started, Error> {
     let row = connection
         .query_one(
             "SELECT extract(epoch FROM pg_catalog.pg_postmaster_start_time())::text",
@@ -29,11 +28,15 @@ pub(super) async fn read(connection: &Connection) -> Result<Started, StepError> 
     })
 }
 
-/// What a user of the cluster has to know where it may be damaged without a sign.
-pub(super) async fn crash_warning(
+/// What a user of the cluster has to know where it may be damaged without a sign. `tuned`: the settings that one plan changed.
+///
+/// # Errors
+///
+/// A server that cannot be reached.
+pub(crate) async fn crash_warning(
     connection: &Connection,
     tuned: &BTreeMap<String, TunedSetting>,
-) -> Result<Option<String>, StepError> {
+) -> Result<Option<String>, Error> {
     let Some(setting) = durable::unsafe_setting(tuned) else {
         return Ok(None);
     };

@@ -36,10 +36,12 @@ impl Database {
 /// Of what an empty database may hold that is no object of a user ([`Contents::own`]), what would change what is restored into it.
 ///
 /// [`Contents::own`]: super::Contents::own
-pub(crate) const CHANGES_WHAT_IS_RESTORED: [&str; 4] = [
+pub(crate) const CHANGES_WHAT_IS_RESTORED: [&str; 6] = [
     "casts",
     "default privileges",
     "event triggers",
+    "no schema public",
+    "other privileges on the schema public",
     "publications",
 ];
 

@@ -1,5 +1,5 @@
 //! Definitions that pg_dump lets the server put into words, which it does by its catalogs as they are then, whatever the snapshot
-//! shows: arguments of functions, triggers, names of indexes, extended statistics. Everything else of them pg_dump reads under the
+//! shows: arguments of functions, triggers, names of indexes and of columns of views, extended statistics. Everything else of them pg_dump reads under the
 //! snapshot, so that an object that is replaced in between would arrive as it never was, or, where it has no words for it any more,
 //! not at all. A view that is gone makes pg_dump fail, which a new snapshot helps as well.
 
@@ -42,7 +42,8 @@ pub(crate) async fn definitions(connection: &Connection) -> Result<Vec<Definitio
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE NOT t.tgisinternal AND {USER_SCHEMA} \
          UNION ALL \
          SELECT c.oid, CASE WHEN c.relkind IN ('i', 'I') THEN 'index ' ELSE 'view ' END || n.nspname || '.' || c.relname, \
-                c.relname::text \
+                pg_catalog.concat_ws(' ', c.relname, (SELECT pg_catalog.string_agg(a.attname, ' ' ORDER BY a.attnum) \
+                    FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND c.relkind IN ('v', 'm'))) \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind IN ('i', 'I', 'v', 'm', 'f') AND {USER_SCHEMA}{statistics}"
     );

@@ -1,6 +1,5 @@
-//! What a load of delayed tables works on in the target: their indexes, and the views that read them.
+//! What a load of delayed tables works on in the target: their indexes, and what they refer to.
 
-use super::query::texts;
 use crate::names::{IndexDefinition, TableName};
 use crate::postgres::{Connection, Error};
 
@@ -31,21 +30,6 @@ const DEFINITIONS: &str = "\
     LEFT JOIN pg_catalog.pg_tablespace s ON s.oid = i.reltablespace \
     WHERE DROPPABLE AND (n.nspname::text, t.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[])) \
     ORDER BY n.nspname::text COLLATE \"C\", i.relname::text COLLATE \"C\"";
-
-/// Materialized views that hold data, those first that others read.
-const VIEWS: &str = "\
-    WITH RECURSIVE uses AS ( \
-        SELECT DISTINCT r.ev_class AS view, d.refobjid AS used FROM pg_catalog.pg_depend d \
-        JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid \
-        WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass \
-          AND d.refclassid = 'pg_catalog.pg_class'::regclass AND r.ev_class <> d.refobjid), \
-    reached (oid, depth) AS ( \
-        SELECT c.oid, 0 FROM pg_catalog.pg_class c WHERE c.relkind = 'm' \
-        UNION SELECT u.view, reached.depth + 1 FROM reached JOIN uses u ON u.used = reached.oid) \
-    SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM reached \
-    JOIN pg_catalog.pg_class c ON c.oid = reached.oid \
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-    WHERE c.relkind = 'm' AND c.relispopulated GROUP BY 1 ORDER BY max(depth), 1";
 
 /// The secondary indexes of the tables that may be dropped and made again, by schema and name. How large their tables
 /// are is not looked at.
@@ -173,15 +157,4 @@ pub(crate) async fn references_between(
         parent: table(row, 2),
     });
     Ok(references.collect())
-}
-
-/// The names, for use in SQL, of the materialized views that hold data, each after those that it reads.
-///
-/// # Errors
-///
-/// A catalog that cannot be read.
-pub(crate) async fn filled_materialized_views(
-    connection: &Connection,
-) -> Result<Vec<String>, Error> {
-    texts(connection, "list the materialized views", VIEWS).await
 }

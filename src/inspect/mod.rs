@@ -14,6 +14,7 @@ mod detaching;
 mod indexes;
 mod libraries;
 mod locks;
+mod materialized_views;
 mod members;
 mod names;
 mod not_moved;
@@ -35,12 +36,12 @@ pub(crate) use count::{Rows, count_tables};
 pub(crate) use databases::read as databases_of;
 pub(crate) use definitions::{Definition, definitions};
 pub(crate) use delayed::{
-    NamedIndex, Reference, droppable_indexes, filled_materialized_views, indexes_by_name,
-    references_between,
+    NamedIndex, Reference, droppable_indexes, indexes_by_name, references_between,
 };
 pub(crate) use detaching::{PendingDetach, pending_detaches};
 pub(crate) use indexes::{Index, indexable_tables, valid_indexes};
 pub(crate) use locks::{DumpedTable, dumped_tables, tables_in_use, unlocked_tables};
+pub(crate) use materialized_views::{MaterializedView, filled_materialized_views};
 pub(crate) use members::{Member, members};
 pub(crate) use own::{own_of, without_default_privileges};
 pub(crate) use sequences::{Sequence, sequences};

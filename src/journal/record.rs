@@ -151,6 +151,9 @@ impl std::fmt::Display for Entry {
                 Change::ReopenDatabase { database } => write!(f, "reopen-database {database}"),
                 Change::MarkWritten { database, .. } => write!(f, "mark-written {database}"),
                 Change::LeaveDatabase { database, .. } => write!(f, "leave-database {database}"),
+                Change::RestoredDatabase { database, .. } => {
+                    write!(f, "restored-database {database}")
+                }
                 Change::LetInDatabase { database } => write!(f, "let-in-database {database}"),
                 Change::OpenDatabase { database } => write!(f, "open-database {database}"),
                 Change::FillDatabase { database, .. } => write!(f, "fill-database {database}"),
@@ -225,6 +228,12 @@ pub enum Change {
     /// No change to a server: how much was written to a database that is not verified, when a step in it failed. What is
     /// written from here on is not this plan's, until it makes the database again.
     LeaveDatabase {
+        database: String,
+        written: WriteMark,
+    },
+    /// No change to a server: how much was written to a database when its restore was done. No step writes to it until it is
+    /// verified.
+    RestoredDatabase {
         database: String,
         written: WriteMark,
     },
@@ -318,6 +327,7 @@ impl Change {
                 | Change::MigrateRoles { .. }
                 | Change::MigratedRoles { .. }
                 | Change::LeaveDatabase { .. }
+                | Change::RestoredDatabase { .. }
         )
     }
 
@@ -341,6 +351,7 @@ impl Change {
             | Change::DroppedDatabase { database } => Some(database),
             Change::StepKept { step } => step.database_name().map(|name| &**name),
             Change::LeaveDatabase { .. }
+            | Change::RestoredDatabase { .. }
             | Change::HoldSnapshot { .. }
             | Change::EndSnapshot { .. }
             | Change::AlterSystem { .. }

@@ -336,6 +336,7 @@ impl State {
                 self.loads.remove(&database);
                 self.verified.remove(&database);
                 self.left.remove(&database);
+                self.restored.remove(&database);
                 self.may_drop.remove(&database);
                 self.shut.remove(&database);
                 self.created.insert(database, Created::Begun);
@@ -357,10 +358,16 @@ impl State {
             Change::MarkWritten {
                 database, written, ..
             } => {
+                self.restored.remove(&database);
                 // What clients wrote since it was verified first counts.
                 self.verified.entry(database).or_insert(written);
             }
+            Change::RestoredDatabase { database, written } => {
+                self.restored.insert(database, written);
+            }
             Change::LeaveDatabase { database, written } => {
+                // A person is asked to look at it now, and may change it.
+                self.restored.remove(&database);
                 self.left.entry(database).or_insert(written);
             }
             Change::LetInDatabase { database } => {
@@ -375,6 +382,7 @@ impl State {
                 self.loads.remove(&database);
                 self.verified.remove(&database);
                 self.left.remove(&database);
+                self.restored.remove(&database);
                 self.may_drop.remove(&database);
                 self.shut.remove(&database);
                 self.remade.remove(&database);
@@ -511,6 +519,7 @@ impl State {
         for database in databases {
             self.verified.remove(database);
             self.left.remove(database);
+            self.restored.remove(database);
             self.dropped_indexes.remove(database);
             self.loads.remove(database);
             if disowned {

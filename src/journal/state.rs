@@ -80,6 +80,8 @@ pub struct State {
     pub verified: HashMap<String, Option<WriteMark>>,
     /// Those that were not, with how much had been written to each when a step in it failed first.
     pub left: BTreeMap<String, WriteMark>,
+    /// Those that were restored, with how much had been written to each then, until one is left or verified.
+    pub restored: BTreeMap<String, WriteMark>,
     /// What was seen of a crash of the target's machine while settings for the load were set.
     pub damage: Option<String>,
     /// Of those, the ones that were named to be dropped all the same.

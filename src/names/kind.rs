@@ -203,6 +203,8 @@ impl Kind {
                 in_target_database: true,
                 phase: Phase::Delayed,
                 writes_to_target: true,
+                // Which materialized views the source has.
+                reads: &[Kind::SourceCounts],
                 ..PLAIN
             },
             Kind::DelayedVerify => Traits {

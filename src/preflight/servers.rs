@@ -25,7 +25,7 @@ pub(super) fn for_source(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
         source_standby(source),
         stale_standby(source),
         old_snapshots(plan, source),
-        hides_damage(source),
+        hides_damage(plan, source),
         prepared_transactions(source),
     ]
     .into_iter()
@@ -117,24 +117,49 @@ fn stale_standby(source: &ServerFacts) -> Option<Finding> {
 }
 
 /// What reads as empty is dumped and counted as empty.
-fn hides_damage(source: &ServerFacts) -> Option<Finding> {
+fn hides_damage(plan: &Plan, source: &ServerFacts) -> Option<Finding> {
     let names = [
         "ignore_checksum_failure",
         "ignore_system_indexes",
         "zero_damaged_pages",
     ];
+    let is_on = |value: &str| value::boolean(value) == Some(true);
     let own = names
         .iter()
         .filter_map(|name| source.configuration.own.get(*name));
-    let on: Vec<String> = own
-        .filter(|own| value::boolean(&own.setting) == Some(true))
+    let mut on: Vec<String> = own
+        .filter(|own| is_on(&own.setting))
         .map(|own| format!("{} (by {})", own.name, own.origin))
         .collect();
+    // Those of our sessions win over the server's.
+    let of_role = source.role_settings.iter().map(|setting| (None, setting));
+    let databases = source.databases.iter();
+    let databases = databases.filter(|database| plan.databases.takes(&database.name));
+    let of_databases = databases.flat_map(|database| {
+        let settings = database.settings.iter();
+        settings.map(|setting| (Some(&database.name), setting))
+    });
+    for (database, setting) in of_role.chain(of_databases) {
+        let role = setting.role.as_ref();
+        let is_ours = role.is_none_or(|role| *role == source.user);
+        if !is_ours || !names.contains(&setting.name.as_str()) || !is_on(&setting.value) {
+            continue;
+        }
+        let by = match (role, database) {
+            (Some(role), Some(database)) => {
+                format!("ALTER ROLE \"{role}\" IN DATABASE \"{database}\"")
+            }
+            (Some(role), None) => format!("ALTER ROLE \"{role}\""),
+            (None, Some(database)) => format!("ALTER DATABASE \"{database}\""),
+            (None, None) => continue,
+        };
+        on.push(format!("{} (by {by})", setting.name));
+    }
     (!on.is_empty()).then(|| {
         let message = format!(
             "the source is told to pass over damage: {} is on, so that rows which it cannot read are left out of the dump and of \
              the counts alike",
-            on.join(" and ")
+            some_of(&on, NAMED)
         );
         Finding::new(Code::SourceHidesDamage, message)
             .fix("switch it off on the source and run again: damage is an error then, with its table")

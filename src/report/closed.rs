@@ -11,6 +11,9 @@ pub(crate) struct ClosedDatabase {
     pub name: String,
     /// What is in it was compared with the source: only its owner, privileges and settings are missing.
     pub verified: bool,
+    /// No role may connect to it: it was about to be dropped, as a person asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shut: bool,
 }
 
 /// By name.
@@ -20,32 +23,44 @@ pub(crate) fn closed(state: &State) -> Vec<ClosedDatabase> {
         .map(|name| ClosedDatabase {
             name: name.clone(),
             verified: state.verified.contains_key(name),
+            shut: state.shut.contains(name),
         })
         .collect()
 }
 
 /// What a person should know of them: a sentence for those that are verified, and one for the others.
 pub(crate) fn sentences(closed: &[ClosedDatabase]) -> Vec<String> {
-    let named = |verified: bool| {
-        let names = closed.iter().filter(|one| one.verified == verified);
+    let named = |verified: bool, shut: bool| {
+        let is_meant = |one: &&ClosedDatabase| one.verified == verified && one.shut == shut;
+        let names = closed.iter().filter(is_meant);
         let names: Vec<String> = names
             .map(|one| format!("\"{}\"", escape_control(&one.name)))
             .collect();
         (!names.is_empty()).then(|| names.join(", "))
     };
-    let verified = named(true).map(|names| {
+    let verified = named(true, false).map(|names| {
         format!(
             "Verified, and closed to clients: {names}. Only the run's role may connect on the target (CONNECT is revoked from \
              the others); `pg-migrate run PLAN` gives them the owner, privileges and settings that they have on the source. \
              `pg-migrate revert` does not."
         )
     });
-    let others = named(false).map(|names| {
+    let shut = [true, false]
+        .into_iter()
+        .flat_map(|verified| named(verified, true));
+    let shut = shut.map(|names| {
+        format!(
+            "About to be dropped and made again: {names}. No role may connect on the target (ALLOW_CONNECTIONS is false); \
+             `pg-migrate run PLAN` goes on with that, and where it was written to since it was verified it lets the roles connect \
+             again. `pg-migrate revert` does not."
+        )
+    });
+    let others = named(false, false).map(|names| {
         format!(
             "Not verified, and closed to clients until they are: {names}. `pg-migrate run PLAN` goes on with them."
         )
     });
-    verified.into_iter().chain(others).collect()
+    verified.into_iter().chain(shut).chain(others).collect()
 }
 
 #[cfg(test)]
@@ -54,13 +69,20 @@ mod tests {
 
     #[test]
     fn what_is_verified_is_told_apart() {
-        let one = |name: &str, verified| ClosedDatabase {
+        let one = |name: &str, verified, shut| ClosedDatabase {
             name: name.into(),
             verified,
+            shut,
         };
-        let said = sentences(&[one("crm", false), one("erp", true), one("hr", true)]);
+        let said = sentences(&[
+            one("crm", false, false),
+            one("erp", true, false),
+            one("hr", true, false),
+            one("old", true, true),
+        ]);
         insta::assert_snapshot!(said.join("\n"), @r#"
         Verified, and closed to clients: "erp", "hr". Only the run's role may connect on the target (CONNECT is revoked from the others); `pg-migrate run PLAN` gives them the owner, privileges and settings that they have on the source. `pg-migrate revert` does not.
+        About to be dropped and made again: "old". No role may connect on the target (ALLOW_CONNECTIONS is false); `pg-migrate run PLAN` goes on with that, and where it was written to since it was verified it lets the roles connect again. `pg-migrate revert` does not.
         Not verified, and closed to clients until they are: "crm". `pg-migrate run PLAN` goes on with them.
         "#);
         assert!(sentences(&[]).is_empty());

@@ -248,6 +248,7 @@ impl<'a> Dispatcher<'a> {
         given.remade = state.remade.get(&**database).cloned().unwrap_or_default();
         given.verified = state.verified.get(&**database).cloned();
         given.left = state.left.get(&**database).cloned();
+        given.restored = state.restored.get(&**database).cloned();
         let status = state.steps.get(id).map(|step| step.status);
         given.failed_before = status == Some(Status::Failed);
         given.may_drop = state.may_drop.contains(&**database);
@@ -484,6 +485,7 @@ struct Given {
     remade: Vec<String>,
     verified: Option<Option<WriteMark>>,
     left: Option<WriteMark>,
+    restored: Option<WriteMark>,
     failed_before: bool,
     may_drop: bool,
     is_closed: bool,
@@ -520,6 +522,7 @@ async fn attempt(
         remade: Mutex::new(given.remade),
         verified: given.verified,
         left: given.left,
+        restored: given.restored,
         failed_before: given.failed_before,
         may_drop: given.may_drop,
         is_closed: given.is_closed,

@@ -76,6 +76,8 @@ pub(crate) struct Context {
     pub verified: Option<Option<WriteMark>>,
     /// By the journal, how much had been written to that database when a step in it failed.
     pub left: Option<WriteMark>,
+    /// By the journal, how much had been written to that database when its restore was done, where no step failed in it since.
+    pub restored: Option<WriteMark>,
     /// This step failed in a run before: what is wrong was told.
     pub failed_before: bool,
     /// By the journal, no other role may connect to it yet.
@@ -142,6 +144,7 @@ impl Context {
             remade: Mutex::default(),
             verified: None,
             left: None,
+            restored: None,
             failed_before: false,
             may_drop: false,
             is_closed: false,

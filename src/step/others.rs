@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_postgres::Row;
 
+use super::used::written_since_in;
 use super::{Context, StepError};
 use crate::inspect::written;
 use crate::journal::Change;
-use crate::names::TableName;
+use crate::names::{Since, TableName, WriteMark};
 use crate::plan::Side;
 use crate::postgres::{Connection, connect, escape_control};
 
@@ -134,14 +135,14 @@ pub(super) async fn refuse_who_stays(context: &Context) -> Result<(), StepError>
 /// What was seen of others in a database while it was this plan's alone.
 #[derive(Default)]
 pub(super) struct Seen {
-    /// Sessions that are there now.
-    pub sessions: Option<String>,
-    /// Tables whose rows were updated or deleted, which no step does.
+    pub warnings: Vec<String>,
+    /// What no step did.
     pub changed: Option<String>,
 }
 
-/// Looks for other sessions, and for what only others do to rows: a restore inserts them, and neither updates nor deletes
-/// any. Extensions' own scripts may do so in their own tables. `but`: tables that are not looked at.
+/// Looks for other sessions, and for what only others do: a restore inserts rows, and neither updates nor deletes any, and once
+/// it is done no step writes. Extensions' own scripts, and processes, may do so in their own tables. `but`: tables that are not
+/// looked at.
 pub(super) async fn look(context: &Context, but: &BTreeSet<TableName>) -> Result<Seen, StepError> {
     // Others may have been let in, and what they do is theirs.
     if !context.is_closed {
@@ -163,6 +164,8 @@ pub(super) async fn look(context: &Context, but: &BTreeSet<TableName>) -> Result
         )
         .await
         .map_err(inside.failed("look for rows that others changed"))?;
+    let mut warnings = Vec::new();
+    let since_restore = written_since_restore(context, &inside, &mut warnings).await?;
     inside.close().await;
     let database = context.shown_database();
     let sessions = (!others.is_empty()).then(|| {
@@ -197,13 +200,79 @@ pub(super) async fn look(context: &Context, but: &BTreeSet<TableName>) -> Result
             escape_control(&shown)
         )
     });
-    Ok(Seen { sessions, changed })
+    warnings.extend(sessions);
+    Ok(Seen {
+        warnings,
+        changed: changed.or(since_restore),
+    })
+}
+
+/// What shows that another session wrote to the database after its restore: rows, or objects.
+async fn written_since_restore(
+    context: &Context,
+    inside: &Connection,
+    warnings: &mut Vec<String>,
+) -> Result<Option<String>, StepError> {
+    let Some(before) = &context.restored else {
+        return Ok(None);
+    };
+    let database = context.shown_database();
+    match written_since_in(inside, &context.shared.application, Some(before)).await? {
+        Since::Unwritten => Ok(None),
+        Since::Unknown => {
+            warnings.push(format!(
+                "database {database}: whether another session wrote to it on the target between its restore and its verification \
+                 is not known, because the server's statistics were reset, or lost in a crash"
+            ));
+            Ok(None)
+        }
+        Since::Written => {
+            let what = "another session wrote to it on the target between its restore and its verification, by the server's \
+                        statistics (pg_stat_database)";
+            if has_tables_of_extensions(inside).await? {
+                warnings.push(format!(
+                    "database {database}: {what}; it may be one of an extension, whose tables it has"
+                ));
+                return Ok(None);
+            }
+            Ok(Some(what.to_owned()))
+        }
+    }
+}
+
+async fn has_tables_of_extensions(inside: &Connection) -> Result<bool, StepError> {
+    let row = inside
+        .query_one(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid \
+             WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.deptype = 'e' AND c.relkind IN ('r', 'p'))",
+            &[],
+        )
+        .await
+        .map_err(inside.failed("look for tables of extensions"))?;
+    Ok(row.get(0))
 }
 
 /// Puts on record how much was written to a database until a step in it failed: a person may complete it by hand, and let
 /// an application in.
 pub(super) async fn leave(context: &Context) {
-    let left = async {
+    record_written(context, |database, written| Change::LeaveDatabase {
+        database,
+        written,
+    })
+    .await;
+}
+
+/// Puts on record how much was written to a database when its restore was done.
+pub(super) async fn restored(context: &Context) {
+    record_written(context, |database, written| Change::RestoredDatabase {
+        database,
+        written,
+    })
+    .await;
+}
+
+async fn record_written(context: &Context, change: impl FnOnce(String, WriteMark) -> Change) {
+    let recorded = async {
         let session = context.session(Side::Target);
         let target = context.endpoint(Side::Target);
         let inside = connect(target, context.database_name(), &session).await?;
@@ -216,13 +285,11 @@ pub(super) async fn leave(context: &Context) {
         let written = written.filter(|_| are_gone);
         if let Some(written) = written {
             let database = context.database_name().to_owned();
-            context
-                .record(Change::LeaveDatabase { database, written })
-                .await?;
+            context.record(change(database, written)).await?;
         }
         Ok::<(), StepError>(())
     };
-    if let Err(error) = left.await {
+    if let Err(error) = recorded.await {
         tracing::warn!(%error, "it is not on record how much was written to the database");
     }
 }

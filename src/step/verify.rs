@@ -121,7 +121,7 @@ async fn refuse_what_others_changed(
     }
     // Rows that were in delayed tables too early are deleted by a person, as the run asks for.
     let seen = others::look(context, &context.delayed_tables()).await?;
-    output.warnings.extend(seen.sessions);
+    output.warnings.extend(seen.warnings);
     let Some(changed) = seen.changed else {
         return Ok(output);
     };

@@ -73,6 +73,27 @@ fn a_source_that_passes_over_damage_is_refused() {
     );
     source.psql("postgres", "ALTER SYSTEM RESET zero_damaged_pages");
     source.psql("postgres", "SELECT pg_reload_conf()");
+    // A database's or a role's own are those of our sessions.
+    for whose in [
+        "DATABASE erp",
+        "ROLE postgres",
+        "ROLE postgres IN DATABASE erp",
+    ] {
+        source.psql(
+            "postgres",
+            &format!("ALTER {whose} SET ignore_checksum_failure = on"),
+        );
+        let said = words(&project.run(&["check"]).expect_code(3).stdout);
+        assert!(
+            said.contains("source/hides-damage")
+                && said.contains("ignore_checksum_failure (by ALTER "),
+            "{said}"
+        );
+        source.psql(
+            "postgres",
+            &format!("ALTER {whose} RESET ignore_checksum_failure"),
+        );
+    }
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");
 }

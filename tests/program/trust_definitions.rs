@@ -13,15 +13,17 @@ const BEFORE: &str = "
     CREATE VIEW shown AS SELECT id FROM orders;
     CREATE TRIGGER inserted INSTEAD OF INSERT ON shown FOR EACH ROW EXECUTE FUNCTION note();
     CREATE VIEW listed AS SELECT id FROM orders;
+    COMMENT ON COLUMN listed.id IS 'of the order';
     CREATE STATISTICS by_both ON id, status FROM orders";
 
-const RELEASES: [&str; 5] = [
+const RELEASES: [&str; 6] = [
     "CREATE OR REPLACE FUNCTION price(net int, vat int DEFAULT 19) RETURNS int LANGUAGE sql AS 'SELECT net * (100 + vat) / 100'",
     "DROP TRIGGER inserted ON shown;
      CREATE TRIGGER inserted INSTEAD OF INSERT OR UPDATE ON shown FOR EACH ROW EXECUTE FUNCTION note()",
     "ALTER INDEX orders_status RENAME TO orders_state",
     "DROP STATISTICS by_both; CREATE STATISTICS by_both (ndistinct) ON id, status FROM orders",
     "DROP VIEW listed; CREATE VIEW listed AS SELECT status, id FROM orders",
+    "ALTER VIEW listed RENAME COLUMN id TO number",
 ];
 
 const SHOWN: &str = "

@@ -411,3 +411,36 @@ fn partitions_of_a_table_that_refers_to_itself_do_not_keep_a_limited_role_out() 
         r#"["erp.p"]"#,
     );
 }
+
+/// What a view reads through a function is in no catalog, and what clients made meanwhile is theirs.
+#[test]
+fn materialized_views_are_refreshed_after_those_that_they_read() {
+    let (source, target, project) = verified_and_killed(
+        "CREATE TABLE events (id int PRIMARY KEY, k int);
+         INSERT INTO events SELECT n, n % 5 FROM generate_series(1, 1000) n;
+         CREATE MATERIALIZED VIEW m0 AS SELECT k, count(*) c FROM events GROUP BY k;
+         CREATE MATERIALIZED VIEW a_zeta AS SELECT sum(c)::bigint s FROM m0;
+         CREATE FUNCTION f() RETURNS bigint LANGUAGE plpgsql STABLE AS
+             'DECLARE r bigint; BEGIN SELECT s INTO r FROM public.A_Zeta; RETURN r;
+              EXCEPTION WHEN OTHERS THEN RETURN NULL; END';
+         CREATE MATERIALIZED VIEW b AS SELECT public.f() AS s;
+         CREATE FUNCTION g() RETURNS bigint LANGUAGE plpgsql STABLE AS
+             'DECLARE r bigint; BEGIN SELECT s INTO r FROM public.between_views; RETURN r;
+              EXCEPTION WHEN OTHERS THEN RETURN NULL; END';
+         CREATE FUNCTION h() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT public.g()';
+         CREATE VIEW between_views AS SELECT s FROM b;
+         CREATE MATERIALIZED VIEW a_last AS SELECT public.h() AS s;
+         REFRESH MATERIALIZED VIEW m0; REFRESH MATERIALIZED VIEW a_zeta; REFRESH MATERIALIZED VIEW b;
+         REFRESH MATERIALIZED VIEW a_last",
+        "table_data = [\"erp.events\"]",
+    );
+    target.psql(
+        "erp",
+        "CREATE MATERIALIZED VIEW of_a_client AS SELECT count(*) FROM events",
+    );
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT s FROM a_last"), "1000");
+    assert_eq!(target.psql("erp", "SELECT count FROM of_a_client"), "0");
+    target.psql("erp", "DROP MATERIALIZED VIEW of_a_client");
+    compare::assert_same(&source, &target, "erp");
+}

@@ -4,7 +4,7 @@ use crate::support::compare;
 use crate::support::held::Held;
 use crate::support::paused::Paused;
 use crate::support::project::{Project, words};
-use crate::support::server::Server;
+use crate::support::server::{Server, literal};
 
 fn servers() -> (Server, Server, Project) {
     let (source, target) = (Server::start(16), Server::start(18));
@@ -28,7 +28,9 @@ fn what_was_made_before_is_not_filled_while_an_application_is_in_it() {
     let (source, target, project) = servers();
     target.psql("postgres", "CREATE ROLE app LOGIN");
     target.psql("postgres", "CREATE DATABASE erp OWNER app");
-    target.psql("postgres", "ALTER ROLE app PASSWORD 'of the app'");
+    let password = "SELECT rolpassword FROM pg_authid WHERE rolname = 'app'";
+    let password = literal(&source.psql("postgres", password));
+    target.psql("postgres", &format!("ALTER ROLE app PASSWORD {password}"));
     let mut client = target.client("psql", "erp");
     client
         .env("PGUSER", "app")
@@ -202,12 +204,14 @@ fn an_empty_database_with_what_changes_a_restore_is_not_filled() {
         "ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO reader",
         "ALTER DEFAULT PRIVILEGES REVOKE USAGE ON TYPES FROM PUBLIC",
         "CREATE PUBLICATION feed FOR ALL TABLES",
+        "GRANT CREATE ON SCHEMA public TO reader",
     ] {
         target.psql("erp", sql);
     }
     source.psql("postgres", "CREATE ROLE reader");
     let told = [
-        "it holds what would change what is restored into it: default privileges, publications",
+        "it holds what would change what is restored into it: default privileges, other privileges on the \
+         schema public, publications",
         "REVOKE ALL ON TABLES FROM reader;",
         "IN SCHEMA public REVOKE ALL ON SEQUENCES FROM reader;",
     ];
@@ -225,6 +229,66 @@ fn an_empty_database_with_what_changes_a_restore_is_not_filled() {
     let left = "SELECT count(*) FROM pg_default_acl";
     assert_eq!(target.psql("erp", left), "0");
     target.psql("erp", "DROP PUBLICATION feed");
+    target.psql("erp", "REVOKE CREATE ON SCHEMA public FROM reader");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}
+
+/// Between the restore and the verification no step writes: as many other rows, or an object less, show in no count.
+#[test]
+fn what_another_session_wrote_after_the_restore_is_a_failure() {
+    let (source, target, project) = servers();
+    for sql in [
+        "TRUNCATE jobs; INSERT INTO jobs SELECT id, 'other' FROM generate_series(1, 1000) id",
+        "ALTER TABLE jobs DROP CONSTRAINT jobs_pkey",
+    ] {
+        project.killed_at("erp/target-counts start:1");
+        target.psql("erp", sql);
+        project.run(&["run"]).expect_code(5).expect_words(&[
+            "another session wrote to it on the target between its restore and its verification",
+            "--step create",
+        ]);
+        project
+            .run(&["reset", "--database", "erp", "--step", "create"])
+            .expect_code(0);
+    }
+    // What an analysis writes is nothing of a client's.
+    project.killed_at("erp/target-counts start:1");
+    target.psql("erp", "ANALYZE; VACUUM FREEZE");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}
+
+/// Where the server cannot tell, the run says so.
+#[test]
+fn statistics_that_were_reset_after_the_restore_are_told() {
+    let (_source, target, project) = servers();
+    project.killed_at("erp/target-counts start:1");
+    target.psql("erp", "SELECT pg_stat_reset()");
+    project.run(&["run"]).expect_code(0);
+    let report = project.report().to_string();
+    assert!(
+        report.contains("whether another session wrote to it on the target between its restore and its verification is not known"),
+        "{report}"
+    );
+}
+
+/// A killed run's database is made again by the next one, but not where a superuser's application works in it already.
+#[test]
+fn what_a_superuser_wrote_after_a_restore_is_not_dropped() {
+    let (source, target, project) = servers();
+    project.killed_at("erp/target-counts start:1");
+    target.psql("erp", "CREATE TABLE orders AS SELECT 1 AS id");
+    project
+        .run(&["reset", "--database", "erp", "--step", "restore"])
+        .expect_code(0);
+    project
+        .run(&["run"])
+        .expect_code(4)
+        .expect_words(&["is not dropped: it was not verified, and it was written to since"]);
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM orders"), "1");
+    // What it says.
+    target.psql("postgres", "DROP DATABASE erp");
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");
 }

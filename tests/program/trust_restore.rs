@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::compare;
-use crate::support::project::Project;
+use crate::support::project::{Project, string};
 use crate::support::server::{Server, literal};
 
 /// The children of a process that run this program.
@@ -199,4 +199,41 @@ fn a_database_that_was_half_dropped_before_its_id_was_on_record_is_made_again() 
     );
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");
+}
+
+/// A role's or a database's `synchronous_commit = off` holds for pg_restore too: its commits come to disk later than it ends.
+#[test]
+fn a_restore_that_is_done_outlives_a_crash_of_the_target() {
+    let source = Server::start(16);
+    let mut target = Server::of(18).set("wal_writer_delay", "10s").start();
+    source.psql("postgres", "CREATE ROLE mover");
+    source.psql("postgres", "CREATE DATABASE other");
+    source.psql("postgres", "CREATE DATABASE erp OWNER mover");
+    source.psql(
+        "erp",
+        "CREATE SCHEMA s AUTHORIZATION mover;
+         SET ROLE mover;
+         CREATE TABLE s.t AS SELECT generate_series(1, 100) AS id;",
+    );
+    target.psql(
+        "postgres",
+        "CREATE ROLE mover LOGIN CREATEDB PASSWORD 'of the mover'; ALTER ROLE mover SET synchronous_commit = off",
+    );
+    let another = Project::between(&source, &target)
+        .named("another")
+        .with("[globals]\nmigrate = false\n[databases]\ninclude = [\"other\"]\n");
+    another.run(&["run"]).expect_code(0);
+    // The mark of another's plan is not ours to write to: our commits of the mark would bring those of the restore to disk.
+    let project = Project::between(&source, &target)
+        .target("user", &string("mover"))
+        .variable("TARGET_PASSWORD", "of the mover")
+        .with(
+            "[globals]\nmigrate = false\n[databases]\ninclude = [\"erp\"]\n[target.tuning]\nmode = \"off\"\n
+             [[waive]]\ncode = \"target/mark-not-writable\"\nobject = \"*\"\nuntil = 2999-12-31\nreason = \"known\"\n",
+        );
+    project.killed_at("erp/target-counts start:1");
+    target.kill9();
+    target.start_again();
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM s.t"), "100");
 }

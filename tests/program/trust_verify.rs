@@ -40,8 +40,30 @@ fn verify_after_a_failed_restore_names_its_errors() {
     let accepting = project.with(
         "[[accept]]\ndatabase = \"erp\"\nobject = \"FK CONSTRAINT *\"\nreason = \"orphans\"\n",
     );
-    let verify = said(&accepting.run(&["verify"]).expect_code(0));
+    let verify = said(&accepting.run(&["verify"]).expect_code(5));
     assert!(!verify.contains("restore error"), "{verify}");
+    accepting.run(&["run"]).expect_code(0);
+    accepting.run(&["verify"]).expect_code(0);
+}
+
+/// Rows that are all there already do not say that the rest is.
+#[test]
+fn verify_of_a_migration_that_did_not_come_to_its_end_is_a_difference() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql("erp", "CREATE TABLE t AS SELECT 1 AS id");
+    let project = Project::between(&source, &target);
+    project.killed_at("erp/target-counts start:1");
+    let verify = said(&project.run(&["verify"]).expect_code(5));
+    assert!(
+        verify.contains("its migration is not complete (erp/target-counts is not done)"),
+        "{verify}"
+    );
+    project.run(&["run"]).expect_code(0);
+    project.run(&["verify"]).expect_code(0);
+    // Who has no state directory compares two servers.
+    std::fs::remove_dir_all(project.state_directory()).unwrap();
+    project.run(&["verify"]).expect_code(0);
 }
 
 /// A restore that failed for what the archive holds: the advice leads to the end when it is followed.

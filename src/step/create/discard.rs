@@ -211,7 +211,7 @@ async fn refuse_written_since_left(
     context: &Context,
     inside: &Connection,
 ) -> Result<(), StepError> {
-    let Some(left) = context.left.as_ref() else {
+    let Some(left) = context.left.as_ref().or(context.restored.as_ref()) else {
         return Ok(());
     };
     match written_since_in(inside, &context.shared.application, Some(left)).await? {
@@ -225,7 +225,7 @@ async fn refuse_written_since_left(
             };
             Err(StepError::new(format!(
                 "the database \"{}\" is not dropped: it was not verified, and it was written to since a step in it failed \
-                 (pg_stat_database){now}; it was left as it is",
+                 or its restore was done (pg_stat_database){now}; it was left as it is",
                 context.shown_database()
             ))
             .help(KEEP_OR_DROP))

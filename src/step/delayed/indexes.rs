@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::columns;
 use super::waiting::{LOCK_TIMEOUT, patiently};
+use super::{columns, views};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
-use crate::inspect::{NamedIndex, droppable_indexes, filled_materialized_views, indexes_by_name};
+use crate::inspect::{NamedIndex, droppable_indexes, indexes_by_name};
 use crate::journal::Change;
 use crate::names::{IndexDefinition, Output};
 use crate::plan::Side;
@@ -69,7 +69,7 @@ pub(crate) async fn recreate_indexes(context: &Context) -> Result<Output, StepEr
     if lost.is_empty() {
         let session = context.session(Side::Target).for_refresh();
         let connection = ours::open(context, &session).await?;
-        refresh_views(context, &connection).await?;
+        views::refresh(context, &connection).await?;
         connection.close().await;
         return Ok(Output::default());
     }
@@ -163,22 +163,6 @@ fn state(index: &IndexDefinition, there: &[NamedIndex]) -> There {
         Some(named) if named.is_valid => There::Index,
         Some(_) => There::Invalid,
     }
-}
-
-/// The restore refreshed the materialized views while the delayed tables were empty. All of them are refreshed
-/// again: what a view reads through a function is in no catalog.
-async fn refresh_views(context: &Context, connection: &Connection) -> Result<(), StepError> {
-    for view in filled_materialized_views(connection).await? {
-        connection
-            .attempt(
-                format!("refresh the materialized view {view}"),
-                &context.shared.stop,
-                connection.batch_execute(&format!("REFRESH MATERIALIZED VIEW {view}")),
-            )
-            .await?;
-        reach!("refreshed {view}");
-    }
-    Ok(())
 }
 
 /// Everything but the table's size, which the load has changed.

@@ -7,10 +7,14 @@ mod indexes;
 mod load;
 mod loaded;
 mod order;
+mod proof;
 mod references;
 mod unchanged;
+mod uniqueness;
 mod verify;
+mod views;
 mod waiting;
+mod writers;
 
 pub(super) use indexes::{drop_indexes, recreate_indexes};
 pub(super) use load::load;

@@ -4,30 +4,19 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_postgres::Row;
 
+use super::proof::{Broken, DELAYED, delayed_names, top_level};
 use crate::names::TableName;
 use crate::postgres::{Connection, Pool, escape_control, quote_identifier};
 use crate::step::{Context, StepError};
-
-/// A foreign key of the target with rows whose parents are missing. No key is named: keys are clients' data.
-pub(super) struct Broken {
-    pub(super) referring: TableName,
-    pub(super) message: String,
-}
 
 /// The constraints that count as valid, of delayed tables or of partitioned tables that they are parts of, with the columns
 /// and the operators by which the server compares them (PostgreSQL manual, 52.13). Those that a constraint of a partitioned
 /// table made for partitions are proved with that one.
 const FOREIGN_KEYS: &str = "\
-    WITH RECURSIVE delayed (oid) AS ( \
-        SELECT c.oid FROM pg_catalog.pg_class c \
-        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-        WHERE (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[])) \
-        UNION SELECT i.inhparent FROM delayed JOIN pg_catalog.pg_inherits i ON i.inhrelid = delayed.oid \
-        JOIN pg_catalog.pg_class p ON p.oid = i.inhparent AND p.relkind = 'p') \
     SELECT o.conname::text, o.confmatchtype::text = 'f', \
            cn.nspname::text, c.relname::text, c.relkind::text = 'p', \
            pn.nspname::text, p.relname::text, p.relkind::text = 'p', \
-           columns.child, columns.parent, columns.operator, columns.collation \
+           columns.child, columns.parent, columns.operator, columns.collation, HAS_PERIOD \
     FROM pg_catalog.pg_constraint o \
     JOIN pg_catalog.pg_class c ON c.oid = o.conrelid JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace \
     JOIN pg_catalog.pg_class p ON p.oid = o.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace \
@@ -49,7 +38,8 @@ const FOREIGN_KEYS: &str = "\
       AND (o.conrelid IN (SELECT oid FROM delayed) OR o.confrelid IN (SELECT oid FROM delayed)) \
     ORDER BY cn.nspname::text COLLATE \"C\", c.relname::text COLLATE \"C\", o.conname::text COLLATE \"C\"";
 
-/// Proves every foreign key from or to a delayed table. Yields those that rows of the target break.
+/// Proves every foreign key from or to a delayed table. Yields those that rows of the target break. No key is named: keys are
+/// clients' data.
 pub(super) async fn prove(
     context: &Context,
     pool: &Pool,
@@ -59,14 +49,12 @@ pub(super) async fn prove(
         let connection = pool.get().await?;
         foreign_keys(context, &connection).await?
     };
-    let mut broken: Vec<Broken> = stream::iter(keys)
+    let found: Vec<Option<Broken>> = stream::iter(keys)
         .map(|key| orphans(context, pool, key))
         .buffer_unordered(queries)
-        .try_filter_map(|found| std::future::ready(Ok(found)))
         .try_collect()
         .await?;
-    broken.sort_by(|a, b| a.message.cmp(&b.message));
-    Ok(broken)
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// One side of a foreign key.
@@ -79,6 +67,8 @@ struct End {
 struct ForeignKey {
     name: String,
     is_full: bool,
+    /// The last column is a period, which those of several rows of the parent may cover together.
+    has_period: bool,
     child: End,
     parent: End,
     operators: Vec<String>,
@@ -89,22 +79,17 @@ async fn foreign_keys(
     context: &Context,
     connection: &Connection,
 ) -> Result<Vec<ForeignKey>, StepError> {
-    let (schemas, names): (Vec<String>, Vec<String>) = context
-        .delayed_tables()
-        .into_iter()
-        .map(|table| (table.schema, table.name))
-        .unzip();
-    let top_level = match connection.version().major() {
-        // A period is no equality; what it covers cannot be joined (18).
-        1800.. => "o.conparentid = 0 AND NOT o.conperiod",
-        1100.. => "o.conparentid = 0",
-        _ => "true",
+    let (schemas, names) = delayed_names(context);
+    let has_period = if connection.version().major() >= 1800 {
+        "o.conperiod"
+    } else {
+        "false"
     };
+    let sql = FOREIGN_KEYS
+        .replace("TOP_LEVEL", top_level(connection.version()))
+        .replace("HAS_PERIOD", has_period);
     let rows = connection
-        .query(
-            &FOREIGN_KEYS.replace("TOP_LEVEL", top_level),
-            &[&schemas, &names],
-        )
+        .query(&format!("{DELAYED} {sql}"), &[&schemas, &names])
         .await
         .map_err(connection.failed("read the foreign keys of the delayed tables"))?;
     Ok(rows.iter().map(foreign_key).collect())
@@ -122,6 +107,7 @@ fn foreign_key(row: &Row) -> ForeignKey {
     ForeignKey {
         name: row.get(0),
         is_full: row.get(1),
+        has_period: row.get(12),
         child: end(2, 8),
         parent: end(5, 9),
         operators: row.get(10),
@@ -162,9 +148,17 @@ fn query(key: &ForeignKey) -> String {
         .iter()
         .map(|column| format!("{column} IS NOT NULL"))
         .collect();
+    // What overlaps has to cover the whole, as the server asks for each row that is inserted (18).
+    let covers = match (key.has_period, columns.last(), key.parent.columns.last()) {
+        (true, Some(child), Some(parent)) => format!(
+            " HAVING {child} OPERATOR(pg_catalog.<@) pg_catalog.range_agg(p.{})",
+            quote_identifier(parent)
+        ),
+        _ => String::new(),
+    };
     format!(
         "SELECT count(*), count(DISTINCT ROW({})) FROM {} c \
-         WHERE ({}) AND NOT EXISTS (SELECT FROM {} p WHERE {})",
+         WHERE ({}) AND NOT EXISTS (SELECT FROM {} p WHERE {}{covers})",
         columns.join(", "),
         from(&key.child),
         filled.join(joined),
@@ -197,7 +191,7 @@ async fn orphans(
             key.name, key.child.table, key.parent.table
         ))
         .into_owned(),
-        referring: key.child.table,
+        table: key.child.table,
     }))
 }
 
@@ -215,12 +209,17 @@ mod tests {
         let mut key = ForeignKey {
             name: "k".into(),
             is_full: false,
+            has_period: false,
             child: end("child", true, &["a", "b"]),
             parent: end("parent", false, &["x", "y"]),
             operators: vec!["pg_catalog.=".into(), "pg_catalog.=".into()],
             collations: vec![String::new(), "pg_catalog.\"C\"".into()],
         };
         insta::assert_snapshot!(query(&key), @r#"SELECT count(*), count(DISTINCT ROW(c."a", c."b")) FROM "public"."child" c WHERE (c."a" IS NOT NULL AND c."b" IS NOT NULL) AND NOT EXISTS (SELECT FROM ONLY "public"."parent" p WHERE p."x" OPERATOR(pg_catalog.=) c."a" AND p."y" OPERATOR(pg_catalog.=) c."b" COLLATE pg_catalog."C")"#);
+        key.has_period = true;
+        assert!(query(&key).ends_with(
+            r#"COLLATE pg_catalog."C" HAVING c."b" OPERATOR(pg_catalog.<@) pg_catalog.range_agg(p."y"))"#
+        ));
         key.is_full = true;
         assert!(query(&key).contains(r#"(c."a" IS NOT NULL OR c."b" IS NOT NULL)"#));
     }

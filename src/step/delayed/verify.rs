@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::count;
-use super::references::{self, Broken};
+use super::proof::Broken;
+use super::{references, uniqueness, writers};
 use crate::graph::delayed_archive;
 use crate::names::{
     Compared, Kind, Output, Product, RelationKind, TableCount, TableName, TableResult,
@@ -44,13 +45,19 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     let queries = context.step().jobs as usize;
     let endpoint = context.endpoint(Side::Target);
     let pool = Pool::new(endpoint, context.database_name(), &session, queries)?;
-    let broken = references::prove(context, &pool, queries).await?;
+    {
+        let connection = pool.get().await?;
+        writers::wait(context, &connection).await?;
+    }
+    let mut broken = references::prove(context, &pool, queries).await?;
+    broken.extend(uniqueness::prove(context, &pool, queries).await?);
+    broken.sort_by(|a, b| a.message.cmp(&b.message));
     let differing: Vec<String> = tables
         .iter()
         .filter(|result| !result.matches)
         .map(|result| escape_control(&result.table.to_string()).into_owned())
         .collect();
-    let mut tables = with_orphans(tables, &broken);
+    let mut tables = with_broken(tables, &broken);
     let views = refreshed(&views, &now);
     let mut warnings: Vec<String> = note.into_iter().collect();
     warnings.extend(views.iter().filter_map(refreshed_otherwise));
@@ -60,7 +67,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         product: Product::Comparison(Compared { tables }),
     };
     let seen = others::look(context, &BTreeSet::new()).await?;
-    output.warnings.extend(seen.sessions);
+    output.warnings.extend(seen.warnings);
     output.warnings.extend(seen.changed.map(|changed| {
         let database = context.shown_database();
         format!("database {database}: {changed}")
@@ -69,8 +76,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         let messages: Vec<String> = broken.into_iter().map(|broken| broken.message).collect();
         output.warnings.extend(messages.iter().cloned());
         return Err(StepError::new(format!(
-            "database \"{}\": rows of delayed tables refer to rows that are not there; their constraints count as valid, but \
-             they do not hold:\n{}{}",
+            "database \"{}\": constraints of delayed tables count as valid, but do not hold:\n{}{}",
             context.shown_database(),
             messages.join("\n"),
             match differing.is_empty() {
@@ -78,7 +84,10 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
                 false => format!("\nand delayed tables differ: {}", differing.join(", ")),
             }
         ))
-        .help("insert the parents on the target, or delete these rows there, and run again: the foreign keys are proved again")
+        .help(
+            "correct the rows on the target and run again, the constraints are proved again: insert the parents that are missing, or \
+             delete the rows that refer to them; delete or renumber rows that are in each other's way",
+        )
         .with_output(output));
     }
     if differing.is_empty() {
@@ -119,12 +128,10 @@ fn beside(context: &Context) -> Result<BTreeMap<TableName, u64>, StepError> {
     Ok(counted.filter(is_beside).filter_map(rows).collect())
 }
 
-/// A table whose rows refer to what is not there is no match, however many rows came.
-fn with_orphans(mut tables: Vec<TableResult>, broken: &[Broken]) -> Vec<TableResult> {
+/// A table whose rows break a constraint is no match, however many rows came.
+fn with_broken(mut tables: Vec<TableResult>, broken: &[Broken]) -> Vec<TableResult> {
     for result in &mut tables {
-        let found = broken
-            .iter()
-            .find(|broken| broken.referring == result.table);
+        let found = broken.iter().find(|broken| broken.table == result.table);
         if let Some(found) = found {
             result.matches = false;
             result.note = Some(found.message.clone());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::child::{capture, failure, invocation};
 use super::error::printable;
-use super::{Context, StepError, create, exhausted, ours, sequences};
+use super::{Context, StepError, create, exhausted, others, ours, sequences};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::archive;
@@ -66,6 +66,7 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     let moved = sequences::advance_restored(context).await;
     let moved = moved.map_err(|error| error.with_output(output.clone()))?;
     output.warnings.extend(moved);
+    others::restored(context).await;
     Ok(output)
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::{Machine, SettingsRestored, Target, durable, restore_settings};
 use crate::event::Event;
 use crate::failpoint::reach;
-use crate::graph::Tuning;
 use crate::journal::Change;
 use crate::names::Output;
 use crate::plan::Side;
@@ -118,19 +117,17 @@ async fn patiently(context: &Context, target: &Target<'_>) -> Result<SettingsRes
     })
 }
 
-/// Waits until what the step committed outlives a crash of the server, where commits do not wait themselves:
-/// before the step is called done, because a step that is done is not run again.
+/// Waits until what the step committed outlives a crash of the server, before the step is called done, because a step that is
+/// done is not run again. Whether commits waited themselves is not asked: a client program's sessions have what the database or
+/// the role says of `synchronous_commit`, which the restore itself may have set.
 pub(crate) async fn flush_commits(context: &Context) -> Result<(), StepError> {
-    let mut settings = context.shared.graph.tuning.iter().flat_map(Tuning::session);
-    if settings.any(|setting| setting.name == "synchronous_commit") {
-        let target = Target {
-            endpoint: context.endpoint(Side::Target),
-            session: Session::new(&context.application()),
-        };
-        let connection = target.connect().await?;
-        durable::flush_wal(&connection).await?;
-        connection.close().await;
-    }
+    let target = Target {
+        endpoint: context.endpoint(Side::Target),
+        session: Session::new(&context.application()),
+    };
+    let connection = target.connect().await?;
+    durable::flush_wal(&connection).await?;
+    connection.close().await;
     Ok(())
 }
 

@@ -1,0 +1,35 @@
+//! What the proofs of constraints share that a load as a replica does not check.
+
+use crate::catalog::Version;
+use crate::names::TableName;
+use crate::step::Context;
+
+/// A constraint of the target that counts as valid, and that rows break.
+pub(super) struct Broken {
+    pub(super) table: TableName,
+    pub(super) message: String,
+}
+
+/// The delayed tables of these schemas and names, and the partitioned tables that they are parts of.
+pub(super) const DELAYED: &str = "\
+    WITH RECURSIVE delayed (oid) AS ( \
+        SELECT c.oid FROM pg_catalog.pg_class c \
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+        WHERE (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[])) \
+        UNION SELECT i.inhparent FROM delayed JOIN pg_catalog.pg_inherits i ON i.inhrelid = delayed.oid \
+        JOIN pg_catalog.pg_class p ON p.oid = i.inhparent AND p.relkind = 'p')";
+
+/// The parameters of [`DELAYED`]: schemas, and names.
+pub(super) fn delayed_names(context: &Context) -> (Vec<String>, Vec<String>) {
+    let tables = context.delayed_tables().into_iter();
+    tables.map(|table| (table.schema, table.name)).unzip()
+}
+
+/// Of `pg_constraint o`: those that no constraint of a partitioned table made for its partitions.
+pub(super) fn top_level(version: Version) -> &'static str {
+    if version.major() >= 1100 {
+        "o.conparentid = 0"
+    } else {
+        "true"
+    }
+}

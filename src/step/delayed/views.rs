@@ -1,0 +1,103 @@
+//! The materialized views, which the restore refreshed while the delayed tables were empty.
+
+use std::collections::BTreeSet;
+
+use crate::failpoint::reach;
+use crate::inspect::{MaterializedView, filled_materialized_views};
+use crate::names::{RelationKind, TableName};
+use crate::plan::Side;
+use crate::postgres::Connection;
+use crate::step::{Context, StepError};
+
+/// Refreshes those again that the source has, each after those that it reads. All of them: what a view reads through a function is in
+/// no catalog. Those that clients made meanwhile are theirs.
+pub(super) async fn refresh(context: &Context, connection: &Connection) -> Result<(), StepError> {
+    let counted = context.counts(Side::Source)?.tables.iter();
+    let restored: BTreeSet<&TableName> = counted
+        .filter(|count| count.kind == RelationKind::MaterializedView)
+        .map(|count| &count.table)
+        .collect();
+    let mut views = filled_materialized_views(connection).await?;
+    views.retain(|view| restored.contains(&view.table));
+    for view in in_order(&views) {
+        let name = view.quoted();
+        connection
+            .attempt(
+                format!("refresh the materialized view {name}"),
+                &context.shared.stop,
+                connection.batch_execute(&format!("REFRESH MATERIALIZED VIEW {name}")),
+            )
+            .await?;
+        reach!("refreshed {name}");
+    }
+    Ok(())
+}
+
+/// Each view after those that it reads, and otherwise as pg_dump orders them: from the last by name on, what no other one reads.
+fn in_order(views: &[MaterializedView]) -> Vec<&TableName> {
+    let reads: Vec<Vec<usize>> = views
+        .iter()
+        .map(|view| {
+            let is_read = |index: &usize| *index < views.len() && view.is_after(&views[*index]);
+            (0..views.len()).filter(is_read).collect()
+        })
+        .collect();
+    let mut readers = vec![0; views.len()];
+    for index in reads.iter().flatten() {
+        readers[*index] += 1;
+    }
+    let mut left: Vec<usize> = (0..views.len()).collect();
+    let mut order = Vec::with_capacity(views.len());
+    while !left.is_empty() {
+        let free = left.iter().rposition(|index| readers[*index] == 0);
+        let index = left.remove(free.unwrap_or(left.len() - 1));
+        for read in &reads[index] {
+            readers[*read] -= 1;
+        }
+        order.push(&views[index].table);
+    }
+    order.reverse();
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(views: &[(&str, &[u32], &[u32])]) -> String {
+        let views: Vec<MaterializedView> = (1..)
+            .zip(views)
+            .map(|(oid, (name, reads, names))| MaterializedView {
+                oid,
+                table: TableName::new("public", *name),
+                reads: reads.to_vec(),
+                names: names.to_vec(),
+            })
+            .collect();
+        let order = in_order(&views).into_iter();
+        let names: Vec<&str> = order.map(|table| table.name.as_str()).collect();
+        names.join(" ")
+    }
+
+    #[test]
+    fn a_view_comes_after_those_that_it_reads() {
+        assert_eq!(order(&[("a", &[], &[]), ("b", &[], &[])]), "a b");
+        assert_eq!(order(&[("a", &[2], &[]), ("b", &[], &[])]), "b a");
+        assert_eq!(
+            order(&[("a", &[2, 3], &[]), ("b", &[3], &[]), ("c", &[], &[])]),
+            "c b a"
+        );
+        // As pg_dump orders what nothing binds.
+        assert_eq!(
+            order(&[("a", &[3], &[]), ("b", &[], &[]), ("c", &[], &[])]),
+            "c a b"
+        );
+    }
+
+    #[test]
+    fn a_function_that_names_a_view_orders_only_what_nothing_else_does() {
+        assert_eq!(order(&[("a", &[], &[2]), ("b", &[], &[])]), "b a");
+        assert_eq!(order(&[("a", &[], &[2]), ("b", &[1], &[1])]), "a b");
+        assert_eq!(order(&[("a", &[], &[2]), ("b", &[], &[1])]), "a b");
+    }
+}

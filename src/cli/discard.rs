@@ -151,7 +151,10 @@ fn listed(plan: &Plan, made: &Made, target: &str) -> String {
             Whose::Another(_) => "  made under another state directory",
             _ => "  perhaps: a run was killed when it made it; it is not dropped",
         };
-        line(&format!("  role \"{}\"{whose}", role.name));
+        let needed = role.users.first();
+        let needed = needed.map(|user| format!("  plan \"{}\" needs it, so it stays", user.plan));
+        let needed = needed.unwrap_or_default();
+        line(&format!("  role \"{}\"{whose}{needed}", role.name));
     }
     if made.databases.is_empty() && made.roles.is_empty() {
         line("  nothing that is still there");

@@ -5,7 +5,11 @@
 //! ends what an earlier one left, and from then on nothing that the earlier one wants to put on record is taken.
 
 mod error;
+mod left;
+mod roles;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +26,9 @@ use crate::plan::Endpoint;
 use crate::postgres::{Application, Connection, Session, connect, quote_identifier, quote_literal};
 
 pub(crate) use error::Error;
-pub(crate) use rows::{Entry, Lacks, Left, LeftDatabase, Marked};
+pub(crate) use left::{Lacks, Left, LeftDatabase};
+pub(crate) use roles::RoleUser;
+pub(crate) use rows::{Entry, Marked};
 
 /// How long another session may keep a row.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -307,7 +313,7 @@ impl Mark {
         let Some(connection) = self.connected_or_gone(&mut held).await? else {
             return Ok(None);
         };
-        match rows::left(connection).await {
+        match left::read(connection).await {
             Err(error) if error.is_gone() => Ok(None),
             left => left.map(Some),
         }
@@ -378,6 +384,58 @@ impl Mark {
             return Ok(());
         };
         gone_or(rows::keep_settings(connection, (state, run), settings, damage).await)
+    }
+
+    /// Puts down which roles the source of our plan has now.
+    ///
+    /// # Errors
+    ///
+    /// A target that cannot be reached.
+    pub(crate) async fn use_roles(&self, names: &[&str]) -> Result<(), Error> {
+        let Inner { state, run, .. } = &*self.0;
+        let mut held = self.0.connection.lock().await;
+        let Some(connection) = self.connected_or_gone(&mut held).await? else {
+            return Ok(());
+        };
+        gone_or(roles::note(connection, (state, run), names).await)
+    }
+
+    /// Which plans need which roles, but for our state directory. Empty where our role may not see it.
+    ///
+    /// # Errors
+    ///
+    /// A target that cannot be reached.
+    pub(crate) async fn role_users(&self) -> Result<Vec<RoleUser>, Error> {
+        let mut held = self.0.connection.lock().await;
+        let Some(connection) = self.connected_or_gone(&mut held).await? else {
+            return Ok(Vec::new());
+        };
+        match roles::users(connection, &self.0.state).await {
+            Err(error) if error.is_gone() || error.is_forbidden() => Ok(Vec::new()),
+            found => found,
+        }
+    }
+
+    /// Makes roles that our and these other state directories made those of the plans that need them.
+    ///
+    /// # Errors
+    ///
+    /// A target that cannot be reached.
+    pub(crate) async fn hand_roles_over(
+        &self,
+        others: &[&str],
+        users: &[&RoleUser],
+    ) -> Result<(), Error> {
+        let mut held = self.0.connection.lock().await;
+        let Some(connection) = self.connected_or_gone(&mut held).await? else {
+            return Ok(());
+        };
+        let from: Vec<&str> = others
+            .iter()
+            .copied()
+            .chain([self.0.state.as_str()])
+            .collect();
+        gone_or(roles::hand_over(connection, &from, users).await)
     }
 
     /// Takes out a database that was dropped, whichever state directory's plan made it.
@@ -473,69 +531,4 @@ impl Mark {
 /// As [`Mark::connected_or_gone`], for its tables.
 fn gone_or(result: Result<(), Error>) -> Result<(), Error> {
     result.or_else(|error| if error.is_gone() { Ok(()) } else { Err(error) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(second: i64) -> jiff::Timestamp {
-        jiff::Timestamp::from_second(second).unwrap()
-    }
-
-    /// A journal with changes at these seconds, and a mark with this change.
-    fn standing(changes: &[i64], (number, second): (u64, i64)) -> Standing {
-        let mut state = State::default();
-        for (change, number) in changes.iter().zip(1..) {
-            let at = at(*change);
-            state.positions.push_back(Position { number, at });
-        }
-        let entry = Entry {
-            plan: "erp".to_owned(),
-            position: Position {
-                number,
-                at: at(second),
-            },
-            settings: Vec::new(),
-        };
-        compare(Some(&entry), &state)
-    }
-
-    #[test]
-    fn a_journal_may_be_ahead_of_its_mark_and_not_behind_it() {
-        assert_eq!(standing(&[10, 20, 30], (3, 30)), Standing::Agrees);
-        // Killed between the journal and the mark.
-        assert_eq!(standing(&[10, 20, 30], (2, 20)), Standing::Agrees);
-        assert_eq!(standing(&[10, 20], (3, 30)), Standing::JournalIsOlder);
-        assert_eq!(standing(&[], (3, 30)), Standing::JournalIsOlder);
-        // A copy went on by itself.
-        assert_eq!(standing(&[10, 20, 31], (3, 30)), Standing::Diverged);
-        // Taken, and nothing done yet.
-        assert_eq!(standing(&[], (0, 0)), Standing::Agrees);
-        assert_eq!(standing(&[10], (0, 0)), Standing::Agrees);
-    }
-
-    #[test]
-    fn a_mark_that_says_less_than_it_was_given_is_that_of_an_older_target() {
-        let mut state = State::default();
-        for number in 1..=3 {
-            let at = at(10 * i64::try_from(number).unwrap());
-            state.positions.push_back(Position { number, at });
-        }
-        let entry = |number: u64| Entry {
-            plan: "erp".to_owned(),
-            position: Position {
-                number,
-                at: at(10 * i64::try_from(number).unwrap()),
-            },
-            settings: Vec::new(),
-        };
-        assert_eq!(compare(None, &state), Standing::Agrees);
-        state.confirmed = 2;
-        assert_eq!(compare(Some(&entry(1)), &state), Standing::TargetIsOlder);
-        // The last was not confirmed before a kill.
-        assert_eq!(compare(Some(&entry(2)), &state), Standing::Agrees);
-        assert_eq!(compare(Some(&entry(0)), &state), Standing::Gone);
-        assert_eq!(compare(None, &state), Standing::Gone);
-    }
 }

@@ -34,6 +34,9 @@ delayed: of its delayed tables not all are loaded and have their indexes.'; \
         state text NOT NULL REFERENCES mark.state ON DELETE CASCADE, name text NOT NULL, oid oid NOT NULL, \
         PRIMARY KEY (state, name)); \
     COMMENT ON TABLE mark.role IS 'The roles that plans made.'; \
+    CREATE TABLE mark.used_role ( \
+        state text NOT NULL REFERENCES mark.state ON DELETE CASCADE, name text NOT NULL, PRIMARY KEY (state, name)); \
+    COMMENT ON TABLE mark.used_role IS 'The roles of the source of each plan, whose clients may need them on the target.'; \
     CREATE TABLE mark.damage ( \
         plan text NOT NULL, what text NOT NULL, seen timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (plan, what)); \
     COMMENT ON TABLE mark.damage IS \
@@ -72,35 +75,6 @@ pub(crate) struct MarkedDatabase {
     pub is_verified: bool,
     /// Clients may use it.
     pub is_handed_over: bool,
-}
-
-/// What plans did not bring to an end, by the mark.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Left {
-    pub databases: Vec<LeftDatabase>,
-    /// Settings of the server that are still those for the load.
-    pub settings: Vec<String>,
-}
-
-/// A database that a plan did not bring to an end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LeftDatabase {
-    pub plan: String,
-    pub name: String,
-    /// `None`: it was about to be made.
-    pub oid: Option<u32>,
-    pub lacks: Lacks,
-}
-
-/// What a database lacks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lacks {
-    /// Anything may be missing.
-    Verification,
-    /// It is whole, but for its owner, privileges and settings.
-    Opening,
-    /// Rows of the delayed tables, or their indexes.
-    DelayedTables,
 }
 
 /// Whether our role may write to the tables; `None`: they are not there. Without any right to the schema, the question itself is
@@ -163,38 +137,6 @@ pub(super) async fn read(connection: &Connection, state: &str) -> Result<Option<
             settings: settings.collect(),
         })
     }))
-}
-
-/// What plans of any name did not bring to an end.
-pub(super) async fn left(connection: &Connection) -> Result<Left, Error> {
-    let databases = connection
-        .query(
-            "SELECT s.plan, d.name, d.oid, \
-                    CASE WHEN d.verified IS NULL THEN 'v' WHEN d.handed_over IS NULL THEN 'o' ELSE 'd' END \
-             FROM mark.database d JOIN mark.state s ON s.id = d.state \
-             WHERE d.verified IS NULL OR d.handed_over IS NULL OR d.delayed ORDER BY 2, 1",
-            &[],
-        )
-        .await
-        .map_err(connection.failed("read the mark"))?;
-    let settings = connection
-        .query("SELECT DISTINCT name FROM mark.setting ORDER BY 1", &[])
-        .await
-        .map_err(connection.failed("read the mark"))?;
-    let databases = databases.iter().map(|row| LeftDatabase {
-        plan: row.get(0),
-        name: row.get(1),
-        oid: row.get(2),
-        lacks: match row.get(3) {
-            "v" => Lacks::Verification,
-            "o" => Lacks::Opening,
-            _ => Lacks::DelayedTables,
-        },
-    });
-    Ok(Left {
-        databases: databases.collect(),
-        settings: settings.iter().map(|row| row.get(0)).collect(),
-    })
 }
 
 /// What plans of this name did, each with its own state directory.

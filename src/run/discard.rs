@@ -8,7 +8,7 @@ use super::made::{Made, MadeDatabase, MadeRole, Whose, is_bare};
 use crate::failpoint::reach;
 use crate::graph::{archive, archives, delayed_archive};
 use crate::journal::{Change, Entry, Journal, Outcome, RESET, State};
-use crate::mark::Removed;
+use crate::mark::{Removed, RoleUser};
 use crate::plan::{Endpoint, Plan};
 use crate::postgres::{Connection, Session, connect, quote_identifier};
 use crate::step::StepError;
@@ -214,7 +214,23 @@ impl Work<'_> {
             Whose::Another(other) => others.contains(&other.as_str()),
             _ => false,
         };
-        let roles: Vec<&MadeRole> = made.roles.iter().filter(is_asked).collect();
+        let mut roles: Vec<&MadeRole> = made.roles.iter().filter(is_asked).collect();
+        let user = |role: &&MadeRole| {
+            let mut users = role.users.iter();
+            users.find(|user| !others.contains(&&*user.state)).cloned()
+        };
+        let needed: Vec<RoleUser> = roles.iter().filter_map(user).collect();
+        roles.retain(|role| user(role).is_none());
+        if let (false, Some(mark)) = (needed.is_empty(), &self.control.mark) {
+            let needed: Vec<&RoleUser> = needed.iter().collect();
+            mark.hand_roles_over(others, &needed).await?;
+        }
+        for RoleUser { role, plan, .. } in needed {
+            self.discarded.left.push(format!(
+                "role \"{role}\" stays: by the target's mark, plan \"{plan}\" has databases there, whose clients may need it; `pg-migrate \
+                 discard` with that plan drops it"
+            ));
+        }
         if roles.is_empty() {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use super::error::Error;
 use crate::catalog::MARK_DATABASE;
 use crate::inspect::contents_of;
 use crate::journal::{Created, State};
-use crate::mark::{Mark, Marked};
+use crate::mark::{Mark, Marked, RoleUser};
 use crate::names::Since;
 use crate::plan::{Endpoint, Plan};
 use crate::postgres::{self, Application, Connection, Session, connect};
@@ -37,6 +37,8 @@ pub(crate) struct MadeDatabase {
 pub(crate) struct MadeRole {
     pub name: String,
     pub whose: Whose,
+    /// Other state directories whose plans need it.
+    pub users: Vec<RoleUser>,
 }
 
 /// How sure it is that a plan made it.
@@ -74,9 +76,10 @@ pub(crate) async fn made(
 ) -> Result<Made, Error> {
     let application = Application::with_state(&plan.name, id);
     let mark = Mark::to_read(target, &plan.name, id);
-    let marked = mark.of_plan().await;
+    let read = async { Ok::<_, Error>((mark.of_plan().await?, mark.role_users().await?)) };
+    let read = read.await;
     mark.close().await;
-    let marked = marked?;
+    let (marked, role_users) = read?;
     let session = Session::new(&application.application_name_for("discard"));
     let connection = connect(target, &target.database, &session).await?;
     let databases = existing(&connection).await?;
@@ -125,7 +128,12 @@ pub(crate) async fn made(
                 Whose::Another(other.state.clone())
             }
         };
-        made.roles.push(MadeRole { name, whose });
+        let users = role_users.iter().filter(|user| user.role == name);
+        made.roles.push(MadeRole {
+            users: users.cloned().collect(),
+            name,
+            whose,
+        });
     }
     Ok(made)
 }

@@ -171,6 +171,11 @@ impl Job {
         let confirmed = unlogged::confirmed(&self.graph, state, &resumed.done);
         self.begin(&resumed, &events)?;
         control.mark(None, self.journal.state()).await?;
+        if let Some(mark) = &control.mark {
+            let roles = self.inspection.source.roles.iter();
+            let roles: Vec<&str> = roles.map(|role| &*role.name).collect();
+            mark.use_roles(&roles).await?;
+        }
         let (changes, requests) = mpsc::channel(16);
         let shared = Arc::new(Shared {
             plan: self.plan,

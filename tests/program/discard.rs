@@ -204,3 +204,53 @@ fn what_a_person_renamed_or_replaced_stays() {
     told.says(&["role \"app\" stays"]);
     assert_eq!(target.psql("postgres", DATABASES), "erp erp_kept postgres");
 }
+
+/// A plan for each database, of which the first made the roles.
+fn two_plans() -> (Server, Server, Project, Project) {
+    let (source, target) = servers();
+    source.psql("postgres", "CREATE ROLE reader LOGIN IN ROLE app");
+    let plan = |name: &str, database: &str, rest: &str| {
+        Project::between(&source, &target)
+            .named(name)
+            .with(&format!("[databases]\ninclude = [\"{database}\"]\n{rest}"))
+    };
+    let first = plan("first", "crm", "");
+    let shared = "[target.tuning]\nshared_target = true\n[globals]\nmigrate = false\n";
+    let second = plan("second", "erp", shared);
+    first.run(&["run"]).expect_code(0);
+    second.run(&["run"]).expect_code(0);
+    (source, target, first, second)
+}
+
+/// `reader` owns nothing and has no privilege of its own, so that nothing but the mark keeps it.
+#[test]
+fn roles_that_another_plan_needs_stay_and_are_that_ones() {
+    let (source, target, first, second) = two_plans();
+    let told = first.run(&["discard"]).expect_code(0);
+    told.says(&["role \"reader\" plan \"second\" needs it, so it stays"]);
+    let told = first.run(&["discard", "--all", "--yes"]).expect_code(0);
+    told.says(&[
+        "database \"crm\" is dropped",
+        "role \"reader\" stays: by the target's mark, plan \"second\"",
+    ]);
+    assert_eq!(target.psql("postgres", ROLES), "app postgres reader there");
+    second.run(&["run"]).expect_code(0);
+    second.run(&["verify"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+
+    let told = second.run(&["discard", "--all", "--yes"]).expect_code(0);
+    told.says(&["role \"reader\" is dropped", "role \"app\" is dropped"]);
+    assert_eq!(target.psql("postgres", DATABASES), "postgres");
+    assert_eq!(target.psql("postgres", ROLES), "postgres there");
+}
+
+#[test]
+fn a_plan_whose_databases_are_gone_needs_no_role() {
+    let (_source, target, first, second) = two_plans();
+    target.psql("postgres", "DROP DATABASE erp");
+    let told = first.run(&["discard", "--all", "--yes"]).expect_code(0);
+    told.says(&["role \"reader\" is dropped", "role \"app\" is dropped"]);
+    assert_eq!(target.psql("postgres", ROLES), "postgres there");
+    second.run(&["discard", "--all", "--yes"]).expect_code(0);
+    assert_eq!(target.psql("postgres", DATABASES), "postgres");
+}

@@ -154,7 +154,7 @@ fn the_readme_has_every_command_and_none_that_there_is_not() {
 }
 
 /// What begins each line of `explain night`, with the test that shows it.
-const NIGHT: [(&str, &str, &str); 32] = [
+const NIGHT: [(&str, &str, &str); 34] = [
     (
         "The target fails over",
         "night_failover",
@@ -204,6 +204,16 @@ const NIGHT: [(&str, &str, &str); 32] = [
         "The state directory is lost",
         "night_target",
         "what_a_run_whose_state_is_lost_left_is_not_the_owners",
+    ),
+    (
+        "The machine goes down with fsync off",
+        "night_damage",
+        "damage_is_kept_in_the_mark_until_a_person_says_that_the_cluster_is_sound",
+    ),
+    (
+        "The source is the target",
+        "night_chain",
+        "a_source_that_a_migration_left_half_done_is_not_copied_unasked",
     ),
     (
         "The mark is dropped",

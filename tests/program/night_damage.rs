@@ -11,6 +11,18 @@ const DATABASES: &str =
 
 /// As after a reboot of the machine with fsync off; the state directory and the archives are gone.
 fn crashed() -> (Server, Server, Project) {
+    let (source, target, project) = rebooted();
+    lose_state(&project);
+    (source, target, project)
+}
+
+fn lose_state(project: &Project) {
+    fs::remove_dir_all(project.state_directory()).unwrap();
+    fs::remove_dir_all(project.directory().join("pg_dumps")).unwrap();
+}
+
+/// Another machine's name, in the mark and in the journal.
+fn rebooted() -> (Server, Server, Project) {
     let (source, target) = (Server::start(16), Server::of(18).durable().start());
     source.psql("postgres", "CREATE DATABASE erp");
     source.psql("erp", "CREATE TABLE plain AS SELECT 1 AS id");
@@ -20,8 +32,12 @@ fn crashed() -> (Server, Server, Project) {
         "pg_migrate_mark",
         "UPDATE mark.setting SET machine = '11111111-1111-1111-1111-111111111111', server = '1'",
     );
-    fs::remove_dir_all(project.state_directory()).unwrap();
-    fs::remove_dir_all(project.directory().join("pg_dumps")).unwrap();
+    let journal = project.state_directory().join("journal.jsonl");
+    let text = fs::read_to_string(&journal).unwrap();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    assert!(text.contains(boot.trim()), "no boot id is on record");
+    let other = "11111111-1111-1111-1111-111111111111";
+    fs::write(&journal, text.replace(boot.trim(), other)).unwrap();
     (source, target, project)
 }
 
@@ -72,4 +88,30 @@ fn settings_that_were_switched_back_by_hand_do_not_hide_the_crash() {
     told.says(&["target/crashed-unsafe", "machine was started again"]);
     let told = project.run(&["run"]).expect_code(3);
     told.says(&["target/crashed-unsafe", "machine was started again"]);
+}
+
+/// What was seen while the mark could not be written to.
+#[test]
+fn a_mark_that_was_closed_to_revert_is_told_later() {
+    for state_is_lost in [true, false] {
+        let (source, target, mut project) = rebooted();
+        let lets_in = |allowed: bool| {
+            let sql = format!("ALTER DATABASE pg_migrate_mark ALLOW_CONNECTIONS {allowed}");
+            target.psql("postgres", &sql);
+        };
+        lets_in(false);
+        let told = project.run(&["revert"]).expect_code(4);
+        told.says(&["may be damaged", "initdb"]);
+        lets_in(true);
+        if state_is_lost {
+            lose_state(&project);
+        } else {
+            // The plan goes on, and the others are told.
+            project.set_rest(&waiver("target/crashed-unsafe"));
+            project.run(&["run"]).expect_code(0);
+        }
+        let other = Project::between(&source, &target).named("other");
+        let told = other.run(&["run"]).expect_code(3);
+        told.says(&["target/crashed-unsafe", "machine was started again"]);
+    }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::support::compare;
 use crate::support::held::Held;
 use crate::support::paused::Paused;
-use crate::support::project::{Project, Running, string};
+use crate::support::project::{Project, Running, string, waiver};
 use crate::support::server::{Mode, Server};
 
 const IMPATIENT: &str = "[retry]\nattempts = 2\nbackoff = \"100ms\"\nmax_backoff = \"200ms\"\n";
@@ -231,6 +231,8 @@ impl Vault {
             .source("user", "\"reader\"")
             .source("password", &command)
             .target("user", "\"mover\"")
+            // The source's password of the tests' own role is set.
+            .with(&waiver("target/role-differs"))
             .target("password", &format!("{{ file = {file} }}"))
     }
 

@@ -7,7 +7,7 @@ use crate::catalog::{
 };
 use crate::finding::Finding;
 use crate::graph::select;
-use crate::journal::{Created, State};
+use crate::journal::{Created, State, Status};
 use crate::names::{Kind, Product, StepId, TableName};
 use crate::plan::Plan;
 use crate::preflight::{self, Changed, Unfinished};
@@ -34,6 +34,7 @@ pub(super) fn findings(
     found.extend(not_remade(plan, state, inspection));
     found.extend(unfinished(plan, state, inspection));
     found.extend(opened(state, &inspection.target));
+    found.extend(dumped_before(plan, state));
     let differed = state.differences.iter().filter(|(name, _)| {
         !is_created_next(name, state) && !is_missing(name, state, &inspection.target)
     });
@@ -267,6 +268,26 @@ fn unfinished(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Findin
         Some(preflight::for_unfinished(name, &unfinished))
     })
     .collect()
+}
+
+/// Dumps that are done, of databases that are not verified.
+fn dumped_before(plan: &Plan, state: &State) -> Option<Finding> {
+    if plan.source_read_only {
+        return None;
+    }
+    let dumps = state.steps.iter().filter_map(|(step, dump)| {
+        let name = step.database_name()?;
+        let verify = StepId::database(name, Kind::Verify);
+        let is_meant = step.kind == Kind::Dump
+            && dump.status == Status::Done
+            && plan.databases.takes(name)
+            && !state.is_done(&verify)
+            && !state.verified.contains_key(&**name);
+        is_meant.then_some((&**name, dump.started))
+    });
+    let mut dumps: Vec<_> = dumps.collect();
+    dumps.sort_by_key(|(name, begun)| (*begun, *name));
+    preflight::for_dumps_of_earlier_run(&dumps)
 }
 
 fn how_unfinished(state: &State, name: &str) -> Option<Unfinished> {

@@ -19,6 +19,7 @@ use crate::failpoint::reach;
 use crate::finding::{Code, Finding};
 use crate::graph::{DatabaseSummary, PerStep, Step, archives};
 use crate::journal::{Journal, Lock, Outcome, State, stored};
+use crate::names::Kind;
 use crate::report::progress::Progress;
 use crate::report::{document, plan_json, summary};
 use crate::run::{Finished, Job, Signals, changed_since_completion, missing, refuse_held_target};
@@ -88,8 +89,9 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
             terminal.show(&error.into());
         }
         tell!(
-            "{}: already completed, nothing to do; `pg-migrate report` shows the result",
-            prepared.plan.name
+            "{}: already completed, nothing to do{}; `pg-migrate report` shows the result",
+            prepared.plan.name,
+            as_of(journal.state()),
         );
     }
     let databases = prepared.graph.databases.clone();
@@ -253,4 +255,14 @@ fn is_complete(prepared: &Prepared, state: &State) -> bool {
             .steps
             .iter()
             .all(|step| step.id.kind.is_tuning() || state.is_done(&step.id))
+}
+
+/// Since when the source is ahead of the target.
+fn as_of(state: &State) -> String {
+    let dumps = state.steps.iter();
+    let dumps = dumps.filter(|(step, _)| step.kind == Kind::Dump);
+    let oldest = dumps.map(|(_, dump)| dump.started).min();
+    oldest.map_or(String::new(), |oldest| {
+        format!(" (its first dump is of {oldest:.0}: what was written to the source since its dump is not in a database)")
+    })
 }

@@ -268,6 +268,11 @@ codes! {
         why "The jobs of all databases that are dumped at a time have to fit into the connections that the run may use."
         fix "Raise source.max_connections in the plan, or max_connections on the server, or lower parallelism.dump_jobs or parallelism.dump_parallel."
 
+    SourceDumpOfEarlierRun "source/dump-of-earlier-run" Warn Migration "0.2.0"
+        what "what an earlier run dumped is restored"
+        why "A run that goes on does not dump again what is dumped: its databases come to hold what the source had then, and what was written to the source since is not moved."
+        fix "Nothing, where nobody wrote to the source since. Otherwise pg-migrate reset PLAN --database DB --step dump, and run again: it is dumped again."
+
     SourceDumpParallelLowered "source/dump-parallel-lowered" Info Migration "0.1.0"
         what "fewer databases are dumped at a time"
         why "The databases that are dumped at a time have to fit into the connections that the run may use."

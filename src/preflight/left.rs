@@ -93,6 +93,26 @@ pub(crate) fn for_opened(database: &str) -> Finding {
     )
 }
 
+/// Dumps of an earlier run that are still to be restored or verified: the databases' names, and when each was begun, the oldest
+/// first.
+pub(crate) fn for_dumps_of_earlier_run(dumps: &[(&str, jiff::Timestamp)]) -> Option<Finding> {
+    let (_, oldest) = dumps.first()?;
+    let named: Vec<String> = dumps
+        .iter()
+        .map(|(name, begun)| format!("\"{name}\" ({begun:.0})"))
+        .collect();
+    let message = format!(
+        "an earlier run dumped these databases, the first at {oldest:.0}, and the run goes on with what the source had then: {}; what \
+         was written to it since is not moved",
+        some_of(&named, 5)
+    );
+    Some(
+        Finding::new(Code::SourceDumpOfEarlierRun, message).fix(
+            "where somebody wrote to the source since: pg-migrate reset PLAN --database DB --step dump for each that is to be dumped again",
+        ),
+    )
+}
+
 /// A difference that a verification found, of a database that was not made again since.
 pub(crate) fn for_difference(database: &str, tables: &[TableName]) -> Finding {
     let message = match tables {

@@ -43,8 +43,9 @@ pub(crate) use databases::{for_dropped, for_missing, for_not_remade};
 pub(crate) use delay::{for_delay_pattern, for_delayed_tables, for_new_table, for_refused_table};
 pub(crate) use found::for_found_unsafe;
 pub(crate) use left::{
-    Unfinished, for_damage, for_difference, for_half_done_by_another, for_mark_closed,
-    for_mark_gone, for_opened, for_settings_left, for_settings_left_by_another, for_unfinished,
+    Unfinished, for_damage, for_difference, for_dumps_of_earlier_run, for_half_done_by_another,
+    for_mark_closed, for_mark_gone, for_opened, for_settings_left, for_settings_left_by_another,
+    for_unfinished,
 };
 pub(crate) use locks::for_lock_table;
 pub(crate) use roles_there::for_roles_there;

@@ -105,7 +105,9 @@ impl Work<'_> {
             let others: Vec<&str> = others
                 .filter(|other| is_given_up(other, made, &dropped))
                 .collect();
-            self.drop_roles(made, &others).await?;
+            let mut databases = made.databases.iter();
+            let kept = databases.find(|one| !dropped.contains(&one.existing.oid));
+            self.drop_roles(made, &others, kept).await?;
             self.remove_archives(made, &others);
             self.remove_mark(made, &others, asked.is_sound).await?;
         }
@@ -208,7 +210,13 @@ impl Work<'_> {
         Ok(true)
     }
 
-    async fn drop_roles(&mut self, made: &Made, others: &[&str]) -> Result<(), Error> {
+    /// `kept`: a database that stays, whose clients may need any of them.
+    async fn drop_roles(
+        &mut self,
+        made: &Made,
+        others: &[&str],
+        kept: Option<&MadeDatabase>,
+    ) -> Result<(), Error> {
         let is_asked = |role: &&MadeRole| match &role.whose {
             Whose::Ours => true,
             Whose::Another(other) => others.contains(&other.as_str()),
@@ -230,6 +238,15 @@ impl Work<'_> {
                 "role \"{role}\" stays: by the target's mark, plan \"{plan}\" has databases there, whose clients may need it; `pg-migrate \
                  discard` with that plan drops it"
             ));
+        }
+        if let Some(kept) = kept {
+            for role in roles.drain(..) {
+                self.discarded.left.push(format!(
+                    "role \"{}\" stays: database \"{}\", which this plan made or filled, stays, and its clients may need it; when it is \
+                     gone, DROP ROLE on the target",
+                    role.name, kept.existing.name
+                ));
+            }
         }
         if roles.is_empty() {
             return Ok(());

@@ -87,28 +87,35 @@ fn a_database_is_dropped_by_name_and_migrates_again() {
     assert_eq!(target.psql("crm", "SELECT count(*) FROM plain"), "101");
 }
 
-/// What was there before stays: a role, a database that was filled, a role that something else needs now.
+/// What was there before stays: a role, a role that something else needs now, a database that was filled, with the roles of its clients.
 #[test]
 fn all_of_it_is_dropped_and_nothing_else() {
-    let (source, target) = servers();
-    source.psql("postgres", "CREATE ROLE busy");
-    target.psql("postgres", "CREATE DATABASE erp");
-    let project = Project::between(&source, &target).with("[dump]\nkeep = true\n");
-    project.run(&["run"]).expect_code(0);
-    target.psql("postgres", "CREATE DATABASE other OWNER busy");
-    assert!(project.directory().join("pg_dumps/test").exists());
-    let told = project.run(&["discard", "--all", "--yes"]).expect_code(0);
-    told.says(&[
-        "database \"crm\" is dropped",
-        "role \"busy\" stays",
-        "database other",
-    ]);
-    assert_eq!(target.psql("postgres", DATABASES), "erp other postgres");
-    // It owns what stays.
-    assert_eq!(target.psql("postgres", ROLES), "app busy postgres there");
-    assert!(!project.state_directory().exists());
-    assert!(!project.directory().join("pg_dumps/test").exists());
-    project.run(&["discard", "--all", "--yes"]).expect_code(0);
+    for was_there in [true, false] {
+        let (source, target) = servers();
+        source.psql("postgres", "CREATE ROLE busy; CREATE ROLE idle");
+        if was_there {
+            target.psql("postgres", "CREATE DATABASE erp");
+        }
+        let project = Project::between(&source, &target).with("[dump]\nkeep = true\n");
+        project.run(&["run"]).expect_code(0);
+        target.psql("postgres", "CREATE DATABASE other OWNER busy");
+        assert!(project.directory().join("pg_dumps/test").exists());
+        let told = project.run(&["discard", "--all", "--yes"]).expect_code(0);
+        told.says(&["database \"crm\" is dropped", "role \"busy\" stays"]);
+        let (databases, roles, why) = if was_there {
+            let why = "role \"idle\" stays: database \"erp\"";
+            ("erp other postgres", "app busy idle postgres there", why)
+        } else {
+            // It owns what stays.
+            ("other postgres", "busy postgres there", "database other")
+        };
+        told.says(&[why]);
+        assert_eq!(target.psql("postgres", DATABASES), databases);
+        assert_eq!(target.psql("postgres", ROLES), roles);
+        assert!(!project.state_directory().exists());
+        assert!(!project.directory().join("pg_dumps/test").exists());
+        project.run(&["discard", "--all", "--yes"]).expect_code(0);
+    }
 }
 
 #[test]
@@ -192,6 +199,7 @@ fn what_a_lost_state_directory_made_is_dropped_by_name() {
 #[test]
 fn what_a_person_renamed_or_replaced_stays() {
     let (source, target) = servers();
+    source.psql("postgres", "CREATE ROLE clerk LOGIN");
     let project = Project::between(&source, &target);
     project.run(&["run"]).expect_code(0);
     target.psql("postgres", "ALTER DATABASE erp RENAME TO erp_kept");
@@ -201,7 +209,12 @@ fn what_a_person_renamed_or_replaced_stays() {
     told.says(&["database \"erp_kept\" verified, not written to since; it was \"erp\""]);
     project.run(&["discard", "--drop", "erp"]).expect_code(2);
     let told = project.run(&["discard", "--all", "--yes"]).expect_code(0);
-    told.says(&["role \"app\" stays"]);
+    // Whoever works in what stays.
+    told.says(&[
+        "role \"app\" stays",
+        "role \"clerk\" stays: database \"erp_kept\"",
+    ]);
+    assert!(target.psql("postgres", ROLES).contains("clerk"));
     assert_eq!(target.psql("postgres", DATABASES), "erp erp_kept postgres");
 }
 

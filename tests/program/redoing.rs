@@ -251,6 +251,32 @@ fn archives_stay_where_the_plan_keeps_them_and_the_log_is_in_the_state_directory
     assert_eq!(status["steps_done"], status["steps_total"]);
 }
 
+/// A dump that is done ages: what the source got since is on no target, and the run says so.
+#[test]
+fn a_run_that_goes_on_with_an_old_dump_says_of_when_it_is() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    fill::plain(&source, 2, 100);
+    let project = Project::between(&source, &target);
+    project.killed_at("db2/restore start:1");
+    source.psql("db2", "INSERT INTO table1 VALUES (777, 'later')");
+    let told = [
+        "source/dump-of-earlier-run",
+        "and the run goes on with what the source had then",
+        "\"db2\" (2",
+        "reset PLAN --database DB --step dump",
+    ];
+    project.run(&["check"]).expect_code(0).says(&told);
+    project.run(&["run"]).expect_code(0).says(&told[..3]);
+    let report = project.report().to_string();
+    assert!(report.contains("an earlier run dumped"), "{report}");
+    let silent = project.run(&["check"]).expect_code(0);
+    assert!(!silent.said().contains("earlier run"), "{silent:?}");
+    project
+        .run(&["run"])
+        .expect_code(0)
+        .says(&["already completed, nothing to do (its first dump is of 2"]);
+}
+
 /// Tables that were left out of the dump would never arrive, or those of the archive would arrive twice.
 #[test]
 fn other_delayed_tables_begin_a_database_again_and_never_one_that_may_be_used() {

@@ -17,6 +17,8 @@ pub enum Stale {
     Delayed,
     /// It receives nothing from a primary.
     Unconnected,
+    /// It has received so many bytes of WAL that it does not replay, and its replay stands still.
+    Waiting { bytes: u64 },
 }
 
 /// A source at the time of the look.

@@ -1,5 +1,7 @@
 //! `pg-migrate verify`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::VerifyArguments;
@@ -15,6 +17,7 @@ use crate::journal::{self, State, Status};
 use crate::names::{Kind, RestoreError, StepId, TableCount, TableName};
 use crate::plan::{Side, VerifyMode};
 use crate::postgres::{Application, Pool, Session};
+use crate::preflight::is_waived;
 use crate::process::restore_log::accepted;
 use crate::report::{closed, comparison, counted};
 use crate::run::missing;
@@ -71,6 +74,14 @@ pub(super) async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Resu
             && comparison.is_some_and(|found| found.mismatches().next().is_none());
         differing += usize::from(!matches);
     }
+    for (name, why) in left_out(&prepared) {
+        differing += 1;
+        offer(&comparison::render_left_out(
+            &name,
+            &why,
+            terminal.columns(),
+        ));
+    }
     offer(&format!(
         "{}: {} compared, {}\n",
         escape_control(&prepared.graph.name),
@@ -86,6 +97,38 @@ pub(super) async fn run(arguments: VerifyArguments, terminal: &Terminal) -> Resu
     } else {
         Exit::Completed
     })
+}
+
+/// Databases that the plan names one by one, or began, and that are not compared, each with the reason. What the plan waives is
+/// none.
+fn left_out(prepared: &Prepared) -> BTreeMap<String, String> {
+    let named: BTreeSet<String> = prepared.plan.databases.named().into_iter().collect();
+    let is_left_out = |code| {
+        matches!(
+            code,
+            Code::SourceDatabaseClosed | Code::SourceDatabaseInvalid | Code::SourceDatabaseTemplate
+        )
+    };
+    let findings = prepared.graph.findings.iter();
+    let of_source =
+        findings.filter(|finding| is_left_out(finding.code) && finding.severity != Severity::Info);
+    let mut left_out: BTreeMap<String, String> = of_source
+        .filter_map(|finding| {
+            let name = finding.database.clone()?;
+            let is_expected = finding.severity == Severity::Block || named.contains(&name);
+            is_expected.then(|| (name, finding.message.clone()))
+        })
+        .collect();
+    let today = jiff::Zoned::now().date();
+    if !is_waived(Code::PlanIncludeMatchesNothing, &prepared.plan.waive, today) {
+        let source = &prepared.inspection.source;
+        let absent = named
+            .into_iter()
+            .filter(|name| source.database(name).is_none());
+        let why = "the source has no such database, and databases.include names it";
+        left_out.extend(absent.map(|name| (name, why.to_owned())));
+    }
+    left_out
 }
 
 /// What a person has to know of the target beside what is in it.

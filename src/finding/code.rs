@@ -190,7 +190,7 @@ codes! {
 
     PlanIncludeMatchesNothing "plan/include-matches-nothing" Warn Migration "0.1.0"
         what "a pattern of include matches nothing"
-        why "A pattern that matches nothing is probably misspelt, and the database it was meant for does not migrate."
+        why "A pattern that matches nothing is probably misspelt, and the database it was meant for does not migrate; a name without a wildcard blocks."
         fix "Correct the pattern in databases.include, or remove it."
 
     PlanNotAvailable "plan/not-available" Block Migration "0.1.0"
@@ -230,12 +230,12 @@ codes! {
 
     SourceDatabaseClosed "source/database-closed" Warn Database "0.1.0"
         what "a database allows no connections"
-        why "A database with ALLOW_CONNECTIONS false cannot be read, so it does not migrate."
+        why "A database with ALLOW_CONNECTIONS false cannot be read, so it does not migrate; it blocks where databases.include names it without a wildcard, or where an earlier run began it."
         fix "ALTER DATABASE … ALLOW_CONNECTIONS true on the source, or exclude it (databases.exclude)."
 
     SourceDatabaseInvalid "source/database-invalid" Warn Database "0.1.0"
         what "DROP DATABASE was interrupted"
-        why "A database whose DROP DATABASE was interrupted cannot be connected to, so it does not migrate."
+        why "A database whose DROP DATABASE was interrupted cannot be connected to, so it does not migrate; it blocks where databases.include names it without a wildcard, or where an earlier run began it."
         fix "DROP DATABASE on the source, or exclude it (databases.exclude)."
 
     SourceDatabaseLimit "source/database-limit" Warn Database "0.2.0"
@@ -250,7 +250,7 @@ codes! {
 
     SourceDatabaseTemplate "source/database-template" Warn Database "0.1.0"
         what "a template does not migrate"
-        why "A database that is marked as a template is taken for a part of the installation, and does not migrate."
+        why "A database that is marked as a template is taken for a part of the installation, and does not migrate; it blocks where databases.include names it without a wildcard, or where an earlier run began it."
         fix "ALTER DATABASE … IS_TEMPLATE false on the source, or exclude it (databases.exclude)."
 
     SourceDetachPending "source/detach-pending" Block Object "0.2.0"

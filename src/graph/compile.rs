@@ -32,7 +32,15 @@ pub(crate) fn compile(input: Input<'_>) -> Graph {
     let mut findings = input.findings.clone();
     findings.extend(preflight::for_servers(plan, input.inspection));
     let databases = selection::select(plan, source);
-    findings.extend(preflight::for_selection(plan, source, &databases));
+    findings.extend(preflight::for_selection(
+        plan,
+        source,
+        &databases,
+        &preflight::Earlier {
+            created: input.created,
+            in_use: input.in_use,
+        },
+    ));
     findings.extend(preflight::for_tablespaces(
         plan,
         input.inspection,

@@ -1,5 +1,9 @@
 //! What the source is in the middle of.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
+
 use super::query;
 use crate::catalog::{Condition, PreparedTransaction, Stale};
 use crate::postgres::{Connection, Error};
@@ -23,6 +27,12 @@ pub(super) async fn read(connection: &Connection) -> Result<Condition, Error> {
     })
 }
 
+/// How long a standby whose replay goes on may stay at one position.
+const STANDSTILL: Duration = Duration::from_secs(2);
+
+/// Bytes at most that are received and are nothing to replay: the header of a WAL page.
+const PAGE_HEADER: i64 = 40;
+
 /// A standby before 10 cannot be a source at all.
 async fn stale(connection: &Connection) -> Result<Option<Stale>, Error> {
     if connection.version().major() < 1000 {
@@ -44,6 +54,33 @@ async fn stale(connection: &Connection) -> Result<Option<Stale>, Error> {
         (true, Some(true), ..) => Some(Stale::Paused),
         (true, _, true, _) => Some(Stale::Delayed),
         (true, _, _, false) => Some(Stale::Unconnected),
-        (true, ..) => None,
+        (true, ..) => waiting(connection).await?,
     })
+}
+
+/// A replay that waits for a query, as long as `max_standby_streaming_delay` lets it.
+async fn waiting(connection: &Connection) -> Result<Option<Stale>, Error> {
+    let before = replay(connection).await?;
+    if before.1.is_none() {
+        return Ok(None);
+    }
+    sleep(STANDSTILL).await;
+    let (position, bytes) = replay(connection).await?;
+    Ok(bytes
+        .filter(|_| position == before.0)
+        .map(|bytes| Stale::Waiting { bytes }))
+}
+
+/// Up to where a standby has replayed, and how many bytes it received that it has not; `None`: nothing.
+async fn replay(connection: &Connection) -> Result<(Option<String>, Option<u64>), Error> {
+    let row = query::row(
+        connection,
+        "look what the standby has not replayed",
+        "SELECT pg_catalog.pg_last_wal_replay_lsn()::text, \
+                pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn())::int8",
+    )
+    .await?;
+    let bytes: Option<i64> = row.get(1);
+    let bytes = bytes.filter(|bytes| *bytes > PAGE_HEADER);
+    Ok((row.get(0), bytes.and_then(|bytes| bytes.try_into().ok())))
 }

@@ -47,7 +47,7 @@ impl Error {
     }
 
     /// There is no such database, schema or table.
-    pub(super) fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         let Error::Postgres(error) = self else {
             return false;
         };

@@ -1,7 +1,7 @@
 //! Who answers at a server's address, and whether it is still the same.
 //!
-//! A standby that takes over, a clone and a machine that was put back to an older state have the same system identifier. What
-//! tells them apart is their history: a promotion begins a new timeline (PostgreSQL manual, 25.3.6 "Timelines"), and on one
+//! Another cluster has another system identifier. A standby that takes over, a clone and a machine that was put back to an older
+//! state have the same. What tells them apart is their history: a promotion begins a new timeline (PostgreSQL manual, 25.3.6 "Timelines"), and on one
 //! timeline the position up to which WAL is flushed never goes back, not even by a crash.
 
 use std::fmt;
@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 /// A server, as it was seen at one moment. A journal has many of them, so their keys are short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sighting {
+    /// `pg_control_system().system_identifier`; `None`: not known, because the server is older than 9.6 or our role may not call it.
+    #[serde(rename = "id", default, skip_serializing_if = "Option::is_none")]
+    pub identifier: Option<i64>,
     /// Which it writes; `None`: it is a standby.
     #[serde(rename = "tl", default, skip_serializing_if = "Option::is_none")]
     pub timeline: Option<u32>,
@@ -39,7 +42,7 @@ pub enum Continuity {
     Promoted { from: u32, to: u32 },
     /// It is in an older state than it was.
     WentBack,
-    /// It ran already, elsewhere, when the other was seen.
+    /// It is another cluster, or ran already, elsewhere, when the other was seen.
     AnotherServer,
 }
 
@@ -52,6 +55,7 @@ impl Sighting {
     #[cfg(test)]
     pub(crate) fn sample() -> Sighting {
         Sighting {
+            identifier: Some(7),
             timeline: Some(1),
             position: 500,
             next_transaction: 1000,
@@ -62,6 +66,9 @@ impl Sighting {
 
     /// What a server that was seen later is to this one.
     pub fn compare(&self, now: &Sighting) -> Continuity {
+        if self.other_identifier(now).is_some() {
+            return Continuity::AnotherServer;
+        }
         let is_restarted = now.started != self.started;
         let ran_before = is_restarted && now.started <= self.seen;
         match (self.timeline, now.timeline) {
@@ -84,6 +91,12 @@ impl Sighting {
         }
     }
 
+    /// Both system identifiers, where they differ. One that is not known tells nothing.
+    pub fn other_identifier(&self, now: &Sighting) -> Option<(i64, i64)> {
+        let both = self.identifier.zip(now.identifier);
+        both.filter(|(was, is)| was != is)
+    }
+
     /// Whether all that could be read then can be read from what was seen later.
     pub fn is_continued_by(&self, now: &Sighting) -> bool {
         self.compare(now) == Continuity::Same && now.position >= self.position
@@ -97,6 +110,9 @@ impl Sighting {
 
     /// What shows that a server that was seen later is not this one, or not as it was.
     pub fn difference(&self, now: &Sighting) -> String {
+        if let Some((was, is)) = self.other_identifier(now) {
+            return format!("its system identifier was {was}, now it is {is}");
+        }
         match self.compare(now) {
             // A standby that replays again.
             Continuity::Same if now.position < self.position => self.older(now),
@@ -215,6 +231,10 @@ impl Watch {
             return Err(Stranger { before, now });
         }
         let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let identifier = now
+            .identifier
+            .or(latest.and_then(|latest| latest.identifier));
+        let now = Sighting { identifier, ..now };
         if latest.is_none_or(|latest| latest.seen < now.seen) {
             *latest = Some(now);
         }
@@ -231,6 +251,7 @@ mod tests {
     /// Started at second 100 and seen at second 200.
     fn primary(timeline: u32, position: u64) -> Sighting {
         Sighting {
+            identifier: Some(7),
             timeline: Some(timeline),
             position,
             next_transaction: 3_000_000,
@@ -258,6 +279,38 @@ mod tests {
             timeline: None,
             ..sighting
         }
+    }
+
+    fn unidentified(sighting: Sighting) -> Sighting {
+        Sighting {
+            identifier: None,
+            ..sighting
+        }
+    }
+
+    #[test]
+    fn another_cluster_is_another_server_however_well_its_history_fits() {
+        let before = primary(1, 500);
+        let now = Sighting {
+            identifier: Some(-8),
+            ..started_at(201, primary(2, 900))
+        };
+        assert_eq!(before.compare(&now), Continuity::AnotherServer);
+        insta::assert_snapshot!(before.difference(&now), @"its system identifier was 7, now it is -8");
+    }
+
+    /// And is kept in mind, while another connection may not ask for it.
+    #[test]
+    fn an_identifier_that_is_not_known_tells_nothing() {
+        let restarted = unidentified(started_at(201, primary(1, 600)));
+        assert_eq!(primary(1, 500).compare(&restarted), Continuity::Same);
+        let known = started_at(201, primary(1, 600));
+        let before = unidentified(primary(1, 500));
+        assert_eq!(before.compare(&known), Continuity::Same);
+        let watch = Watch::default();
+        watch.notice(None, primary(1, 500)).unwrap();
+        watch.notice(watch.latest(), restarted).unwrap();
+        assert_eq!(watch.latest(), Some(known));
     }
 
     #[test]
@@ -375,8 +428,12 @@ mod tests {
         let json = serde_json::to_string(&seen).unwrap();
         assert_eq!(
             json,
-            r#"{"t":{"tl":1,"lsn":500,"xid":3000000,"up":100000000,"at":200000000}}"#
+            r#"{"t":{"id":7,"tl":1,"lsn":500,"xid":3000000,"up":100000000,"at":200000000}}"#
         );
         assert_eq!(serde_json::from_str::<Sightings>(&json).unwrap(), seen);
+        // As 0.1 wrote it.
+        let json = json.replace(r#""id":7,"#, "");
+        let seen = serde_json::from_str::<Sightings>(&json).unwrap();
+        assert_eq!(seen.target, Some(unidentified(primary(1, 500))));
     }
 }

@@ -190,6 +190,31 @@ impl DatabaseFilter {
         self.include.iter().any(|glob| glob.is_match(name))
             && !self.exclude.iter().any(|glob| glob.is_match(name))
     }
+
+    /// What `include` names without a wildcard, and `exclude` does not match: these are expected to be there.
+    pub fn named(&self) -> Vec<String> {
+        let globs = self.include.iter();
+        globs.filter_map(|glob| self.named_by(glob)).collect()
+    }
+
+    /// The one that an entry of `include` names so.
+    pub fn named_by(&self, glob: &GlobMatcher) -> Option<String> {
+        literal(glob.glob().glob()).filter(|name| self.takes(name))
+    }
+}
+
+/// The only text that the glob matches; `None`: it has a wildcard.
+fn literal(glob: &str) -> Option<String> {
+    let mut text = String::with_capacity(glob.len());
+    let mut characters = glob.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '*' | '?' | '[' | '{' => return None,
+            '\\' => text.push(characters.next()?),
+            other => text.push(other),
+        }
+    }
+    Some(text)
 }
 
 /// `[parallelism]`, with the defaults filled in.

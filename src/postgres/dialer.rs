@@ -158,7 +158,7 @@ impl Dialer {
             return Ok(());
         }
         let before = endpoint.watch.latest();
-        let Some(now) = sighting::set_up(client, &setup, version).await? else {
+        let Some(now) = sighting::set_up(client, &setup, version, before).await? else {
             return Ok(());
         };
         endpoint.watch.notice(before, now).map_err(|stranger| {

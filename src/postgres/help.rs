@@ -62,7 +62,15 @@ pub(super) fn for_pooler(place: &Place) -> String {
 /// Advice about a server that is not the one before.
 pub(super) fn for_stranger(place: &Place, stranger: Stranger) -> String {
     let side = place.endpoint().side;
-    let what = match stranger.before.compare(&stranger.now) {
+    let Stranger { before, now } = stranger;
+    if before.other_identifier(&now).is_some() {
+        return format!(
+            "Another cluster has the address of the {side} now. This run does nothing more there. Let `{side}.host` and \
+             `{side}.port` lead to the {side} that the run began with, and run again: the next run looks at what is there, and says \
+             what it does again."
+        );
+    }
+    let what = match before.compare(&now) {
         Continuity::Promoted { .. } => "A standby took over, which may lack what was written last.",
         _ => {
             "A clone, another replica (behind a load balancer they answer in turn), or a machine that was put back to an older state \

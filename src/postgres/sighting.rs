@@ -6,7 +6,8 @@ use crate::catalog::Version;
 use crate::names::Sighting;
 
 /// The statements that set a session up, and the question, in one message. Everybody may call these functions, and none gives
-/// out a transaction id. Where one was taken from us the session is set up without.
+/// out a transaction id. Where one was taken from us the question is put without the system identifier, and where that is refused
+/// as well the session is set up without. `before`: a server that did not tell its identifier is not asked for it again.
 ///
 /// # Errors
 ///
@@ -15,31 +16,37 @@ pub(super) async fn set_up(
     client: &Client,
     setup: &str,
     version: Version,
+    before: Option<Sighting>,
 ) -> Result<Option<Sighting>, tokio_postgres::Error> {
-    match client
-        .simple_query(&format!("{setup}{}", question(version)))
-        .await
-    {
-        Ok(messages) => {
-            let mut rows = messages.iter().filter_map(|message| match message {
-                SimpleQueryMessage::Row(row) => Some(row),
-                _ => None,
-            });
-            // Some of what sets the session up has a row as well.
-            Ok(rows.next_back().and_then(read))
-        }
-        // The server refused something, and took back the whole message.
-        Err(error) if error.as_db_error().is_some() && !client.is_closed() => {
-            client.batch_execute(setup).await?;
-            tracing::debug!(%error, "the server does not tell its history");
-            Ok(None)
-        }
-        Err(error) => Err(error),
+    let tells = before.is_none_or(|before| before.identifier.is_some());
+    let with_identifier = version.major() >= 906 && tells;
+    let mut questions = vec![question(version, false)];
+    if with_identifier {
+        questions.insert(0, question(version, true));
     }
+    for question in questions {
+        match client.simple_query(&format!("{setup}{question}")).await {
+            Ok(messages) => {
+                let mut rows = messages.iter().filter_map(|message| match message {
+                    SimpleQueryMessage::Row(row) => Some(row),
+                    _ => None,
+                });
+                // Some of what sets the session up has a row as well.
+                return Ok(rows.next_back().and_then(read));
+            }
+            // The server refused something, and took back the whole message.
+            Err(error) if error.as_db_error().is_some() && !client.is_closed() => {
+                tracing::debug!(%error, "the server does not tell its history");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    client.batch_execute(setup).await?;
+    Ok(None)
 }
 
 /// By the functions of the version. What is written and not flushed a crash may take back. 9.5 tells no more than what it wrote.
-fn question(version: Version) -> String {
+fn question(version: Version, with_identifier: bool) -> String {
     let (file, replayed, flushed, difference) = match version.major() {
         1000.. => (
             "pg_walfile_name",
@@ -60,6 +67,10 @@ fn question(version: Version) -> String {
             "pg_xlog_location_diff",
         ),
     };
+    let identifier = match with_identifier {
+        true => "(SELECT system_identifier FROM pg_catalog.pg_control_system())",
+        false => "NULL",
+    };
     let microseconds =
         |moment: &str| format!("(pg_catalog.date_part('epoch', {moment}) * 1000000)::int8");
     format!(
@@ -67,7 +78,7 @@ fn question(version: Version) -> String {
                 pg_catalog.{difference}(CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.{replayed}() \
                     ELSE pg_catalog.{flushed}() END, '0/0')::int8, \
                 pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()), \
-                {}, {}",
+                {}, {}, {identifier}",
         microseconds("pg_catalog.pg_postmaster_start_time()"),
         microseconds("pg_catalog.clock_timestamp()"),
     )
@@ -80,6 +91,7 @@ fn read(row: &SimpleQueryRow) -> Option<Sighting> {
         .get(0)
         .and_then(|name| u32::from_str_radix(name.get(..8)?, 16).ok());
     Some(Sighting {
+        identifier: row.get(5).and_then(|identifier| identifier.parse().ok()),
         timeline,
         position: row.get(1)?.parse().ok()?,
         next_transaction: row.get(2)?.parse().ok()?,

@@ -49,7 +49,7 @@ pub(crate) use left::{
 };
 pub(crate) use locks::for_lock_table;
 pub(crate) use roles_there::for_roles_there;
-pub(crate) use selection::for_selection;
+pub(crate) use selection::{Earlier, for_selection};
 pub(crate) use settings::{for_setting, for_settings_out_of_reach, for_unknown_setting};
 pub(crate) use tablespaces::for_tablespaces;
 pub(crate) use tuning::{MemoryUse, TuningFacts, for_memory, for_tuning};

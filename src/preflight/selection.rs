@@ -1,19 +1,31 @@
 //! Which databases migrate, and what a reader might miss among them.
 
+use std::collections::BTreeSet;
+
 use globset::GlobMatcher;
 
 use crate::catalog::{Database, LeftOut, ServerFacts};
 use crate::finding::{Code, Finding, Severity};
 use crate::plan::Plan;
 
+/// What earlier runs of the plan did, by its journal.
+pub(crate) struct Earlier<'a> {
+    /// Databases that they created on the target.
+    pub created: &'a BTreeSet<String>,
+    /// Of those, the ones that clients may use: nothing is lost where the source has them no more.
+    pub in_use: &'a BTreeSet<String>,
+}
+
 /// `selected`: the databases that migrate.
 pub(crate) fn for_selection(
     plan: &Plan,
     source: &ServerFacts,
     selected: &[&Database],
+    earlier: &Earlier<'_>,
 ) -> Vec<Finding> {
-    let mut found = left_out(plan, source);
-    found.extend(includes_without_match(plan, source));
+    let named: BTreeSet<String> = plan.databases.named().into_iter().collect();
+    let mut found = left_out(plan, source, &named, earlier);
+    found.extend(includes_without_match(plan, source, earlier));
     found.extend(overrides_without_match(plan, selected));
     found.extend(no_databases(selected));
     let included = included_of_installation(plan, source);
@@ -25,7 +37,12 @@ pub(crate) fn for_selection(
 }
 
 /// Databases that the plan names and that cannot migrate.
-fn left_out(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
+fn left_out(
+    plan: &Plan,
+    source: &ServerFacts,
+    named: &BTreeSet<String>,
+    earlier: &Earlier<'_>,
+) -> Vec<Finding> {
     let databases = source.databases.iter();
     databases
         .filter(|database| !database.is_of_installation() && plan.databases.takes(&database.name))
@@ -48,12 +65,41 @@ fn left_out(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
                 )
                 .fix("ALTER DATABASE … IS_TEMPLATE false on the source, or exclude it"),
             };
-            Some(finding.database(&database.name))
+            let finding = finding.database(&database.name);
+            Some(match why_expected(&database.name, named, earlier) {
+                Some(why) => {
+                    let message = format!("{}, and {why}", finding.message);
+                    Finding { message, ..finding }.severity(Severity::Block)
+                }
+                None => finding,
+            })
         })
         .collect()
 }
 
-fn includes_without_match(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
+/// Why the run may not end well without this database, as the end of a sentence; `None`: it is one of many that a pattern
+/// matches, or clients of the target use it already.
+fn why_expected(
+    name: &str,
+    named: &BTreeSet<String>,
+    earlier: &Earlier<'_>,
+) -> Option<&'static str> {
+    if earlier.in_use.contains(name) {
+        None
+    } else if earlier.created.contains(name) {
+        Some("an earlier run of this plan began it and did not verify it")
+    } else if named.contains(name) {
+        Some("databases.include names it")
+    } else {
+        None
+    }
+}
+
+fn includes_without_match(
+    plan: &Plan,
+    source: &ServerFacts,
+    earlier: &Earlier<'_>,
+) -> Vec<Finding> {
     let has_match = |glob: &GlobMatcher| {
         let mut databases = source.databases.iter();
         databases.any(|database| glob.is_match(&database.name))
@@ -66,7 +112,14 @@ fn includes_without_match(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
                 "databases.include has {:?}, which no database of the source matches",
                 glob.glob().glob()
             );
+            let name = plan.databases.named_by(glob);
+            let is_expected = name.is_some_and(|name| !earlier.in_use.contains(&name));
+            let severity = match is_expected {
+                true => Severity::Block,
+                false => Severity::Warn,
+            };
             Finding::new(Code::PlanIncludeMatchesNothing, message)
+                .severity(severity)
                 .fix("correct the pattern, or remove it")
         })
         .collect()

@@ -95,6 +95,7 @@ fn source_standby(source: &ServerFacts) -> Option<Finding> {
 
 /// Dump, counts and verification would agree about what the primary had long ago.
 fn stale_standby(source: &ServerFacts) -> Option<Finding> {
+    let waiting;
     let (why, fix) = match source.condition.stale? {
         Stale::Paused => (
             "its replay is paused",
@@ -108,6 +109,16 @@ fn stale_standby(source: &ServerFacts) -> Option<Finding> {
             "it receives nothing from a primary",
             "look why it does not stream (primary_conninfo, its log)",
         ),
+        Stale::Waiting { bytes } => {
+            waiting = format!(
+                "its replay stands still, and {bytes} bytes of WAL that it received wait for it"
+            );
+            (
+                waiting.as_str(),
+                "end the query or the transaction that the replay waits for there (pg_stat_activity; \
+                 max_standby_streaming_delay says how long it may wait)",
+            )
+        }
     };
     let message = format!("the source is a standby that does not show what its primary has: {why}");
     Some(Finding::new(Code::SourceStale, message).fix(format!(

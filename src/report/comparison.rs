@@ -55,6 +55,18 @@ pub(crate) fn render(
     out
 }
 
+/// A database that is not compared, for a terminal of this width.
+pub(crate) fn render_left_out(database: &str, why: &str, columns: usize) -> String {
+    let mut out = String::new();
+    let text = format!(
+        "{}: not compared: {}",
+        escape_control(database),
+        escape_control(why)
+    );
+    wrap(&mut out, "", &text, columns);
+    out
+}
+
 /// What such a comparison does and does not tell.
 pub(crate) fn scope(is_estimated: bool, columns: usize) -> String {
     let rows = if is_estimated {

@@ -11,6 +11,7 @@ const SECOND: i64 = 1_000_000;
 
 fn primary(timeline: u32, position: u64) -> Sighting {
     Sighting {
+        identifier: Some(7),
         timeline: Some(timeline),
         position,
         next_transaction: 1000,

@@ -11,6 +11,7 @@ mod indexes;
 mod job;
 mod leftovers;
 mod made;
+mod marked;
 mod members;
 mod presence;
 mod properties;
@@ -205,6 +206,7 @@ impl Job {
         quiet::tell_writes(&shared, &mut self.journal, &marks).await?;
         roles::tell_changes(&shared, &mut self.journal, &mut endings).await?;
         presence::recheck_after_run(&shared, &mut self.journal, signals, &mut endings).await?;
+        marked::recheck_after_run(&shared, &mut self.journal, signals, &mut endings).await?;
         unlogged::recheck_after_run(
             &shared,
             &mut self.journal,

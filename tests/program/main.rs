@@ -41,6 +41,7 @@ mod night_rows;
 mod night_signals;
 mod night_source;
 mod night_state;
+mod night_strangers;
 mod night_target;
 mod night_told;
 mod night_turns;

@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::support::compare;
 use crate::support::fill::slow_index;
+use crate::support::paused::Paused;
 use crate::support::project::{Project, copy_directory, waiver};
 use crate::support::server::{Mode, Server};
 
@@ -252,4 +253,32 @@ fn settings_that_were_restored_without_the_mark_are_the_owners() {
     project.run(&["revert"]).expect_code(0);
     assert_eq!(target.psql("postgres", "SHOW checkpoint_timeout"), "1h");
     assert_eq!(target.psql("postgres", "SHOW fsync"), "on");
+}
+
+/// A job drops databases that it does not know. What that means is for a person, now and not before the next run.
+#[test]
+fn a_mark_that_is_dropped_during_the_run_fails_it() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql("erp", "CREATE TABLE t AS SELECT 1 AS id");
+    let project = Project::between(&source, &target).with(UNTUNED);
+    let (mut project, restore) = Paused::of(project, "pg_restore", "erp");
+    let mut running = project.start(&["run"]);
+    restore.until_reached(&mut running);
+    target.psql("postgres", "DROP DATABASE pg_migrate_mark WITH (FORCE)");
+    restore.go();
+    let told = running.wait().expect_code(4);
+    told.says(&["the target's mark (database pg_migrate_mark) was dropped during the run"]);
+    let warnings = project.report()["server"]["warnings"].to_string();
+    assert!(warnings.contains("pg_migrate_mark"), "{warnings}");
+    // All else was done, and is told to be without a witness.
+    compare::assert_same(&source, &target, "erp");
+    project
+        .run(&["run"])
+        .expect_code(3)
+        .says(&["target/mark-gone"]);
+    project.set_rest(&format!("{UNTUNED}{}", waiver("target/mark-gone")));
+    project.run(&["run"]).expect_code(0);
+    project.set_rest(UNTUNED);
+    project.run(&["run"]).expect_code(0);
 }

@@ -1,6 +1,7 @@
 //! The night around a run, on the side of the source: what a snapshot is worth there.
 
 use crate::support::compare;
+use crate::support::held::Held;
 use crate::support::project::{Project, words};
 use crate::support::server::Server;
 
@@ -55,6 +56,43 @@ fn a_standby_that_does_not_follow_is_refused() {
     standby.catch_up(&primary);
     project.run(&["run"]).expect_code(0);
     assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "101");
+}
+
+/// It streams, and a report keeps it from replaying, for as long as it likes.
+#[test]
+fn a_standby_whose_replay_waits_for_a_query_is_refused() {
+    let mut primary = Server::start(16);
+    fill(&primary);
+    let standby = primary.standby();
+    let target = Server::start(18);
+    standby.psql(
+        "postgres",
+        "ALTER SYSTEM SET max_standby_streaming_delay = -1",
+    );
+    standby.psql("postgres", "SELECT pg_reload_conf()");
+    let report = Held::begin(
+        &standby,
+        "erp",
+        "DECLARE report CURSOR FOR TABLE t; MOVE FORWARD 1 IN report",
+    );
+    // What the report may still read.
+    primary.psql("erp", "DELETE FROM t");
+    primary.psql("erp", "VACUUM (TRUNCATE off) t");
+    primary.psql("erp", "INSERT INTO t VALUES (101)");
+    let project = Project::between(&standby, &target);
+    let said = words(&project.run(&["run"]).expect_code(3).stderr);
+    assert!(
+        said.contains("source/stale") && said.contains("its replay stands still, and "),
+        "{said}"
+    );
+    // What it says.
+    drop(report);
+    standby.catch_up(&primary);
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(
+        target.psql("erp", "SELECT string_agg(id::text, ' ') FROM t"),
+        "101"
+    );
 }
 
 /// Pages that cannot be read are left out by dump and counts alike.

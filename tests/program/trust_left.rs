@@ -254,3 +254,73 @@ fn what_is_still_closed_to_clients_is_said_until_it_is_open() {
         assert!(!text.contains("closed to clients"), "{text}");
     }
 }
+
+/// Its owner closed it, for the cut-over for instance, or it is a template; nothing else is amiss.
+#[test]
+fn a_database_that_the_plan_names_is_not_left_out_in_silence() {
+    let (source, target) = servers();
+    source.psql("postgres", "CREATE DATABASE crm");
+    let named = "[databases]\ninclude = [\"crm\", \"erp\"]\n";
+    let mut project = Project::between(&source, &target).with(named);
+    for (property, code) in [
+        ("ALLOW_CONNECTIONS", "source/database-closed"),
+        ("IS_TEMPLATE", "source/database-template"),
+    ] {
+        let set = |value: bool| {
+            source.psql(
+                "postgres",
+                &format!("ALTER DATABASE erp {property} {value}"),
+            );
+        };
+        let is_open = property == "IS_TEMPLATE";
+        set(is_open);
+        let words = [code, "databases.include names it"];
+        project.run(&["run"]).expect_code(3).expect_words(&words);
+        set(!is_open);
+    }
+    let missing = "[databases]\ninclude = [\"erp\", \"wiki\"]\n";
+    project.set_rest(missing);
+    project
+        .run(&["run"])
+        .expect_code(3)
+        .says(&["plan/include-matches-nothing", "\"wiki\""]);
+    assert_eq!(
+        target.psql(
+            "postgres",
+            "SELECT count(*) FROM pg_database WHERE datname = 'erp'"
+        ),
+        "0"
+    );
+    // One that a run began counts, whatever the pattern is.
+    project.set_rest("");
+    project.killed_at("journal step-done erp/restore before:1");
+    source.psql("postgres", "ALTER DATABASE erp ALLOW_CONNECTIONS false");
+    let begun = [
+        "source/database-closed",
+        "an earlier run of this plan began it",
+    ];
+    project.run(&["run"]).expect_code(3).says(&begun);
+    project
+        .run(&["verify"])
+        .expect_code(5)
+        .says(&["erp: not compared", "2 differ"]);
+    source.psql("postgres", "ALTER DATABASE erp ALLOW_CONNECTIONS true");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+    // Clients use the target's: a run has nothing to lose, and yet nobody compared it.
+    source.psql("postgres", "ALTER DATABASE erp ALLOW_CONNECTIONS false");
+    project.run(&["verify"]).expect_code(0);
+    project.set_rest(named);
+    project.run(&["run"]).expect_code(0);
+    project
+        .run(&["verify"])
+        .expect_code(5)
+        .says(&["erp: not compared: it allows no connections"]);
+    source.psql("postgres", "ALTER DATABASE erp RENAME TO old_erp");
+    project.run(&["run"]).expect_code(0);
+    let words = [
+        "erp: not compared: the source has no such database",
+        "1 differs",
+    ];
+    project.run(&["verify"]).expect_code(5).says(&words);
+}

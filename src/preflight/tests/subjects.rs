@@ -95,12 +95,12 @@ fn databases_that_cannot_migrate_are_named_with_the_reason() {
     );
     let graph = case.compile();
     assert_eq!(graph.databases, []);
-    assert_eq!(graph.blockers().count(), 1);
+    assert_eq!(graph.blockers().count(), 2);
     assert_snapshot!(lines(&graph), @r#"
+    Block plan/include-matches-nothing [] databases.include has "crn", which no database of the source matches
+      fix: correct the pattern, or remove it
     Block source/postgres-database [postgres] the database "postgres" holds user objects, and there is no other database; it does not migrate, because each server has its own
       fix: move them to another database, or migrate them by hand
-    Warn plan/include-matches-nothing [] databases.include has "crn", which no database of the source matches
-      fix: correct the pattern, or remove it
     Warn source/no-databases [] no database of the source migrates
       fix: look at databases.include and databases.exclude
     Warn source/database-closed [closed] it allows no connections (ALLOW_CONNECTIONS is false), so it cannot be read; it does not migrate
@@ -109,6 +109,42 @@ fn databases_that_cannot_migrate_are_named_with_the_reason() {
       fix: DROP DATABASE on the source, or exclude it
     Warn source/database-template [mould] it is a template (IS_TEMPLATE is true); it does not migrate
       fix: ALTER DATABASE … IS_TEMPLATE false on the source, or exclude it
+    "#);
+}
+
+#[test]
+fn a_database_that_is_expected_and_cannot_migrate_blocks() {
+    let closed = |name: &str| {
+        let mut database = database(name, 1, 1);
+        database.allows_connections = false;
+        database.contents = None;
+        database
+    };
+    let databases = ["a*b", "begun", "crm", "erp", "given up", "leftover"].map(closed);
+    let include = r#"["*", "erp", 'a\*b', "cr?", "given up", "moved", "gone", "no*", "leftover"]"#;
+    let mut case = Case::new(
+        &format!("[databases]\ninclude = {include}\nexclude = [\"left*\"]"),
+        databases.to_vec(),
+    );
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    case.created = names(&["begun", "given up", "moved"]);
+    case.in_use = names(&["given up", "moved"]);
+    let graph = case.compile();
+    let found = graph.findings.iter();
+    let found: Vec<String> = found
+        .filter(|finding| finding.code != Code::SourceNoDatabases)
+        .map(|finding| format!("{:?} {finding}", finding.severity))
+        .collect();
+    assert_snapshot!(found.join("\n"), @r#"
+    Block plan/include-matches-nothing: databases.include has "gone", which no database of the source matches
+    Block source/database-closed: database "a*b": it allows no connections (ALLOW_CONNECTIONS is false), so it cannot be read; it does not migrate, and databases.include names it
+    Block source/database-closed: database "begun": it allows no connections (ALLOW_CONNECTIONS is false), so it cannot be read; it does not migrate, and an earlier run of this plan began it and did not verify it
+    Block source/database-closed: database "erp": it allows no connections (ALLOW_CONNECTIONS is false), so it cannot be read; it does not migrate, and databases.include names it
+    Warn plan/include-matches-nothing: databases.include has "moved", which no database of the source matches
+    Warn plan/include-matches-nothing: databases.include has "no*", which no database of the source matches
+    Warn source/database-closed: database "crm": it allows no connections (ALLOW_CONNECTIONS is false), so it cannot be read; it does not migrate
+    Warn source/database-closed: database "given up": it allows no connections (ALLOW_CONNECTIONS is false), so it cannot be read; it does not migrate
+    Info target/tuning-clients: clients may use databases that this plan has verified (given up, moved): fsync and full_page_writes stay as they are
     "#);
 }
 

@@ -30,7 +30,7 @@ pub(crate) use presence::{Missing, Present};
 pub(crate) use properties::{changed, properties};
 pub(crate) use refusal::refusal;
 pub(crate) use role::{Password, Role};
-pub(crate) use server_setting::{Origin, ServerSetting, WATCHED};
+pub(crate) use server_setting::{Origin, SAFEGUARDS, ServerSetting, WATCHED};
 pub use version::Version;
 
 /// One server, as far as a migration needs to know it.

@@ -15,7 +15,16 @@ pub(crate) const WATCHED: [&str; 9] = [
     "zero_damaged_pages",
 ];
 
-/// One of them.
+/// Settings with which the target loses what it was given: in a crash of its operating system, a moment's commits, or, without
+/// vacuum, its space and in the end its transaction ids.
+pub(crate) const SAFEGUARDS: [&str; 4] = [
+    "fsync",
+    "full_page_writes",
+    "synchronous_commit",
+    "autovacuum",
+];
+
+/// One of the [`WATCHED`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerSetting {
     pub name: String,

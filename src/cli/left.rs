@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::catalog::{
-    Contents, Database, Inspection, Privilege, Role, ServerFacts, ServerSetting, value,
+    Contents, Database, Inspection, Privilege, Role, SAFEGUARDS, ServerFacts, ServerSetting, value,
 };
 use crate::finding::Finding;
 use crate::graph::select;
@@ -12,8 +12,7 @@ use crate::names::{Kind, Product, StepId, TableName};
 use crate::plan::Plan;
 use crate::preflight::{self, Changed, Unfinished};
 use crate::run::{
-    Doubt, Doubts, Marking, Older, SAFEGUARDS, is_missing, is_other_server, missing,
-    obstacle_to_remaking,
+    Doubt, Doubts, Marking, Older, is_missing, is_other_server, missing, obstacle_to_remaking,
 };
 
 /// `state`: without what is not believed.

@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::copies::Copies;
 use super::damage::marked_damage;
 use super::error::Error;
 use super::leftovers;
@@ -20,8 +21,8 @@ use crate::postgres::{
 /// The advisory lock's key, one for all plans: "pg-m" and "igra" as numbers.
 const KEY: (i32, i32) = (0x7067_2d6d, 0x6967_7261);
 
-/// How often a holder shows that it lives.
-const RENEWAL: Duration = Duration::from_secs(2);
+/// How often a holder shows that it lives, and looks for copies that are made of the target. A small one takes no longer.
+const RENEWAL: Duration = Duration::from_secs(1);
 
 /// A holder that did not show it for so long, by the server's clock, does not live: it was stopped, or cannot reach the server.
 const LEASE: Duration = Duration::from_secs(15);
@@ -36,6 +37,8 @@ const RELEASE: Duration = Duration::from_secs(5);
 pub(super) struct Control {
     /// Cancelled when the target could not be kept.
     pub(super) lost: CancellationToken,
+    /// Those of the target that were begun since.
+    pub(super) copies: Copies,
     /// `None`: our role may not make it.
     pub(super) mark: Option<Mark>,
     /// What is put on record moves the mark on. Not where something is undone on a target that is older than its mark was: the next
@@ -86,6 +89,7 @@ struct Keeper {
     session: Session,
     retry: Retry,
     mark: Option<Mark>,
+    copies: Copies,
     lost: CancellationToken,
     release: CancellationToken,
 }
@@ -136,6 +140,7 @@ impl Control {
         leftovers::end(claim.target, &claim.application, Some(kept)).await?;
         Ok(Control {
             lost: keeper.lost.clone(),
+            copies: keeper.copies.clone(),
             mark: keeper.mark.clone(),
             advances,
             release: keeper.release.clone(),
@@ -352,6 +357,7 @@ impl Keeper {
             session: Session::new(&claim.application.application_name_for("control")),
             retry: claim.plan.retry,
             mark: None,
+            copies: Copies::default(),
             lost: CancellationToken::new(),
             release: CancellationToken::new(),
         }
@@ -446,7 +452,7 @@ impl Keeper {
                 () = self.release.cancelled() => return holder.connection.close().await,
                 _ = renewal.tick() => {
                     // Where it fails, the connection ends.
-                    let renew = holder.connection.simple_query("SELECT 1");
+                    let renew = self.copies.look(&holder.connection);
                     tokio::select! {
                         _ = renew => {}
                         () = ended.cancelled() => {}

@@ -2,6 +2,7 @@
 
 mod archives;
 mod control;
+mod copies;
 mod damage;
 mod discard;
 mod dispatcher;
@@ -39,7 +40,7 @@ pub(crate) use made::{Made, MadeDatabase, Use, Whose, made};
 pub(crate) use presence::{is_missing, is_other_server, is_replaced, missing};
 pub(crate) use resume::{Resume, ResumePolicy, resume};
 pub(crate) use roles::changed_since_completion;
-pub(crate) use settings::{SAFEGUARDS, marked_settings, restore_settings, safeguards_off};
+pub(crate) use settings::{marked_settings, restore_settings, safeguards_off};
 pub(crate) use signal::Signals;
 pub(crate) use source_mark::{SourceMark, look_at_source_mark};
 
@@ -215,6 +216,7 @@ impl Job {
             &mut endings,
         )
         .await?;
+        control.copies.tell(&shared, &mut self.journal)?;
         control.release().await;
         self.journal.append(Entry::ServersSeen {
             seen: Sightings {

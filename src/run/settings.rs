@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::catalog::SAFEGUARDS;
 use crate::journal::{Change, Entry, Journal, Outcome, State, TunedSetting};
 use crate::mark::{self, Mark, Marked, Standing};
 use crate::names::{Continuity, continuity};
@@ -166,16 +167,7 @@ async fn read(mark: &Mark, state: &State, id: Option<&str>) -> Result<Vec<Marked
     Ok(marked)
 }
 
-/// Settings with which the target loses what it was given: in a crash of its operating system, a moment's commits, or, without
-/// vacuum, its space and in the end its transaction ids.
-pub(crate) const SAFEGUARDS: [&str; 4] = [
-    "fsync",
-    "full_page_writes",
-    "synchronous_commit",
-    "autovacuum",
-];
-
-/// Those of them that are off on the target for every new session.
+/// Those of the [`SAFEGUARDS`] that are off on the target for every new session.
 ///
 /// # Errors
 ///

@@ -28,6 +28,7 @@ mod network;
 mod night_agents;
 mod night_chain;
 mod night_columns;
+mod night_copies;
 mod night_damage;
 mod night_disks;
 mod night_failover;

@@ -1,0 +1,83 @@
+//! The target is backed up while its settings are those for the load: the copy has them for good.
+
+use std::fs::File;
+use std::io::Write;
+use std::process::{Child, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::support::compare;
+use crate::support::paused::Paused;
+use crate::support::project::{Finished, Project};
+use crate::support::server::Server;
+
+/// A base backup that is sent slowly, as by an agent of this name. The server is let send any.
+fn base_backup(server: &Server, agent: &str) -> Child {
+    let file = server.data_directory().join("pg_hba.conf");
+    let mut access = File::options().append(true).open(file).unwrap();
+    writeln!(access, "local replication postgres trust").unwrap();
+    server.psql("postgres", "SELECT pg_reload_conf()");
+    let connection = format!("dbname=postgres replication=true application_name={agent}");
+    server
+        .client("psql", "postgres")
+        .args(["-XqAt", "-d", &connection, "-c"])
+        .arg("BASE_BACKUP (LABEL 'nightly', CHECKPOINT 'fast', MAX_RATE 1024)")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// A run that waits before its restore, while a base backup is sent for some looks.
+fn backed_up_during(project: Project, target: &Server) -> (Project, Finished) {
+    let (project, restore) = Paused::of(project, "pg_restore", "shop");
+    let mut running = project.start(&["run"]);
+    restore.until_reached(&mut running);
+    let mut backup = base_backup(target, "nightly");
+    let sending = "SELECT count(*) FROM pg_stat_replication WHERE state = 'backup'";
+    running.until("the backup", || target.psql("postgres", sending) == "1");
+    sleep(Duration::from_secs(3));
+    backup.kill().unwrap();
+    backup.wait().unwrap();
+    restore.go();
+    let finished = running.wait().expect_code(0);
+    (project, finished)
+}
+
+fn servers() -> (Server, Server) {
+    let source = Server::start(16);
+    source.psql("postgres", "CREATE DATABASE shop");
+    source.psql("shop", "CREATE TABLE stock AS SELECT 1 AS n");
+    (source, Server::of(18).durable().start())
+}
+
+#[test]
+fn a_copy_of_the_target_that_is_begun_during_the_load_is_told() {
+    let (source, target) = servers();
+    let (project, told) = backed_up_during(Project::between(&source, &target), &target);
+    told.says(&[
+        "a copy of the target was begun at ",
+        "(nightly) while autovacuum, fsync, full_page_writes were off",
+        "ALTER SYSTEM RESET what was set for the load",
+    ]);
+    let warnings = project.report()["server"]["warnings"].to_string();
+    assert_eq!(
+        warnings.matches("a copy of the target").count(),
+        1,
+        "{warnings}"
+    );
+    compare::assert_same(&source, &target, "shop");
+}
+
+/// Its `postgresql.auto.conf` is as its owner left it.
+#[test]
+fn a_copy_of_a_target_whose_settings_stay_is_none_of_ours() {
+    let (source, target) = servers();
+    let project = Project::between(&source, &target).with("[target.tuning]\nmode = \"off\"\n");
+    let (_, finished) = backed_up_during(project, &target);
+    assert!(
+        !finished.said().contains("a copy of the target"),
+        "{}",
+        finished.said()
+    );
+}

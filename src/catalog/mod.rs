@@ -246,6 +246,8 @@ pub struct Contents {
     pub(crate) without_default_privileges: Vec<String>,
     /// Extensions with configuration tables, each with its version.
     pub configured_extensions: BTreeMap<String, String>,
+    /// The version of every extension, by its name.
+    pub extension_versions: BTreeMap<String, String>,
     /// What is in another tablespace than the database's default one.
     pub placed: Vec<Placed>,
     /// Of the source: what no client program brings along.

@@ -433,6 +433,11 @@ codes! {
         why "A standby cancels long queries, such as those of a dump, when they conflict with changes that it has to apply; before 10 it cannot export a snapshot at all, which blocks the run."
         fix "Raise max_standby_streaming_delay on the standby or set hot_standby_feedback = on, or use the primary as the source."
 
+    SourceSubscriptionCopying "source/subscription-copying" Block Object "0.2.0"
+        what "a subscription copies its tables still"
+        why "The source is a logical subscriber, and its tables have none or not all of their publisher's rows until the initial copy has ended: what is dumped before is taken for all of them, and both servers agree on it."
+        fix "Wait until srsubstate of pg_subscription_rel is r or s for every table; or exclude the database, or drop the subscription."
+
     SourceSystemOwner "source/system-owner" Warn Object "0.2.0"
         what "another owner of a part of the system"
         why "pg_dump writes no owners of what initdb made, so on the target it belongs to the role that ran initdb there."
@@ -552,6 +557,11 @@ codes! {
         what "an extension has another version"
         why "The rows that users added to an extension's configuration tables are restored into those of the version that the target has, which may have other columns and rows: the restore can fail, and the rows cannot be compared."
         fix "Update the extension on the source (ALTER EXTENSION … UPDATE), or install the source's version on the target; otherwise compare the tables by hand after the run."
+
+    TargetExtensionOlder "target/extension-older" Block Object "0.2.0"
+        what "an extension is older on the target"
+        why "A dump names no version of an extension, so the target creates the one that its packages have: where that is older than the source's, functions and types are missing or compute something else, and no count of rows shows it."
+        fix "Install the package that has the source's version on the target; or, where nothing that is restored needs it, waive this and ALTER EXTENSION … UPDATE on the target after the run."
 
     TargetIdleSlots "target/idle-slots" Warn Migration "0.1.0"
         what "replication slots are not in use"

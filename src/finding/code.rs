@@ -633,6 +633,11 @@ codes! {
         why "With fsync or full_page_writes off, a crash of the target's operating system loses the whole cluster, so a verified database stays closed to other roles until restore-settings has restored the settings."
         fix "Set target.tuning.mode = \"safe\" to open each database as soon as it is verified; target.tuning.open_early = true does it in spite of the danger."
 
+    TargetOtherSettings "target/other-settings" Warn Migration "0.2.0"
+        what "settings for clients differ"
+        why "Settings of the server as a whole, as initdb or an administrator made them, are in no dump: where time zone, date order, search path and the like differ on the target, clients, functions and materialized views get other results from the same rows."
+        fix "Make them alike on the target before the run (ALTER SYSTEM SET, SELECT pg_reload_conf()), or set them for the databases (ALTER DATABASE … SET) on the source, which migrates."
+
     TargetOwnerMissing "target/owner-missing" Block Role "0.1.0"
         what "a database's owner is not on the target"
         why "A database cannot be given to a role that does not exist, and with globals.migrate = false the run does not create it."

@@ -17,6 +17,7 @@ mod locks;
 mod lost_settings;
 mod not_moved;
 mod objects;
+mod other_settings;
 mod plan_keys;
 mod roles;
 mod roles_there;
@@ -83,6 +84,9 @@ pub(crate) fn for_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> 
         not_moved::for_server(plan.globals, inspection),
         lost_settings::for_roles(plan, inspection),
         lost_settings::for_missing_roles(plan, inspection),
+        other_settings::for_servers(inspection)
+            .into_iter()
+            .collect(),
         plan_keys::for_plan(plan),
     ]
     .concat()

@@ -153,6 +153,11 @@ codes! {
         why "An index that is attached to a partitioned index cannot be dropped alone, so it stays while the partition is loaded, which makes the load slower."
         fix "Nothing has to be fixed; where the load would take too long, drop the partitioned index on the source and create it on the target after the run."
 
+    DelayLaterSnapshot "delay/later-snapshot" Warn Database "0.2.0"
+        what "rows may move between two snapshots"
+        why "With delay.snapshot = later the delayed tables are dumped as they are later than the others: a row that clients move between the two kinds of tables meanwhile arrives twice or not at all, and the counts match, because each table is compared with its own snapshot."
+        fix "Do not move rows between delayed tables and others until the delayed dump is done (an archiving job, an update of a partition key), or use delay.snapshot = same; where nobody writes to the source, say so (source.read_only)."
+
     DelayNotValidCheck "delay/not-valid-check" Warn Object "0.1.0"
         what "a delayed table has a NOT VALID check"
         why "A regular restore loads the rows before it adds such a check; the delayed load comes after it, and fails on rows that violate it."

@@ -41,7 +41,9 @@ pub(crate) use continuity::{
     Changed, for_changed_source, for_changed_target, for_promoted_behind, for_replaced_source,
 };
 pub(crate) use databases::{for_dropped, for_missing, for_not_remade};
-pub(crate) use delay::{for_delay_pattern, for_delayed_tables, for_new_table, for_refused_table};
+pub(crate) use delay::{
+    for_delay_pattern, for_delayed_tables, for_later_snapshot, for_new_table, for_refused_table,
+};
 pub(crate) use found::for_found_unsafe;
 pub(crate) use left::{
     Unfinished, for_damage, for_difference, for_half_done_by_another, for_mark_closed,

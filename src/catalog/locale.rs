@@ -19,6 +19,11 @@ pub(crate) fn is_available(name: &str, available: &[String]) -> bool {
     matches!(name, "C" | "POSIX") || find(name, available).is_some()
 }
 
+/// Whether both names mean the same locale.
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
+    one == other || find(one, &[other.to_owned()]).is_some()
+}
+
 /// The first of these names that means the same locale.
 fn find<'a>(name: &str, available: &'a [String]) -> Option<&'a str> {
     let (language, code_set, modifier) = parts(name);

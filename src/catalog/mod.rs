@@ -103,6 +103,9 @@ pub struct Configuration {
     pub parameters: BTreeMap<String, Parameter>,
     /// By name, as the server's own configuration has them; those that matter by where they come from.
     pub own: BTreeMap<String, ServerSetting>,
+    /// By name: what clients' sessions begin with, of settings that decide what they read and compute, where neither the
+    /// database that pg-migrate connects to nor its role has a value of its own.
+    pub of_clients: BTreeMap<String, String>,
     /// `pg_file_settings` may be read: what `postgresql.auto.conf` holds.
     pub reads_file_settings: bool,
     /// `pg_reload_conf()` may be called.
@@ -246,6 +249,8 @@ pub struct Contents {
     pub(crate) without_default_privileges: Vec<String>,
     /// Extensions with configuration tables, each with its version.
     pub configured_extensions: BTreeMap<String, String>,
+    /// The version of every extension, by its name.
+    pub extension_versions: BTreeMap<String, String>,
     /// What is in another tablespace than the database's default one.
     pub placed: Vec<Placed>,
     /// Of the source: what no client program brings along.

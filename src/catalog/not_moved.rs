@@ -38,6 +38,8 @@ pub(crate) enum NotMovedKind {
     SecurityLabel,
     /// ALTER ROLE ALL SET (detail: the value).
     SettingOfAllRoles,
+    /// A subscription whose initial copy has not ended (detail: of which tables).
+    SubscriptionCopying,
     /// An object of the system with another owner (detail: the owner).
     SystemOwner,
     /// Privileges on a function or table of the system, in a database that does not migrate.

@@ -153,6 +153,11 @@ codes! {
         why "An index that is attached to a partitioned index cannot be dropped alone, so it stays while the partition is loaded, which makes the load slower."
         fix "Nothing has to be fixed; where the load would take too long, drop the partitioned index on the source and create it on the target after the run."
 
+    DelayLaterSnapshot "delay/later-snapshot" Warn Database "0.2.0"
+        what "rows may move between two snapshots"
+        why "With delay.snapshot = later the delayed tables are dumped as they are later than the others: a row that clients move between the two kinds of tables meanwhile arrives twice or not at all, and the counts match, because each table is compared with its own snapshot."
+        fix "Do not move rows between delayed tables and others until the delayed dump is done (an archiving job, an update of a partition key), or use delay.snapshot = same; where nobody writes to the source, say so (source.read_only)."
+
     DelayNotValidCheck "delay/not-valid-check" Warn Object "0.1.0"
         what "a delayed table has a NOT VALID check"
         why "A regular restore loads the rows before it adds such a check; the delayed load comes after it, and fails on rows that violate it."
@@ -438,6 +443,11 @@ codes! {
         why "A standby cancels long queries, such as those of a dump, when they conflict with changes that it has to apply; before 10 it cannot export a snapshot at all, which blocks the run."
         fix "Raise max_standby_streaming_delay on the standby or set hot_standby_feedback = on, or use the primary as the source."
 
+    SourceSubscriptionCopying "source/subscription-copying" Block Object "0.2.0"
+        what "a subscription copies its tables still"
+        why "The source is a logical subscriber, and its tables have none or not all of their publisher's rows until the initial copy has ended: what is dumped before is taken for all of them, and both servers agree on it."
+        fix "Wait until srsubstate of pg_subscription_rel is r or s for every table; or exclude the database, or drop the subscription."
+
     SourceSystemOwner "source/system-owner" Warn Object "0.2.0"
         what "another owner of a part of the system"
         why "pg_dump writes no owners of what initdb made, so on the target it belongs to the role that ran initdb there."
@@ -558,6 +568,11 @@ codes! {
         why "The rows that users added to an extension's configuration tables are restored into those of the version that the target has, which may have other columns and rows: the restore can fail, and the rows cannot be compared."
         fix "Update the extension on the source (ALTER EXTENSION … UPDATE), or install the source's version on the target; otherwise compare the tables by hand after the run."
 
+    TargetExtensionOlder "target/extension-older" Block Object "0.2.0"
+        what "an extension is older on the target"
+        why "A dump names no version of an extension, so the target creates the one that its packages have: where that is older than the source's, functions and types are missing or compute something else, and no count of rows shows it."
+        fix "Install the package that has the source's version on the target; or, where nothing that is restored needs it, waive this and ALTER EXTENSION … UPDATE on the target after the run."
+
     TargetIdleSlots "target/idle-slots" Warn Migration "0.1.0"
         what "replication slots are not in use"
         why "The server keeps all WAL that the reader of a replication slot has not seen, so the whole load's WAL stays in pg_wal, whatever max_wal_size says."
@@ -627,6 +642,11 @@ codes! {
         what "databases open when the target is safe"
         why "With fsync or full_page_writes off, a crash of the target's operating system loses the whole cluster, so a verified database stays closed to other roles until restore-settings has restored the settings."
         fix "Set target.tuning.mode = \"safe\" to open each database as soon as it is verified; target.tuning.open_early = true does it in spite of the danger."
+
+    TargetOtherSettings "target/other-settings" Warn Migration "0.2.0"
+        what "settings for clients differ"
+        why "Settings of the server as a whole, as initdb or an administrator made them, are in no dump: where time zone, date order, search path and the like differ on the target, clients, functions and materialized views get other results from the same rows."
+        fix "Make them alike on the target before the run (ALTER SYSTEM SET, SELECT pg_reload_conf()), or set them for the databases (ALTER DATABASE … SET) on the source, which migrates."
 
     TargetOwnerMissing "target/owner-missing" Block Role "0.1.0"
         what "a database's owner is not on the target"

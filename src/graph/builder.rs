@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::budget::{self, Share};
 use super::command::{self, Content, DumpCommand};
-use super::delay::{DelayedTable, Delays};
+use super::delay::{self, DelayedTable, Delays};
 use super::input::Input;
 use super::{
     Amounts, PerSnapshot, PerStep, Resource, SharedSnapshot, SnapshotIndex, Step, StepIndex,
@@ -302,6 +302,11 @@ impl Builder<'_> {
                 plan.delay.concurrently,
                 &self.input.inspection.target,
             ));
+            if plan.delay.snapshot == DelaySnapshot::Later && !plan.source_read_only {
+                let split = delay::split(contents, &delayed);
+                self.findings
+                    .push(preflight::for_later_snapshot(name, &split));
+            }
             let regular = Regular {
                 dump,
                 verify,

@@ -131,6 +131,24 @@ fn gone(contents: &Contents, dumped: Option<&DumpedTables>) -> Vec<DelayedTable>
         .collect()
 }
 
+/// Partitioned tables that are delayed in part: some of their partitions, and not all.
+pub(super) fn split(contents: &Contents, delayed: &[DelayedTable]) -> Vec<TableName> {
+    let relations = contents.relations.iter();
+    let by_oid: HashMap<u32, &Relation> =
+        relations.map(|relation| (relation.oid, relation)).collect();
+    let delayed: BTreeSet<&TableName> = delayed.iter().map(|table| &table.name).collect();
+    let mut kinds: [BTreeSet<TableName>; 2] = Default::default();
+    let relations = contents.relations.iter();
+    for leaf in relations.filter(|relation| relation.kind == RelationKind::Table) {
+        let is_delayed = delayed.contains(&leaf.table_name());
+        let roots = ancestors(leaf, &by_oid);
+        let roots = roots.iter().map(|root| root.table_name());
+        kinds[usize::from(is_delayed)].extend(roots);
+    }
+    let [regular, delayed] = &kinds;
+    regular.intersection(delayed).cloned().collect()
+}
+
 /// The partitioned tables that the relation is a part of.
 fn ancestors<'a>(relation: &Relation, by_oid: &HashMap<u32, &'a Relation>) -> Vec<&'a Relation> {
     let mut found: Vec<&Relation> = Vec::new();

@@ -62,6 +62,7 @@ pub(super) async fn read(connection: &Connection) -> Result<Configuration, Error
     let mut configuration = Configuration {
         parameters,
         own,
+        of_clients: server_settings::of_clients(connection).await?,
         reads_file_settings: rights.get(0),
         may_reload: rights.get(1),
         may_checkpoint: rights.get(2),

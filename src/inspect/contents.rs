@@ -117,6 +117,12 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
         "SELECT extname::text, extversion FROM pg_catalog.pg_extension WHERE extconfig IS NOT NULL",
     )
     .await?;
+    let extension_versions = query::pairs(
+        connection,
+        "list the extensions",
+        "SELECT extname::text, extversion FROM pg_catalog.pg_extension",
+    )
+    .await?;
     let function_settings = function_settings(connection).await?;
     let number = |column| u64::try_from(counts.get::<_, i64>(column)).unwrap_or(0);
     Ok(Contents {
@@ -135,6 +141,7 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
         parts_not_utf8: BTreeMap::new(),
         user_objects: number(2),
         configured_extensions,
+        extension_versions,
         not_moved: Vec::new(),
         own: Vec::new(),
         without_default_privileges: Vec::new(),

@@ -179,6 +179,7 @@ async fn facts(plan: &Plan, endpoint: &Endpoint) -> Result<ServerFacts, Error> {
     names::ensure_utf8(&connection).await?;
     let mut facts = server::read(&connection).await?;
     facts.configuration.own = server_settings::read(&connection, false).await?;
+    facts.configuration.of_clients = server_settings::of_clients(&connection).await?;
     facts.condition = condition::read(&connection).await?;
     facts.databases = databases::read(&connection).await?;
     Ok(facts)

@@ -160,6 +160,10 @@ pub(super) async fn of_database(connection: &Connection) -> Result<Vec<NotMoved>
         found.extend(read(connection, what, &sql).await?);
     }
     found.extend(unreadable_definitions(connection).await?);
+    if connection.version().major() >= 1000 {
+        let what = NotMovedKind::SubscriptionCopying;
+        found.extend(read(connection, what, SUBSCRIPTION_COPYING).await?);
+    }
     let pending = pending_detaches(connection).await?.into_iter();
     found.extend(pending.map(|pending| NotMoved {
         what: NotMovedKind::DetachPending,
@@ -168,6 +172,13 @@ pub(super) async fn of_database(connection: &Connection) -> Result<Vec<NotMoved>
     }));
     Ok(found)
 }
+
+/// Before 14 only superusers may read the oids of subscriptions themselves; every role may those of the view.
+const SUBSCRIPTION_COPYING: &str = "\
+    SELECT s.subname::text, string_agg(r.srrelid::regclass::text, ', ' ORDER BY r.srrelid::regclass::text) \
+    FROM pg_catalog.pg_subscription_rel r \
+    JOIN (SELECT DISTINCT subid, subname FROM pg_catalog.pg_stat_subscription) s ON s.subid = r.srsubid \
+    WHERE r.srsubstate NOT IN ('r', 's') GROUP BY 1 ORDER BY 1";
 
 /// Triggers of foreign keys that ALTER TABLE … DISABLE TRIGGER ALL disabled, on either side. No dump brings that along.
 const REFERENCE_DISABLED: &str = "\

@@ -50,6 +50,61 @@ pub(super) async fn read(
     Ok(found)
 }
 
+/// Settings of which clients of the source expect what it has: they decide what is read, shown and computed.
+const OF_CLIENTS: [&str; 21] = [
+    "array_nulls",
+    "backslash_quote",
+    "bytea_output",
+    "datestyle",
+    "default_table_access_method",
+    "default_tablespace",
+    "default_text_search_config",
+    "default_transaction_isolation",
+    "extra_float_digits",
+    "intervalstyle",
+    "lc_monetary",
+    "lc_numeric",
+    "lc_time",
+    "row_security",
+    "search_path",
+    "standard_conforming_strings",
+    "timezone",
+    "timezone_abbreviations",
+    "transform_null_equals",
+    "xmlbinary",
+    "xmloption",
+];
+
+/// Those of the server, by name in lower case: what RESET goes back to, in a session with values of its own as ours. Left out are
+/// those that ALTER ROLE or ALTER DATABASE set for it.
+pub(super) async fn of_clients(connection: &Connection) -> Result<BTreeMap<String, String>, Error> {
+    let names = OF_CLIENTS.map(|name| format!("'{name}'")).join(", ");
+    let major = connection.version().major();
+    // Before it is loaded, and where nobody sets it, PL/pgSQL has no parameter yet.
+    let of_plpgsql = if major >= 906 {
+        "UNION ALL SELECT 'plpgsql.variable_conflict', \
+                coalesce(nullif(pg_catalog.current_setting('plpgsql.variable_conflict', true), ''), 'error')"
+    } else {
+        ""
+    };
+    let sql = format!(
+        "SELECT v.name, v.value FROM ( \
+             SELECT lower(name) AS name, reset_val AS value FROM pg_catalog.pg_settings \
+             WHERE lower(name) IN ({names}) {of_plpgsql}) v \
+         WHERE v.value IS NOT NULL AND NOT EXISTS ( \
+             SELECT FROM pg_catalog.pg_db_role_setting s, LATERAL unnest(s.setconfig) AS c \
+             WHERE s.setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())) \
+               AND s.setrole IN (0, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = session_user)) \
+               AND lower(split_part(c, '=', 1)) = v.name)"
+    );
+    let mut found = query::pairs(connection, "read settings of clients", &sql).await?;
+    // What it means changed with 12.
+    if major < 1200 {
+        found.remove("extra_float_digits");
+    }
+    Ok(found)
+}
+
 /// As the configuration files have them.
 async fn in_files(connection: &Connection) -> Result<BTreeMap<String, ServerSetting>, Error> {
     let rows = query::rows(

@@ -6,7 +6,7 @@ use super::words::some_of;
 use crate::catalog::{
     AttachedIndex, Contents, Database, LoadOrderConstraint, Relation, ServerFacts, TableTrigger,
 };
-use crate::finding::{Code, Finding};
+use crate::finding::{Code, Finding, Severity};
 use crate::names::{RelationKind, TableName};
 
 /// About a database with delayed tables.
@@ -103,6 +103,33 @@ pub(crate) fn for_new_table(database: &Database, relation: &Relation) -> Finding
         .database(&database.name)
         .object(relation.table_name().to_string())
         .fix("none where it may stay behind; otherwise create it on the target and copy its rows after the run")
+}
+
+/// Partitioned tables that are named.
+const SPLIT_NAMED: usize = 5;
+
+/// About a database whose delayed tables are dumped under another snapshot than the others. `split`: partitioned tables that are
+/// delayed in part.
+pub(crate) fn for_later_snapshot(database: &str, split: &[TableName]) -> Finding {
+    let message = "its delayed tables are dumped as they are later than the others (delay.snapshot = \"later\"): a row that clients move \
+                   between a delayed table and another in between arrives in both or in none, and the counts match";
+    let finding = Finding::new(Code::DelayLaterSnapshot, message).database(database);
+    if split.is_empty() {
+        return finding.fix(
+            "let no job move rows between them until delayed-dump is done; or delay.snapshot = \"same\"; or source.read_only = true, \
+             where nobody writes to the source",
+        );
+    }
+    let message = format!(
+        "{message}; so does one whose partition key is updated, in these tables, of which some partitions are delayed and others not: {}",
+        some_of(split, SPLIT_NAMED)
+    );
+    Finding { message, ..finding }
+        .severity(Severity::Fix)
+        .fix(
+            "delay all of their partitions or none; or delay.snapshot = \"same\"; or source.read_only = true, where nobody writes to the \
+             source",
+        )
 }
 
 /// Neither could its rows be loaded by the names of its columns, nor its indexes be made again.

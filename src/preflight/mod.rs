@@ -17,6 +17,7 @@ mod locks;
 mod lost_settings;
 mod not_moved;
 mod objects;
+mod other_settings;
 mod plan_keys;
 mod roles;
 mod roles_there;
@@ -40,7 +41,9 @@ pub(crate) use continuity::{
     Changed, for_changed_source, for_changed_target, for_promoted_behind, for_replaced_source,
 };
 pub(crate) use databases::{for_dropped, for_missing, for_not_remade};
-pub(crate) use delay::{for_delay_pattern, for_delayed_tables, for_new_table, for_refused_table};
+pub(crate) use delay::{
+    for_delay_pattern, for_delayed_tables, for_later_snapshot, for_new_table, for_refused_table,
+};
 pub(crate) use found::for_found_unsafe;
 pub(crate) use left::{
     Unfinished, for_damage, for_difference, for_dumps_of_earlier_run, for_half_done_by_another,
@@ -84,6 +87,9 @@ pub(crate) fn for_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> 
         not_moved::for_server(plan.globals, inspection),
         lost_settings::for_roles(plan, inspection),
         lost_settings::for_missing_roles(plan, inspection),
+        other_settings::for_servers(inspection)
+            .into_iter()
+            .collect(),
         plan_keys::for_plan(plan),
     ]
     .concat()

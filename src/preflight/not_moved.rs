@@ -256,6 +256,15 @@ fn of_database(
             "its privileges were changed; pg_dump does not bring along those of a function that CREATE TYPE made".to_owned(),
             "GRANT and REVOKE on the target after the run",
         ),
+        NotMovedKind::SubscriptionCopying => (
+            Code::SourceSubscriptionCopying,
+            format!(
+                "the subscription's initial copy of these tables has not ended, so that the source has none of their rows, or not all, and \
+                 the target would have no more: {detail}"
+            ),
+            "wait until pg_subscription_rel.srsubstate is r or s for each of them on the source; or exclude the database; where their \
+             rows are not wanted, DROP SUBSCRIPTION or a waiver",
+        ),
         NotMovedKind::SystemOwner => (
             Code::SourceSystemOwner,
             format!("it is a part of the system and belongs to role {detail}; on the target it belongs to the role that ran initdb"),

@@ -1,7 +1,7 @@
 //! What is in a database and would not arrive as it is.
 
 use crate::catalog::{Database, Oversized, Relation, ServerFacts};
-use crate::finding::{Code, Finding};
+use crate::finding::{Code, Finding, Severity};
 use crate::names::TableName;
 
 pub(super) fn for_database(
@@ -35,6 +35,9 @@ pub(super) fn for_database(
         other_version(name, version, target).map(|finding| finding.database(&database.name))
     };
     found.extend(versions.filter_map(finding));
+    let versions = contents.extension_versions.iter();
+    let older = versions.filter_map(|(name, version)| older_extension(name, version, target));
+    found.extend(older.map(|finding| finding.database(&database.name)));
     found
 }
 
@@ -67,6 +70,50 @@ fn other_version(extension: &str, version: &str, target: &ServerFacts) -> Option
              the tables by hand after the run"
         ))
     })
+}
+
+/// A dump names no version: the target creates its own.
+fn older_extension(extension: &str, version: &str, target: &ServerFacts) -> Option<Finding> {
+    let there = target.extension_versions.get(extension)?;
+    let numbers = numbers(version).zip(numbers(there));
+    let is_certain = numbers.is_some();
+    let may_be_older = match numbers {
+        Some((here, there)) => there < here,
+        None => version != there,
+    };
+    may_be_older.then(|| {
+        let (severity, what) = if is_certain {
+            (
+                Severity::Block,
+                "what came after that version is missing there, and functions may compute something else",
+            )
+        } else {
+            (
+                Severity::Warn,
+                "which of them is newer cannot be told; where that is the source's, something is missing on the target",
+            )
+        };
+        let message = format!(
+            "the extension has version {version} on the source, and CREATE EXTENSION makes {there} on the target: {what}"
+        );
+        Finding::new(Code::TargetExtensionOlder, message)
+            .severity(severity)
+            .object(extension)
+            .fix(format!(
+                "install the package that has version {version} on the target; or, where nothing that is restored needs it, waive \
+                 this and ALTER EXTENSION {extension} UPDATE TO '{version}' on the target after the run"
+            ))
+    })
+}
+
+/// Of a version as `1.10`, without zeros at its end; `None`: it is no such version.
+fn numbers(version: &str) -> Option<Vec<u64>> {
+    let numbers = version.split('.').map(|number| number.parse().ok());
+    let mut numbers: Vec<u64> = numbers.collect::<Option<_>>()?;
+    while numbers.last() == Some(&0) {
+        numbers.pop();
+    }
+    Some(numbers)
 }
 
 fn with_oids(relation: &Relation) -> Option<Finding> {

@@ -73,6 +73,31 @@ fn sequences_that_clients_are_ahead_with_stay_ahead() {
     assert_eq!(target.psql("erp", "SELECT count(*) FROM events"), "600");
 }
 
+/// Each table is compared with its own snapshot, so no count shows it.
+#[test]
+fn rows_that_move_between_two_snapshots_are_told_of_before() {
+    let (source, target, project) = verified_and_killed(
+        "CREATE TABLE orders AS SELECT generate_series(1, 100) AS id; CREATE TABLE archive (id int)",
+        "table_data = [\"erp.archive\"]\nsnapshot = \"later\"",
+    );
+    let told = [
+        "delay/later-snapshot: database \"erp\": ",
+        "arrives in both or in none",
+    ];
+    project.run(&["check"]).expect_code(0).says(&told);
+    project
+        .run(&["plan", "--dry-run"])
+        .expect_code(0)
+        .says(&told[1..]);
+    source.psql("erp", "WITH old AS (DELETE FROM orders WHERE id <= 30 RETURNING *) INSERT INTO archive SELECT * FROM old");
+    project.run(&["run"]).expect_code(0).says(&told);
+    let report = project.report().to_string();
+    assert!(report.contains("delay/later-snapshot"), "{report}");
+    // What it is about.
+    let both = "SELECT count(*) FROM orders JOIN archive USING (id)";
+    assert_eq!(target.psql("erp", both), "30");
+}
+
 const PARENTS: &str = "
     CREATE TABLE parents (id int PRIMARY KEY);
     CREATE TABLE children (id int PRIMARY KEY, parent int NOT NULL REFERENCES parents);

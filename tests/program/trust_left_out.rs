@@ -57,6 +57,68 @@ fn what_nobody_changed_is_not_told() {
     }
 }
 
+/// As initdb and administrators make them for a whole server.
+#[test]
+fn settings_of_the_source_that_change_results_are_told() {
+    let source = Server::of(16)
+        .set("timezone", "Asia/Tokyo")
+        .set("datestyle", "iso, dmy")
+        .set("search_path", "app, public")
+        .set("plpgsql.variable_conflict", "use_column")
+        .start();
+    let target = Server::start(18);
+    source.psql(
+        "postgres",
+        "CREATE DATABASE erp; ALTER SYSTEM SET default_text_search_config = 'pg_catalog.german'; SELECT pg_reload_conf();
+         ALTER DATABASE postgres SET intervalstyle = 'iso_8601'; ALTER ROLE postgres SET bytea_output = 'escape'",
+    );
+    source.psql(
+        "erp",
+        "CREATE SCHEMA app; CREATE TABLE app.events AS SELECT timestamptz '2024-01-01 23:00+00' AS at;
+         CREATE MATERIALIZED VIEW app.days AS SELECT at::date AS day FROM app.events",
+    );
+    let project = Project::between(&source, &target);
+    let told = [
+        "target/other-settings",
+        "datestyle = ISO, DMY (target: ISO, MDY)",
+        "default_text_search_config = pg_catalog.german (target: ",
+        "plpgsql.variable_conflict = use_column (target: error)",
+        "search_path = app, public (target: \"$user\", public)",
+        "timezone = Asia/Tokyo (target: ",
+        "ALTER SYSTEM SET search_path = app, public; ALTER SYSTEM SET timezone = 'Asia/Tokyo'; SELECT pg_reload_conf()",
+    ];
+    let check = project.run(&["check"]).expect_code(0);
+    check.says(&told);
+    for other in ["intervalstyle", "bytea_output", "lc_"] {
+        assert!(
+            !check.said().contains(&format!("{other} =")),
+            "{}",
+            check.said()
+        );
+    }
+    project
+        .run(&["plan", "--dry-run"])
+        .expect_code(0)
+        .says(&told[..3]);
+    // The statements do what they say.
+    let plan = project
+        .run(&["plan", "--dry-run", "--format", "json"])
+        .stdout;
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    let mut findings = plan["findings"].as_array().unwrap().iter();
+    let finding = findings.find(|finding| finding["code"] == "target/other-settings");
+    let fix = finding.unwrap()["fix"].as_str().unwrap();
+    let (_, statements) = fix.split_once(": ").unwrap();
+    for statement in statements.split("; ") {
+        target.psql("postgres", statement);
+    }
+    project.run(&["run"]).expect_code(0);
+    let said = project.run(&["check"]).expect_code(0).said();
+    assert!(!said.contains("target/other-settings"), "{said}");
+    let day = "SELECT day FROM app.days";
+    assert_eq!(target.psql("erp", day), source.psql("erp", day));
+}
+
 /// An extension with a table, whose script makes an index, a trigger and a constraint as well.
 fn install_extension(server: &Server) {
     let directory = server.psql(

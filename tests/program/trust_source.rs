@@ -3,8 +3,8 @@
 use crate::support::compare;
 use crate::support::fill::slow_index;
 use crate::support::held::Held;
-use crate::support::project::Project;
-use crate::support::server::Server;
+use crate::support::project::{Project, string};
+use crate::support::server::{Server, literal};
 
 #[test]
 fn a_database_that_is_made_during_a_run_is_told_and_moved_by_the_next() {
@@ -105,4 +105,55 @@ fn an_index_of_an_extension_that_is_not_valid_is_not_told() {
     let told = Project::between(&source, &target).run(&["check"]).said();
     assert!(told.contains("public.by_own"), "{told}");
     assert!(!told.contains("public.by_id"), "{told}");
+}
+
+/// An empty table is a good table, and both servers would agree on it. As a role that is no superuser reads it, too.
+#[test]
+fn a_subscription_that_has_not_copied_its_tables_stops_the_run() {
+    for major in [10, 16] {
+        let source = Server::of(major).set("wal_level", "logical").start();
+        let target = Server::start(18);
+        source.psql("postgres", "CREATE DATABASE shop");
+        source.psql(
+            "shop",
+            "CREATE TABLE big AS SELECT generate_series(1, 100) AS id; CREATE TABLE small (id int);
+             CREATE PUBLICATION sales FOR ALL TABLES",
+        );
+        source.psql("postgres", "CREATE DATABASE erp");
+        // Nothing copies while it is not enabled: as where the copy waits, or takes hours.
+        let password = source.password().replace('\\', r"\\").replace('\'', r"\'");
+        let connection = format!(
+            "host={} port={} dbname=shop user=postgres password='{password}'",
+            source.socket_directory().display(),
+            source.port(),
+        );
+        source.psql(
+            "erp",
+            "CREATE TABLE big (id int); CREATE TABLE small (id int)",
+        );
+        source.psql(
+            "erp",
+            &format!(
+                "CREATE SUBSCRIPTION sub CONNECTION {} PUBLICATION sales
+                 WITH (enabled = false, create_slot = false, slot_name = NONE)",
+                literal(&connection)
+            ),
+        );
+        source.psql("postgres", "CREATE ROLE mover LOGIN PASSWORD 'moves'");
+        source.psql("erp", "GRANT SELECT ON big, small TO mover");
+        source.psql("shop", "GRANT SELECT ON big, small TO mover");
+        let told = [
+            "source/subscription-copying: database \"erp\", sub: ",
+            "the target would have no more: public.big, public.small",
+        ];
+        let by_mover = Project::between(&source, &target)
+            .source("user", &string("mover"))
+            .variable("SOURCE_PASSWORD", "moves");
+        by_mover.run(&["check"]).expect_code(3).says(&told);
+        let project = Project::between(&source, &target);
+        project.run(&["run"]).expect_code(3).says(&told);
+        source.psql("erp", "DROP SUBSCRIPTION sub");
+        project.run(&["run"]).expect_code(0);
+        compare::assert_same(&source, &target, "erp");
+    }
 }

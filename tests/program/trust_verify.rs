@@ -138,6 +138,45 @@ fn install_extension(server: &Server, version: &str, columns: &str, users: u32) 
     std::fs::write(directory.join(file), script).unwrap();
 }
 
+/// A dump names no version: the target makes the one that it has.
+#[test]
+fn an_extension_that_is_older_on_the_target_stops_the_run() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    let install = |server: &Server, version: &str, functions: &[&str]| {
+        let sql = "SELECT setting FROM pg_config WHERE name = 'SHAREDIR'";
+        let directory = std::path::PathBuf::from(server.psql("postgres", sql)).join("extension");
+        let control = format!("default_version = '{version}'\nrelocatable = true\n");
+        std::fs::write(directory.join("pg_migrate_older.control"), control).unwrap();
+        let functions = functions.iter();
+        let script: String = functions
+            .map(|name| {
+                format!("CREATE FUNCTION {name}() RETURNS int LANGUAGE sql AS 'SELECT 1';\n")
+            })
+            .collect();
+        let file = format!("pg_migrate_older--{version}.sql");
+        std::fs::write(directory.join(file), script).unwrap();
+    };
+    install(&source, "1.1", &["common", "newer"]);
+    install(&target, "1.0", &["common"]);
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE EXTENSION pg_migrate_older;
+         CREATE FUNCTION uses() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN newer(); END'",
+    );
+    let project = Project::between(&source, &target);
+    let words = [
+        "target/extension-older",
+        "pg_migrate_older",
+        "version 1.1 on the source",
+        "makes 1.0 on the target",
+    ];
+    project.run(&["run"]).expect_code(3).says(&words);
+    install(&target, "1.1", &["common", "newer"]);
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT uses()"), "1");
+}
+
 /// As PostGIS has it: rows of users beside those of the extension's script.
 #[test]
 fn configuration_tables_of_an_extension_of_another_version_are_told_and_no_difference() {

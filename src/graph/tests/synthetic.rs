@@ -175,6 +175,7 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
             parts_not_utf8: BTreeMap::new(),
             user_objects: 0,
             configured_extensions: BTreeMap::new(),
+            extension_versions: BTreeMap::new(),
             not_moved: Vec::new(),
             own: Vec::new(),
             without_default_privileges: Vec::new(),

@@ -16,6 +16,7 @@ pub(super) fn configuration() -> Configuration {
     Configuration {
         parameters: parameters.collect(),
         own: BTreeMap::new(),
+        of_clients: BTreeMap::new(),
         reads_file_settings: true,
         may_reload: true,
         may_checkpoint: true,

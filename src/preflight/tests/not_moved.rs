@@ -174,6 +174,38 @@ fn libraries_that_the_target_lacks_are_told_with_whom_they_keep_out() {
 }
 
 #[test]
+fn an_extension_that_is_older_on_the_target_blocks() {
+    let of = |here: &str, there: &str| {
+        let mut erp = database("erp", 1 << 20, 1);
+        let version = ("hstore".to_owned(), here.to_owned());
+        contents(&mut erp).extension_versions.extend([version]);
+        let mut case = Case::new("", vec![erp]);
+        let versions = &mut case.inspection.target.extension_versions;
+        versions.insert("hstore".to_owned(), there.to_owned());
+        codes(&case.compile())
+    };
+    let code = Code::TargetExtensionOlder;
+    for (here, there) in [
+        ("1.1", "1.0"),
+        ("1.10", "1.9"),
+        ("3.4.1", "3.4"),
+        ("2", "1.9"),
+    ] {
+        assert_eq!(of(here, there), [(Severity::Block, code)], "{here} {there}");
+    }
+    for (here, there) in [
+        ("1.0", "1.1"),
+        ("1.9", "1.10"),
+        ("1.1", "1.1"),
+        ("1.0", "1"),
+        ("1.5dev", "1.5dev"),
+    ] {
+        assert_eq!(of(here, there), [], "{here} {there}");
+    }
+    assert_eq!(of("1.5dev", "1.4"), [(Severity::Warn, code)]);
+}
+
+#[test]
 fn an_extension_whose_configuration_meets_another_version_is_told() {
     let mut erp = database("erp", 1 << 20, 1);
     let version = ("postgis".to_owned(), "2.5".to_owned());

@@ -46,6 +46,35 @@ fn patterns_that_delay_nothing_say_so() {
 }
 
 #[test]
+fn a_later_snapshot_is_told_and_more_so_where_a_table_is_split() {
+    let mut crm = database("crm", 1 << 20, 1);
+    let mut root = table(10, "p");
+    root.kind = RelationKind::PartitionedTable;
+    let part = |oid, name| {
+        let mut part = table(oid, name);
+        part.parents = vec![10];
+        part
+    };
+    contents(&mut crm)
+        .relations
+        .extend([root, part(11, "p23"), part(12, "p24")]);
+    let told = |delay: &str, source: &str| {
+        let rest = format!("[delay]\ntable_data = [{delay}]\n{source}");
+        let graph = Case::new(&rest, vec![crm.clone()]).compile();
+        let found = graph.findings.iter();
+        let mut found = found.filter(|finding| finding.code == Code::DelayLaterSnapshot);
+        found
+            .next()
+            .map(|finding| (finding.severity, finding.message.contains("public.p")))
+    };
+    let later = "snapshot = \"later\"";
+    assert_eq!(told("\"crm.p\"", later), Some((Severity::Warn, false)));
+    assert_eq!(told("\"crm.p23\"", later), Some((Severity::Fix, true)));
+    assert_eq!(told("\"crm.p23\"", ""), None);
+    assert_eq!(told("\"crm.none\"", later), None);
+}
+
+#[test]
 fn delayed_tables_need_a_target_of_10_and_like_a_role_that_may_act_as_a_replica() {
     let rest = "[delay]\ntable_data = [\"*.table_0000\"]";
     let databases = vec![database("crm", 1, 1), database("erp", 1, 1)];

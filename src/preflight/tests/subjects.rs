@@ -113,6 +113,59 @@ fn databases_that_cannot_migrate_are_named_with_the_reason() {
 }
 
 #[test]
+fn settings_for_clients_that_differ_are_told_with_the_statements() {
+    let mut case = Case::new("", vec![database("crm", 1 << 20, 10)]);
+    let settings = |of: [&str; 5]| {
+        let names = [
+            "datestyle",
+            "lc_time",
+            "search_path",
+            "timezone",
+            "xmloption",
+        ];
+        let pairs = names.into_iter().zip(of);
+        let pairs = pairs.filter(|(_, value)| *value != "absent");
+        pairs
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    };
+    let source = &mut case.inspection.source.configuration.of_clients;
+    *source = settings([
+        "ISO, DMY",
+        "en_US.utf8",
+        "app, \"$user\"",
+        "Etc/UTC",
+        "content",
+    ]);
+    let target = &mut case.inspection.target.configuration.of_clients;
+    *target = settings([
+        "ISO, MDY",
+        "en_US.UTF-8",
+        "\"$user\", public",
+        "GMT",
+        "absent",
+    ]);
+    assert_snapshot!(lines(&case.compile()), @r#"
+    Warn target/other-settings [] these settings of the source are not as on the target, and are not brought along: datestyle = ISO, DMY (target: ISO, MDY), search_path = app, "$user" (target: "$user", public); materialized views that are refreshed there, functions and clients compute and show by the target's
+      fix: where clients count on them, on the target before the run: ALTER SYSTEM SET datestyle = 'ISO, DMY'; ALTER SYSTEM SET search_path = app, "$user"; SELECT pg_reload_conf()
+    "#);
+    let target = &mut case.inspection.target.configuration.of_clients;
+    *target = settings([
+        "ISO, DMY",
+        "en_US.UTF-8",
+        "app, \"$user\"",
+        "Europe/London",
+        "content",
+    ]);
+    let found = lines(&case.compile());
+    assert!(
+        found.contains("timezone = Etc/UTC (target: Europe/London)"),
+        "{found}"
+    );
+    assert!(!found.contains("datestyle"), "{found}");
+}
+
+#[test]
 fn a_database_that_is_expected_and_cannot_migrate_blocks() {
     let closed = |name: &str| {
         let mut database = database(name, 1, 1);

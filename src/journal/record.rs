@@ -232,8 +232,8 @@ pub enum Change {
         database: String,
         written: WriteMark,
     },
-    /// No change to a server: how much was written to a database when its restore was done. No step writes to it until it is
-    /// verified.
+    /// No change to a server: how much was written to a database when its restore, or its delayed phase, was done. No step writes to
+    /// it until it is verified, and opened.
     RestoredDatabase {
         database: String,
         written: WriteMark,

@@ -363,7 +363,10 @@ impl State {
             Change::MarkWritten {
                 database, written, ..
             } => {
-                self.restored.remove(&database);
+                match &written {
+                    Some(written) => self.restored.insert(database.clone(), written.clone()),
+                    None => self.restored.remove(&database),
+                };
                 // What clients wrote since it was verified first counts.
                 self.verified.entry(database).or_insert(written);
             }
@@ -379,6 +382,7 @@ impl State {
                 self.differences.entry(database).or_default().extend(tables);
             }
             Change::LetInDatabase { database } => {
+                self.restored.remove(&database);
                 self.let_in.insert(database);
             }
             Change::OpenDatabase { database } => {
@@ -547,6 +551,7 @@ impl State {
 
     /// What clients write from now on cannot be told from what this plan writes.
     fn written_by_us(&mut self, database: &str) {
+        self.restored.remove(database);
         if let Some(written) = self.verified.get_mut(database) {
             *written = None;
         }

@@ -80,7 +80,8 @@ pub struct State {
     pub verified: HashMap<String, Option<WriteMark>>,
     /// Those that were not, with how much had been written to each when a step in it failed first.
     pub left: BTreeMap<String, WriteMark>,
-    /// Those that were restored, with how much had been written to each then, until one is left or verified.
+    /// Those that are closed, with how much had been written to each when this plan wrote to it last: its restore, or its delayed phase,
+    /// was done. Until one is left or opened.
     pub restored: BTreeMap<String, WriteMark>,
     /// Those in which a verification found a difference, and that are not made again since, with the tables; none: another session
     /// wrote something to it. Until one passes.

@@ -252,8 +252,15 @@ impl Work<'_> {
             return Ok(());
         }
         let connection = connect(self.target, &self.target.database, &self.session).await?;
-        for role in roles {
+        let going: Vec<&str> = roles.iter().map(|role| &*role.name).collect();
+        for role in &roles {
             let name = role.name.clone();
+            if let Some(used) = used_by_others(&connection, &name, &going).await? {
+                self.discarded
+                    .left
+                    .push(format!("role \"{name}\" stays, since {used}"));
+                continue;
+            }
             self.record(Change::DropRole { role: name.clone() }).await?;
             reach!("discard drops a role");
             match drop_role(&connection, &role.name).await {
@@ -350,6 +357,38 @@ fn names(state: &State, made: &Made) -> BTreeSet<String> {
     let of_runs = state.runs.iter().filter_map(|run| run.databases.clone());
     let all = of_steps.chain(state.created.keys().cloned());
     all.chain(of_made).chain(of_runs.flatten()).collect()
+}
+
+/// How a role is used by what is not the plan's: in words. What it owns keeps it anyway; privileges on a database that stays,
+/// settings in one, and its members, would go with it. `going`: roles that are dropped as well.
+async fn used_by_others(
+    connection: &Connection,
+    role: &str,
+    going: &[&str],
+) -> Result<Option<String>, Error> {
+    // Since 16, who made a role is a member of it.
+    let row = connection
+        .query_opt(
+            "SELECT used FROM pg_catalog.pg_roles r, LATERAL ( \
+                 SELECT 1, pg_catalog.format(CASE s.deptype WHEN 'o' THEN 'it owns database \"%s\"' \
+                                             ELSE 'it has privileges on database \"%s\"' END, d.datname) \
+                 FROM pg_catalog.pg_shdepend s JOIN pg_catalog.pg_database d ON d.oid = s.objid \
+                 WHERE s.dbid = 0 AND s.classid = 'pg_catalog.pg_database'::pg_catalog.regclass \
+                   AND s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.refobjid = r.oid \
+                 UNION ALL \
+                 SELECT 2, pg_catalog.format('it has settings in database \"%s\"', d.datname) \
+                 FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase \
+                 WHERE s.setrole = r.oid \
+                 UNION ALL \
+                 SELECT 3, pg_catalog.format('role \"%s\" is a member of it', m.rolname) \
+                 FROM pg_catalog.pg_auth_members a JOIN pg_catalog.pg_roles m ON m.oid = a.member \
+                 WHERE a.roleid = r.oid AND m.rolname <> current_user AND m.rolname::text <> ALL ($2)) AS found(turn, used) \
+             WHERE r.rolname::text = $1 ORDER BY turn, used LIMIT 1",
+            &[&role, &going],
+        )
+        .await
+        .map_err(connection.failed("look for who uses the role"))?;
+    Ok(row.map(|row| row.get(0)))
 }
 
 /// Drops a role, with the privileges that it has on what all databases share (tablespaces, parameters). What it owns, or may use in

@@ -23,7 +23,7 @@ use crate::names::{
 use crate::plan::Endpoint;
 use crate::postgres::{Class, LAST_ATTEMPT, Notices, escape_control};
 use crate::schedule::{Ended, Schedule, Standing, Start};
-use crate::step::{self, ChangeRequest, Context, LockedSnapshot, Shared, StepError};
+use crate::step::{self, ChangeRequest, Context, LockedSnapshot, Shared, StepError, ToOpen};
 
 /// How long to wait for word that a snapshot's connection ended with a step's.
 const WORD_OF_LOSS: Duration = Duration::from_millis(500);
@@ -235,7 +235,11 @@ impl<'a> Dispatcher<'a> {
             given.closed = state
                 .verified_and_closed()
                 .into_iter()
-                .map(|name| (name.clone(), state.made(&name)))
+                .map(|name| ToOpen {
+                    made: state.made(&name),
+                    written: state.restored.get(&name).cloned(),
+                    name,
+                })
                 .collect();
         }
         if id.kind == Kind::Globals {
@@ -494,7 +498,7 @@ struct Given {
     tuned: BTreeMap<String, TunedSetting>,
     roles: BTreeMap<String, RoleState>,
     created_roles: BTreeMap<String, Option<u32>>,
-    closed: Vec<(String, Option<u32>)>,
+    closed: Vec<ToOpen>,
     is_retry: bool,
 }
 

@@ -49,6 +49,16 @@ pub(crate) struct ChangeRequest {
     pub recorded: oneshot::Sender<Option<Position>>,
 }
 
+/// A database of the target that is verified and still closed to others.
+#[derive(Debug, Clone)]
+pub(crate) struct ToOpen {
+    pub name: String,
+    /// Its object id.
+    pub made: Option<u32>,
+    /// How much had been written to it when this plan wrote to it last; `None`: that is not known.
+    pub written: Option<WriteMark>,
+}
+
 /// What one attempt of one step is given.
 pub(crate) struct Context {
     pub shared: Arc<Shared>,
@@ -86,9 +96,8 @@ pub(crate) struct Context {
     pub is_shut: bool,
     /// That database was named to be dropped all the same.
     pub may_drop: bool,
-    /// In a step about the whole server: databases that are verified and still closed to others, with
-    /// their object ids.
-    pub closed: Vec<(String, Option<u32>)>,
+    /// In a step about the whole server: databases that are verified and still closed to others.
+    pub closed: Vec<ToOpen>,
     /// In a step about the whole server: settings of the target that this plan changed and has to restore,
     /// by its journal.
     pub tuned: BTreeMap<String, TunedSetting>,

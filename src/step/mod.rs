@@ -22,7 +22,7 @@ pub(crate) mod tuning;
 pub(crate) mod used;
 mod verify;
 
-pub(crate) use context::{ChangeRequest, Context, Shared};
+pub(crate) use context::{ChangeRequest, Context, Shared, ToOpen};
 pub(crate) use error::StepError;
 pub(crate) use locked_snapshot::LockedSnapshot;
 

@@ -107,7 +107,11 @@ fn all_of_it_is_dropped_and_nothing_else() {
             ("erp other postgres", "app busy idle postgres there", why)
         } else {
             // It owns what stays.
-            ("other postgres", "busy postgres there", "database other")
+            (
+                "other postgres",
+                "busy postgres there",
+                "it owns database \"other\"",
+            )
         };
         told.says(&[why]);
         assert_eq!(target.psql("postgres", DATABASES), databases);
@@ -116,6 +120,31 @@ fn all_of_it_is_dropped_and_nothing_else() {
         assert!(!project.directory().join("pg_dumps/test").exists());
         project.run(&["discard", "--all", "--yes"]).expect_code(0);
     }
+}
+
+/// After a rehearsal, a person gave the roles that came with it to others on the target.
+#[test]
+fn roles_that_others_use_by_now_stay() {
+    let (source, target) = servers();
+    source.psql(
+        "postgres",
+        "CREATE ROLE granted; CREATE ROLE has_set; CREATE ROLE joined; CREATE ROLE unused; CREATE ROLE clerk IN ROLE unused",
+    );
+    target.psql("postgres", "CREATE DATABASE dwh");
+    let project =
+        Project::between(&source, &target).with("[target.tuning]\nshared_target = true\n");
+    project.run(&["run"]).expect_code(0);
+    target.psql("postgres", "GRANT CONNECT ON DATABASE dwh TO granted; ALTER ROLE has_set IN DATABASE dwh SET work_mem = '8MB'; GRANT joined TO there");
+    let told = project.run(&["discard", "--all", "--yes"]).expect_code(0);
+    told.says(&[
+        "role \"granted\" stays, since it has privileges on database \"dwh\"",
+        "role \"has_set\" stays, since it has settings in database \"dwh\"",
+        "role \"joined\" stays, since role \"there\" is a member of it",
+        "role \"unused\" is dropped",
+        "role \"clerk\" is dropped",
+    ]);
+    let may = "SELECT has_database_privilege('granted', 'dwh', 'CONNECT'), pg_has_role('there', 'joined', 'MEMBER')";
+    assert_eq!(target.psql("postgres", may), "t|t");
 }
 
 #[test]

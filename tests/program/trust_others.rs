@@ -337,3 +337,54 @@ fn what_a_superuser_wrote_after_a_restore_is_not_dropped() {
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");
 }
+
+/// Between its verification and its opening a database may be closed for long, and nothing looks at it again.
+#[test]
+fn what_another_session_wrote_before_a_database_is_opened_is_a_failure() {
+    let (source, target, _) = servers();
+    let project = Project::between(&source, &target);
+    project.killed_at("journal step-done erp/verify synced:1");
+    target.psql("erp", "DELETE FROM jobs WHERE id > 900");
+    for _ in 0..2 {
+        project.run(&["run"]).expect_code(4).expect_words(&[
+            "another session wrote to it on the target between its verification and its opening",
+            "it stays closed",
+            "reset PLAN --database erp --drop erp",
+            "DROP DATABASE on the target",
+        ]);
+        assert!(!target.lets_in("erp", "app", "of the app"));
+        assert_eq!(target.psql("postgres", "SHOW full_page_writes"), "on");
+    }
+    project.run(&["verify"]).expect_code(5);
+    project
+        .run(&["reset", "--database", "erp", "--drop", "erp"])
+        .expect_code(0);
+    target.psql("postgres", "DROP DATABASE erp");
+    project.run(&["run"]).expect_code(0);
+    assert!(target.lets_in("erp", "app", "of the app"));
+    compare::assert_same(&source, &target, "erp");
+}
+
+/// The delayed phase writes as well, and nothing else may. A person who stands for what was written says so in the plan.
+#[test]
+fn what_another_session_wrote_after_the_delayed_load_is_a_failure() {
+    let (source, target, _) = servers();
+    source.psql(
+        "erp",
+        "CREATE TABLE old AS SELECT generate_series(1, 100) AS id; CREATE INDEX ON old (id)",
+    );
+    let project = Project::between(&source, &target).with("[delay]\ntable_data = [\"erp.old\"]\n");
+    project.killed_at("journal step-done erp/delayed-verify synced:1");
+    target.psql("erp", "INSERT INTO old VALUES (101)");
+    let told = ["between its verification and its opening"];
+    project.run(&["run"]).expect_code(4).expect_words(&told);
+    let project = project.with(&waiver("target/differed"));
+    project.run(&["run"]).expect_code(0);
+    assert!(project.report().to_string().contains(told[0]));
+    assert!(target.lets_in("erp", "app", "of the app"));
+    // Where nobody writes, nothing is said.
+    target.psql("postgres", "DROP DATABASE erp");
+    let project = project.named("again");
+    project.run(&["run"]).expect_code(0);
+    assert!(!project.report().to_string().contains("another session"));
+}

@@ -53,6 +53,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     }
     let mut broken = references::prove(context, &pool, queries).await?;
     broken.extend(uniqueness::prove(context, &pool, queries).await?);
+    drop(pool);
     broken.sort_by(|a, b| a.message.cmp(&b.message));
     let differing: Vec<TableName> = tables
         .iter()
@@ -97,6 +98,9 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         .with_output(output));
     }
     if differing.is_empty() {
+        if context.is_closed {
+            others::restored(context).await;
+        }
         let archive = delayed_archive(context.plan(), context.database_name());
         output
             .warnings

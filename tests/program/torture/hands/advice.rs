@@ -38,6 +38,7 @@ const ADVICE: &[(&str, Remedy)] = &[
     ("`pg-migrate revert", revert),
     ("target/promoted", look_at_promoted),
     ("target.tuning.shared_target = true", accept_shared_target),
+    ("a waiver for target/differed", stand_for_what_is_there),
     ("delete these rows there, and run again", delete_orphans),
     ("drop or rename it", drop_what_is_by_hand),
     ("being accessed by other users", end_sessions),
@@ -179,6 +180,14 @@ fn include_again(people: &mut People<'_>) -> bool {
     people.keys.exclude.clear();
     people.write_plan();
     any
+}
+
+/// Whoever wrote to a database that was closed takes out what is of no use, and stands for the rest.
+fn stand_for_what_is_there(people: &mut People<'_>) -> bool {
+    let removed = remove_tables_by_hand(people);
+    let waived = people.keys.waived.insert("target/differed");
+    people.write_plan();
+    removed || waived
 }
 
 /// Rows whose parents came to the source after the regular snapshot.

@@ -41,6 +41,16 @@ pub(crate) fn list_of_tables(tables: &[TableName]) -> String {
     names.join(", ")
 }
 
+/// `a, b and 12 more`.
+pub(crate) fn some_of<T: ToString>(names: &[T], most: usize) -> String {
+    let shown: Vec<String> = names.iter().take(most).map(T::to_string).collect();
+    let shown = shown.join(", ");
+    match names.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 /// Whether the part can stand beside a dot without quotes.
 fn is_plain(part: &str) -> bool {
     !part.is_empty() && !part.contains(['.', '"'])

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::words::some_of;
 use crate::catalog::{
     CHANGES_WHAT_IS_RESTORED, Contents, Database, LocaleProvider, Missing, ServerFacts, Setting,
     locale,
 };
 use crate::finding::{Code, Finding, Severity};
+use crate::names::some_of;
 
 pub(super) fn for_database(
     database: &Database,

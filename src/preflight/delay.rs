@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::words::some_of;
 use crate::catalog::{
     AttachedIndex, Contents, Database, LoadOrderConstraint, Relation, ServerFacts, TableTrigger,
 };
 use crate::finding::{Code, Finding, Severity};
-use crate::names::{RelationKind, TableName};
+use crate::names::{RelationKind, TableName, some_of};
 
 /// About a database with delayed tables.
 pub(crate) fn for_delayed_tables<'a>(

@@ -1,8 +1,7 @@
 //! What earlier runs left on the target: of this plan, by its journal, or of another.
 
-use super::words::some_of;
 use crate::finding::{Code, Finding, Severity};
-use crate::names::TableName;
+use crate::names::{TableName, some_of};
 
 /// Settings that a run of this plan has changed and not restored, by its journal.
 pub(crate) fn for_settings_left(names: &[&str]) -> Option<Finding> {

@@ -1,8 +1,8 @@
 //! What of the source no client program brings along, and no count shows.
 
-use super::words::some_of;
 use crate::catalog::{Database, Inspection, NotMoved, NotMovedKind, Privilege, ServerFacts};
 use crate::finding::{Code, Finding};
+use crate::names::some_of;
 
 /// About the server as a whole, and its databases that do not migrate.
 pub(super) fn for_server(globals: bool, inspection: &Inspection) -> Vec<Finding> {

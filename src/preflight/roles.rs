@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::words::some_of;
 use crate::catalog::{Inspection, Role, ServerFacts};
 use crate::finding::{Code, Finding, Severity};
+use crate::names::some_of;
 use crate::plan::Plan;
 
 pub(super) fn for_source(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {

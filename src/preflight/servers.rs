@@ -1,8 +1,8 @@
 //! The two servers: their versions, and whether one can be read from and the other be written to.
 
-use super::words::some_of;
 use crate::catalog::{Inspection, ServerFacts, Stale, value};
 use crate::finding::{Code, Finding, Severity};
+use crate::names::some_of;
 use crate::plan::Plan;
 
 /// Transactions that a finding names.

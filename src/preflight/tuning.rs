@@ -1,8 +1,8 @@
 //! The settings for the load that are set, and what that means for the target and for whoever else uses it.
 
-use super::words::some_of;
 use crate::catalog::{ServerFacts, value};
 use crate::finding::{Code, Finding, Severity};
+use crate::names::some_of;
 use crate::plan::Plan;
 
 /// Databases and slots that a finding names.

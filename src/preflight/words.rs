@@ -26,16 +26,6 @@ pub(super) fn counted(number: u32, one: &str) -> String {
     }
 }
 
-/// `a, b and 12 more`.
-pub(super) fn some_of<T: ToString>(names: &[T], most: usize) -> String {
-    let shown: Vec<String> = names.iter().take(most).map(T::to_string).collect();
-    let shown = shown.join(", ");
-    match names.len().saturating_sub(most) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::rounded;

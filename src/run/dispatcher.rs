@@ -37,6 +37,23 @@ pub(super) struct Endings {
     pub signal: Option<Signal>,
 }
 
+impl Endings {
+    /// What the work after the last step yields; `None`: a signal came before its end, and is kept.
+    pub(super) async fn unless_signalled<T>(
+        &mut self,
+        signals: &mut Signals,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            signal = signals.next() => {
+                self.signal = Some(signal);
+                None
+            }
+        }
+    }
+}
+
 /// One attempt that ended.
 struct Attempt {
     step: StepIndex,

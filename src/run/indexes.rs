@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use futures_util::{StreamExt, stream};
 
 use crate::inspect::{Index, indexable_tables, valid_indexes};
-use crate::names::TableName;
+use crate::names::{TableName, some_of};
 use crate::plan::Endpoint;
 use crate::postgres::{self, Connection, Session, connect, escape_control};
 use crate::step::Shared;
@@ -77,19 +77,14 @@ fn missing(source: Vec<Index>, target: &[Index], tables: &HashSet<TableName>) ->
 fn sentence(missing: &[Index]) -> String {
     let shown: Vec<String> = missing
         .iter()
-        .take(SHOWN)
         .map(|index| {
             let name = format!("{} of {}", index.name, index.table);
             escape_control(&name).into_owned()
         })
         .collect();
-    let more = match missing.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
     format!(
-        "the source has valid indexes that the target lacks: {}{more}; they were made, or became valid, after the dump began, or \
+        "the source has valid indexes that the target lacks: {}; they were made, or became valid, after the dump began, or \
          their restore failed and was accepted: CREATE INDEX on the target, as pg_get_indexdef says on the source",
-        shown.join(", ")
+        some_of(&shown, SHOWN)
     )
 }

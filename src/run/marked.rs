@@ -24,12 +24,8 @@ pub(super) async fn recheck_after_run(
         return Ok(());
     };
     let look = with_retries(&shared.plan.retry, mark::Error::class, |_| is_there(mark));
-    let looked = tokio::select! {
-        looked = look => looked,
-        signal = signals.next() => {
-            endings.signal = Some(signal);
-            return Ok(());
-        }
+    let Some(looked) = endings.unless_signalled(signals, look).await else {
+        return Ok(());
     };
     let message = match looked {
         Ok(true) => return Ok(()),

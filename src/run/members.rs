@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::inspect::{Member, members};
+use crate::names::some_of;
 use crate::plan::Endpoint;
 use crate::postgres::{self, Session, connect, escape_control};
 use crate::step::Shared;
@@ -120,20 +121,12 @@ fn compare(source: &[Member], target: &[Member]) -> Vec<String> {
 }
 
 fn sentence(extension: &str, differences: &[String]) -> String {
-    let shown: Vec<_> = differences
-        .iter()
-        .take(SHOWN)
-        .map(|one| escape_control(one))
-        .collect();
-    let more = match differences.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    let shown: Vec<_> = differences.iter().map(|one| escape_control(one)).collect();
     format!(
-        "what the extension {} made was changed on the source, which pg_dump does not bring along: {}{more}; make the same changes on \
+        "what the extension {} made was changed on the source, which pg_dump does not bring along: {}; make the same changes on \
          the target",
         escape_control(extension),
-        shown.join(", ")
+        some_of(&shown, SHOWN)
     )
 }
 

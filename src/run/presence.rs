@@ -114,12 +114,8 @@ pub(super) async fn recheck_after_run(
     let read = with_retries(&shared.plan.retry, postgres::Error::class, |_| {
         databases(shared)
     });
-    let present = tokio::select! {
-        present = read => present,
-        signal = signals.next() => {
-            endings.signal = Some(signal);
-            return Ok(());
-        }
+    let Some(present) = endings.unless_signalled(signals, read).await else {
+        return Ok(());
     };
     let warnings: Vec<(Option<String>, String)> = match present {
         Ok(present) => find(shared.graph.database_names(), journal.state(), &present)

@@ -261,12 +261,11 @@ pub(super) async fn recheck_after_run(
         target: &shared.target,
         application: &shared.application,
     };
-    let found = tokio::select! {
-        found = look.emptied(suspects) => found,
-        signal = signals.next() => {
-            endings.signal = Some(signal);
-            return Ok(());
-        }
+    let Some(found) = endings
+        .unless_signalled(signals, look.emptied(suspects))
+        .await
+    else {
+        return Ok(());
     };
     let (emptied, failed) = found;
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);

@@ -10,7 +10,7 @@ use super::used::written_since_in;
 use super::{Context, StepError};
 use crate::inspect::written;
 use crate::journal::Change;
-use crate::names::{Since, TableName, WriteMark};
+use crate::names::{Since, TableName, WriteMark, some_of};
 use crate::plan::Side;
 use crate::postgres::{Connection, connect, escape_control};
 
@@ -183,16 +183,10 @@ pub(super) async fn look(context: &Context, but: &BTreeSet<TableName>) -> Result
     let (done, tables): (Vec<String>, Vec<TableName>) =
         rows.filter(|(_, table)| !but.contains(table)).unzip();
     let changed = (!done.is_empty()).then(|| {
-        let more = done.len().saturating_sub(NAMED);
-        let more = match more {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let shown = done[..done.len().min(NAMED)].join(", ");
         format!(
             "rows were updated or deleted on the target by another session before the database was opened, by the server's \
-             statistics: {}{more}",
-            escape_control(&shown)
+             statistics: {}",
+            escape_control(&some_of(&done, NAMED))
         )
     });
     warnings.extend(sessions);

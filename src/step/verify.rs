@@ -8,7 +8,7 @@ use crate::failpoint::reach;
 use crate::graph::{self};
 use crate::inspect::written;
 use crate::journal::Change;
-use crate::names::{Compared, Output, Product, TableCount, TableName, list_of_tables};
+use crate::names::{Compared, Output, Product, TableCount, TableName, list_of_tables, some_of};
 use crate::plan::{Side, VerifyMode};
 use crate::postgres::{connect, escape_control};
 use crate::shell;
@@ -70,22 +70,11 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
         record_difference(context, &differing).await?;
     }
     let database = context.shown_database();
-    let shown = differing
-        .iter()
-        .take(5)
-        .map(|table| escape_control(&table.to_string()).into_owned())
-        .collect::<Vec<_>>()
-        .join(", ");
-    let more = differing.len().saturating_sub(5);
-    let more = if more > 0 {
-        format!(" and {more} more")
-    } else {
-        String::new()
-    };
     Err(StepError::new(format!(
-        "database \"{database}\": {} of {} tables differ between source and target: {shown}{more}",
+        "database \"{database}\": {} of {} tables differ between source and target: {}",
         differing.len(),
-        tables
+        tables,
+        escape_control(&some_of(&differing, 5))
     ))
     .help(
         "do not use this database on the target yet; look for writes to it since the restore and for tables that could not be \

@@ -48,6 +48,29 @@ fn stranger_to(server: &Server, prepare: impl FnOnce(&Server)) -> Server {
     stranger
 }
 
+/// Another cluster takes the place of the server while the dump is about to begin, and the run says so.
+fn swapped_in_mid_run(
+    project: Project,
+    proxy: &Proxy,
+    server: &mut Server,
+    stranger: &mut Server,
+    side: &str,
+) -> Project {
+    let (project, dump) = Paused::of(project, "pg_dump", "shop");
+    let mut running = project.start(&["run"]);
+    dump.until_reached(&mut running);
+    server.stop(Mode::Immediate);
+    stranger.start_again();
+    proxy.lead_to(stranger.port());
+    dump.go();
+    let finished = running.wait().expect_code(4);
+    finished.says(&[
+        "its system identifier was",
+        &format!("Another cluster has the address of the {side} now"),
+    ]);
+    project
+}
+
 #[test]
 fn rows_of_another_cluster_at_the_source_s_address_are_not_taken() {
     let (mut source, target) = (Server::start(16), Server::start(18));
@@ -55,18 +78,7 @@ fn rows_of_another_cluster_at_the_source_s_address_are_not_taken() {
     let mut stranger = stranger_to(&source, |stranger| with_stock(stranger, "staging", 123));
     let proxy = Proxy::to(source.port());
     let project = Project::between(&source, &target).source("port", &proxy.port().to_string());
-    let (project, dump) = Paused::of(project, "pg_dump", "shop");
-    let mut running = project.start(&["run"]);
-    dump.until_reached(&mut running);
-    source.stop(Mode::Immediate);
-    stranger.start_again();
-    proxy.lead_to(stranger.port());
-    dump.go();
-    let finished = running.wait().expect_code(4);
-    finished.says(&[
-        "its system identifier was",
-        "Another cluster has the address of the source now",
-    ]);
+    let project = swapped_in_mid_run(project, &proxy, &mut source, &mut stranger, "source");
     assert!(!project.has("step-done", "shop/dump"));
     project
         .run(&["run"])
@@ -86,18 +98,7 @@ fn nothing_is_made_on_another_cluster_at_the_target_s_address() {
     let mut stranger = stranger_to(&target, |_| {});
     let proxy = Proxy::to(target.port());
     let project = Project::between(&source, &target).target("port", &proxy.port().to_string());
-    let (project, dump) = Paused::of(project, "pg_dump", "shop");
-    let mut running = project.start(&["run"]);
-    dump.until_reached(&mut running);
-    target.stop(Mode::Immediate);
-    stranger.start_again();
-    proxy.lead_to(stranger.port());
-    dump.go();
-    let finished = running.wait().expect_code(4);
-    finished.says(&[
-        "its system identifier was",
-        "Another cluster has the address of the target now",
-    ]);
+    let project = swapped_in_mid_run(project, &proxy, &mut target, &mut stranger, "target");
     let databases = "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database";
     assert_eq!(
         stranger.psql("postgres", databases),

@@ -1,8 +1,12 @@
 //! What the proofs of constraints share that a load as a replica does not check.
 
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio_postgres::Row;
+
 use crate::catalog::Version;
 use crate::names::TableName;
-use crate::step::Context;
+use crate::postgres::{Connection, Pool};
+use crate::step::{Context, StepError};
 
 /// A constraint of the target that counts as valid, and that rows break.
 pub(super) struct Broken {
@@ -32,4 +36,37 @@ pub(super) fn top_level(version: Version) -> &'static str {
     } else {
         "true"
     }
+}
+
+/// The rows of a query that begins with the delayed tables. `what`: what it reads, for the error.
+pub(super) async fn of_delayed(
+    context: &Context,
+    connection: &Connection,
+    what: &str,
+    sql: &str,
+) -> Result<Vec<Row>, StepError> {
+    let (schemas, names) = delayed_names(context);
+    let rows = connection
+        .query(&format!("{DELAYED} {sql}"), &[&schemas, &names])
+        .await
+        .map_err(connection.failed(format!("read the {what} of the delayed tables")))?;
+    Ok(rows)
+}
+
+/// Proves each constraint by its own query, with so many queries at a time. Yields those that rows of the target break.
+pub(super) async fn each<'a, C, F>(
+    pool: &'a Pool,
+    constraints: Vec<C>,
+    queries: usize,
+    prove: impl Fn(&'a Pool, C) -> F,
+) -> Result<Vec<Broken>, StepError>
+where
+    F: Future<Output = Result<Option<Broken>, StepError>>,
+{
+    let found: Vec<Option<Broken>> = stream::iter(constraints)
+        .map(|constraint| prove(pool, constraint))
+        .buffer_unordered(queries)
+        .try_collect()
+        .await?;
+    Ok(found.into_iter().flatten().collect())
 }

@@ -1,10 +1,9 @@
 //! Foreign keys from and to delayed tables, proved by a query: a load as a replica checks none, and a parent may have been
 //! deleted before its children came, or have come after the snapshot of the regular dump.
 
-use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_postgres::Row;
 
-use super::proof::{Broken, DELAYED, delayed_names, top_level};
+use super::proof::{self, Broken, top_level};
 use crate::names::TableName;
 use crate::postgres::{Connection, Pool, escape_control, quote_identifier};
 use crate::step::{Context, StepError};
@@ -49,12 +48,7 @@ pub(super) async fn prove(
         let connection = pool.get().await?;
         foreign_keys(context, &connection).await?
     };
-    let found: Vec<Option<Broken>> = stream::iter(keys)
-        .map(|key| orphans(context, pool, key))
-        .buffer_unordered(queries)
-        .try_collect()
-        .await?;
-    Ok(found.into_iter().flatten().collect())
+    proof::each(pool, keys, queries, |pool, one| orphans(context, pool, one)).await
 }
 
 /// One side of a foreign key.
@@ -79,7 +73,6 @@ async fn foreign_keys(
     context: &Context,
     connection: &Connection,
 ) -> Result<Vec<ForeignKey>, StepError> {
-    let (schemas, names) = delayed_names(context);
     let has_period = if connection.version().major() >= 1800 {
         "o.conperiod"
     } else {
@@ -88,10 +81,7 @@ async fn foreign_keys(
     let sql = FOREIGN_KEYS
         .replace("TOP_LEVEL", top_level(connection.version()))
         .replace("HAS_PERIOD", has_period);
-    let rows = connection
-        .query(&format!("{DELAYED} {sql}"), &[&schemas, &names])
-        .await
-        .map_err(connection.failed("read the foreign keys of the delayed tables"))?;
+    let rows = proof::of_delayed(context, connection, "foreign keys", &sql).await?;
     Ok(rows.iter().map(foreign_key).collect())
 }
 

@@ -2,10 +2,9 @@
 //! other's way there is a trigger that does not fire in a load as a replica; rows that clients inserted already may have the
 //! same keys.
 
-use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_postgres::Row;
 
-use super::proof::{Broken, DELAYED, delayed_names, top_level};
+use super::proof::{self, Broken, top_level};
 use crate::names::TableName;
 use crate::postgres::{Connection, Pool, escape_control, quote_identifier};
 use crate::step::{Context, StepError};
@@ -43,12 +42,10 @@ pub(super) async fn prove(
         let connection = pool.get().await?;
         constraints(context, &connection).await?
     };
-    let found: Vec<Option<Broken>> = stream::iter(constraints)
-        .map(|constraint| conflicts(context, pool, constraint))
-        .buffer_unordered(queries)
-        .try_collect()
-        .await?;
-    Ok(found.into_iter().flatten().collect())
+    proof::each(pool, constraints, queries, |pool, one| {
+        conflicts(context, pool, one)
+    })
+    .await
 }
 
 struct Constraint {
@@ -66,7 +63,6 @@ async fn constraints(
     context: &Context,
     connection: &Connection,
 ) -> Result<Vec<Constraint>, StepError> {
-    let (schemas, names) = delayed_names(context);
     let nulls_equal = if connection.version().major() >= 1500 {
         "x.indnullsnotdistinct"
     } else {
@@ -75,10 +71,7 @@ async fn constraints(
     let sql = CONSTRAINTS
         .replace("TOP_LEVEL", top_level(connection.version()))
         .replace("NULLS_EQUAL", nulls_equal);
-    let rows = connection
-        .query(&format!("{DELAYED} {sql}"), &[&schemas, &names])
-        .await
-        .map_err(connection.failed("read the deferrable constraints of the delayed tables"))?;
+    let rows = proof::of_delayed(context, connection, "deferrable constraints", &sql).await?;
     Ok(rows.iter().map(constraint).collect())
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use crate::inspect::DumpedTable;
-use crate::names::{Kind, TableName};
+use crate::names::{Kind, TableName, some_of};
 use crate::plan::Side;
 use crate::postgres::escape_control;
 use crate::process::restore_log::Toc;
@@ -82,13 +82,7 @@ fn names<'a>(tables: impl Iterator<Item = &'a DumpedTable>) -> String {
     let names: Vec<String> = tables
         .map(|table| escape_control(&table.name.to_string()).into_owned())
         .collect();
-    let more = names.len().saturating_sub(SHOWN);
-    let shown = names[..names.len() - more].join(", ");
-    if more > 0 {
-        format!("{shown} and {more} more")
-    } else {
-        shown
-    }
+    some_of(&names, SHOWN)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What follows from the facts of one server alone, and several parts of the program go by.
 
-use super::{Configuration, Database};
+use super::{Configuration, Database, ServerFacts};
 
 /// Why a database cannot migrate, whatever the plan says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,13 @@ pub(crate) const CHANGES_WHAT_IS_RESTORED: [&str; 6] = [
     "other privileges on the schema public",
     "publications",
 ];
+
+impl ServerFacts {
+    /// Of the target: the run leaves the role as it is, whatever the source's is.
+    pub(crate) fn keeps_role(&self, name: &str) -> bool {
+        name == self.user || self.kept_roles.contains(name)
+    }
+}
 
 /// What keeps our role from ALTER SYSTEM altogether.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,7 @@ mod server_setting;
 pub(crate) mod value;
 mod version;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +76,8 @@ pub struct ServerFacts {
     /// `maintenance_work_mem`, in bytes.
     pub maintenance_work_mem: u64,
     pub roles: Vec<Role>,
+    /// Of the target: roles that are its own, so that the run leaves them as they are, whatever the source's are.
+    pub(crate) kept_roles: BTreeSet<String>,
     /// `pg_db_role_setting` of roles in every database.
     pub role_settings: Vec<Setting>,
     /// Every database of the server, in the order of their size, then name.

@@ -17,8 +17,17 @@ pub struct Role {
     pub(crate) valid_until: Option<String>,
     /// `None`: it has none, or it may not be read.
     pub(crate) password: Option<Password>,
+    /// A session of it sends WAL right now: to a standby, a base backup or a logical subscriber.
+    pub(crate) sends_wal: bool,
     /// The roles that it is a member of.
     pub(crate) member_of: BTreeSet<String>,
+}
+
+impl Role {
+    /// It was made with the cluster (PostgreSQL manual, 19.2 "Creating a Database Cluster").
+    pub(crate) fn is_bootstrap_superuser(&self) -> bool {
+        self.oid == 10
+    }
 }
 
 /// What may be known of a password.

@@ -1,6 +1,6 @@
 //! Findings about what earlier runs left on the target, by the journal of the plan.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::catalog::{
     Contents, Database, Inspection, Privilege, Role, SAFEGUARDS, ServerFacts, ServerSetting, value,
@@ -85,15 +85,38 @@ pub(super) fn roles_there(
     state: &State,
     inspection: &Inspection,
 ) -> Vec<Finding> {
-    let is_ours = |role: &Role| {
-        let mut others = marking.others.iter();
-        state
-            .touched_roles
-            .contains(&format!("role \"{}\"", role.name))
-            || state.created_roles.contains_key(&role.name)
-            || others.any(|other| other.roles.get(&role.name) == Some(&role.oid))
+    preflight::for_roles_there(plan, inspection, |role| is_ours(role, marking, state))
+}
+
+/// Whether a plan of this name made the target's role, or set it before.
+fn is_ours(role: &Role, marking: &Marking, state: &State) -> bool {
+    let mut others = marking.others.iter();
+    state
+        .touched_roles
+        .contains(&format!("role \"{}\"", role.name))
+        || state.created_roles.contains_key(&role.name)
+        || others.any(|other| other.roles.get(&role.name) == Some(&role.oid))
+}
+
+/// Roles of the target that the run leaves as they are, although the source has some of these names: its bootstrap superuser, and
+/// those that its replication goes by, now or when this plan first met them.
+pub(super) fn kept_roles(
+    marking: &Marking,
+    state: &State,
+    target: &ServerFacts,
+) -> BTreeSet<String> {
+    let globals = state.output_of(&StepId::server(Kind::Globals));
+    let before = globals.and_then(|output| match &output.product {
+        Product::Globals(read) => Some(&read.kept),
+        _ => None,
+    });
+    let is_kept = |role: &&Role| {
+        let was_kept = before.is_some_and(|before| before.contains(&role.name));
+        let is_in_use = (role.sends_wal || was_kept) && !is_ours(role, marking, state);
+        role.name != target.user && (role.is_bootstrap_superuser() || is_in_use)
     };
-    preflight::for_roles_there(plan, inspection, is_ours)
+    let roles = target.roles.iter().filter(is_kept);
+    roles.map(|role| role.name.clone()).collect()
 }
 
 /// Findings about databases that no run of this plan opened, and that clients may connect to all the same.

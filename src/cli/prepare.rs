@@ -84,7 +84,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
             contents.oversized.clear();
         }
     }
-    let inspection = Inspection {
+    let mut inspection = Inspection {
         source: source_facts,
         target: target_facts,
         client,
@@ -98,6 +98,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
     let doubts = Doubts::find(state, &inspection, marking.older.as_ref());
     let believed = doubts.believed(state);
     let state = &*believed;
+    inspection.target.kept_roles = left::kept_roles(&marking, state, &inspection.target);
     let is_ours = |name: &&String| {
         !is_replaced(name, state, &inspection.target)
             && !left::is_found_again(name, state, &inspection.target)

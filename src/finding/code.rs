@@ -685,7 +685,7 @@ codes! {
 
     TargetRoleDiffers "target/role-differs" Block Role "0.2.0"
         what "a role of the target is another"
-        why "A role of the same name that was on the target before may be another application's, or have a password that clients there use; the run gives it the attributes, password, limits, settings and memberships of the source's."
+        why "A role of the same name that was on the target before may be another application's, or have a password that clients there use; the run gives it the attributes, password, limits, settings and memberships of the source's; the superuser that the target was made with, and a role that sends WAL of the target right now, are left as they are, which is a warning."
         fix "Rename one of the two, make both alike, set globals.migrate = false, or waive this for the role: then the source's values are set."
 
     TargetRoleMissing "target/role-missing" Warn Role "0.2.0"

@@ -34,7 +34,8 @@ pub(super) async fn read(
                      ELSE to_char(r.rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS UTC') END, \
                 {password}, \
                 ARRAY(SELECT g.rolname::text FROM pg_catalog.pg_auth_members m \
-                      JOIN pg_catalog.pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid) \
+                      JOIN pg_catalog.pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid), \
+                EXISTS (SELECT 1 FROM pg_catalog.pg_stat_replication s WHERE s.usesysid = r.oid) \
          FROM pg_catalog.pg_roles r {passwords} ORDER BY r.rolname::text COLLATE \"C\""
     );
     let rows = query::rows(connection, "list the roles", &sql).await?;
@@ -64,6 +65,7 @@ fn role(row: &Row) -> Role {
         connection_limit: (limit >= 0).then_some(limit),
         valid_until: row.get(10),
         password: row.get::<_, Option<&str>>(11).map(password),
+        sends_wal: row.get(13),
         member_of: BTreeSet::from_iter(member_of),
     }
 }

@@ -1,6 +1,6 @@
 //! Facts about the server as a whole.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{query, roles};
 use tokio_postgres::Row;
@@ -119,6 +119,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
         // pg_settings shows it in kB.
         maintenance_work_mem: u64::from(number("maintenance_work_mem")) << 10,
         roles,
+        kept_roles: BTreeSet::new(),
         role_settings,
         databases: Vec::new(),
         tablespaces,

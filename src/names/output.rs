@@ -1,6 +1,6 @@
 //! What steps hand on: to the steps that read it, to the journal, to the report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,9 @@ impl Product {
 pub struct GlobalsRead {
     /// The digest of what the source says of each role and tablespace.
     pub subjects: BTreeMap<String, String>,
+    /// Roles of the target that were left as they are.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub kept: BTreeSet<String>,
 }
 
 /// Of `dump`.

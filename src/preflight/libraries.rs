@@ -14,7 +14,10 @@ pub(super) fn for_roles(globals: bool, target: &ServerFacts) -> Vec<Finding> {
         .filter(|_| globals)
         .filter(|lacked| lacked.database.is_none())
         .filter_map(|lacked| {
-            let role = lacked.role.as_ref()?;
+            let role = lacked
+                .role
+                .as_ref()
+                .filter(|role| !target.keeps_role(role))?;
             let message = match lacked.is_certain {
                 true => format!("{}, so the role cannot connect to it", missing(lacked)),
                 false => format!("{}, and without it the role cannot connect", unseen(lacked)),

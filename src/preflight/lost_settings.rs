@@ -59,7 +59,7 @@ pub(super) fn for_roles(plan: &Plan, inspection: &Inspection) -> Vec<Finding> {
     let settings = source.role_settings.iter();
     settings
         .filter_map(|setting| {
-            let role = setting.role.as_ref().filter(|role| **role != target.user)?;
+            let role = setting.role.as_ref().filter(|role| !target.keeps_role(role))?;
             let reason = refusal(&setting.name, &setting.value, target)?;
             let message = format!(
                 "the setting {} of the role \"{role}\" is left out on the target: {reason}",

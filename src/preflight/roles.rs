@@ -104,7 +104,8 @@ const NAMED: usize = 10;
 /// Passwords that migrate as hashes which the target may not accept.
 fn md5_passwords(source: &ServerFacts, target: &ServerFacts) -> Option<Finding> {
     let is_md5 = |role: &&Role| role.password.as_ref().is_some_and(|it| it.is_md5);
-    let roles = source.roles.iter().filter(|role| role.name != target.user);
+    let roles = source.roles.iter();
+    let roles = roles.filter(|role| !target.keeps_role(&role.name));
     let names: Vec<String> = roles
         .filter(|role| role.can_login && !role.name.starts_with("pg_"))
         .filter(is_md5)

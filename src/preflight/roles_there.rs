@@ -16,7 +16,9 @@ pub(crate) fn for_roles_there(
     let is_set = |role: &Role| {
         // The server denies the rest to our role, and the run says so.
         let may_be_set = target.is_superuser || target.can_create_role && !role.is_superuser;
-        may_be_set && role.name != target.user && !role.name.starts_with("pg_") && !is_ours(role)
+        let is_set = may_be_set && !is_ours(role);
+        let is_kept = target.kept_roles.contains(&role.name);
+        role.name != target.user && !role.name.starts_with("pg_") && (is_kept || is_set)
     };
     if !plan.globals {
         return Vec::new();
@@ -27,7 +29,11 @@ pub(crate) fn for_roles_there(
         let mut differences = Differences::default();
         differences.find(of_source, of_target, inspection);
         differences.find_settings(of_source, inspection, plan);
-        differences.into_finding(&of_source.name)
+        if target.kept_roles.contains(&of_target.name) {
+            differences.into_finding_of_kept(of_target)
+        } else {
+            differences.into_finding(&of_source.name)
+        }
     })
     .collect()
 }
@@ -139,6 +145,37 @@ impl Differences {
             .filter(|there| !of_source.iter().any(|one| one.name == there.name));
         self.left
             .extend(only_there.map(|it| format!("a setting {}", it.name)));
+    }
+
+    /// Of a role that the run does not touch.
+    fn into_finding_of_kept(self, role: &Role) -> Option<Finding> {
+        let Differences { set, left, unseen } = self;
+        if set.is_empty() && left.is_empty() && unseen.is_none() {
+            return None;
+        }
+        let why = if role.is_bootstrap_superuser() {
+            "is the superuser that the target was made with"
+        } else {
+            "is one that sends WAL of the target to a standby, a backup or a subscriber"
+        };
+        let mut parts = vec![format!(
+            "the role \"{}\" {why}, so the run leaves it as it is, and the source's attributes, password, settings, comment and \
+             memberships of it do not migrate",
+            role.name
+        )];
+        if !set.is_empty() {
+            parts.push(format!("on the source it has {}", set.join(", ")));
+        }
+        parts.extend(unseen.map(str::to_owned));
+        if !left.is_empty() {
+            parts.push(format!("only the target's has {}", left.join(", ")));
+        }
+        Some(
+            Finding::new(Code::TargetRoleDiffers, parts.join("; "))
+                .severity(Severity::Warn)
+                .object(format!("ROLE {}", role.name))
+                .fix("nothing where the target's is right; otherwise ALTER ROLE … and GRANT … on the target after the run"),
+        )
     }
 
     fn into_finding(self, role: &str) -> Option<Finding> {

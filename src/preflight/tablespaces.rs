@@ -63,7 +63,10 @@ fn uses<'a>(
     }
     let of_roles = inspection.source.role_settings.iter();
     let of_roles = of_roles
-        .filter(|setting| plan.globals && setting.role.as_ref() != Some(&inspection.target.user))
+        .filter(|setting| {
+            let role = setting.role.as_ref();
+            plan.globals && role.is_none_or(|role| !inspection.target.keeps_role(role))
+        })
         .map(|setting| (setting, None));
     let of_databases = selected.iter().flat_map(|database| {
         let settings = database.settings.iter();

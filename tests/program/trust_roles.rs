@@ -1,7 +1,7 @@
 //! Roles that were on the target before the plan.
 
 use crate::support::project::Project;
-use crate::support::server::Server;
+use crate::support::server::{Mode, Server};
 
 const STORED: &str = "SELECT rolpassword FROM pg_authid WHERE rolname = 'app'";
 
@@ -98,4 +98,88 @@ fn a_password_that_cannot_be_compared_is_told() {
     project.run(&["check"]).says(&[
         "whether its password differs cannot be seen, since our role may not read pg_authid on the target",
     ]);
+}
+
+/// What stands in the way of an overwritten role: everything that the run may set of it.
+fn everything_of(server: &Server, role: &str) -> String {
+    let sql = format!(
+        "SELECT a.*, s.setconfig, shobj_description(a.oid, 'pg_authid'), \
+                ARRAY(SELECT roleid::regrole::text FROM pg_auth_members WHERE member = a.oid ORDER BY 1) \
+         FROM pg_authid a LEFT JOIN pg_db_role_setting s ON s.setrole = a.oid AND s.setdatabase = 0 \
+         WHERE a.rolname = '{role}'"
+    );
+    server.psql("postgres", &sql)
+}
+
+/// Another superuser migrates: the one that the target was made with keeps its password and all the rest.
+#[test]
+fn the_superuser_that_the_target_was_made_with_is_left_as_it_is() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql(
+        "postgres",
+        "CREATE ROLE dba; GRANT dba TO postgres; ALTER ROLE postgres SET work_mem = '7MB'; ALTER ROLE postgres CONNECTION LIMIT 7; \
+         ALTER ROLE postgres VALID UNTIL '2090-01-01 00:00:00+00'; COMMENT ON ROLE postgres IS 'of the source'; CREATE ROLE app IN ROLE postgres",
+    );
+    source.psql("postgres", "CREATE DATABASE erp OWNER postgres");
+    source.psql(
+        "erp",
+        "CREATE TABLE t AS SELECT 1 AS a; GRANT SELECT ON t TO postgres",
+    );
+    target.psql(
+        "postgres",
+        "ALTER ROLE postgres SET lock_timeout = '5s'; CREATE ROLE mover SUPERUSER LOGIN PASSWORD 'of the mover'",
+    );
+    let before = everything_of(&target, "postgres");
+    let project = Project::between(&source, &target)
+        .target("user", "\"mover\"")
+        .variable("TARGET_PASSWORD", "of the mover");
+    project.run(&["run"]).expect_code(0).says(&[
+        "target/role-differs: ROLE postgres: the role \"postgres\" is the superuser that the target was made with, so the run leaves it \
+         as it is",
+        "on the source it has CONNECTION LIMIT 7 (there -1), VALID UNTIL 2090-01-01 00:00:00 UTC (there infinity), its password, as it is \
+         stored, membership in the role \"dba\", work_mem = \"7MB\" (there not set); only the target's has a setting lock_timeout",
+    ]);
+    assert_eq!(everything_of(&target, "postgres"), before);
+    assert_ne!(before, everything_of(&source, "postgres"));
+    // It is there for what belongs to it all the same.
+    let owner = "SELECT datdba::regrole FROM pg_database WHERE datname = 'erp'";
+    assert_eq!(target.psql("postgres", owner), "postgres");
+    let member = "SELECT pg_has_role('app', 'postgres', 'MEMBER')";
+    assert_eq!(target.psql("postgres", member), "t");
+    // What changes of it later is nobody's business either.
+    source.psql("postgres", "ALTER ROLE postgres CONNECTION LIMIT 9");
+    let again = project.run(&["run"]).expect_code(0).said();
+    assert!(!again.contains("role \"postgres\" changed"), "{again}");
+}
+
+/// A standby of the target would not come back with another password.
+#[test]
+fn a_role_that_replicates_is_left_as_it_is() {
+    let (source, mut target) = (Server::start(16), Server::start(18));
+    source.psql(
+        "postgres",
+        "CREATE ROLE replicator LOGIN PASSWORD 'of the source' CONNECTION LIMIT 1; CREATE DATABASE erp OWNER replicator",
+    );
+    target.psql(
+        "postgres",
+        "CREATE ROLE replicator REPLICATION LOGIN PASSWORD 'of the target'",
+    );
+    let before = everything_of(&target, "replicator");
+    let mut project = Project::between(&source, &target);
+    // Nothing replicates yet.
+    project
+        .run(&["check"])
+        .expect_code(3)
+        .says(&["ROLE replicator: the role \"replicator\" was on the target before this plan"]);
+    let mut standby = target.standby_of("replicator");
+    project.killed_at("journal step-done globals synced:1");
+    assert_eq!(everything_of(&target, "replicator"), before);
+    // The standby is away for the time of the next run.
+    standby.stop(Mode::Fast);
+    project.set_rest("[delay]\ntable_data = []");
+    project.run(&["run"]).expect_code(0).says(&[
+        "the role \"replicator\" is one that sends WAL of the target to a standby, a backup or a subscriber, so the run leaves it as it is",
+        "on the source it has NOREPLICATION, CONNECTION LIMIT 1 (there -1), its password, as it is stored",
+    ]);
+    assert_eq!(everything_of(&target, "replicator"), before);
 }

@@ -123,6 +123,7 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
         in_recovery: false,
         condition: crate::catalog::Condition::default(),
         roles: Vec::new(),
+        kept_roles: Default::default(),
         role_settings: Vec::new(),
         databases,
         tablespaces: Vec::new(),

@@ -51,6 +51,7 @@ fn target() -> ServerFacts {
         in_recovery: false,
         condition: crate::catalog::Condition::default(),
         roles: Vec::new(),
+        kept_roles: Default::default(),
         role_settings: Vec::new(),
         databases: Vec::new(),
         tablespaces: Vec::new(),

@@ -19,7 +19,7 @@ use crate::step::{Context, StepError};
 pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let script = dump(context, Side::Source).await?;
     let dumped = statements(&script.text).map_err(StepError::fault)?;
-    let dumped = chosen(&dumped, &context.plan().tablespaces);
+    let dumped = chosen(&dumped, context.plan(), &context.shared.inspection.target);
     let dumped: Vec<&str> = dumped.iter().map(AsRef::as_ref).collect();
     let source = by_subject(&dumped);
     let digests = digests(&source);
@@ -75,7 +75,10 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     }
     let mut output = Output {
         warnings: [script.warnings, general, told].concat(),
-        product: Product::Globals(GlobalsRead { subjects: digests }),
+        product: Product::Globals(GlobalsRead {
+            subjects: digests,
+            kept: context.shared.inspection.target.kept_roles.clone(),
+        }),
     };
     // A name that holds a line feed makes no second line, and no server's message does.
     for warning in &mut output.warnings {
@@ -306,7 +309,9 @@ fn told(
         }
     }
     let gone = context.roles.keys();
-    let gone = gone.filter(|subject| !verdicts.contains_key(*subject));
+    let kept = &context.shared.inspection.target.kept_roles;
+    let kept: BTreeSet<String> = kept.iter().map(|name| format!("role \"{name}\"")).collect();
+    let gone = gone.filter(|subject| !verdicts.contains_key(*subject) && !kept.contains(*subject));
     told.extend(gone.map(|subject| {
         format!(
             "{subject} is no longer on the source; an earlier run of this plan migrated it, and it is still on the target"

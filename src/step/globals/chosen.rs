@@ -1,15 +1,34 @@
-//! The plan's choice of tablespaces, applied to the statements of the source's dump.
+//! What of the source's dump is for the target: neither what is about roles that stay as they are there, nor about tablespaces
+//! that the plan replaces.
 
 use std::borrow::Cow;
 
 use super::lexer::{TokenKind, tokens};
+use super::plan::changed_role;
 use super::statement::Statement;
-use crate::catalog::parameter;
-use crate::plan::Tablespaces;
+use crate::catalog::{ServerFacts, parameter};
+use crate::plan::{Plan, Tablespaces};
 use crate::postgres::quote_literal;
 
-/// The statements, without those about a tablespace that is replaced; settings name the one that replaces it.
-pub(super) fn chosen<'a>(statements: &[&'a str], tablespaces: &Tablespaces) -> Vec<Cow<'a, str>> {
+/// The statements, without those about a role that the target keeps, or a tablespace that is replaced; settings name the one
+/// that replaces it.
+pub(super) fn chosen<'a>(
+    statements: &[&'a str],
+    plan: &Plan,
+    target: &ServerFacts,
+) -> Vec<Cow<'a, str>> {
+    let statements: Vec<&str> = statements
+        .iter()
+        .copied()
+        .filter(|sql| {
+            let statement = Statement::classify(sql);
+            changed_role(&statement).is_none_or(|role| !target.kept_roles.contains(role))
+        })
+        .collect();
+    with_choices(&statements, &plan.tablespaces)
+}
+
+fn with_choices<'a>(statements: &[&'a str], tablespaces: &Tablespaces) -> Vec<Cow<'a, str>> {
     let statements = statements.iter();
     statements
         .filter_map(|sql| match Statement::classify(sql) {
@@ -65,7 +84,7 @@ mod tests {
         let choices = [("fast", Some("Big One")), ("slow", None)];
         let choices = choices.map(|(name, chosen)| (name.to_owned(), chosen.map(str::to_owned)));
         let choices = Tablespaces(choices.into_iter().collect());
-        insta::assert_snapshot!(chosen(&statements, &choices).join("\n"), @r"
+        insta::assert_snapshot!(with_choices(&statements, &choices).join("\n"), @r"
         CREATE TABLESPACE other OWNER app LOCATION '/srv/other'
         ALTER ROLE app SET default_tablespace TO 'Big One'
         ALTER ROLE app SET temp_tablespaces TO '', 'other', 'Big One'

@@ -75,7 +75,11 @@ pub(crate) async fn changed_since(
     };
     let script = dump(context, Side::Source).await?;
     let statements = statements(&script.text).map_err(StepError::fault)?;
-    let statements = chosen(&statements, &context.plan().tablespaces);
+    let statements = chosen(
+        &statements,
+        context.plan(),
+        &context.shared.inspection.target,
+    );
     let statements: Vec<&str> = statements.iter().map(AsRef::as_ref).collect();
     let now = digests(&by_subject(&statements));
     Ok(differences(&read.subjects, &now, when))

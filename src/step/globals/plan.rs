@@ -360,7 +360,7 @@ fn subjects(statement: &Statement) -> impl Iterator<Item = &str> {
 }
 
 /// The role that is another one after the statement: its attributes, settings, description or rights.
-fn changed_role(statement: &Statement) -> Option<&str> {
+pub(super) fn changed_role(statement: &Statement) -> Option<&str> {
     match statement {
         Statement::CreateRole { role }
         | Statement::AlterRole { role, .. }

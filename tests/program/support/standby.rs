@@ -13,17 +13,22 @@ const PATIENCE: Duration = Duration::from_secs(60);
 impl Server {
     /// A running standby of this server, which is restarted for it. From version 12 on.
     pub fn standby(&mut self) -> Server {
+        self.standby_of("postgres")
+    }
+
+    /// The same, which connects as another role of this server.
+    pub fn standby_of(&mut self, role: &str) -> Server {
         self.stop(Mode::Fast);
         let mut access = File::options()
             .append(true)
             .open(self.data_directory().join("pg_hba.conf"))
             .unwrap();
-        writeln!(access, "local replication postgres trust").unwrap();
+        writeln!(access, "local replication {role} trust").unwrap();
         let mut standby = self.copied();
         let data = standby.data_directory();
         fs::write(data.join("standby.signal"), "").unwrap();
         let primary = format!(
-            "host={} port={} user=postgres",
+            "host={} port={} user={role}",
             self.socket_directory().display(),
             self.port()
         );

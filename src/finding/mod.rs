@@ -22,6 +22,9 @@ pub(crate) struct Finding {
     pub message: String,
     /// SQL, a shell command or a plan key that fixes it.
     pub fix: Option<String>,
+    /// The severity that it had before the plan waived it.
+    #[serde(skip)]
+    pub waived: Option<Severity>,
 }
 
 impl Finding {
@@ -34,6 +37,7 @@ impl Finding {
             object: None,
             message: message.into(),
             fix: None,
+            waived: None,
         }
     }
 
@@ -56,6 +60,15 @@ impl Finding {
     pub(crate) fn fix(mut self, fix: impl Into<String>) -> Finding {
         self.fix = Some(fix.into());
         self
+    }
+
+    /// The report of a run has it: it is no blocker that kept the run from starting, nor mere information. What is waived is
+    /// accepted, and not unsaid.
+    pub(crate) fn is_reported(&self) -> bool {
+        match self.waived {
+            Some(severity) => severity != Severity::Info,
+            None => matches!(self.severity, Severity::Fix | Severity::Warn),
+        }
     }
 
     /// What the glob of a waiver is compared with: `DATABASE.OBJECT`, or the one that there is.

@@ -48,6 +48,7 @@ fn holds(waiver: &Waive, today: Date) -> bool {
 }
 
 fn accept(finding: &mut Finding, waiver: &Waive) {
+    finding.waived = Some(finding.severity);
     finding.severity = Severity::Info;
     finding.message = format!(
         "{} (waived until {}: {})",

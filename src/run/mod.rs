@@ -54,7 +54,6 @@ use tokio_util::sync::CancellationToken;
 use crate::event::{DatabaseWork, Event};
 use crate::exit::Exit;
 use crate::failpoint::reach;
-use crate::finding::Severity;
 use crate::graph::{self, StepIndex};
 use crate::journal::{self, Entry, Journal, Outcome};
 use crate::names::{Sightings, StepId};
@@ -250,7 +249,7 @@ impl Job {
                 .graph
                 .findings
                 .iter()
-                .filter(|finding| matches!(finding.severity, Severity::Fix | Severity::Warn))
+                .filter(|finding| finding.is_reported())
                 .map(ToString::to_string)
                 .chain(settings::open_warnings(self.journal.state()))
                 .collect(),

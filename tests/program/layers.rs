@@ -87,7 +87,6 @@ const MAY_USE: [(&str, &[&str]); 26] = [
             "names",
             "exit",
             "failpoint",
-            "finding",
             "catalog",
             "plan",
             "postgres",

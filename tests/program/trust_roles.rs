@@ -65,6 +65,42 @@ fn a_role_of_another_application_is_not_overwritten_in_silence() {
     );
 }
 
+/// What the plan accepts is in the report, which others than the plan's author read.
+#[test]
+fn a_waived_block_is_in_the_report() {
+    let (source, target) = servers();
+    let waiver = "[[waive]]\ncode = \"target/role-differs\"\nuntil = 2099-12-31\nreason = \"ticket 4711\"\nobject =";
+    let project = Project::between(&source, &target).with(&format!("{waiver} \"ROLE app\""));
+    project.run(&["run"]).expect_code(0);
+    let told = [
+        "target/role-differs: ROLE app: the role \"app\" was on the target before this plan, which did not make it",
+        "(waived until 2099-12-31: ticket 4711)",
+    ];
+    let report = project.report();
+    let warnings = report["server"]["warnings"].as_array().unwrap();
+    let warnings: Vec<_> = warnings.iter().filter_map(|it| it.as_str()).collect();
+    let is_told = |it: &&&str| told.iter().all(|told| it.contains(told));
+    assert_eq!(warnings.iter().filter(is_told).count(), 1, "{warnings:#?}");
+    for format in ["text", "json"] {
+        let said = project
+            .run(&["report", "--format", format])
+            .expect_code(0)
+            .said();
+        assert!(
+            said.contains("waived until 2099-12-31: ticket 4711"),
+            "{said}"
+        );
+    }
+    let html = project
+        .run(&["report", "--format", "html"])
+        .expect_code(0)
+        .stdout;
+    assert!(
+        html.contains("waived until 2099-12-31: ticket 4711"),
+        "{html}"
+    );
+}
+
 /// Where the state directory is lost, the mark knows which roles the plan made.
 #[test]
 fn a_role_that_the_plan_made_under_a_lost_state_directory_is_its_own() {

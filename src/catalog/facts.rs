@@ -1,6 +1,6 @@
 //! What follows from the facts of one server alone, and several parts of the program go by.
 
-use super::{Configuration, Database, ServerFacts};
+use super::{Configuration, Database, Role, ServerFacts};
 
 /// Why a database cannot migrate, whatever the plan says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,16 @@ impl ServerFacts {
     /// Of the target: the run leaves the role as it is, whatever the source's is.
     pub(crate) fn keeps_role(&self, name: &str) -> bool {
         name == self.user || self.kept_roles.contains(name)
+    }
+
+    /// Of the target: our role may alter the role. The server denies the rest, and the run says so.
+    pub(crate) fn may_set_role(&self, role: &Role) -> bool {
+        self.is_superuser || self.can_create_role && !role.is_superuser
+    }
+
+    /// Of the target: our role may give or take the attribute of CREATE ROLE, which of some only a superuser may.
+    pub(crate) fn may_set_attribute(&self, attribute: &str) -> bool {
+        self.is_superuser || !matches!(attribute, "SUPERUSER" | "REPLICATION" | "BYPASSRLS")
     }
 }
 

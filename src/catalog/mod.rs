@@ -13,6 +13,7 @@ mod role;
 #[cfg(test)]
 pub(crate) mod samples;
 mod server_setting;
+mod tablespace;
 pub(crate) mod value;
 mod version;
 
@@ -29,8 +30,9 @@ use parameter::Parameter;
 pub(crate) use presence::{Missing, Present};
 pub(crate) use properties::{changed, properties};
 pub(crate) use refusal::refusal;
-pub(crate) use role::{Password, Role};
+pub(crate) use role::{Membership, Password, Role};
 pub(crate) use server_setting::{Origin, SAFEGUARDS, ServerSetting, WATCHED};
+pub(crate) use tablespace::{Tablespace, TablespacePrivilege};
 pub use version::Version;
 
 /// One server, as far as a migration needs to know it.
@@ -84,6 +86,8 @@ pub struct ServerFacts {
     pub databases: Vec<Database>,
     /// Names of tablespaces other than pg_default and pg_global.
     pub tablespaces: Vec<String>,
+    /// What these are, by name.
+    pub(crate) tablespace_facts: BTreeMap<String, Tablespace>,
     /// Of the target: tablespaces of the source that it lacks, and that can be made where they are on the source.
     pub makeable_tablespaces: Vec<String>,
     /// `collcollate` of the collations of provider libc: what the operating system offers.

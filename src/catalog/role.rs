@@ -20,7 +20,22 @@ pub struct Role {
     /// A session of it sends WAL right now: to a standby, a base backup or a logical subscriber.
     pub(crate) sends_wal: bool,
     /// The roles that it is a member of.
-    pub(crate) member_of: BTreeSet<String>,
+    pub(crate) member_of: BTreeMap<String, Membership>,
+    pub(crate) comment: Option<String>,
+    /// Its privileges on parameters, in the words of GRANT: `SET ON PARAMETER work_mem` (15 and later).
+    pub(crate) parameter_privileges: BTreeSet<String>,
+    /// Something in some database belongs to it, or grants it a privilege.
+    pub(crate) has_objects: bool,
+}
+
+/// How a role is a member of another, by whomever it was granted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Membership {
+    pub(crate) admin: bool,
+    /// Before 16, whether the member has INHERIT.
+    pub(crate) inherit: bool,
+    /// Before 16, always.
+    pub(crate) set: bool,
 }
 
 impl Role {

@@ -78,14 +78,21 @@ pub(super) fn by_mark(
     found
 }
 
-/// Findings about roles that were on the target before, and that no plan of this name made, under whatever state directory.
+/// Findings about roles and tablespaces that were on the target before, and that no plan of this name made, under whatever state directory.
 pub(super) fn roles_there(
     plan: &Plan,
     marking: &Marking,
     state: &State,
     inspection: &Inspection,
 ) -> Vec<Finding> {
-    preflight::for_roles_there(plan, inspection, |role| is_ours(role, marking, state))
+    let mut found =
+        preflight::for_roles_there(plan, inspection, |role| is_ours(role, marking, state));
+    found.extend(preflight::for_tablespaces_there(plan, inspection, |name| {
+        state
+            .touched_roles
+            .contains(&format!("tablespace \"{name}\""))
+    }));
+    found
 }
 
 /// Whether a plan of this name made the target's role, or set it before.

@@ -688,6 +688,11 @@ codes! {
         why "A role of the same name that was on the target before may be another application's, or have a password that clients there use; the run gives it the attributes, password, limits, settings and memberships of the source's; the superuser that the target was made with, and a role that sends WAL of the target right now, are left as they are, which is a warning."
         fix "Rename one of the two, make both alike, set globals.migrate = false, or waive this for the role: then the source's values are set."
 
+    TargetRoleGetsMembers "target/role-gets-members" Warn Role "0.2.0"
+        what "a role of the target gets members"
+        why "A role of the same name that was on the target before may be another application's; roles that become members of it get to what belongs to it there, and it blocks the run where the role may do more on the target than on the source."
+        fix "Rename one of the two, set globals.migrate = false, or waive this for the role."
+
     TargetRoleMissing "target/role-missing" Warn Role "0.2.0"
         what "a role is not on the target"
         why "Settings of a role in a database and its privileges on the database need the role, and with globals.migrate = false the run does not create it."
@@ -737,6 +742,11 @@ codes! {
         what "commits wait for a standby that is away"
         why "synchronous_standby_names is set on the target and no synchronous standby is connected, so that every commit waits until one is, and the server's log says nothing."
         fix "Start the standby, or take it out of synchronous_standby_names until it is there and SELECT pg_reload_conf()."
+
+    TargetTablespaceDiffers "target/tablespace-differs" Warn Tablespace "0.2.0"
+        what "a tablespace of the target is another"
+        why "A tablespace of the same name that was on the target before gets the settings, privileges and comment of the source's, and keeps its owner and place; page costs of the source's disks may mislead the planner there."
+        fix "ALTER TABLESPACE on either server, or name another tablespace in the plan ([tablespaces])."
 
     TargetTablespaceMissing "target/tablespace-missing" Block Tablespace "0.2.0"
         what "a tablespace is not on the target"

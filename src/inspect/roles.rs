@@ -1,12 +1,12 @@
 //! Roles, with what a migration sets of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sha2::{Digest, Sha256};
 use tokio_postgres::Row;
 
 use super::query;
-use crate::catalog::{Password, Role};
+use crate::catalog::{Membership, Password, Role};
 use crate::postgres::{Connection, Error};
 
 /// `with_passwords`: `pg_authid` may be read.
@@ -33,13 +33,73 @@ pub(super) async fn read(
                 CASE r.rolvaliduntil WHEN 'infinity' THEN NULL WHEN '-infinity' THEN '-infinity' \
                      ELSE to_char(r.rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS UTC') END, \
                 {password}, \
-                ARRAY(SELECT g.rolname::text FROM pg_catalog.pg_auth_members m \
-                      JOIN pg_catalog.pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid), \
-                EXISTS (SELECT 1 FROM pg_catalog.pg_stat_replication s WHERE s.usesysid = r.oid) \
+                shobj_description(r.oid, 'pg_authid'), \
+                EXISTS (SELECT 1 FROM pg_catalog.pg_stat_replication s WHERE s.usesysid = r.oid), \
+                EXISTS (SELECT 1 FROM pg_catalog.pg_shdepend d WHERE d.refobjid = r.oid \
+                        AND d.refclassid = 'pg_catalog.pg_authid'::regclass AND d.deptype IN ('o', 'a')) \
          FROM pg_catalog.pg_roles r {passwords} ORDER BY r.rolname::text COLLATE \"C\""
     );
     let rows = query::rows(connection, "list the roles", &sql).await?;
-    Ok(rows.iter().map(role).collect())
+    let mut roles: Vec<Role> = rows.iter().map(role).collect();
+    let mut memberships = memberships(connection).await?;
+    let mut privileges = parameter_privileges(connection).await?;
+    for role in &mut roles {
+        role.member_of = memberships.remove(&role.oid).unwrap_or_default();
+        role.parameter_privileges = privileges.remove(&role.oid).unwrap_or_default();
+    }
+    Ok(roles)
+}
+
+/// By the member's oid.
+async fn memberships(
+    connection: &Connection,
+) -> Result<HashMap<u32, BTreeMap<String, Membership>>, Error> {
+    let (inherit, set) = if connection.version().major() >= 1600 {
+        ("m.inherit_option", "m.set_option")
+    } else {
+        ("r.rolinherit", "true")
+    };
+    let sql = format!(
+        "SELECT m.member, g.rolname::text, bool_or(m.admin_option), bool_or({inherit}), bool_or({set}) \
+         FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid \
+         JOIN pg_catalog.pg_roles r ON r.oid = m.member GROUP BY 1, 2"
+    );
+    let rows = query::rows(connection, "list the memberships of roles", &sql).await?;
+    let mut memberships: HashMap<u32, BTreeMap<String, Membership>> = HashMap::new();
+    for row in &rows {
+        let membership = Membership {
+            admin: row.get(2),
+            inherit: row.get(3),
+            set: row.get(4),
+        };
+        let of_member = memberships.entry(row.get(0)).or_default();
+        of_member.insert(row.get(1), membership);
+    }
+    Ok(memberships)
+}
+
+/// By the grantee's oid.
+async fn parameter_privileges(
+    connection: &Connection,
+) -> Result<HashMap<u32, BTreeSet<String>>, Error> {
+    if connection.version().major() < 1500 {
+        return Ok(HashMap::new());
+    }
+    let rows = query::rows(
+        connection,
+        "list the privileges on parameters",
+        "SELECT a.grantee, a.privilege_type || ' ON PARAMETER ' || p.parname \
+                || CASE WHEN bool_or(a.is_grantable) THEN ' WITH GRANT OPTION' ELSE '' END \
+         FROM pg_catalog.pg_parameter_acl p, LATERAL aclexplode(p.paracl) a \
+         WHERE a.grantee <> 0 GROUP BY a.grantee, a.privilege_type, p.parname",
+    )
+    .await?;
+    let mut privileges: HashMap<u32, BTreeSet<String>> = HashMap::new();
+    for row in &rows {
+        let of_role = privileges.entry(row.get(0)).or_default();
+        of_role.insert(row.get(1));
+    }
+    Ok(privileges)
 }
 
 fn role(row: &Row) -> Role {
@@ -55,7 +115,6 @@ fn role(row: &Row) -> Role {
     let attributes = (2..).zip(ATTRIBUTES).map(|(at, name)| (name, row.get(at)));
     let attributes: BTreeMap<&'static str, bool> = attributes.collect();
     let limit: i32 = row.get(9);
-    let member_of: Vec<String> = row.get(12);
     Role {
         oid: row.get(0),
         name: row.get(1),
@@ -65,8 +124,11 @@ fn role(row: &Row) -> Role {
         connection_limit: (limit >= 0).then_some(limit),
         valid_until: row.get(10),
         password: row.get::<_, Option<&str>>(11).map(password),
+        comment: row.get(12),
         sends_wal: row.get(13),
-        member_of: BTreeSet::from_iter(member_of),
+        has_objects: row.get(14),
+        member_of: BTreeMap::new(),
+        parameter_privileges: BTreeSet::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{query, roles};
+use super::{query, roles, tablespaces};
 use tokio_postgres::Row;
 
 use crate::catalog::{Condition, Configuration, ServerFacts, Setting};
@@ -73,6 +73,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
              WHERE spcname NOT IN ('pg_default', 'pg_global') ORDER BY spcname::text COLLATE \"C\"",
     )
     .await?;
+    let tablespace_facts = tablespaces::read(connection).await?;
     // Providers exist from 10 on; before, every collation is of the operating system.
     let libc = if version.major() >= 1000 {
         "AND collprovider = 'c'"
@@ -123,6 +124,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
         role_settings,
         databases: Vec::new(),
         tablespaces,
+        tablespace_facts,
         makeable_tablespaces: Vec::new(),
         locales,
         not_moved: Vec::new(),

@@ -1,7 +1,54 @@
-//! Tablespaces that the target could make.
+//! Tablespaces: what they are, and which the target could make.
+
+use std::collections::BTreeMap;
 
 use super::query;
+use crate::catalog::{Tablespace, TablespacePrivilege};
 use crate::postgres::{Connection, Error};
+
+/// By name, but for those that every server has.
+pub(super) async fn read(connection: &Connection) -> Result<BTreeMap<String, Tablespace>, Error> {
+    let rows = query::rows(
+        connection,
+        "read what the tablespaces are",
+        "SELECT t.spcname::text, pg_get_userbyid(t.spcowner)::text, coalesce(t.spcoptions, '{}'), \
+                shobj_description(t.oid, 'pg_tablespace') \
+         FROM pg_catalog.pg_tablespace t WHERE t.spcname NOT IN ('pg_default', 'pg_global')",
+    )
+    .await?;
+    let mut tablespaces = BTreeMap::new();
+    for row in &rows {
+        let options: Vec<String> = row.get(2);
+        let options = options.iter().filter_map(|option| option.split_once('='));
+        let tablespace = Tablespace {
+            owner: row.get(1),
+            options: options
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+            comment: row.get(3),
+            ..Tablespace::default()
+        };
+        tablespaces.insert(row.get(0), tablespace);
+    }
+    let rows = query::rows(
+        connection,
+        "read the privileges on tablespaces",
+        "SELECT t.spcname::text, CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee)::text END, bool_or(a.is_grantable) \
+         FROM pg_catalog.pg_tablespace t, LATERAL aclexplode(t.spcacl) a \
+         WHERE t.spcname NOT IN ('pg_default', 'pg_global') AND a.grantee <> t.spcowner GROUP BY 1, 2",
+    )
+    .await?;
+    for row in &rows {
+        let privilege = TablespacePrivilege {
+            grantee: row.get(1),
+            is_grantable: row.get(2),
+        };
+        if let Some(tablespace) = tablespaces.get_mut(row.get::<_, &str>(0)) {
+            tablespace.privileges.insert(privilege);
+        }
+    }
+    Ok(tablespaces)
+}
 
 /// Tablespaces of the source that the target lacks and that its role, a superuser, can make there: the directory is there,
 /// empty. Only superusers see that. Whether the server may also write to it, the attempt tells.

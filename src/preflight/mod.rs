@@ -11,6 +11,7 @@ mod continuity;
 mod databases;
 mod delay;
 mod found;
+mod groups_there;
 mod left;
 mod libraries;
 mod locks;
@@ -25,6 +26,7 @@ mod selection;
 mod servers;
 mod settings;
 mod tablespaces;
+mod tablespaces_there;
 #[cfg(test)]
 mod tests;
 mod tuning;
@@ -55,6 +57,7 @@ pub(crate) use roles_there::for_roles_there;
 pub(crate) use selection::{Earlier, for_selection};
 pub(crate) use settings::{for_setting, for_settings_out_of_reach, for_unknown_setting};
 pub(crate) use tablespaces::for_tablespaces;
+pub(crate) use tablespaces_there::for_tablespaces_there;
 pub(crate) use tuning::{MemoryUse, TuningFacts, for_memory, for_tuning};
 pub(crate) use waivers::{is_waived, waive};
 

@@ -1,7 +1,6 @@
 //! Roles that were on the target before, and that are not as the source has them.
 
-use std::collections::BTreeSet;
-
+use super::groups_there::for_groups;
 use crate::catalog::{Inspection, Role, ServerFacts, Setting, parameter};
 use crate::finding::{Code, Finding, Severity};
 use crate::plan::Plan;
@@ -14,9 +13,7 @@ pub(crate) fn for_roles_there(
 ) -> Vec<Finding> {
     let Inspection { source, target, .. } = inspection;
     let is_set = |role: &Role| {
-        // The server denies the rest to our role, and the run says so.
-        let may_be_set = target.is_superuser || target.can_create_role && !role.is_superuser;
-        let is_set = may_be_set && !is_ours(role);
+        let is_set = target.may_set_role(role) && !is_ours(role);
         let is_kept = target.kept_roles.contains(&role.name);
         role.name != target.user && !role.name.starts_with("pg_") && (is_kept || is_set)
     };
@@ -25,17 +22,20 @@ pub(crate) fn for_roles_there(
     }
     let there = target.roles.iter().filter(|role| is_set(role));
     let both = there.filter_map(|role| Some((source.role(&role.name)?, role)));
-    both.filter_map(|(of_source, of_target)| {
-        let mut differences = Differences::default();
-        differences.find(of_source, of_target, inspection);
-        differences.find_settings(of_source, inspection, plan);
-        if target.kept_roles.contains(&of_target.name) {
-            differences.into_finding_of_kept(of_target)
-        } else {
-            differences.into_finding(&of_source.name)
-        }
-    })
-    .collect()
+    let mut found: Vec<Finding> = both
+        .filter_map(|(of_source, of_target)| {
+            let mut differences = Differences::default();
+            differences.find(of_source, of_target, inspection);
+            differences.find_settings(of_source, inspection, plan);
+            if target.kept_roles.contains(&of_target.name) {
+                differences.into_finding_of_kept(of_target)
+            } else {
+                differences.into_finding(&of_source.name)
+            }
+        })
+        .collect();
+    found.extend(for_groups(inspection, is_ours, &found));
+    found
 }
 
 /// In words.
@@ -51,13 +51,8 @@ struct Differences {
 
 impl Differences {
     fn find(&mut self, source: &Role, target: &Role, servers: &Inspection) {
-        // Only a superuser may give or take these.
-        let is_out_of_reach = |name: &str| {
-            !servers.target.is_superuser
-                && matches!(name, "SUPERUSER" | "REPLICATION" | "BYPASSRLS")
-        };
         for (name, on) in &source.attributes {
-            if target.attributes.get(name) != Some(on) && !is_out_of_reach(name) {
+            if target.attributes.get(name) != Some(on) && servers.target.may_set_attribute(name) {
                 let no = if *on { "" } else { "NO" };
                 self.set.push(format!("{no}{name}"));
             }
@@ -81,16 +76,61 @@ impl Differences {
             );
         }
         self.find_password(source, target, servers);
-        let only_in = |one: &BTreeSet<String>, other: &BTreeSet<String>| -> Vec<String> {
-            let roles = one.difference(other);
-            roles
-                .map(|role| format!("membership in the role \"{role}\""))
-                .collect()
+        if source.comment != target.comment {
+            self.add(
+                source.comment.as_ref().map(|_| "its comment".to_owned()),
+                || "a comment".to_owned(),
+            );
+        }
+        self.find_memberships(source, target, servers);
+        let only_in = |one: &Role, other: &Role| -> Vec<String> {
+            let privileges = one
+                .parameter_privileges
+                .difference(&other.parameter_privileges);
+            privileges.cloned().collect()
         };
-        self.set
-            .extend(only_in(&source.member_of, &target.member_of));
-        self.left
-            .extend(only_in(&target.member_of, &source.member_of));
+        self.set.extend(only_in(source, target));
+        self.left.extend(only_in(target, source));
+    }
+
+    fn find_memberships(&mut self, source: &Role, target: &Role, servers: &Inspection) {
+        let is_in = |role: &str| format!("membership in the role \"{role}\"");
+        for (group, here) in &source.member_of {
+            let Some(there) = target.member_of.get(group) else {
+                self.set.push(is_in(group));
+                continue;
+            };
+            let (mut set, mut left) = (Vec::new(), Vec::new());
+            // pg_dumpall names an option where it is not the default: INHERIT always, and only from 16 on.
+            let by_option = servers.source.version.major() >= 1600;
+            let has_options = servers.target.version.major() >= 1600;
+            if here.admin != there.admin {
+                let option = if here.admin { &mut set } else { &mut left };
+                option.push(format!("ADMIN {}", upper(here.admin)));
+            }
+            if has_options && here.inherit != there.inherit {
+                let option = if by_option { &mut set } else { &mut left };
+                option.push(format!("INHERIT {}", upper(here.inherit)));
+            }
+            if has_options && here.set != there.set {
+                let option = if here.set { &mut left } else { &mut set };
+                option.push(format!("SET {}", upper(here.set)));
+            }
+            if !set.is_empty() {
+                self.set
+                    .push(format!("{} WITH {}", is_in(group), set.join(", ")));
+            }
+            if !left.is_empty() {
+                let left = left.join(", ");
+                self.left.push(format!(
+                    "{} that is not WITH {left} as on the source",
+                    is_in(group)
+                ));
+            }
+        }
+        let only_there = target.member_of.keys();
+        let only_there = only_there.filter(|group| !source.member_of.contains_key(*group));
+        self.left.extend(only_there.map(|group| is_in(group)));
     }
 
     /// One that the source has none of is left as it is.
@@ -215,6 +255,11 @@ impl Differences {
                 ),
         )
     }
+}
+
+/// As GRANT has it.
+fn upper(is_on: bool) -> &'static str {
+    if is_on { "TRUE" } else { "FALSE" }
 }
 
 fn settings_of<'a>(server: &'a ServerFacts, role: &str) -> Vec<&'a Setting> {

@@ -173,7 +173,7 @@ fn the_superuser_that_the_target_was_made_with_is_left_as_it_is() {
         "target/role-differs: ROLE postgres: the role \"postgres\" is the superuser that the target was made with, so the run leaves it \
          as it is",
         "on the source it has CONNECTION LIMIT 7 (there -1), VALID UNTIL 2090-01-01 00:00:00 UTC (there infinity), its password, as it is \
-         stored, membership in the role \"dba\", work_mem = \"7MB\" (there not set); only the target's has a setting lock_timeout",
+         stored, its comment, membership in the role \"dba\", work_mem = \"7MB\" (there not set); only the target's has a setting lock_timeout",
     ]);
     assert_eq!(everything_of(&target, "postgres"), before);
     assert_ne!(before, everything_of(&source, "postgres"));
@@ -218,4 +218,86 @@ fn a_role_that_replicates_is_left_as_it_is() {
         "on the source it has NOREPLICATION, CONNECTION LIMIT 1 (there -1), its password, as it is stored",
     ]);
     assert_eq!(everything_of(&target, "replicator"), before);
+}
+
+/// Comments, options of memberships and privileges on parameters are overwritten as well.
+#[test]
+fn all_that_the_run_sets_of_a_role_is_compared() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    for server in [&source, &target] {
+        server.psql(
+            "postgres",
+            "CREATE ROLE team; CREATE ROLE app; CREATE ROLE same IN ROLE team; COMMENT ON ROLE same IS 'same'; \
+             GRANT SET ON PARAMETER log_statement TO same",
+        );
+    }
+    source.psql(
+        "postgres",
+        "CREATE DATABASE erp; COMMENT ON ROLE app IS 'of the source'; GRANT team TO app WITH ADMIN TRUE, INHERIT FALSE; \
+         GRANT SET ON PARAMETER log_statement TO app",
+    );
+    target.psql(
+        "postgres",
+        "COMMENT ON ROLE app IS 'of the target'; GRANT team TO app WITH SET FALSE; \
+         GRANT ALTER SYSTEM ON PARAMETER work_mem TO app",
+    );
+    let project = Project::between(&source, &target);
+    let ended = project.run(&["run"]).expect_code(3);
+    ended.says(&[
+        "the run sets the source's: its comment, membership in the role \"team\" WITH ADMIN TRUE, INHERIT FALSE, SET ON PARAMETER \
+         log_statement; what only the target has is left as it is: membership in the role \"team\" that is not WITH SET TRUE as on the \
+         source, ALTER SYSTEM ON PARAMETER work_mem",
+    ]);
+    assert!(!ended.stderr.contains("\"same\""), "{}", ended.stderr);
+}
+
+/// It has the same attributes on both, so nothing else would say that another application's objects are open to new members.
+#[test]
+fn a_role_that_joins_a_group_of_the_target_is_told() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql(
+        "postgres",
+        "CREATE ROLE team; CREATE ROLE app LOGIN IN ROLE team",
+    );
+    source.psql("postgres", "CREATE DATABASE erp");
+    target.psql("postgres", "CREATE ROLE team");
+    let mut project = Project::between(&source, &target);
+    let check = project.run(&["check"]).expect_code(0).said();
+    assert!(!check.contains("belong to it"), "{check}");
+    let told = "the role \"team\" was on the target before this plan, which did not make it, and the run makes roles of the source members \
+                of it, as they are on the source: \"app\"";
+    assert!(check.contains(told), "{check}");
+
+    // A role with all rights is kept as it is, and a member has them as well.
+    source.psql(
+        "postgres",
+        "CREATE ROLE mover; CREATE ROLE reader LOGIN IN ROLE mover",
+    );
+    target.psql(
+        "postgres",
+        "CREATE ROLE mover SUPERUSER LOGIN PASSWORD 'of the mover'",
+    );
+    project = project
+        .target("user", "\"mover\"")
+        .variable("TARGET_PASSWORD", "of the mover");
+    target.psql(
+        "postgres",
+        "CREATE TABLE kept (a int); ALTER TABLE kept OWNER TO team",
+    );
+    let ended = project.run(&["run"]).expect_code(3);
+    ended.says(&[
+        "target/role-gets-members: ROLE mover:",
+        "on the target it is SUPERUSER, which it is not on the source, and members may become it (SET ROLE)",
+    ]);
+    project.run(&["check"]).expect_code(3).says(&[
+        "objects of the target belong to it or are granted to it, and members get to them",
+    ]);
+    target.psql("postgres", "DROP TABLE kept");
+    let waiver = "[[waive]]\ncode = \"target/role-gets-members\"\nuntil = 2099-12-31\nreason = \"ours\"\nobject =";
+    project.set_rest(&format!("{waiver} \"ROLE mover\""));
+    project.run(&["run"]).expect_code(0);
+    // What the run granted is asked once.
+    source.psql("postgres", "CREATE ROLE later IN ROLE team");
+    let check = project.run(&["check"]).said();
+    assert!(!check.contains("members of it"), "{check}");
 }

@@ -180,3 +180,49 @@ fn a_tablespace_is_made_where_its_directory_is_free() {
     );
     assert_eq!(target.psql("erp", "SHOW default_tablespace"), "fast");
 }
+
+/// What the run sets of a tablespace that was there is told before.
+#[test]
+fn a_tablespace_that_was_there_and_is_not_alike_is_told() {
+    let (source, target) = spaced();
+    space(&target, "fast");
+    for server in [&source, &target] {
+        space(server, "same");
+        server.psql("postgres", "CREATE ROLE app");
+        for sql in [
+            "ALTER TABLESPACE same SET (seq_page_cost = 2)",
+            "GRANT CREATE ON TABLESPACE same TO app",
+        ] {
+            server.psql("postgres", sql);
+        }
+    }
+    for sql in [
+        "ALTER TABLESPACE fast SET (random_page_cost = 1.1)",
+        "GRANT CREATE ON TABLESPACE fast TO app",
+        "COMMENT ON TABLESPACE fast IS 'of the source'",
+        "ALTER TABLESPACE fast OWNER TO app",
+    ] {
+        source.psql("postgres", sql);
+    }
+    for sql in [
+        "ALTER TABLESPACE fast SET (random_page_cost = 3, effective_io_concurrency = 7)",
+        "GRANT CREATE ON TABLESPACE fast TO PUBLIC WITH GRANT OPTION",
+    ] {
+        let sql = sql.replace(" WITH GRANT OPTION", "");
+        target.psql("postgres", &sql);
+    }
+    let project = Project::between(&source, &target);
+    let ended = project.run(&["run"]).expect_code(0);
+    ended.says(&[
+        "target/tablespace-differs: TABLESPACE fast: it was on the target before this plan, which did not make it, and is not as on the \
+         source; the run sets the source's: random_page_cost = 1.1 (there 3), its comment; what the target has is left as it is: its owner \
+         \"postgres\" (\"app\" on the source), a setting effective_io_concurrency, CREATE for PUBLIC",
+    ]);
+    assert!(!ended.said().contains("TABLESPACE same"));
+    let options = "SELECT spcoptions FROM pg_tablespace WHERE spcname = 'fast'";
+    assert!(
+        target
+            .psql("postgres", options)
+            .contains("random_page_cost=1.1")
+    );
+}

@@ -127,6 +127,7 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
         role_settings: Vec::new(),
         databases,
         tablespaces: Vec::new(),
+        tablespace_facts: Default::default(),
         makeable_tablespaces: Vec::new(),
         locales: vec!["en_US.utf8".into()],
         not_moved: Vec::new(),

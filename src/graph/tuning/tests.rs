@@ -55,6 +55,7 @@ fn target() -> ServerFacts {
         role_settings: Vec::new(),
         databases: Vec::new(),
         tablespaces: Vec::new(),
+        tablespace_facts: Default::default(),
         makeable_tablespaces: Vec::new(),
         locales: Vec::new(),
         sees_sessions: true,

@@ -249,6 +249,8 @@ pub struct Contents {
     /// Objects of any kind that a user made: functions, types, schemas, extensions other than plpgsql.
     /// Decides whether a target database is empty.
     pub user_objects: u64,
+    /// Those that a user made by hand, and that no extension makes: the extensions themselves do not count, nor what belongs to them.
+    pub(crate) own_objects: u64,
     /// Of the target, where it is empty: what it holds all the same, in words.
     pub(crate) own: Vec<String>,
     /// Of the same: statements that leave it without default privileges.
@@ -391,6 +393,21 @@ impl Contents {
             && self.user_objects == 0
             && self.large_objects == 0
             && self.names_not_utf8.is_empty()
+    }
+
+    /// Nothing is in the database but extensions, as CREATE EXTENSION makes them again.
+    pub(crate) fn is_of_extensions(&self) -> bool {
+        !self.has_rows() && self.own_objects == 0 && self.configured_extensions.is_empty()
+    }
+
+    /// It may hold rows, or large objects, that a user or a program wrote, other than what extensions keep in their own tables.
+    pub(crate) fn has_rows(&self) -> bool {
+        let holds_rows = |relation: &Relation| {
+            relation.kind != RelationKind::ForeignTable && relation.extension.is_none()
+        };
+        self.relations.iter().any(holds_rows)
+            || self.large_objects > 0
+            || !self.names_not_utf8.is_empty()
     }
 }
 

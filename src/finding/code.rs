@@ -725,7 +725,7 @@ codes! {
 
     TargetShared "target/shared" Block Migration "0.1.0"
         what "the target serves other databases"
-        why "fsync and full_page_writes can only be off for the whole server, so a crash of its operating system during the load would lose the other databases too."
+        why "fsync and full_page_writes can only be off for the whole server, so a crash of its operating system during the load would lose the other databases too; extensions do not count, and objects without rows in the database postgres are a warning."
         fix "Set target.tuning.mode = \"safe\", or accept the danger by target.tuning.shared_target = true."
 
     TargetStandby "target/standby" Block Migration "0.1.0"

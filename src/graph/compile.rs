@@ -60,9 +60,11 @@ pub(crate) fn compile(input: Input<'_>) -> Graph {
     } else {
         budget::BUILDS_BY_DEFAULT
     };
+    let others = selection::others(target, &databases, input.created);
     let load = tuning::Load {
         jobs: restore_jobs_at_a_time(plan, &databases, &share).max(delayed_builds),
-        others: selection::others(target, &databases, input.created),
+        others: others.serving,
+        prepared: others.prepared,
         in_use: input.in_use.iter().map(String::as_str).collect(),
     };
     let (tuning, tuning_findings) = tuning::tune(plan, target, &load);

@@ -22,18 +22,24 @@ pub(crate) fn is_selected(plan: &Plan, database: &Database) -> bool {
         && database.left_out().is_none()
 }
 
-/// Databases of the target that have nothing to do with this plan and hold something, or that could not be
-/// looked into. The `postgres` of a new server is not one of them.
+/// Databases of the target that have nothing to do with this plan.
+pub(super) struct Others<'a> {
+    /// Those that hold something, or that could not be looked into. The `postgres` of a new server is not one of them.
+    pub serving: Vec<&'a str>,
+    /// `postgres`, where it holds what administrators and agents put there, and no rows.
+    pub prepared: Option<&'a str>,
+}
+
 pub(super) fn others<'a>(
     target: &'a ServerFacts,
     migrating: &[&Database],
     created: &BTreeSet<String>,
-) -> Vec<&'a str> {
+) -> Others<'a> {
     let migrating: HashSet<&str> = migrating
         .iter()
         .map(|database| database.name.as_str())
         .collect();
-    let mut others: Vec<&str> = target
+    let holding = target
         .databases
         .iter()
         .filter(|database| !matches!(database.name.as_str(), "template0" | "template1"))
@@ -41,10 +47,17 @@ pub(super) fn others<'a>(
         .filter(|database| !created.contains(&database.name))
         .filter(|database| {
             let contents = database.contents.as_ref();
-            contents.is_none_or(|contents| !contents.is_empty())
-        })
-        .map(|database| database.name.as_str())
-        .collect();
-    others.sort_unstable();
-    others
+            contents.is_none_or(|contents| !contents.is_empty() && !contents.is_of_extensions())
+        });
+    let is_prepared = |database: &&Database| {
+        let contents = database.contents.as_ref();
+        database.is_of_installation() && contents.is_some_and(|contents| !contents.has_rows())
+    };
+    let (prepared, serving): (Vec<&Database>, Vec<&Database>) = holding.partition(is_prepared);
+    let mut serving: Vec<&str> = serving.iter().map(|one| one.name.as_str()).collect();
+    serving.sort_unstable();
+    Others {
+        serving,
+        prepared: prepared.first().map(|one| one.name.as_str()),
+    }
 }

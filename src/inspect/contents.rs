@@ -16,6 +16,14 @@ use crate::postgres::{Connection, Error};
 pub(crate) const USER_SCHEMA: &str =
     "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_(catalog$|toast|temp_)'";
 
+/// That the object belongs to no extension.
+fn of_no_extension(catalog: &str, alias: &str) -> String {
+    format!(
+        "NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend m WHERE m.classid = 'pg_catalog.{catalog}'::regclass \
+                     AND m.objid = {alias}.oid AND m.deptype = 'e')"
+    )
+}
+
 /// Reads what the connection's database holds.
 pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
     let version = connection.version();
@@ -92,7 +100,23 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
                  + (SELECT count(*) FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql'), \
                  (SELECT coalesce(sum(pg_relation_size(oid)), 0)::bigint FROM pg_catalog.pg_class \
                     WHERE relkind IN ('r', 'i', 't', 'm', 'S') AND NOT relisshared), \
-                 (SELECT count(*) FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql')"
+                 (SELECT count(*) FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql'), \
+                 (SELECT count(*) FROM pg_catalog.pg_proc p \
+                    JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+                    WHERE {USER_SCHEMA} AND {}) \
+                 + (SELECT count(*) FROM pg_catalog.pg_type t \
+                    JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
+                    WHERE {USER_SCHEMA} AND t.typtype IN ('b', 'd', 'e', 'r') AND {} \
+                      AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_type e WHERE e.typarray = t.oid)) \
+                 + (SELECT count(*) FROM pg_catalog.pg_class c \
+                    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                    WHERE c.relkind IN ('v', 'S', 'f', 'c') AND {USER_SCHEMA} AND {}) \
+                 + (SELECT count(*) FROM pg_catalog.pg_namespace n \
+                    WHERE n.nspname <> 'public' AND {USER_SCHEMA} AND {})",
+            of_no_extension("pg_proc", "p"),
+            of_no_extension("pg_type", "t"),
+            of_no_extension("pg_class", "c"),
+            of_no_extension("pg_namespace", "n"),
         ),
     )
     .await?;
@@ -140,6 +164,7 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
         names_not_utf8: Vec::new(),
         parts_not_utf8: BTreeMap::new(),
         user_objects: number(2),
+        own_objects: number(5),
         configured_extensions,
         extension_versions,
         not_moved: Vec::new(),

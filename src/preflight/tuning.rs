@@ -20,6 +20,8 @@ pub(crate) struct TuningFacts<'a> {
     pub no_autovacuum: bool,
     /// Databases of the target that this plan did not make and that hold something, or may.
     pub others: &'a [&'a str],
+    /// One that it did not make either, and that holds no rows.
+    pub prepared: Option<&'a str>,
     /// Databases of this plan that clients may use already, where settings with which a crash of the target's operating
     /// system loses the cluster are left out because of them.
     pub in_use: &'a [&'a str],
@@ -58,7 +60,7 @@ fn clients_spared(tuning: &TuningFacts<'_>) -> Option<Finding> {
 /// What `fsync` or `full_page_writes` off means.
 fn for_dangers(plan: &Plan, target: &ServerFacts, tuning: &TuningFacts<'_>) -> Vec<Finding> {
     let mut found = vec![cluster_at_risk(tuning), opening(plan, tuning)];
-    found.extend(shared(plan, tuning));
+    found.extend(shared(plan, tuning).or_else(|| prepared(tuning)));
     found.extend(replicas(target));
     found.extend(archiving(target).or_else(|| wal_level(target)));
     found.extend(no_sync(target));
@@ -259,6 +261,19 @@ fn shared(plan: &Plan, tuning: &TuningFacts<'_>) -> Option<Finding> {
             "set target.tuning.mode = \"safe\", or accept the danger by target.tuning.shared_target = true",
         )
     })
+}
+
+/// Nothing of it is overwritten, and what a crash would lose of it can be made again.
+fn prepared(tuning: &TuningFacts<'_>) -> Option<Finding> {
+    let name = tuning.prepared?;
+    let message = format!(
+        "the database \"{name}\" of the target holds objects that were made there (of an agent, say), and no tables of users: the run \
+         does not touch them, and they would have to be made again if the target's operating system crashed during the load, \
+         while {} is off",
+        tuning.dangers.join(" and ")
+    );
+    let finding = Finding::new(Code::TargetShared, message).severity(Severity::Warn);
+    Some(finding.fix("nothing, where whoever made them can do so again; target.tuning.mode = \"safe\" rules that out"))
 }
 
 fn replicas(target: &ServerFacts) -> Option<Finding> {

@@ -598,6 +598,45 @@ fn a_target_with_other_databases_is_risked_only_where_the_plan_says_so() {
     compare::assert_same(&source, &target, "db1");
 }
 
+/// Extensions do not count, nor do functions and views of an agent; its rows do, which a crash would lose.
+#[test]
+fn a_target_prepared_for_its_agents_is_new_all_the_same() {
+    let (source, target) = (Server::start(14), Server::start(18));
+    fill::plain(&source, 1, 10);
+    for extension in ["pg_stat_statements", "hstore"] {
+        target.psql("postgres", &format!("CREATE EXTENSION {extension}"));
+    }
+    target.psql("postgres", "CREATE DATABASE monitored");
+    target.psql("monitored", "CREATE EXTENSION pg_stat_statements");
+    let project = Project::between(&source, &target);
+    let plan = project.run(&["plan"]).expect_code(0).said();
+    assert!(!plan.contains("target/shared"), "{plan}");
+
+    target.psql(
+        "postgres",
+        "CREATE SCHEMA agent; CREATE FUNCTION agent.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TYPE agent.t AS (a int); \
+         CREATE VIEW agent.v AS SELECT agent.f()",
+    );
+    project.run(&["plan"]).expect_code(0).says(&[
+        "warn target/shared",
+        "the database \"postgres\" of the target holds objects that were made there",
+    ]);
+    target.psql("postgres", "CREATE TABLE agent.beats AS SELECT now()");
+    let blocked = project.run(&["run"]).expect_code(3);
+    blocked.says(&["the target serves other databases (postgres)"]);
+    target.psql("postgres", "DROP TABLE agent.beats");
+    target.psql(
+        "monitored",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    );
+    let blocked = project.run(&["run"]).expect_code(3);
+    blocked.says(&["the target serves other databases (monitored)"]);
+    target.psql("monitored", "DROP FUNCTION f()");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "db1");
+    assert_eq!(target.psql("postgres", "SELECT * FROM agent.v"), "1");
+}
+
 #[test]
 fn a_completed_plan_does_not_mind_what_the_target_serves_later() {
     let (source, target) = (Server::start(14), Server::start(18));

@@ -176,6 +176,7 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
             names_not_utf8: Vec::new(),
             parts_not_utf8: BTreeMap::new(),
             user_objects: 0,
+            own_objects: 0,
             configured_extensions: BTreeMap::new(),
             extension_versions: BTreeMap::new(),
             not_moved: Vec::new(),

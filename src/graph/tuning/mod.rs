@@ -84,6 +84,7 @@ impl Tuning {
             dangers: self.unsafe_settings(),
             no_autovacuum: self.switches_off_autovacuum(),
             others: &load.others,
+            prepared: load.prepared,
             in_use: spared,
         }
     }
@@ -117,6 +118,8 @@ pub(super) struct Load<'a> {
     pub jobs: u32,
     /// Databases of the target that this plan did not make and that hold something, or may.
     pub others: Vec<&'a str>,
+    /// One that it did not make either, and that holds no rows.
+    pub prepared: Option<&'a str>,
     /// Databases of this plan that clients may use already.
     pub in_use: Vec<&'a str>,
 }

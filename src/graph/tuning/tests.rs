@@ -97,6 +97,7 @@ fn mode(mode: &str) -> Plan {
 const ALONE: Load = Load {
     jobs: 4,
     others: Vec::new(),
+    prepared: None,
     in_use: Vec::new(),
 };
 
@@ -224,6 +225,7 @@ fn databases_that_clients_use_are_not_risked() {
     let load = Load {
         jobs: 4,
         others: Vec::new(),
+        prepared: None,
         in_use: vec!["crm", "erp"],
     };
     let names = |plan: &Plan| -> Vec<String> {
@@ -368,6 +370,7 @@ fn a_server_with_other_databases_is_not_risked_unasked() {
     let shared = Load {
         jobs: 4,
         others: vec!["crm", "erp"],
+        prepared: None,
         in_use: Vec::new(),
     };
     let severity = |plan: &Plan, target: &ServerFacts| {

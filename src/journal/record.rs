@@ -6,7 +6,9 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::names::{IndexDefinition, Load, Output, Sightings, StepId, TableName, WriteMark};
+use crate::names::{
+    IndexDefinition, Load, Output, Sighting, Sightings, StepId, TableName, WriteMark,
+};
 
 /// The format that this program writes. A journal of a newer one is refused, never overwritten. Format 1, of version
 /// 0.1.0, has outputs of another form: [`crate::names::OutputV1`].
@@ -394,6 +396,9 @@ pub struct Started {
     pub server: String,
     /// What the machine's kernel calls this start (`boot_id` of random(4)), where our role may read it.
     pub machine: Option<String>,
+    /// What was seen of the server then.
+    #[serde(default)]
+    pub seen: Option<Sighting>,
 }
 
 /// A parameter that ALTER SYSTEM is about to change.

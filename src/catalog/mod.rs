@@ -16,7 +16,7 @@ mod server_setting;
 pub(crate) mod value;
 mod version;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -251,6 +251,8 @@ pub struct Contents {
     pub configured_extensions: BTreeMap<String, String>,
     /// The version of every extension, by its name.
     pub extension_versions: BTreeMap<String, String>,
+    /// The extensions to which types of columns of users' tables belong.
+    pub extensions_in_columns: BTreeSet<String>,
     /// What is in another tablespace than the database's default one.
     pub placed: Vec<Placed>,
     /// Of the source: what no client program brings along.

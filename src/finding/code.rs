@@ -243,6 +243,11 @@ codes! {
         why "A database whose DROP DATABASE was interrupted cannot be connected to, so it does not migrate; it blocks where databases.include names it without a wildcard, or where an earlier run began it."
         fix "DROP DATABASE on the source, or exclude it (databases.exclude)."
 
+    SourceDatabaseKeepsOut "source/database-keeps-out" Warn Database "0.2.0"
+        what "a database keeps clients out"
+        why "default_transaction_read_only and CONNECTION LIMIT 0 migrate with the database: what keeps applications from the source for the night keeps them from the target in the morning."
+        fix "Nothing where it is meant to stay; otherwise ALTER DATABASE … RESET default_transaction_read_only, or ALTER DATABASE … CONNECTION LIMIT, on the target after the run."
+
     SourceDatabaseLimit "source/database-limit" Warn Database "0.2.0"
         what "a database has few connections left"
         why "A role that is not a superuser gets no more connections to a database than its CONNECTION LIMIT says, those of clients among them, and a dump of it takes several: for the snapshot, for pg_dump and its jobs, and for counting."
@@ -408,6 +413,11 @@ codes! {
         why "ALTER TABLE … DISABLE TRIGGER ALL disables the triggers of foreign keys too, which no dump brings along: on the target they are enabled, and refuse what the source takes."
         fix "ALTER TABLE … ENABLE TRIGGER ALL on the source, or DISABLE TRIGGER ALL on the target after the run."
 
+    SourceRoleKeptOut "source/role-kept-out" Warn Role "0.2.0"
+        what "a role is kept out"
+        why "NOLOGIN, CONNECTION LIMIT 0 and default_transaction_read_only migrate with the role: what keeps an application from the source for the night keeps it from the target in the morning."
+        fix "Nothing where it is meant to stay; otherwise ALTER ROLE … LOGIN, ALTER ROLE … CONNECTION LIMIT, or ALTER ROLE … RESET default_transaction_read_only, on the target after the run."
+
     SourceRoleNameReserved "source/role-name-reserved" Fix Role "0.1.0"
         what "a role's name is reserved on the target"
         why "Names that start with pg_ are reserved since 9.6, so the role cannot be created on the target."
@@ -567,6 +577,11 @@ codes! {
         what "an extension has another version"
         why "The rows that users added to an extension's configuration tables are restored into those of the version that the target has, which may have other columns and rows: the restore can fail, and the rows cannot be compared."
         fix "Update the extension on the source (ALTER EXTENSION … UPDATE), or install the source's version on the target; otherwise compare the tables by hand after the run."
+
+    TargetExtensionMissing "target/extension-missing" Fix Object "0.2.0"
+        what "the target lacks an extension"
+        why "CREATE EXTENSION fails on the target where its packages do not have the extension, or its version no longer does, and so does everything that needs it: tables with columns of its types and their rows (then it blocks), functions, indexes."
+        fix "Install the package on the target; or DROP EXTENSION on the source where nobody needs it; or accept the restore errors ([[accept]])."
 
     TargetExtensionOlder "target/extension-older" Block Object "0.2.0"
         what "an extension is older on the target"

@@ -10,6 +10,7 @@ mod clients;
 mod continuity;
 mod databases;
 mod delay;
+mod fences;
 mod found;
 mod left;
 mod libraries;
@@ -91,6 +92,10 @@ pub(crate) fn for_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> 
             .into_iter()
             .collect(),
         plan_keys::for_plan(plan),
+        match plan.globals {
+            true => fences::for_roles(&inspection.source),
+            false => Vec::new(),
+        },
     ]
     .concat()
 }
@@ -109,6 +114,7 @@ pub(crate) fn for_database(
         libraries::for_database(database, target),
         not_moved::for_database(database, target),
         lost_settings::for_database(plan, database, inspection),
+        fences::for_database(database).into_iter().collect(),
     ]
     .concat()
 }

@@ -99,6 +99,11 @@ pub enum Entry<O = Arc<Output>> {
     ServersSeen {
         seen: Sightings,
     },
+    /// How much was written to a database of the source before it was dumped, where the plan says that nobody writes to it.
+    SourceWritten {
+        database: String,
+        written: WriteMark,
+    },
     RunEnded {
         outcome: Outcome,
         exit_code: u8,
@@ -185,6 +190,7 @@ impl std::fmt::Display for Entry {
             },
             Entry::Warning { .. } => f.write_str("warning"),
             Entry::ServersSeen { .. } => f.write_str("servers-seen"),
+            Entry::SourceWritten { database, .. } => write!(f, "source-written {database}"),
             Entry::Forgotten { .. } => f.write_str("forgotten"),
             Entry::RunEnded { .. } => f.write_str("run-ended"),
         }

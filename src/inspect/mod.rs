@@ -31,6 +31,7 @@ mod types;
 mod written;
 
 pub(crate) use columns::columns_of;
+pub(crate) use condition::await_replay;
 pub(crate) use contents::read as contents_of;
 pub(crate) use count::{Rows, count_tables};
 pub(crate) use databases::read as databases_of;

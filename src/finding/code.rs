@@ -228,6 +228,11 @@ codes! {
         why "A privilege list that names a role which does not exist cannot be written as GRANT, so pg_dump warns and may leave privileges of others out."
         fix "Set the privileges of the object again on the source, or on the target after the run."
 
+    SourceColumnOrder "source/column-order" Block Object "0.2.0"
+        what "a table's columns change their order"
+        why "CREATE TABLE … INHERITS puts the columns of the parents first, so that a parent which got a column after its child, or a table which was made a child later, has them in another order, which no dump keeps, and values of its row type, which columns of other tables hold without names, are read into other columns."
+        fix "ALTER TABLE … NO INHERIT on the source before the run, and INHERIT again on both sides after it; or make the table again on the source."
+
     SourceConnectionsBeyondFree "source/connections-beyond-free" Warn Migration "0.1.0"
         what "the plan takes more than is free"
         why "Connections that the plan allows but the server does not have free are taken from its clients, or are refused in the middle of the run."
@@ -302,6 +307,11 @@ codes! {
         what "a function sets what the target refuses"
         why "A function that sets a parameter which the target does not know, or which its role may not set, cannot be created there, and neither can what needs it."
         fix "ALTER FUNCTION … RESET on the source, drop the function there, or accept the restore error ([[accept]])."
+
+    SourceGeneratedColumn "source/generated-column" Warn Object "0.2.0"
+        what "a stored column is computed again"
+        why "A dump has no values of generated columns, so that the target computes them by the function as it is now, what the function of an earlier day stored is not kept, and no count of rows shows it."
+        fix "Compare the column on both sides after the run, where the function was replaced since."
 
     SourceHidesDamage "source/hides-damage" Block Migration "0.2.0"
         what "damage reads as empty"

@@ -1,6 +1,7 @@
 //! A look at a live server: SQL in, `catalog` out. The only place with catalog queries, each by the
 //! server's version.
 
+mod column_order;
 mod columns;
 mod condition;
 mod configuration;

@@ -259,6 +259,8 @@ pub struct Contents {
     pub configured_extensions: BTreeMap<String, String>,
     /// The version of every extension, by its name.
     pub extension_versions: BTreeMap<String, String>,
+    /// The extensions to which types of columns of users' tables belong.
+    pub extensions_in_columns: BTreeSet<String>,
     /// What is in another tablespace than the database's default one.
     pub placed: Vec<Placed>,
     /// Of the source: what no client program brings along.

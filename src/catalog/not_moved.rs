@@ -12,6 +12,8 @@ pub(crate) struct NotMoved {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotMovedKind {
+    /// The order of the columns of a table that inherits (detail: columns with values of its row type, if any).
+    ColumnOrder,
     /// A privilege of a role that is gone (detail: its number).
     AclWithoutRole,
     /// A partition that is being detached (detail: its parent): it would arrive attached.
@@ -24,6 +26,8 @@ pub(crate) enum NotMovedKind {
     InvalidIndex,
     /// Privileges in the information schema other than those on the target (detail: those of other roles than the owner).
     InformationSchema,
+    /// A stored generated column that functions of users compute (detail: the column, and which).
+    GeneratedColumn,
     /// A membership one side of which is gone (detail: the member).
     MembershipWithoutRole,
     /// A setting, the comment or a membership of the role that runs the migration on the target.

@@ -106,13 +106,16 @@ fn left_out(prepared: &Prepared) -> BTreeMap<String, String> {
     let is_left_out = |code| {
         matches!(
             code,
-            Code::SourceDatabaseClosed | Code::SourceDatabaseInvalid | Code::SourceDatabaseTemplate
+            Code::SourceDatabaseClosed
+                | Code::SourceDatabaseInvalid
+                | Code::SourceDatabaseTemplate
+                | Code::TargetUnfinished
         )
     };
     let findings = prepared.graph.findings.iter();
-    let of_source =
+    let found =
         findings.filter(|finding| is_left_out(finding.code) && finding.severity != Severity::Info);
-    let mut left_out: BTreeMap<String, String> = of_source
+    let mut left_out: BTreeMap<String, String> = found
         .filter_map(|finding| {
             let name = finding.database.clone()?;
             let is_expected = finding.severity == Severity::Block || named.contains(&name);

@@ -228,6 +228,11 @@ codes! {
         why "A privilege list that names a role which does not exist cannot be written as GRANT, so pg_dump warns and may leave privileges of others out."
         fix "Set the privileges of the object again on the source, or on the target after the run."
 
+    SourceColumnOrder "source/column-order" Block Object "0.2.0"
+        what "a table's columns change their order"
+        why "CREATE TABLE … INHERITS puts the columns of the parents first, so that a parent which got a column after its child, or a table which was made a child later, has them in another order, which no dump keeps, and values of its row type, which columns of other tables hold without names, are read into other columns."
+        fix "ALTER TABLE … NO INHERIT on the source before the run, and INHERIT again on both sides after it; or make the table again on the source."
+
     SourceConnectionsBeyondFree "source/connections-beyond-free" Warn Migration "0.1.0"
         what "the plan takes more than is free"
         why "Connections that the plan allows but the server does not have free are taken from its clients, or are refused in the middle of the run."
@@ -242,6 +247,11 @@ codes! {
         what "DROP DATABASE was interrupted"
         why "A database whose DROP DATABASE was interrupted cannot be connected to, so it does not migrate; it blocks where databases.include names it without a wildcard, or where an earlier run began it."
         fix "DROP DATABASE on the source, or exclude it (databases.exclude)."
+
+    SourceDatabaseKeepsOut "source/database-keeps-out" Warn Database "0.2.0"
+        what "a database keeps clients out"
+        why "default_transaction_read_only and CONNECTION LIMIT 0 migrate with the database: what keeps applications from the source for the night keeps them from the target in the morning."
+        fix "Nothing where it is meant to stay; otherwise ALTER DATABASE … RESET default_transaction_read_only, or ALTER DATABASE … CONNECTION LIMIT, on the target after the run."
 
     SourceDatabaseLimit "source/database-limit" Warn Database "0.2.0"
         what "a database has few connections left"
@@ -297,6 +307,11 @@ codes! {
         what "a function sets what the target refuses"
         why "A function that sets a parameter which the target does not know, or which its role may not set, cannot be created there, and neither can what needs it."
         fix "ALTER FUNCTION … RESET on the source, drop the function there, or accept the restore error ([[accept]])."
+
+    SourceGeneratedColumn "source/generated-column" Warn Object "0.2.0"
+        what "a stored column is computed again"
+        why "A dump has no values of generated columns, so that the target computes them by the function as it is now, what the function of an earlier day stored is not kept, and no count of rows shows it."
+        fix "Compare the column on both sides after the run, where the function was replaced since."
 
     SourceHidesDamage "source/hides-damage" Block Migration "0.2.0"
         what "damage reads as empty"
@@ -407,6 +422,11 @@ codes! {
         what "a foreign key is not enforced"
         why "ALTER TABLE … DISABLE TRIGGER ALL disables the triggers of foreign keys too, which no dump brings along: on the target they are enabled, and refuse what the source takes."
         fix "ALTER TABLE … ENABLE TRIGGER ALL on the source, or DISABLE TRIGGER ALL on the target after the run."
+
+    SourceRoleKeptOut "source/role-kept-out" Warn Role "0.2.0"
+        what "a role is kept out"
+        why "NOLOGIN, CONNECTION LIMIT 0 and default_transaction_read_only migrate with the role: what keeps an application from the source for the night keeps it from the target in the morning."
+        fix "Nothing where it is meant to stay; otherwise ALTER ROLE … LOGIN, ALTER ROLE … CONNECTION LIMIT, or ALTER ROLE … RESET default_transaction_read_only, on the target after the run."
 
     SourceRoleNameReserved "source/role-name-reserved" Fix Role "0.1.0"
         what "a role's name is reserved on the target"
@@ -567,6 +587,11 @@ codes! {
         what "an extension has another version"
         why "The rows that users added to an extension's configuration tables are restored into those of the version that the target has, which may have other columns and rows: the restore can fail, and the rows cannot be compared."
         fix "Update the extension on the source (ALTER EXTENSION … UPDATE), or install the source's version on the target; otherwise compare the tables by hand after the run."
+
+    TargetExtensionMissing "target/extension-missing" Fix Object "0.2.0"
+        what "the target lacks an extension"
+        why "CREATE EXTENSION fails on the target where its packages do not have the extension, or its version no longer does, and so does everything that needs it: tables with columns of its types and their rows (then it blocks), functions, indexes."
+        fix "Install the package on the target; or DROP EXTENSION on the source where nobody needs it; or accept the restore errors ([[accept]])."
 
     TargetExtensionOlder "target/extension-older" Block Object "0.2.0"
         what "an extension is older on the target"

@@ -13,7 +13,7 @@ use super::{
 use crate::catalog::Inspection;
 use crate::escape::hexadecimal;
 use crate::finding::{Code, Finding, Severity};
-use crate::plan::Side;
+use crate::plan::{Plan, Side};
 use crate::preflight;
 
 /// Compiles a plan against two servers. The same input yields the same graph, to the byte.
@@ -232,6 +232,11 @@ fn fingerprint(graph: &Graph, input: &Input<'_>) -> String {
         line(&format!("{} {:?}", setting.name, setting.reach));
     }
     format!("sha256:{}", hexadecimal(&hash.finalize()))
+}
+
+/// Whether a standby may be the source that has not all that its primary has, today.
+pub(crate) fn accepts_stale_source(plan: &Plan) -> bool {
+    preflight::is_waived(Code::SourceStale, &plan.waive, jiff::Zoned::now().date())
 }
 
 impl Graph {

@@ -16,7 +16,7 @@ mod tuning;
 pub(crate) use command::{
     NO_TABLESPACES, PARTS, SNAPSHOT, archive, archives, delayed_archive, file_name, globals,
 };
-pub(crate) use compile::compile;
+pub(crate) use compile::{accepts_stale_source, compile};
 pub(crate) use input::{DumpedTables, Input};
 pub(crate) use selection::{is_selected, select};
 pub(crate) use step::*;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::query;
 use crate::catalog::{Condition, PreparedTransaction, Stale};
@@ -83,4 +83,48 @@ async fn replay(connection: &Connection) -> Result<(Option<String>, Option<u64>)
     let bytes: Option<i64> = row.get(1);
     let bytes = bytes.filter(|bytes| *bytes > PAGE_HEADER);
     Ok((row.get(0), bytes.and_then(|bytes| bytes.try_into().ok())))
+}
+
+/// How often to look.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Waits, on a standby that streams, until it has replayed what its primary had written by now, as far as both know. `Some`: so many
+/// bytes are left after that time.
+///
+/// # Errors
+///
+/// A server that cannot be asked.
+pub(crate) async fn await_replay(
+    connection: &Connection,
+    patience: Duration,
+) -> Result<Option<i64>, Error> {
+    if connection.version().major() < 1000 {
+        return Ok(None);
+    }
+    // What the primary said last of the end of its WAL (walreceiver.c, ProcessWalSndrMessage); a role may not be let see it.
+    let written = query::row(
+        connection,
+        "look what the standby received",
+        "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() \
+                THEN greatest(pg_catalog.pg_last_wal_receive_lsn(), \
+                              (SELECT max(latest_end_lsn) FROM pg_catalog.pg_stat_wal_receiver))::text END",
+    );
+    let Some(written) = written.await?.get::<_, Option<String>>(0) else {
+        return Ok(None);
+    };
+    let deadline = Instant::now() + patience;
+    loop {
+        let left = connection
+            .query_one(
+                "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() \
+                        THEN pg_catalog.pg_wal_lsn_diff($1::text::pg_lsn, pg_catalog.pg_last_wal_replay_lsn())::int8 END",
+                &[&written],
+            )
+            .await
+            .map_err(connection.failed("look what the standby has not replayed"))?;
+        match left.get::<_, Option<i64>>(0) {
+            Some(left) if left > PAGE_HEADER && Instant::now() < deadline => sleep(LOOK).await,
+            left => return Ok(left.filter(|left| *left > PAGE_HEADER)),
+        }
+    }
 }

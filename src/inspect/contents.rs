@@ -1,6 +1,6 @@
 //! What one database holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Row;
 
@@ -147,6 +147,7 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
         "SELECT extname::text, extversion FROM pg_catalog.pg_extension",
     )
     .await?;
+    let extensions_in_columns = extensions_in_columns(connection).await?;
     let function_settings = function_settings(connection).await?;
     let number = |column| u64::try_from(counts.get::<_, i64>(column)).unwrap_or(0);
     Ok(Contents {
@@ -167,6 +168,7 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
         own_objects: number(5),
         configured_extensions,
         extension_versions,
+        extensions_in_columns,
         not_moved: Vec::new(),
         own: Vec::new(),
         without_default_privileges: Vec::new(),
@@ -176,6 +178,25 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
         placed: placed(connection).await?,
         bytes: number(3),
     })
+}
+
+/// Of columns of tables that are not extensions' own, also of an array or a domain of such a type.
+async fn extensions_in_columns(connection: &Connection) -> Result<BTreeSet<String>, Error> {
+    let names = query::texts(
+        connection,
+        "list the extensions whose types columns have",
+        "SELECT DISTINCT e.extname::text FROM pg_catalog.pg_attribute a \
+         JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p') \
+         JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+         JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass \
+           AND d.objid IN (t.oid, t.typelem, t.typbasetype) AND d.deptype = 'e' \
+         JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid \
+         WHERE a.attnum > 0 AND NOT a.attisdropped AND NOT EXISTS ( \
+           SELECT FROM pg_catalog.pg_depend m WHERE m.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+           AND m.objid = c.oid AND m.deptype = 'e')",
+    )
+    .await?;
+    Ok(names.into_iter().collect())
 }
 
 /// What a dump would read and our role may not: tables, with what an extension marked as its configuration, and

@@ -1,6 +1,7 @@
 //! A look at a live server: SQL in, `catalog` out. The only place with catalog queries, each by the
 //! server's version.
 
+mod column_order;
 mod columns;
 mod condition;
 mod configuration;
@@ -31,6 +32,7 @@ mod types;
 mod written;
 
 pub(crate) use columns::columns_of;
+pub(crate) use condition::await_replay;
 pub(crate) use contents::read as contents_of;
 pub(crate) use count::{Rows, count_tables};
 pub(crate) use databases::read as databases_of;

@@ -1,5 +1,6 @@
 //! What of the source no client program brings along.
 
+use super::column_order;
 use super::contents::USER_SCHEMA;
 use super::detaching::pending_detaches;
 use super::indexes::OF_NO_EXTENSION;
@@ -164,6 +165,11 @@ pub(super) async fn of_database(connection: &Connection) -> Result<Vec<NotMoved>
         let what = NotMovedKind::SubscriptionCopying;
         found.extend(read(connection, what, SUBSCRIPTION_COPYING).await?);
     }
+    found.extend(column_order::changed(connection).await?);
+    if connection.version().major() >= 1200 {
+        let what = NotMovedKind::GeneratedColumn;
+        found.extend(read(connection, what, &generated_columns()).await?);
+    }
     let pending = pending_detaches(connection).await?.into_iter();
     found.extend(pending.map(|pending| NotMoved {
         what: NotMovedKind::DetachPending,
@@ -270,6 +276,23 @@ fn acl_without_role(major: u32) -> String {
     format!("{} ORDER BY 1, 2", selects.join(" UNION ALL "))
 }
 
+/// Stored ones whose expressions call functions of users, which may have been others when the values were stored.
+fn generated_columns() -> String {
+    format!(
+        "SELECT n.nspname || '.' || c.relname, a.attname || ' (' || string_agg(DISTINCT p.oid::regprocedure::text, ', ') || ')' \
+         FROM pg_catalog.pg_attribute a \
+         JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p') AND NOT c.relispartition \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         JOIN pg_catalog.pg_attrdef f ON f.adrelid = c.oid AND f.adnum = a.attnum \
+         JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.objid = f.oid \
+              AND d.refclassid = 'pg_catalog.pg_proc'::regclass \
+         JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid AND p.oid >= {BY_USERS} \
+         WHERE a.attgenerated = 's' AND NOT a.attisdropped AND {USER_SCHEMA} AND NOT {} \
+         GROUP BY n.nspname, c.relname, a.attname ORDER BY 1, 2",
+        member_of_extension("pg_proc", "p")
+    )
+}
+
 /// What initdb made and another role than the one that ran it owns. The owner of the schema public is dumped.
 fn system_owners() -> String {
     let owned = [
@@ -303,6 +326,56 @@ fn system_owners() -> String {
 /// What users made in schemas that pg_dump leaves out: those of the system, and all that begin with its prefix.
 fn system_schemas() -> String {
     let in_system = "(n.nspname = 'information_schema' OR n.nspname ~ '^pg_') AND n.nspname !~ '^pg_(toast|temp_)'";
+    let others = [
+        (
+            "pg_operator",
+            "'operator ' || o.oid::regoperator",
+            "oprnamespace",
+        ),
+        (
+            "pg_opclass",
+            "'operator class ' || o.opcname",
+            "opcnamespace",
+        ),
+        (
+            "pg_opfamily",
+            "'operator family ' || o.opfname",
+            "opfnamespace",
+        ),
+        (
+            "pg_conversion",
+            "'conversion ' || o.conname",
+            "connamespace",
+        ),
+        (
+            "pg_ts_config",
+            "'text search configuration ' || o.cfgname",
+            "cfgnamespace",
+        ),
+        (
+            "pg_ts_dict",
+            "'text search dictionary ' || o.dictname",
+            "dictnamespace",
+        ),
+        (
+            "pg_ts_parser",
+            "'text search parser ' || o.prsname",
+            "prsnamespace",
+        ),
+        (
+            "pg_ts_template",
+            "'text search template ' || o.tmplname",
+            "tmplnamespace",
+        ),
+    ]
+    .map(|(catalog, name, namespace)| {
+        format!(
+            "UNION ALL SELECT {name}, ''::text FROM pg_catalog.{catalog} o \
+             JOIN pg_catalog.pg_namespace n ON n.oid = o.{namespace} \
+             WHERE o.oid >= {BY_USERS} AND {in_system} AND NOT {} ",
+            member_of_extension(catalog, "o")
+        )
+    });
     format!(
         "SELECT n.nspname || '.' || c.relname, ''::text FROM pg_catalog.pg_class c \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -314,10 +387,11 @@ fn system_schemas() -> String {
                 || '(' || pg_get_function_identity_arguments(p.oid) || ')', ''::text \
          FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
          WHERE p.oid >= {BY_USERS} AND {in_system} AND NOT {} \
-         ORDER BY 1",
+         {} ORDER BY 1",
         member_of_extension("pg_class", "c"),
         member_of_extension("pg_type", "t"),
-        member_of_extension("pg_proc", "p")
+        member_of_extension("pg_proc", "p"),
+        others.concat()
     )
 }
 

@@ -6,7 +6,9 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::names::{IndexDefinition, Load, Output, Sightings, StepId, TableName, WriteMark};
+use crate::names::{
+    IndexDefinition, Load, Output, Sighting, Sightings, StepId, TableName, WriteMark,
+};
 
 /// The format that this program writes. A journal of a newer one is refused, never overwritten. Format 1, of version
 /// 0.1.0, has outputs of another form: [`crate::names::OutputV1`].
@@ -97,6 +99,11 @@ pub enum Entry<O = Arc<Output>> {
     ServersSeen {
         seen: Sightings,
     },
+    /// How much was written to a database of the source before it was dumped, where the plan says that nobody writes to it.
+    SourceWritten {
+        database: String,
+        written: WriteMark,
+    },
     RunEnded {
         outcome: Outcome,
         exit_code: u8,
@@ -183,6 +190,7 @@ impl std::fmt::Display for Entry {
             },
             Entry::Warning { .. } => f.write_str("warning"),
             Entry::ServersSeen { .. } => f.write_str("servers-seen"),
+            Entry::SourceWritten { database, .. } => write!(f, "source-written {database}"),
             Entry::Forgotten { .. } => f.write_str("forgotten"),
             Entry::RunEnded { .. } => f.write_str("run-ended"),
         }
@@ -394,6 +402,9 @@ pub struct Started {
     pub server: String,
     /// What the machine's kernel calls this start (`boot_id` of random(4)), where our role may read it.
     pub machine: Option<String>,
+    /// What was seen of the server then.
+    #[serde(default)]
+    pub seen: Option<Sighting>,
 }
 
 /// A parameter that ALTER SYSTEM is about to change.

@@ -297,6 +297,12 @@ impl State {
                 }
                 for step in &steps {
                     self.steps.remove(step);
+                    // It is dumped again, with what was written until then.
+                    if step.kind == Kind::Dump
+                        && let Some(database) = step.database_name()
+                    {
+                        self.source_written.remove(&**database);
+                    }
                 }
                 self.may_drop.extend(drop);
                 if let Some(run) = self.runs.last_mut().filter(|_| reason == RESET) {
@@ -304,6 +310,9 @@ impl State {
                 }
             }
             Entry::ServersSeen { seen } => self.seen.update(&seen),
+            Entry::SourceWritten { database, written } => {
+                self.source_written.insert(database, written);
+            }
             Entry::RunEnded { outcome, exit_code } => {
                 if let Some(run) = self.runs.last_mut() {
                     run.ended = Some((record.at, outcome, exit_code));

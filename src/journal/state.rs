@@ -83,6 +83,8 @@ pub struct State {
     /// Those that are closed, with how much had been written to each when this plan wrote to it last: its restore, or its delayed phase,
     /// was done. Until one is left or opened.
     pub restored: BTreeMap<String, WriteMark>,
+    /// Of the source, where the plan says that nobody writes to it: how much had been written to each before it was dumped.
+    pub source_written: BTreeMap<String, WriteMark>,
     /// Those in which a verification found a difference, and that are not made again since, with the tables; none: another session
     /// wrote something to it. Until one passes.
     pub differences: BTreeMap<String, BTreeSet<TableName>>,

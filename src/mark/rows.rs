@@ -27,7 +27,7 @@ const TABLES: &str = "\
 delayed: of its delayed tables not all are loaded and have their indexes.'; \
     CREATE TABLE mark.setting ( \
         state text NOT NULL REFERENCES mark.state ON DELETE CASCADE, name text NOT NULL, \
-        before text, value text NOT NULL, server text NOT NULL, machine text, PRIMARY KEY (state, name)); \
+        before text, value text NOT NULL, server text NOT NULL, machine text, seen text, PRIMARY KEY (state, name)); \
     COMMENT ON TABLE mark.setting IS \
         'The settings of the server that plans changed for the load and did not restore yet: what postgresql.auto.conf held before.'; \
     CREATE TABLE mark.role ( \
@@ -169,7 +169,7 @@ pub(super) async fn of_plan(connection: &Connection, plan: &str) -> Result<Vec<M
         let of_state = found.entry(row.get(0)).or_default();
         of_state.roles.insert(row.get(1), row.get(2));
     }
-    let settings = "SELECT state, name, before, value, server, machine \
+    let settings = "SELECT state, name, before, value, server, machine, seen \
                     FROM mark.setting t JOIN mark.state s ON s.id = t.state";
     for row in rows(settings).await? {
         let of_state = found.entry(row.get(0)).or_default();
@@ -183,12 +183,14 @@ pub(super) async fn of_plan(connection: &Connection, plan: &str) -> Result<Vec<M
 
 /// After the state directory and the name.
 fn setting(row: &Row) -> TunedSetting {
+    let seen: Option<&str> = row.get(6);
     TunedSetting {
         before: row.get(2),
         values: [row.get(3)].into(),
         since: Started {
             server: row.get(4),
             machine: row.get(5),
+            seen: seen.and_then(|seen| serde_json::from_str(seen).ok()),
         },
     }
 }
@@ -200,7 +202,7 @@ pub(super) async fn settings_of_others(
 ) -> Result<Vec<BTreeMap<String, TunedSetting>>, Error> {
     let rows = connection
         .query(
-            "SELECT state, name, before, value, server, machine FROM mark.setting WHERE state <> $1",
+            "SELECT state, name, before, value, server, machine, seen FROM mark.setting WHERE state <> $1",
             &[&state],
         )
         .await
@@ -366,7 +368,7 @@ pub(super) async fn write(
     let number = i64::try_from(position.number).unwrap_or(i64::MAX);
     let at = position.at.to_string();
     let mut values: Vec<&(dyn ToSql + Sync)> = vec![&state, &run, &number, &at];
-    let (names, befores, settings, oids, stepped);
+    let (names, befores, settings, oids, stepped, seen);
     let detail = match change {
         Some(Change::CreateDatabase { database }) => {
             values.push(database);
@@ -426,21 +428,25 @@ pub(super) async fn write(
             settings: set,
             since,
         }) => {
+            seen = since
+                .seen
+                .map(|seen| serde_json::to_string(&seen).expect("numbers alone"));
             let of = |value: fn(&AlteredSetting) -> &String| set.iter().map(value).collect();
             names = of(|setting| &setting.name);
             settings = of(|setting| &setting.value);
             befores = set.iter().map(|setting| setting.before.as_ref()).collect();
-            let parts: [&(dyn ToSql + Sync); 5] = [
+            let parts: [&(dyn ToSql + Sync); 6] = [
                 &names as &Vec<&String>,
                 &befores as &Vec<Option<&String>>,
                 &settings as &Vec<&String>,
                 &since.server,
                 &since.machine,
+                &seen,
             ];
             values.extend(parts);
             // What was recorded first wins: later, the file holds what we wrote.
-            "INSERT INTO mark.setting (state, name, before, value, server, machine) \
-             SELECT s.id, n.name, n.before, n.value, $8, $9 \
+            "INSERT INTO mark.setting (state, name, before, value, server, machine, seen) \
+             SELECT s.id, n.name, n.before, n.value, $8, $9, $10 \
              FROM s, unnest($5::text[], $6::text[], $7::text[]) AS n (name, before, value) \
              ON CONFLICT (state, name) DO UPDATE SET value = excluded.value"
         }

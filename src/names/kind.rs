@@ -195,7 +195,8 @@ impl Kind {
                 writes_to_target: true,
                 // What it loaded is there, and would be there twice.
                 forgotten_with: &[Kind::Create],
-                reads: &[Kind::DelayedDump],
+                // Where sequences stood.
+                reads: &[Kind::Dump, Kind::DelayedDump],
                 ..PLAIN
             },
             Kind::RecreateIndexes => Traits {

@@ -10,6 +10,7 @@ mod clients;
 mod continuity;
 mod databases;
 mod delay;
+mod fences;
 mod found;
 mod groups_there;
 mod left;
@@ -94,6 +95,10 @@ pub(crate) fn for_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> 
             .into_iter()
             .collect(),
         plan_keys::for_plan(plan),
+        match plan.globals {
+            true => fences::for_roles(&inspection.source),
+            false => Vec::new(),
+        },
     ]
     .concat()
 }
@@ -112,6 +117,7 @@ pub(crate) fn for_database(
         libraries::for_database(database, target),
         not_moved::for_database(database, target),
         lost_settings::for_database(plan, database, inspection),
+        fences::for_database(database).into_iter().collect(),
     ]
     .concat()
 }

@@ -1,7 +1,7 @@
 //! What of the source no client program brings along, and no count shows.
 
 use crate::catalog::{Database, Inspection, NotMoved, NotMovedKind, Privilege, ServerFacts};
-use crate::finding::{Code, Finding};
+use crate::finding::{Code, Finding, Severity};
 use crate::names::some_of;
 
 /// About the server as a whole, and its databases that do not migrate.
@@ -204,6 +204,15 @@ fn of_database(
             format!("a privilege on it is held by a role that is gone (oid {detail}); it may take others along"),
             "compare its privileges on both sides after the run, and GRANT on the target what is missing",
         ),
+        NotMovedKind::ColumnOrder => return Some(column_order(object, detail)),
+        NotMovedKind::GeneratedColumn => (
+            Code::SourceGeneratedColumn,
+            format!(
+                "the stored generated column {detail} is computed again on the target: values that the function of an earlier day stored, or \
+                 that depend on more than its arguments, come out as they do today"
+            ),
+            "where the function was replaced since, compare the column on both sides after the run",
+        ),
         NotMovedKind::DetachPending => (
             Code::SourceDetachPending,
             format!(
@@ -292,4 +301,25 @@ fn of_database(
         _ => return None,
     };
     Some(Finding::new(code, message).object(object).fix(fix))
+}
+
+/// Values of a row type are written without the names of its columns.
+fn column_order(table: &str, row_columns: &str) -> Finding {
+    let order = "the table inherits, and has columns in another order than CREATE TABLE … INHERITS gives them, which is theirs on the target";
+    let fix = "ALTER TABLE … NO INHERIT on the source before the run and INHERIT again on both sides after it: the table is made by itself \
+               then, with its own order; or make the table again on the source";
+    let (severity, what) = if row_columns.is_empty() {
+        let what =
+            "statements that name no columns (INSERT … VALUES, COPY, SELECT *) find others there";
+        (Severity::Warn, what.to_owned())
+    } else {
+        let what = format!(
+            "values of its row type are written in the old order and read in the new, so that they change places within {row_columns}"
+        );
+        (Severity::Block, what)
+    };
+    Finding::new(Code::SourceColumnOrder, format!("{order}: {what}"))
+        .severity(severity)
+        .object(table)
+        .fix(fix)
 }

@@ -1,6 +1,6 @@
 //! What is in a database and would not arrive as it is.
 
-use crate::catalog::{Database, Oversized, Relation, ServerFacts};
+use crate::catalog::{Contents, Database, Oversized, Relation, ServerFacts};
 use crate::finding::{Code, Finding, Severity};
 use crate::names::TableName;
 
@@ -35,6 +35,9 @@ pub(super) fn for_database(
         other_version(name, version, target).map(|finding| finding.database(&database.name))
     };
     found.extend(versions.filter_map(finding));
+    let missing = contents.extension_versions.keys();
+    let missing = missing.filter_map(|name| missing_extension(name, contents, target));
+    found.extend(missing.map(|finding| finding.database(&database.name)));
     let versions = contents.extension_versions.iter();
     let older = versions.filter_map(|(name, version)| older_extension(name, version, target));
     found.extend(older.map(|finding| finding.database(&database.name)));
@@ -70,6 +73,38 @@ fn other_version(extension: &str, version: &str, target: &ServerFacts) -> Option
              the tables by hand after the run"
         ))
     })
+}
+
+/// Where the target does not tell which it has, nothing is known.
+fn missing_extension(
+    extension: &str,
+    contents: &Contents,
+    target: &ServerFacts,
+) -> Option<Finding> {
+    let versions = &target.extension_versions;
+    if versions.is_empty() || versions.contains_key(extension) {
+        return None;
+    }
+    let what = "the target does not have the extension (pg_available_extensions), so it is not created there, and";
+    let (severity, what) = match contents.extensions_in_columns.contains(extension) {
+        true => (
+            Severity::Block,
+            format!("{what} no table with a column of one of its types is, nor its rows"),
+        ),
+        false => (
+            Severity::Fix,
+            format!("{what} nothing is that needs it: functions, indexes, defaults"),
+        ),
+    };
+    Some(
+        Finding::new(Code::TargetExtensionMissing, what)
+            .severity(severity)
+            .object(extension)
+            .fix(
+                "install its package on the target; or, where nobody needs it, DROP EXTENSION on the source, or accept the restore \
+                 errors ([[accept]])",
+            ),
+    )
 }
 
 /// A dump names no version: the target creates its own.

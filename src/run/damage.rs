@@ -27,7 +27,7 @@ pub(crate) async fn marked_damage(
     let application = Application::with_state(&plan.name, id).application_name_for("mark");
     let connection = connect(target, &target.database, &Session::new(&application)).await?;
     for tuned in left {
-        if let Some(warning) = tuning::crash_warning(&connection, &tuned).await? {
+        if let Some(warning) = tuning::crash_warning(&connection, target, &tuned).await? {
             return Ok(Some(warning));
         }
     }

@@ -191,7 +191,7 @@ impl Job {
             changes,
             mark: control.mark.clone(),
         });
-        let marks = quiet::marks(&shared).await;
+        quiet::begin(&shared, &mut self.journal).await?;
         let schedule = Schedule::new(&shared.graph, resumed.done, shared.plan.retry)?;
         let dispatcher =
             Dispatcher::new(Arc::clone(&shared), schedule, &mut self.journal, requests);
@@ -203,7 +203,7 @@ impl Job {
             }
         };
         reach!("run over");
-        quiet::tell_writes(&shared, &mut self.journal, &marks).await?;
+        quiet::tell_writes(&shared, &mut self.journal).await?;
         roles::tell_changes(&shared, &mut self.journal, &mut endings).await?;
         presence::recheck_after_run(&shared, &mut self.journal, signals, &mut endings).await?;
         marked::recheck_after_run(&shared, &mut self.journal, signals, &mut endings).await?;

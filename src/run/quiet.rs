@@ -1,32 +1,39 @@
 //! A source that nobody writes to, as the plan says (`source.read_only`): whether somebody did.
 
-use std::collections::BTreeMap;
-
 use super::warn::warn;
 use crate::inspect::written;
-use crate::journal::{self, Journal};
+use crate::journal::{self, Entry, Journal};
 use crate::names::{Since, WriteMark};
 use crate::postgres::{self, Session, connect, escape_control};
 use crate::step::Shared;
 
-/// How much was written to each database before; `None`: that could not be seen.
-pub(super) type Marks = BTreeMap<String, Option<WriteMark>>;
-
-/// How much was written to the source's databases so far, where the plan says that nobody writes to them.
-pub(super) async fn marks(shared: &Shared) -> Marks {
-    let mut marks = Marks::new();
+/// Puts on record how much was written so far to the source's databases that are not dumped yet, where the plan says that nobody
+/// writes to them. What a run before has on record of one that it dumped stays.
+///
+/// # Errors
+///
+/// A journal that cannot be written.
+pub(super) async fn begin(shared: &Shared, journal: &mut Journal) -> Result<(), journal::Error> {
     if !shared.plan.source_read_only {
-        return marks;
+        return Ok(());
     }
-    for name in shared.graph.database_names() {
-        let mark = look(shared, name).await;
-        let mark = mark.unwrap_or_else(|error| {
-            tracing::warn!(database = name, %error, "cannot look how much was written to the source");
-            None
-        });
-        marks.insert(name.clone(), mark);
+    for database in shared.graph.database_names() {
+        if journal.state().source_written.contains_key(database) {
+            continue;
+        }
+        match look(shared, database).await {
+            Ok(Some(written)) => journal.append(Entry::SourceWritten {
+                database: database.clone(),
+                written,
+            })?,
+            // Told at the end.
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(database, %error, "cannot look how much was written to the source");
+            }
+        }
     }
-    marks
+    Ok(())
 }
 
 /// Tells which databases of the source were written to since.
@@ -37,18 +44,23 @@ pub(super) async fn marks(shared: &Shared) -> Marks {
 pub(super) async fn tell_writes(
     shared: &Shared,
     journal: &mut Journal,
-    marks: &Marks,
 ) -> Result<(), journal::Error> {
-    for (name, before) in marks {
+    if !shared.plan.source_read_only {
+        return Ok(());
+    }
+    for name in shared.graph.database_names() {
         let now = look(shared, name).await;
+        let before = journal.state().source_written.get(name);
         let since = match (before, &now) {
             (Some(before), Ok(Some(now))) => before.compare(now),
             _ => Since::Unknown,
         };
         let what = match since {
             Since::Unwritten => continue,
-            Since::Written => "it was written to during the run",
-            Since::Unknown => "it could not be seen whether it was written to during the run",
+            Since::Written => "it was written to since the run that dumped it began",
+            Since::Unknown => {
+                "it could not be seen whether it was written to since the run that dumped it began"
+            }
         };
         let message = format!(
             "the plan says that nobody writes to the source (source.read_only), and {what}: what was written after its snapshot is \

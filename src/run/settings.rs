@@ -198,6 +198,26 @@ fn other_server(difference: &str, tuned: &BTreeMap<String, TunedSetting>) -> Str
     )
 }
 
+/// Nobody looked for copies that were made of the target after the run that set them was killed, and of a disk nothing shows one.
+fn unwatched(tuned: &BTreeMap<String, TunedSetting>) -> Option<String> {
+    let off: Vec<&str> = SAFEGUARDS
+        .into_iter()
+        .filter(|name| {
+            tuned
+                .get(*name)
+                .is_some_and(|setting| setting.values.contains("off"))
+        })
+        .collect();
+    (!off.is_empty()).then(|| {
+        format!(
+            "the target was left with its settings for the load by a run that did not end ({} off), and they are restored now only: a base \
+             backup or a snapshot of its disks that was taken meanwhile has them too, and half a load; take it again, or ALTER SYSTEM \
+             RESET them on a server that is started from it, before it is used",
+            off.join(", ")
+        )
+    })
+}
+
 /// What is to be restored, and where.
 struct Attempt<'a> {
     plan: &'a Plan,
@@ -252,13 +272,21 @@ impl Attempt<'_> {
             what: error.to_string(),
         })?;
         outcome.warnings.extend(promoted);
+        outcome.warnings.extend(unwatched(tuned));
         Ok((control, outcome))
     }
 
     /// What is to be said where the target was promoted since.
     fn promoted(&self) -> Result<Option<String>, Error> {
-        let state = self.journal.state();
-        match continuity(state.seen.target, self.target.watch.latest()) {
+        // A state directory that was lost has seen nothing, and the mark has what was seen when they were changed.
+        let mut at_change = self.tuned.values().filter_map(|setting| setting.since.seen);
+        let seen = self
+            .journal
+            .state()
+            .seen
+            .target
+            .or_else(|| at_change.next());
+        match continuity(seen, self.target.watch.latest()) {
             (Continuity::Same, _) => Ok(None),
             (Continuity::Promoted { .. }, difference) => {
                 Ok(Some(other_server(&difference, self.tuned)))

@@ -3,7 +3,7 @@
 //! that come now.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::inspect::sequences;
 use crate::names::{SequenceValue, TableName};
@@ -15,10 +15,14 @@ use crate::step::{Context, StepError};
 /// the change, which are one statement.
 const LEAST_JUMP: i128 = 1000;
 
-/// Moves every sequence to where it stood on the source when the delayed tables were dumped, before their rows are there:
-/// no client gets a key that one of them has. None is ever moved back.
+/// Moves sequences to where they stood on the source when the delayed tables were dumped, before their rows are there: no client
+/// gets a key that one of them has. None is ever moved back. Of a later snapshot that is every sequence; of the regular one, which
+/// the restore brought as they stood then, those of the delayed tables: a client, or a script after the restore, may have set them to
+/// what the tables held without their rows.
 pub(super) async fn advance_for_delayed(context: &Context) -> Result<(), StepError> {
-    let wanted = match &context.delayed_dump()?.sequences {
+    let dump = context.delayed_dump()?;
+    let wanted = match &dump.sequences {
+        _ if !dump.is_later() => Cow::Borrowed(&context.regular_dump()?.sequences),
         Some(sequences) => Cow::Borrowed(sequences),
         // Where they stand now, they are not behind the rows either.
         None => Cow::Owned(on_source(context).await?),
@@ -27,7 +31,15 @@ pub(super) async fn advance_for_delayed(context: &Context) -> Result<(), StepErr
         return Ok(());
     }
     let connection = open(context).await?;
-    for sequence in wanted.iter() {
+    let of_delayed = match dump.is_later() {
+        true => None,
+        false => Some(of_tables(&connection, &context.delayed_tables()).await?),
+    };
+    let is_meant = |sequence: &&SequenceValue| {
+        let name = TableName::new(&*sequence.schema, &*sequence.sequence);
+        of_delayed.as_ref().is_none_or(|of| of.contains(&name))
+    };
+    for sequence in wanted.iter().filter(is_meant) {
         if let Some(counting) = counting(&connection, sequence).await? {
             advance_one(&connection, sequence, &counting).await?;
         }
@@ -93,6 +105,35 @@ async fn on_source(context: &Context) -> Result<Vec<SequenceValue>, StepError> {
     let found = sequences(&connection).await?;
     connection.close().await;
     Ok(found.into_iter().map(|sequence| sequence.value).collect())
+}
+
+/// The sequences that these tables own, or that defaults of their columns read.
+async fn of_tables(
+    connection: &Connection,
+    tables: &BTreeSet<TableName>,
+) -> Result<HashSet<TableName>, StepError> {
+    let names: Vec<String> = tables.iter().map(TableName::quoted).collect();
+    let rows = connection
+        .query(
+            "WITH delayed AS (SELECT pg_catalog.to_regclass(name)::oid AS oid FROM unnest($1::text[]) AS name) \
+             SELECT DISTINCT n.nspname::text, s.relname::text FROM pg_catalog.pg_class s \
+             JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace \
+             JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = s.oid \
+                  AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+             WHERE s.relkind = 'S' AND d.refobjid IN (SELECT oid FROM delayed) \
+             UNION SELECT n.nspname::text, s.relname::text FROM pg_catalog.pg_attrdef f \
+             JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid = f.oid \
+             JOIN pg_catalog.pg_class s ON s.oid = d.refobjid AND s.relkind = 'S' \
+             JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace \
+             WHERE f.adrelid IN (SELECT oid FROM delayed)",
+            &[&names],
+        )
+        .await
+        .map_err(connection.failed("look for the sequences of the delayed tables"))?;
+    let names = rows.iter();
+    Ok(names
+        .map(|row| TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)))
+        .collect())
 }
 
 /// How a sequence counts on the target.

@@ -25,10 +25,10 @@ use tokio::time::sleep;
 
 use super::locked_snapshot::LockedSnapshot;
 use super::{Context, Shared, StepError};
-use crate::graph::Step;
+use crate::graph::{Step, accepts_stale_source};
 use crate::inspect::{
-    Definition, DumpedTable, PendingDetach, Sequence, definitions, dumped_tables, pending_detaches,
-    sequences, tables_in_use, type_meanings, unlocked_tables,
+    Definition, DumpedTable, PendingDetach, Sequence, await_replay, definitions, dumped_tables,
+    pending_detaches, sequences, tables_in_use, type_meanings, unlocked_tables,
 };
 use crate::names::{Kind, Output, SequenceValue, TableName, TypeMeaning};
 use crate::plan::{DelaySnapshot, Side};
@@ -42,6 +42,9 @@ const TRIES: u32 = 50;
 
 /// Between two of them, where there is nothing to wait for.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a standby may take to replay what it has.
+const REPLAY: Duration = Duration::from_secs(60);
 
 /// Takes a snapshot of the database for the step, and exports it.
 pub(crate) async fn export(shared: &Shared, step: &Step) -> Result<LockedSnapshot, StepError> {
@@ -63,6 +66,9 @@ pub(crate) async fn export(shared: &Shared, step: &Step) -> Result<LockedSnapsho
         .application_name_for(&format!("{database}/snapshot"));
     let session = Session::new(&application).lock_timeout(shared.plan.source_lock_timeout);
     let connection = connect(&shared.source, database, &session).await?;
+    if shared.inspection.source.in_recovery && !accepts_stale_source(&shared.plan) {
+        await_primary(&connection, database).await?;
+    }
     let mut detaching = Vec::new();
     for _ in 0..TRIES {
         let tables = wanted(dumped_tables(&connection).await?);
@@ -100,6 +106,24 @@ pub(crate) async fn export(shared: &Shared, step: &Step) -> Result<LockedSnapsho
         escape_control(database)
     ))
     .help("look for them in pg_locks (AccessExclusiveLock) and pg_stat_activity on the source")
+    .class(Class::Retry))
+}
+
+/// What the primary committed before is in the snapshot of a standby only where it is replayed.
+async fn await_primary(connection: &Connection, database: &str) -> Result<(), StepError> {
+    let Some(left) = await_replay(connection, REPLAY).await? else {
+        return Ok(());
+    };
+    Err(StepError::new(format!(
+        "database \"{}\": the source is a standby that has not replayed {left} bytes of what its primary wrote before the snapshot, though \
+         it had {} s for that: what was committed there would be missing",
+        escape_control(database),
+        REPLAY.as_secs()
+    ))
+    .help(
+        "look what its replay waits for (a query, this run's own dumps among them: hot_standby_feedback = on; pg_wal_replay_resume()), or \
+         use the primary as the source; where an old state is wanted, waive source/stale",
+    )
     .class(Class::Retry))
 }
 

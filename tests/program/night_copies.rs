@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::support::compare;
 use crate::support::paused::Paused;
-use crate::support::project::{Finished, Project};
+use crate::support::project::{Finished, Project, waiver};
 use crate::support::server::Server;
 
 /// A base backup that is sent slowly, as by an agent of this name. The server is let send any.
@@ -77,6 +77,65 @@ fn a_copy_of_a_target_whose_settings_stay_is_none_of_ours() {
     let (_, finished) = backed_up_during(project, &target);
     assert!(
         !finished.said().contains("a copy of the target"),
+        "{}",
+        finished.said()
+    );
+}
+
+/// Takes what an agent calls a backup, without the replication protocol.
+fn backup_by_statements(target: &Server, label: &str) {
+    target.psql(
+        "postgres",
+        &format!(
+            "SELECT pg_backup_start('{label}', fast => true); SELECT pg_backup_stop(wait_for_archive => false)"
+        ),
+    );
+}
+
+#[test]
+fn a_backup_that_a_program_takes_by_statements_is_told() {
+    let source = servers().0;
+    let target = Server::of(18)
+        .durable()
+        .set("archive_mode", "on")
+        .set("archive_command", "'exit 1'")
+        .start();
+    backup_by_statements(&target, "evening");
+    sleep(Duration::from_secs(1));
+    let waived = waiver("target/archiver-fails");
+    let (project, restore) = Paused::of(
+        Project::between(&source, &target).with(&waived),
+        "pg_restore",
+        "shop",
+    );
+    let mut running = project.start(&["run"]);
+    restore.until_reached(&mut running);
+    backup_by_statements(&target, "midnight");
+    restore.go();
+    let finished = running.wait().expect_code(0);
+    finished.says(&[
+        "a backup of the target ended while fsync or full_page_writes was off for the load (\"midnight\", begun at ",
+    ]);
+    assert!(!finished.said().contains("evening"), "{}", finished.said());
+    compare::assert_same(&source, &target, "shop");
+}
+
+/// Nobody looks for copies after a run that was killed.
+#[test]
+fn settings_that_a_killed_run_left_are_told_for_what_was_copied_meanwhile() {
+    let (source, target) = servers();
+    let project = Project::between(&source, &target);
+    project.killed_at("journal step-started shop/restore synced:1");
+    let finished = project.run(&["run"]).expect_code(0);
+    finished.says(&[
+        "the target was left with its settings for the load by a run that did not end (fsync, full_page_writes, autovacuum off)",
+    ]);
+    let warnings = project.report()["server"]["warnings"].to_string();
+    assert!(warnings.contains("a snapshot of its disks"), "{warnings}");
+    compare::assert_same(&source, &target, "shop");
+    let finished = project.run(&["run"]).expect_code(0);
+    assert!(
+        !finished.said().contains("was left with"),
         "{}",
         finished.said()
     );

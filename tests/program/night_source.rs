@@ -1,7 +1,11 @@
 //! The night around a run, on the side of the source: what a snapshot is worth there.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use crate::support::compare;
 use crate::support::held::Held;
+use crate::support::paused::Paused;
 use crate::support::project::{Project, words};
 use crate::support::server::Server;
 
@@ -93,6 +97,35 @@ fn a_standby_whose_replay_waits_for_a_query_is_refused() {
         target.psql("erp", "SELECT string_agg(id::text, ' ') FROM t"),
         "101"
     );
+}
+
+/// It followed when the run began. What the primary committed before a snapshot is in it.
+#[test]
+fn a_snapshot_waits_until_the_standby_has_replayed() {
+    let mut primary = Server::start(16);
+    fill(&primary);
+    primary.psql("postgres", "CREATE DATABASE first");
+    // The larger one comes first.
+    primary.psql(
+        "first",
+        "CREATE TABLE big AS SELECT n, repeat('x', 100) FROM generate_series(1, 20000) n",
+    );
+    let standby = primary.standby();
+    let target = Server::start(18);
+    let project = Project::between(&standby, &target).source("max_connections", "4");
+    let (project, dump) = Paused::of(project, "pg_dump", "dbname=first");
+    let mut running = project.start(&["run"]);
+    dump.until_reached(&mut running);
+    standby.psql("postgres", "SELECT pg_wal_replay_pause()");
+    primary.psql("erp", "INSERT INTO t VALUES (101)");
+    dump.go();
+    running.until("the dump", || project.has("step-done", "first/dump"));
+    sleep(Duration::from_secs(3));
+    assert!(!project.has("step-done", "erp/source-counts"));
+    assert!(!project.has("step-done", "erp/dump"));
+    standby.psql("postgres", "SELECT pg_wal_replay_resume()");
+    running.wait().expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "101");
 }
 
 /// Pages that cannot be read are left out by dump and counts alike.

@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use crate::support::compare;
 use crate::support::fill::slow_index;
 use crate::support::project::{Project, copy_directory};
+use crate::support::proxy::Proxy;
 use crate::support::server::Server;
 
 fn servers() -> (Server, Server) {
@@ -123,6 +124,31 @@ fn what_a_lost_state_directory_left_unsafe_is_restored_from_the_mark() {
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");
     is_safe_again(&target);
+}
+
+/// The target's machine is gone as well, and a standby with another `postgresql.auto.conf` took over: it has nothing to restore.
+#[test]
+fn what_a_lost_state_directory_left_on_the_server_before_a_promotion_is_told() {
+    let (source, mut target) = servers();
+    let standby = target.standby();
+    let proxy = Proxy::to(target.port());
+    let project = Project::between(&source, &target).target("port", &proxy.port().to_string());
+    project.killed_at("journal step-started erp/restore synced:1");
+    standby.catch_up(&target);
+    standby.stop_following();
+    target.kill9();
+    standby.promote();
+    proxy.lead_to(standby.port());
+    fs::remove_dir_all(project.state_directory()).unwrap();
+    let told = project
+        .run(&["discard", "--drop", "erp", "--all", "--yes"])
+        .expect_code(0);
+    told.says(&[
+        "the target was promoted since its settings were changed for the load",
+        "the server that was the target before still has them in its postgresql.auto.conf",
+    ]);
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &standby, "erp");
 }
 
 /// Two people start the same plan from two copies of its directory.

@@ -42,6 +42,43 @@ fn sequences_are_not_behind_the_rows_of_a_later_snapshot() {
     compare::assert_same(&source, &target, "erp");
 }
 
+/// A script sets all sequences to what their tables hold, as many do after a restore: the delayed ones hold nothing yet. Those of other
+/// tables are left to it.
+#[test]
+fn sequences_that_a_script_set_before_the_delayed_rows_came_are_not_behind_them() {
+    let (_source, target, project) = verified_and_killed(
+        "CREATE TABLE events (id serial PRIMARY KEY, word text);
+         CREATE TABLE visits (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, word text);
+         CREATE SEQUENCE numbers; CREATE TABLE bills (id int DEFAULT nextval('numbers') PRIMARY KEY, word text);
+         CREATE TABLE others (id serial PRIMARY KEY, word text);
+         INSERT INTO events (word) SELECT 'e' FROM generate_series(1, 500);
+         INSERT INTO visits (word) SELECT 'v' FROM generate_series(1, 500);
+         INSERT INTO bills (word) SELECT 'b' FROM generate_series(1, 500);
+         INSERT INTO others (word) SELECT 'o' FROM generate_series(1, 500);
+         DELETE FROM others WHERE id > 400",
+        "table_data = [\"erp.events\", \"erp.visits\", \"erp.bills\"]",
+    );
+    let sequences = [
+        ("events", "events_id_seq"),
+        ("visits", "visits_id_seq"),
+        ("bills", "numbers"),
+        ("others", "others_id_seq"),
+    ];
+    for (table, sequence) in sequences {
+        let sql =
+            format!("SELECT setval('{sequence}', coalesce((SELECT max(id) FROM {table}), 1))");
+        target.psql("erp", &sql);
+    }
+    project.run(&["run"]).expect_code(0);
+    for (table, sequence) in &sequences[..3] {
+        target.psql("erp", &format!("INSERT INTO {table} (word) VALUES ('new')"));
+        let last = target.psql("erp", &format!("SELECT last_value FROM {sequence}"));
+        assert_eq!(last, "501", "{sequence}");
+    }
+    let last = target.psql("erp", "SELECT last_value FROM others_id_seq");
+    assert_eq!(last, "400");
+}
+
 /// A sequence that clients of the target used more than those of the source is left as it is, whatever it counts.
 #[test]
 fn sequences_that_clients_are_ahead_with_stay_ahead() {

@@ -103,6 +103,24 @@ fn a_session_that_writes_on_to_a_read_only_source_is_told() {
     paused.go();
     let ended = run.wait().expect_code(0);
     ended.says(&[
-        "the plan says that nobody writes to the source (source.read_only), and it was written to during the run",
+        "the plan says that nobody writes to the source (source.read_only), and it was written to since the run that dumped it began",
     ]);
+}
+
+/// A run that was killed is gone on with, and does not dump again.
+#[test]
+fn a_write_to_a_read_only_source_between_two_runs_is_told() {
+    let (source, target) = servers();
+    let project = Project::between(&source, &target).source("read_only", "true");
+    project.killed_at("journal step-done erp/dump synced:1");
+    source.psql("erp", "INSERT INTO t VALUES (101, 1)");
+    let ended = project.run(&["run"]).expect_code(0);
+    ended.says(&["it was written to since the run that dumped it began"]);
+    // As advised.
+    project
+        .run(&["reset", "--database", "erp", "--drop", "erp"])
+        .expect_code(0);
+    let quiet = project.run(&["run"]).expect_code(0).said();
+    assert!(!quiet.contains("nobody writes"), "{quiet}");
+    compare::assert_same(&source, &target, "erp");
 }

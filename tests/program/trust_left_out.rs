@@ -40,6 +40,23 @@ fn changes_of_what_the_system_made_are_told_before() {
     assert_eq!(target.psql("erp", sees), "t");
 }
 
+/// As scripts do that give back what later versions took away.
+#[test]
+fn what_users_made_in_schemas_of_the_system_is_told_before() {
+    let (_source, target, project) = servers(
+        "CREATE FUNCTION plus(text, int) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1 || $2::text';
+         CREATE OPERATOR pg_catalog.+ (LEFTARG = text, RIGHTARG = int, FUNCTION = plus);
+         CREATE TEXT SEARCH CONFIGURATION pg_catalog.own (COPY = pg_catalog.simple)",
+    );
+    let told = [
+        "source/system-schema: database \"erp\", operator +(text,integer)",
+        "source/system-schema: database \"erp\", text search configuration own",
+    ];
+    project.run(&["run"]).expect_code(0).says(&told);
+    let made = "SELECT count(*) FROM pg_operator WHERE oid >= 16384";
+    assert_eq!(target.psql("erp", made), "0");
+}
+
 /// Every version makes the same of these.
 #[test]
 fn what_nobody_changed_is_not_told() {
@@ -51,7 +68,11 @@ fn what_nobody_changed_is_not_told() {
             .run(&["check"])
             .expect_code(0)
             .said();
-        for code in ["source/text-search", "source/information-schema"] {
+        for code in [
+            "source/text-search",
+            "source/information-schema",
+            "source/system-schema",
+        ] {
             assert!(!said.contains(code), "{major}: {said}");
         }
     }

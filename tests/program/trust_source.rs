@@ -157,3 +157,80 @@ fn a_subscription_that_has_not_copied_its_tables_stops_the_run() {
         compare::assert_same(&source, &target, "erp");
     }
 }
+
+/// What keeps applications from the source during the night arrives, and is taken away as advised.
+#[test]
+fn what_keeps_clients_from_the_source_is_told_since_it_arrives() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp CONNECTION LIMIT 0");
+    source.psql("erp", "CREATE TABLE orders AS SELECT 1 AS id");
+    for sql in [
+        "CREATE ROLE app LOGIN PASSWORD 'application'",
+        "ALTER DATABASE erp SET default_transaction_read_only = on",
+        "ALTER ROLE app SET default_transaction_read_only = on",
+        "ALTER ROLE app NOLOGIN",
+        "CREATE ROLE readers",
+    ] {
+        source.psql("postgres", sql);
+    }
+    let project = Project::between(&source, &target);
+    let told = project.run(&["run"]).expect_code(0);
+    told.says(&[
+        "source/database-keeps-out: database \"erp\"",
+        "CONNECTION LIMIT 0 and default_transaction_read_only = on on the source",
+        "source/role-kept-out: ROLE app",
+        "NOLOGIN, with a password and default_transaction_read_only = on on the source",
+        "ALTER ROLE … LOGIN; ALTER ROLE … RESET default_transaction_read_only",
+    ]);
+    assert!(!told.said().contains("ROLE readers"), "{}", told.said());
+    assert!(!target.lets_in("erp", "app", "application"));
+    for sql in [
+        "ALTER DATABASE erp CONNECTION LIMIT -1",
+        "ALTER DATABASE erp RESET default_transaction_read_only",
+        "ALTER ROLE app LOGIN",
+        "ALTER ROLE app RESET default_transaction_read_only",
+    ] {
+        target.psql("postgres", sql);
+    }
+    assert!(target.lets_in("erp", "app", "application"));
+}
+
+/// Without a column of its types, errors that are accepted bring the rest along.
+#[test]
+fn an_extension_that_the_target_lacks_is_told_before_the_run() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    let sql = "SELECT setting FROM pg_config WHERE name = 'SHAREDIR'";
+    let directory = std::path::PathBuf::from(source.psql("postgres", sql)).join("extension");
+    let write = |file: &str, text: &str| std::fs::write(directory.join(file), text).unwrap();
+    write(
+        "pg_migrate_lacked.control",
+        "default_version = '1.0'\nrelocatable = true\n",
+    );
+    write(
+        "pg_migrate_lacked--1.0.sql",
+        "CREATE TYPE mood AS ENUM ('good', 'bad');\n",
+    );
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE EXTENSION pg_migrate_lacked;
+         CREATE TABLE plain AS SELECT 1 AS id;
+         CREATE TABLE moods AS SELECT ARRAY['good'::mood] AS felt",
+    );
+    let project = Project::between(&source, &target);
+    for verb in ["check", "run"] {
+        let told = project.run(&[verb]).expect_code(3);
+        told.says(&[
+            "target/extension-missing",
+            "pg_migrate_lacked",
+            "no table with a column of one of its types is, nor its rows",
+        ]);
+    }
+    source.psql("erp", "DROP TABLE moods");
+    let told = project.run(&["check"]).expect_code(0);
+    told.says(&["nothing is that needs it", "DROP EXTENSION"]);
+    // As advised.
+    source.psql("erp", "DROP EXTENSION pg_migrate_lacked");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}

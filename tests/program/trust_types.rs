@@ -93,3 +93,62 @@ fn values_of_a_composite_type_are_not_loaded_into_one_of_other_columns() {
     assert_eq!(target.psql("erp", rows), source.psql("erp", rows));
     compare::assert_same(&source, &target, "erp");
 }
+
+/// CREATE TABLE … INHERITS puts the parent's columns first, and values of a row type are written without names.
+#[test]
+fn values_of_the_row_type_of_a_child_keep_their_places() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE person (id int, name text);
+         CREATE TABLE employee (salary text) INHERITS (person);
+         ALTER TABLE person ADD COLUMN city text;
+         CREATE TABLE other (extra text) INHERITS (person);
+         INSERT INTO employee (id, name, salary, city) VALUES (1, 'Ann', '5000', 'Berlin');
+         CREATE TABLE audit AS SELECT e AS old, ARRAY[e] AS history FROM employee e",
+    );
+    let project = Project::between(&source, &target);
+    for verb in ["check", "run"] {
+        let told = project.run(&[verb]).expect_code(3);
+        told.says(&[
+            "source/column-order",
+            "public.employee",
+            "so that they change places within public.audit.history, public.audit.old",
+        ]);
+        assert!(!told.said().contains("public.other"), "{}", told.said());
+    }
+    // As advised.
+    source.psql("erp", "ALTER TABLE employee NO INHERIT person");
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+    for server in [&source, &target] {
+        server.psql("erp", "ALTER TABLE employee INHERIT person");
+        let values = "SELECT (old).salary, (old).city, (history[1]).city FROM audit";
+        assert_eq!(server.psql("erp", values), "5000|Berlin|Berlin");
+    }
+}
+
+/// Without a column of its type, only statements that name no columns find others.
+#[test]
+fn columns_of_a_child_in_another_order_are_told_and_so_are_columns_that_are_computed_again() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE person (id int);
+         CREATE TABLE employee (salary text) INHERITS (person);
+         ALTER TABLE person ADD COLUMN city text;
+         CREATE FUNCTION vat(net int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT net * 116 / 100';
+         CREATE TABLE bill (net int, gross int GENERATED ALWAYS AS (vat(net)) STORED, plain int GENERATED ALWAYS AS (net + 1) STORED)",
+    );
+    let project = Project::between(&source, &target);
+    let told = project.run(&["run"]).expect_code(0);
+    told.says(&[
+        "source/column-order",
+        "statements that name no columns",
+        "source/generated-column",
+        "gross (public.vat(integer)) is computed again",
+    ]);
+    assert!(!told.said().contains("column plain"), "{}", told.said());
+}

@@ -67,6 +67,29 @@ fn verify_of_a_migration_that_did_not_come_to_its_end_is_a_difference() {
 }
 
 /// A restore that failed for what the archive holds: the advice leads to the end when it is followed.
+/// The plan excludes what it left half done.
+#[test]
+fn verify_counts_a_half_done_database_that_the_plan_excludes_now() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    for name in ["erp", "crm"] {
+        source.psql("postgres", &format!("CREATE DATABASE {name}"));
+        source.psql(name, "CREATE TABLE big AS SELECT 1 AS id");
+    }
+    let delay = "[delay]\ntable_data = [\"erp.big\"]\n";
+    let mut project = Project::between(&source, &target).with(delay);
+    project.killed_at("journal step-done erp/verify synced:1");
+    project.set_rest(&format!("[databases]\nexclude = [\"erp\"]\n{delay}"));
+    project
+        .run(&["run"])
+        .expect_code(3)
+        .says(&["target/unfinished"]);
+    let told = project.run(&["verify"]).expect_code(5);
+    told.says(&[
+        "erp: not compared",
+        "its delayed tables are not loaded and verified",
+    ]);
+}
+
 #[test]
 fn what_a_failed_restore_advises_helps() {
     let (source, target, project, run) = failed_restore();

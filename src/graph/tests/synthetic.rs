@@ -179,6 +179,7 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
             own_objects: 0,
             configured_extensions: BTreeMap::new(),
             extension_versions: BTreeMap::new(),
+            extensions_in_columns: Default::default(),
             not_moved: Vec::new(),
             own: Vec::new(),
             without_default_privileges: Vec::new(),

@@ -206,6 +206,26 @@ fn an_extension_that_is_older_on_the_target_blocks() {
 }
 
 #[test]
+fn an_extension_that_the_target_lacks_is_told_and_blocks_where_columns_need_it() {
+    let mut erp = database("erp", 1 << 20, 1);
+    let version = ("hstore".to_owned(), "1.8".to_owned());
+    contents(&mut erp).extension_versions.extend([version]);
+    let mut case = Case::new("", vec![erp.clone()]);
+    // It does not tell.
+    assert_eq!(codes(&case.compile()), []);
+    let versions = &mut case.inspection.target.extension_versions;
+    versions.insert("plpgsql".to_owned(), "1.0".to_owned());
+    let code = Code::TargetExtensionMissing;
+    assert_eq!(codes(&case.compile()), [(Severity::Fix, code)]);
+    let in_columns = &mut contents(&mut erp).extensions_in_columns;
+    in_columns.insert("hstore".to_owned());
+    let mut case = Case::new("", vec![erp]);
+    let versions = &mut case.inspection.target.extension_versions;
+    versions.insert("plpgsql".to_owned(), "1.0".to_owned());
+    assert_eq!(codes(&case.compile()), [(Severity::Block, code)]);
+}
+
+#[test]
 fn an_extension_whose_configuration_meets_another_version_is_told() {
     let mut erp = database("erp", 1 << 20, 1);
     let version = ("postgis".to_owned(), "2.5".to_owned());

@@ -35,9 +35,7 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
     let loaded = loaded::committed(context).await?;
     ensure_fit(context, &loaded).await?;
     loaded::fit_together(context, &loaded)?;
-    if context.delayed_dump()?.is_later() {
-        sequences::advance_for_delayed(context).await?;
-    }
+    sequences::advance_for_delayed(context).await?;
     let sent = AtomicU64::new(0);
     let (before, missing) = loaded::without(context, loaded, entries)?;
     let tables: HashMap<u32, u32> = missing
@@ -55,6 +53,8 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
             loads.extend(loaded);
         }
     }
+    // A client may have set them to what the tables held meanwhile.
+    sequences::advance_for_delayed(context).await?;
     let mut counts: Vec<TableCount> = before
         .into_iter()
         .chain(loads)

@@ -1,6 +1,7 @@
 //! `tune-target` and `restore-settings`: the target's settings for the load, and those from before.
 
 mod auto_conf;
+mod backups;
 mod durable;
 mod restore;
 mod restore_settings;

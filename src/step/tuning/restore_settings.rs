@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::auto_conf::Entries;
-use super::{Target, alter_system, auto_conf, durable, reload, started};
+use super::{Target, alter_system, auto_conf, backups, durable, reload, started};
 use crate::failpoint::reach;
 use crate::inspect::system_identifier;
 use crate::journal::TunedSetting;
@@ -86,11 +86,12 @@ pub(crate) async fn restore_settings(
     // Also where nothing was changed: an earlier attempt may have died before this.
     connection = reload(connection, &target).await?;
     reach!("put back and reloaded");
-    outcome.damage = match machine {
-        Machine::Same => started::crash_warning(&connection, tuned).await?,
-        Machine::Another => None,
-    };
-    outcome.warnings.extend(outcome.damage.clone());
+    if machine == Machine::Same {
+        outcome.damage = started::crash_warning(&connection, endpoint, tuned).await?;
+        outcome.warnings.extend(outcome.damage.clone());
+        let backups = backups::ended_meanwhile(&connection, tuned).await;
+        outcome.warnings.extend(backups);
+    }
     if durable::is_needed(tuned) {
         outcome
             .warnings

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::journal::{Started, TunedSetting};
+use crate::plan::Endpoint;
 use crate::postgres::{Connection, Error};
 
 use super::durable;
 
 /// Which start of the server and of its machine this is.
-pub(super) async fn read(connection: &Connection) -> Result<Started, Error> {
+pub(super) async fn read(connection: &Connection, endpoint: &Endpoint) -> Result<Started, Error> {
     let row = connection
         .query_one(
             "SELECT extract(epoch FROM pg_catalog.pg_postmaster_start_time())::text",
@@ -25,6 +26,7 @@ pub(super) async fn read(connection: &Connection) -> Result<Started, Error> {
             .ok()
             .and_then(|row| row.get::<_, Option<String>>(0))
             .map(|boot| boot.trim().to_owned()),
+        seen: endpoint.watch.latest(),
     })
 }
 
@@ -35,12 +37,16 @@ pub(super) async fn read(connection: &Connection) -> Result<Started, Error> {
 /// A server that cannot be reached.
 pub(crate) async fn crash_warning(
     connection: &Connection,
+    endpoint: &Endpoint,
     tuned: &BTreeMap<String, TunedSetting>,
 ) -> Result<Option<String>, Error> {
     let Some(setting) = durable::unsafe_setting(tuned) else {
         return Ok(None);
     };
-    Ok(damage_warning(&setting.since, &read(connection).await?))
+    Ok(damage_warning(
+        &setting.since,
+        &read(connection, endpoint).await?,
+    ))
 }
 
 /// A restart of the server alone loses nothing that a step was called done for: the operating system still has
@@ -68,6 +74,7 @@ mod tests {
         let at = |server: &str, machine: Option<&str>| Started {
             server: server.to_owned(),
             machine: machine.map(str::to_owned),
+            seen: None,
         };
         let first = at("1", Some("a"));
         assert_eq!(damage_warning(&first, &first), None);

@@ -38,7 +38,7 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
             },
         })
         .collect();
-    let since = started::read(&connection).await?;
+    let since = started::read(&connection, target.endpoint).await?;
     context
         .record(Change::AlterSystem { settings, since })
         .await?;

@@ -1,0 +1,94 @@
+//! What others write to a database that is still closed, and what only seems to be a write.
+
+use crate::support::compare;
+use crate::support::held::Held;
+use crate::support::project::Project;
+use crate::support::server::Server;
+
+fn servers(major: u32, databases: &[&str]) -> (Server, Server, Project) {
+    let (source, target) = (Server::start(major.min(16)), Server::start(major));
+    source.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'of the app'");
+    for database in databases {
+        source.psql("postgres", &format!("CREATE DATABASE {database}"));
+        source.psql(
+            database,
+            "CREATE TABLE jobs AS SELECT id, repeat('running', 10) AS state FROM generate_series(1, 1000) id;
+             ALTER TABLE jobs ADD PRIMARY KEY (id); CREATE VIEW open_jobs AS SELECT * FROM jobs; SELECT lo_create(7)",
+        );
+    }
+    let project = Project::between(&source, &target);
+    (source, target, project)
+}
+
+/// Before `restore-settings` every database is verified, and closed.
+const VERIFIED: &str = "restore-settings start:1";
+
+/// A temporary table and an index's new file are in the catalogs, and nothing of a client's data.
+const PASSING: &str = "\
+    CREATE TEMP TABLE passing (id serial PRIMARY KEY, word text DEFAULT 'a' CHECK (word <> ''));
+    INSERT INTO passing SELECT FROM generate_series(1, 100); UPDATE passing SET word = repeat('x', 9999);
+    ANALYZE passing; TRUNCATE passing; DROP TABLE passing;";
+
+#[test]
+fn what_does_not_stay_is_no_write() {
+    for major in [18, 14, 10] {
+        let (source, target, project) = servers(major, &["erp"]);
+        let mut agents = Vec::new();
+        for point in ["erp/target-counts start:1", VERIFIED] {
+            project.killed_at(point);
+            target.psql("erp", PASSING);
+            for sql in ["REINDEX DATABASE erp", "VACUUM FREEZE", "ANALYZE"] {
+                target.psql("erp", sql);
+            }
+            let kept = "CREATE TEMP TABLE kept (id serial PRIMARY KEY, word text); INSERT INTO kept VALUES (1, 'a'); COMMIT";
+            agents.push(Held::begin(&target, "erp", kept));
+        }
+        project.run(&["run"]).expect_code(0);
+        let report = project.report().to_string();
+        assert!(!report.contains("another session"), "{major}: {report}");
+        drop(agents);
+        compare::assert_same(&source, &target, "erp");
+    }
+}
+
+/// Each of them among what does not stay.
+#[test]
+fn what_stays_is_a_write() {
+    let writes = [
+        "INSERT INTO jobs VALUES (1001, 'new')",
+        "UPDATE jobs SET id = id WHERE id = 7",
+        "DELETE FROM jobs WHERE id = 7",
+        "TRUNCATE jobs",
+        "ALTER TABLE jobs ADD COLUMN remark text",
+        "ALTER TABLE jobs DROP CONSTRAINT jobs_pkey",
+        "DROP VIEW open_jobs",
+        "CREATE OR REPLACE VIEW open_jobs AS SELECT * FROM jobs WHERE id > 1",
+        "DROP TABLE jobs CASCADE",
+        "CREATE UNLOGGED TABLE fresh ()",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "ALTER TABLE jobs ENABLE ROW LEVEL SECURITY",
+        "GRANT SELECT ON jobs TO app",
+        "ALTER TABLE jobs SET (fillfactor = 50)",
+        "SELECT lo_put(7, 0, 'bytes')",
+        "SELECT lo_unlink(7)",
+    ];
+    let names: Vec<String> = (0..writes.len()).map(|n| format!("erp{n:02}")).collect();
+    let mut databases: Vec<&str> = names.iter().map(String::as_str).collect();
+    databases.push("quiet");
+    for major in [18, 12] {
+        let (_source, target, project) = servers(major, &databases);
+        project.killed_at(VERIFIED);
+        target.psql("quiet", PASSING);
+        for (name, sql) in names.iter().zip(writes) {
+            target.psql(name, &format!("{PASSING} REINDEX TABLE jobs; {sql}"));
+        }
+        let told = project.run(&["run"]).expect_code(4);
+        told.says(&[
+            "database erp00: another session wrote to it on the target between its verification and its opening",
+        ]);
+        for (name, sql) in names.iter().zip(writes) {
+            assert!(!target.lets_in(name, "app", "of the app"), "{major}: {sql}");
+        }
+        assert!(target.lets_in("quiet", "app", "of the app"), "{major}");
+    }
+}

@@ -12,7 +12,7 @@ use crate::inspect::written;
 use crate::journal::Change;
 use crate::names::{Since, TableName, WriteMark, some_of};
 use crate::plan::Side;
-use crate::postgres::{Connection, connect, escape_control};
+use crate::postgres::{Application, Connection, connect, escape_control};
 
 /// How often, and how long, to look whether clients that were connected are gone: those of a pooler come and go.
 const LOOK: Duration = Duration::from_millis(200);
@@ -206,26 +206,50 @@ async fn written_since_restore(
     let Some(before) = &context.restored else {
         return Ok(None);
     };
-    let database = context.shown_database();
-    match written_since_in(inside, &context.shared.application, Some(before)).await? {
-        Since::Unwritten => Ok(None),
-        Since::Unknown => {
-            warnings.push(format!(
-                "database {database}: whether another session wrote to it on the target between its restore and its verification \
-                 is not known, because the server's statistics were reset, or lost in a crash"
-            ));
-            Ok(None)
+    let between = "its restore and its verification";
+    let application = &context.shared.application;
+    Ok(match wrote(inside, application, before, between).await? {
+        Wrote::Nobody => None,
+        Wrote::Perhaps(what) => {
+            let database = context.shown_database();
+            warnings.push(format!("database {database}: {what}"));
+            None
         }
+        Wrote::Somebody(what) => Some(what),
+    })
+}
+
+/// Whether another session wrote to a closed database since a mark, in words.
+pub(super) enum Wrote {
+    Nobody,
+    /// To be told: the server cannot tell, or it may have been a session of an extension.
+    Perhaps(String),
+    Somebody(String),
+}
+
+/// Whether another session wrote to the connection's database since: rows, or objects. `between`: when that was.
+pub(super) async fn wrote(
+    inside: &Connection,
+    application: &Application,
+    before: &WriteMark,
+    between: &str,
+) -> Result<Wrote, StepError> {
+    match written_since_in(inside, application, Some(before)).await? {
+        Since::Unwritten => Ok(Wrote::Nobody),
+        Since::Unknown => Ok(Wrote::Perhaps(format!(
+            "whether another session wrote to it on the target between {between} is not known, because the server's statistics \
+             were reset, or lost in a crash"
+        ))),
         Since::Written => {
-            let what = "another session wrote to it on the target between its restore and its verification, by the server's \
-                        statistics (pg_stat_database)";
+            let what = format!(
+                "another session wrote to it on the target between {between}, by the server's statistics (pg_stat_database)"
+            );
             if has_tables_of_extensions(inside).await? {
-                warnings.push(format!(
-                    "database {database}: {what}; it may be one of an extension, whose tables it has"
-                ));
-                return Ok(None);
+                return Ok(Wrote::Perhaps(format!(
+                    "{what}; it may be one of an extension, whose tables it has"
+                )));
             }
-            Ok(Some(what.to_owned()))
+            Ok(Wrote::Somebody(what))
         }
     }
 }

@@ -92,3 +92,27 @@ fn what_stays_is_a_write() {
         assert!(target.lets_in("quiet", "app", "of the app"), "{major}");
     }
 }
+
+/// What such a one writes by its own processes cannot be told from what a person does, before and after the verification.
+#[test]
+fn what_an_extension_may_have_written_is_told_and_fails_nothing() {
+    let (_source, target, project) = servers(18, &["erp"]);
+    let write = "ALTER EXTENSION plpgsql ADD TABLE log; INSERT INTO log VALUES (1)";
+    project.killed_at("erp/target-counts start:1");
+    target.psql("erp", &format!("CREATE TABLE log (id int); {write}"));
+    project.killed_at(VERIFIED);
+    target.psql("erp", "INSERT INTO log VALUES (2)");
+    project.run(&["run"]).expect_code(0);
+    let report = project.report().to_string();
+    for between in [
+        "its restore and its verification",
+        "its verification and its opening",
+    ] {
+        let told = format!(
+            "another session wrote to it on the target between {between}, by the server's statistics (pg_stat_database); it may be \
+             one of an extension"
+        );
+        assert!(report.contains(&told), "{report}");
+    }
+    assert!(target.lets_in("erp", "app", "of the app"));
+}

@@ -2,6 +2,7 @@
 
 mod auto_conf;
 mod durable;
+mod opening;
 mod restore;
 mod restore_settings;
 mod started;

@@ -255,6 +255,7 @@ impl<'a> Dispatcher<'a> {
                 .map(|name| ToOpen {
                     made: state.made(&name),
                     written: state.restored.get(&name).cloned(),
+                    is_let_in: state.let_in.contains(&name),
                     name,
                 })
                 .collect();

@@ -57,6 +57,8 @@ pub(crate) struct ToOpen {
     pub made: Option<u32>,
     /// How much had been written to it when this plan wrote to it last; `None`: that is not known.
     pub written: Option<WriteMark>,
+    /// Its opening began, and may have been committed.
+    pub is_let_in: bool,
 }
 
 /// What one attempt of one step is given.

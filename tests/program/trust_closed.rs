@@ -2,6 +2,7 @@
 
 use crate::support::compare;
 use crate::support::held::Held;
+use crate::support::paused::Paused;
 use crate::support::project::Project;
 use crate::support::server::Server;
 
@@ -115,4 +116,46 @@ fn what_an_extension_may_have_written_is_told_and_fails_nothing() {
         assert!(report.contains(&told), "{report}");
     }
     assert!(target.lets_in("erp", "app", "of the app"));
+}
+
+/// Opening a database takes CONNECT from nobody.
+#[test]
+fn who_was_let_in_before_the_opening_is_told_and_taken_out() {
+    let (source, target, project) = servers(18, &["erp", "night"]);
+    source.psql("postgres", "CREATE ROLE \"a friend\" LOGIN");
+    source.psql("postgres", "CREATE ROLE known LOGIN");
+    source.psql("erp", "REVOKE CONNECT ON DATABASE erp FROM PUBLIC");
+    source.psql("erp", "GRANT CONNECT ON DATABASE erp TO known, app");
+    let (project, restore) = Paused::of(project, "pg_restore", "/night");
+    let mut running = project.start(&["run"]);
+    let (point, step) = ("step-done", "erp/verify");
+    running.until("the verification", || project.has(point, step));
+    let grant = "GRANT CONNECT ON DATABASE erp TO known, PUBLIC, \"a friend\"";
+    target.psql("postgres", grant);
+    restore.go();
+    let revoke = "REVOKE CONNECT ON DATABASE \"erp\" FROM PUBLIC, \"a friend\", \"known\"";
+    running.wait().expect_code(4).says(&[
+        "database erp: on the target CONNECT is granted to PUBLIC, \"a friend\", which this plan did not do",
+        revoke,
+    ]);
+    assert!(target.lets_in("night", "app", "of the app"));
+    assert_eq!(target.psql("postgres", "SHOW full_page_writes"), "on");
+    target.psql("postgres", revoke);
+    assert!(!target.lets_in("erp", "app", "of the app"));
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}
+
+/// Who may connect on the source as well gets it a moment earlier.
+#[test]
+fn who_may_connect_on_the_source_was_let_in_by_nobody() {
+    let (source, target, project) = servers(18, &["erp", "night"]);
+    let (project, restore) = Paused::of(project, "pg_restore", "/night");
+    let mut running = project.start(&["run"]);
+    let (point, step) = ("step-done", "erp/verify");
+    running.until("the verification", || project.has(point, step));
+    target.psql("postgres", "GRANT CONNECT ON DATABASE erp TO PUBLIC");
+    restore.go();
+    running.wait().expect_code(0);
+    compare::assert_same(&source, &target, "erp");
 }

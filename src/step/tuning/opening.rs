@@ -18,6 +18,7 @@ pub(super) async fn open_databases(context: &Context) -> Result<Vec<String>, Ste
         name,
         made,
         written,
+        is_let_in,
     } in &context.closed
     {
         let Some(database) = source.database(name) else {
@@ -28,6 +29,10 @@ pub(super) async fn open_databases(context: &Context) -> Result<Vec<String>, Ste
             continue;
         }
         let opened = async {
+            // An opening that did not come to its end let in whom the source had then.
+            if !is_let_in {
+                create::refuse_who_was_let_in(context, database).await?;
+            }
             warnings.extend(refuse_what_others_wrote(context, name, written.as_ref()).await?);
             create::open(context, database, *made).await
         };

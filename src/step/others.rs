@@ -197,6 +197,39 @@ pub(super) async fn look(context: &Context, but: &BTreeSet<TableName>) -> Result
     })
 }
 
+/// Tables that a person may change as the run asked for: those, their partitions, and what refers to them, in which rows go with
+/// theirs.
+pub(super) async fn asked(context: &Context) -> Result<BTreeSet<TableName>, StepError> {
+    if context.asked.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let session = context.session(Side::Target);
+    let target = context.endpoint(Side::Target);
+    let inside = connect(target, context.database_name(), &session).await?;
+    let (schemas, names): (Vec<&str>, Vec<&str>) = context
+        .asked
+        .iter()
+        .map(|table| (table.schema.as_str(), table.name.as_str()))
+        .unzip();
+    let rows = inside
+        .query(
+            "WITH RECURSIVE asked (oid) AS ( \
+                 SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[])) \
+                 UNION SELECT b.oid FROM asked JOIN ( \
+                     SELECT inhparent AS of, inhrelid AS oid FROM pg_catalog.pg_inherits \
+                     UNION ALL SELECT confrelid, conrelid FROM pg_catalog.pg_constraint WHERE contype = 'f') b ON b.of = asked.oid) \
+             SELECT n.nspname::text, c.relname::text \
+             FROM asked JOIN pg_catalog.pg_class c USING (oid) JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace",
+            &[&schemas, &names],
+        )
+        .await
+        .map_err(inside.failed("look for tables that refer to those to be corrected"))?;
+    inside.close().await;
+    let table = |row: &Row| TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1));
+    Ok(rows.iter().map(table).collect())
+}
+
 /// What shows that another session wrote to the database after its restore: rows, or objects.
 async fn written_since_restore(
     context: &Context,

@@ -3,7 +3,7 @@
 use crate::support::compare;
 use crate::support::held::Held;
 use crate::support::paused::Paused;
-use crate::support::project::Project;
+use crate::support::project::{Project, waiver};
 use crate::support::server::Server;
 
 fn servers(major: u32, databases: &[&str]) -> (Server, Server, Project) {
@@ -158,4 +158,77 @@ fn who_may_connect_on_the_source_was_let_in_by_nobody() {
     restore.go();
     running.wait().expect_code(0);
     compare::assert_same(&source, &target, "erp");
+}
+
+const DELAY: &str = "[delay]\ntable_data = [\"erp.orders\", \"erp.lines\"]\nsnapshot = \"later\"\n";
+
+/// A project of which `orders` and `lines` are delayed, killed when the database is verified and closed.
+fn delayed() -> (Server, Server, Project) {
+    let (source, target, project) = servers(18, &["erp"]);
+    source.psql(
+        "erp",
+        "CREATE TABLE customers AS SELECT generate_series(1, 100) AS id; ALTER TABLE customers ADD PRIMARY KEY (id);
+         CREATE TABLE orders (id int PRIMARY KEY, customer int REFERENCES customers);
+         INSERT INTO orders SELECT n, 1 + n % 100 FROM generate_series(1, 1000) n;
+         CREATE TABLE lines (line int REFERENCES orders ON DELETE CASCADE)",
+    );
+    let project = project.with(DELAY);
+    project.killed_at("journal step-done erp/verify synced:1");
+    (source, target, project)
+}
+
+/// No client can have been in.
+#[test]
+fn rows_that_others_changed_before_the_delayed_verification_are_a_difference() {
+    for (sql, table) in [
+        (
+            "UPDATE jobs SET state = 'aborted'",
+            "public.jobs (1000 updated, 0 deleted)",
+        ),
+        (
+            "UPDATE orders SET customer = 7",
+            "public.orders (1000 updated, 0 deleted)",
+        ),
+    ] {
+        let (_source, target, project) = delayed();
+        project.killed_at("erp/delayed-verify start:1");
+        target.psql("erp", sql);
+        project.run(&["run"]).expect_code(5).expect_words(&[
+            "rows were updated or deleted on the target by another session",
+            table,
+            "--drop erp",
+            "a waiver for target/differed",
+        ]);
+        project.run(&["run"]).expect_code(5);
+        let project = project.with(&waiver("target/differed"));
+        project.run(&["run"]).expect_code(0);
+    }
+}
+
+/// Orphans that a person deletes as the run says, with what hangs on them.
+#[test]
+fn rows_that_were_deleted_as_advised_are_no_difference() {
+    let (source, target, project) = delayed();
+    source.psql(
+        "erp",
+        "INSERT INTO customers VALUES (101); INSERT INTO orders VALUES (1001, 101); INSERT INTO lines VALUES (1001)",
+    );
+    project.killed_at(VERIFIED);
+    assert!(!target.lets_in("erp", "app", "of the app"));
+    target.psql("erp", "DELETE FROM orders WHERE customer = 101");
+    project.run(&["run"]).expect_code(0);
+    assert!(target.lets_in("erp", "app", "of the app"));
+    // As much else is a difference.
+    let (source, target, project) = delayed();
+    source.psql(
+        "erp",
+        "INSERT INTO customers VALUES (101); INSERT INTO orders VALUES (1001, 101); INSERT INTO lines VALUES (1001)",
+    );
+    project.killed_at(VERIFIED);
+    target.psql("erp", "DELETE FROM orders WHERE customer = 101");
+    target.psql("erp", "UPDATE jobs SET state = 'aborted' WHERE id = 7");
+    project
+        .run(&["run"])
+        .expect_code(5)
+        .expect_words(&["public.jobs (1 updated, 0 deleted)"]);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::query;
-use crate::names::WriteMark;
+use crate::names::{Lasting, WriteMark};
 use crate::postgres::{Application, Connection, Error};
 
 /// Before 15 the statistics go to a collector, and what it shows may be half a second old (`PGSTAT_STAT_INTERVAL`).
@@ -33,6 +33,83 @@ const WRITTEN: &str = "\
                  AND c.relname IN ('pg_statistic', 'pg_statistic_ext_data')) analyzed ON true \
     WHERE d.datname = current_database()";
 
+/// The relations of temporary tables, and what their catalog rows hang on.
+const TEMPORARY: &str = "\
+    WITH temporary AS ( \
+        SELECT oid FROM pg_catalog.pg_class WHERE relpersistence = 't' \
+        UNION ALL SELECT oid FROM pg_catalog.pg_type \
+            WHERE typnamespace IN (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_') \
+        UNION ALL SELECT oid FROM pg_catalog.pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_')";
+
+/// Catalogs of the database itself, but for what ANALYZE writes, and large objects' data.
+const CATALOGS: &str = "\
+    SELECT relname::text FROM pg_catalog.pg_class \
+    WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND NOT relisshared \
+      AND relname NOT IN ('pg_class', 'pg_statistic', 'pg_statistic_ext_data', 'pg_largeobject') ORDER BY 1";
+
+/// REINDEX gives an index another file, VACUUM and ANALYZE write the estimates and flags.
+const RELATIONS: &str = "\
+    SELECT (to_jsonb(c) - '{relfilenode,relpages,reltuples,relallvisible,relallfrozen,relhasindex,relhaspkey,relhasrules,relhastriggers,\
+                            relhassubclass,relfrozenxid,relminmxid}'::text[])::text \
+           || CASE WHEN relkind IN ('i', 'I') THEN '' ELSE relfilenode::text END AS said \
+    FROM pg_catalog.pg_class c WHERE relpersistence <> 't'";
+
+const LASTING_ROWS: &str = "\
+    SELECT coalesce(sum(pg_stat_get_tuples_inserted(oid) + pg_stat_get_tuples_updated(oid) \
+                        + pg_stat_get_tuples_deleted(oid)), 0)::bigint \
+    FROM pg_catalog.pg_class \
+    WHERE oid = 'pg_catalog.pg_largeobject'::regclass \
+       OR relkind IN ('r', 'm') AND relpersistence <> 't' AND relnamespace <> 'pg_catalog'::regnamespace";
+
+/// The columns of a catalog that say which relation, type or schema its row is about. A row about one that is temporary says
+/// nothing of what stays.
+fn about(catalog: &str) -> &'static [&'static str] {
+    match catalog {
+        "pg_namespace" | "pg_type" => &["oid"],
+        "pg_attribute" => &["attrelid"],
+        "pg_attrdef" => &["adrelid"],
+        "pg_constraint" => &["conrelid"],
+        "pg_index" => &["indrelid"],
+        "pg_sequence" => &["seqrelid"],
+        "pg_depend" => &["objid", "refobjid"],
+        _ => &[],
+    }
+}
+
+/// Each row version has a place and a transaction of its own.
+fn digest(catalogs: &[String]) -> String {
+    let versions = catalogs.iter().map(|catalog| {
+        let is_lasting = about(catalog)
+            .iter()
+            .map(|column| format!("{column} NOT IN (SELECT oid FROM temporary)"));
+        let is_lasting: Vec<String> = is_lasting.collect();
+        let condition = match &is_lasting[..] {
+            [] => "true".to_owned(),
+            conditions => conditions.join(" AND "),
+        };
+        format!("SELECT '{catalog}' || ctid::text || xmin::text AS said FROM pg_catalog.{catalog} WHERE {condition}")
+    });
+    let parts: Vec<String> = versions.chain([RELATIONS.to_owned()]).collect();
+    format!(
+        "{TEMPORARY} SELECT coalesce(sum(hashtext(said)), 0)::bigint FROM ({}) said",
+        parts.join(" UNION ALL ")
+    )
+}
+
+async fn lasting(connection: &Connection) -> Result<Option<Lasting>, Error> {
+    if connection.version().major() < 1000 {
+        return Ok(None);
+    }
+    let action = "read what stays of what was written";
+    let catalogs = query::texts(connection, action, CATALOGS).await?;
+    let digest = query::row(connection, action, &digest(&catalogs)).await?;
+    let rows = query::row(connection, action, LASTING_ROWS).await?;
+    Ok(Some(Lasting {
+        rows: rows.get(0),
+        catalogs: digest.get(0),
+    }))
+}
+
 /// How much was written to the connection's database so far. `None`: the server does not count it, or not for everybody.
 pub(crate) async fn written(
     connection: &Connection,
@@ -44,11 +121,15 @@ pub(crate) async fn written(
     }
     let row = query::row(connection, "read how much was written", WRITTEN).await?;
     let counts: bool = row.get(4);
-    Ok(counts.then(|| WriteMark {
+    if !counts {
+        return Ok(None);
+    }
+    Ok(Some(WriteMark {
         oid: row.get(0),
         rows: row.get(1),
         transactions: row.get(2),
         reset: row.get(3),
+        lasting: lasting(connection).await?,
     }))
 }
 

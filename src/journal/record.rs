@@ -162,6 +162,9 @@ impl std::fmt::Display for Entry {
                     write!(f, "restored-database {database}")
                 }
                 Change::FindDifference { database, .. } => write!(f, "find-difference {database}"),
+                Change::AskForCorrection { database, .. } => {
+                    write!(f, "ask-for-correction {database}")
+                }
                 Change::LetInDatabase { database } => write!(f, "let-in-database {database}"),
                 Change::OpenDatabase { database } => write!(f, "open-database {database}"),
                 Change::FillDatabase { database, .. } => write!(f, "fill-database {database}"),
@@ -249,6 +252,12 @@ pub enum Change {
     /// No change to a server: tables of a database that is closed to others differ from what was dumped, or others changed their
     /// rows; without tables, others wrote something to it. That counts agree later does not say that they are the same rows.
     FindDifference {
+        database: String,
+        tables: Vec<TableName>,
+    },
+    /// No change to a server: a person was told to delete or change rows of these tables of a database that is closed to others, so
+    /// that such changes are no session's that should not be there.
+    AskForCorrection {
         database: String,
         tables: Vec<TableName>,
     },
@@ -344,6 +353,7 @@ impl Change {
                 | Change::LeaveDatabase { .. }
                 | Change::RestoredDatabase { .. }
                 | Change::FindDifference { .. }
+                | Change::AskForCorrection { .. }
         )
     }
 
@@ -369,6 +379,7 @@ impl Change {
             Change::LeaveDatabase { .. }
             | Change::RestoredDatabase { .. }
             | Change::FindDifference { .. }
+            | Change::AskForCorrection { .. }
             | Change::HoldSnapshot { .. }
             | Change::EndSnapshot { .. }
             | Change::AlterSystem { .. }

@@ -351,6 +351,7 @@ impl State {
                 self.left.remove(&database);
                 self.restored.remove(&database);
                 self.differences.remove(&database);
+                self.asked.remove(&database);
                 self.may_drop.remove(&database);
                 self.shut.remove(&database);
                 self.created.insert(database, Created::Begun);
@@ -390,6 +391,9 @@ impl State {
             Change::FindDifference { database, tables } => {
                 self.differences.entry(database).or_default().extend(tables);
             }
+            Change::AskForCorrection { database, tables } => {
+                self.asked.entry(database).or_default().extend(tables);
+            }
             Change::LetInDatabase { database } => {
                 self.restored.remove(&database);
                 self.let_in.insert(database);
@@ -405,6 +409,7 @@ impl State {
                 self.left.remove(&database);
                 self.restored.remove(&database);
                 self.differences.remove(&database);
+                self.asked.remove(&database);
                 self.may_drop.remove(&database);
                 self.shut.remove(&database);
                 self.remade.remove(&database);

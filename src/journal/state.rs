@@ -88,6 +88,8 @@ pub struct State {
     /// Those in which a verification found a difference, and that are not made again since, with the tables; none: another session
     /// wrote something to it. Until one passes.
     pub differences: BTreeMap<String, BTreeSet<TableName>>,
+    /// Tables whose rows a person was told to delete or change while the database was closed.
+    pub asked: BTreeMap<String, BTreeSet<TableName>>,
     /// What was seen of a crash of the target's machine while settings for the load were set.
     pub damage: Option<String>,
     /// Of those, the ones that were named to be dropped all the same.

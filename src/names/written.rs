@@ -15,6 +15,19 @@ pub struct WriteMark {
     pub transactions: i64,
     /// When the statistics were last reset.
     pub reset: Option<String>,
+    /// What stays of what was written; `None`: an older server does not tell, nor did an earlier version of this program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lasting: Option<Lasting>,
+}
+
+/// Tells what a temporary table or REINDEX writes, which is nothing of a client's data, from what stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lasting {
+    /// Rows of tables that are neither temporary nor catalogs, and of large objects, that were inserted, updated and deleted.
+    pub rows: i64,
+    /// A digest of which row versions the catalogs hold, those about temporary tables left out, and of what they say of relations:
+    /// the file of an index is left out, and that of a table is not, which TRUNCATE changes.
+    pub catalogs: i64,
 }
 
 /// What became of a database since a mark.
@@ -29,10 +42,11 @@ pub(crate) enum Since {
 impl WriteMark {
     /// What the counters `now` say about the time since this mark.
     pub(crate) fn compare(&self, now: &WriteMark) -> Since {
+        let is_lasting = self.lasting.is_none() || now.lasting != self.lasting;
         let went_back = now.rows < self.rows || now.transactions < self.transactions;
         if now.oid != self.oid || now.reset != self.reset || went_back {
             Since::Unknown
-        } else if now.rows > self.rows {
+        } else if now.rows > self.rows && is_lasting {
             Since::Written
         } else {
             Since::Unwritten
@@ -51,6 +65,7 @@ mod tests {
             rows,
             transactions,
             reset: reset.map(str::to_owned),
+            lasting: None,
         };
         let before = mark(100, 10, None);
         assert_eq!(before.compare(&mark(100, 12, None)), Since::Unwritten);
@@ -65,5 +80,29 @@ mod tests {
             ..before.clone()
         };
         assert_eq!(before.compare(&other), Since::Unknown);
+    }
+    #[test]
+    fn what_does_not_stay_was_not_written() {
+        let mark = |rows, lasting: Option<(i64, i64)>| WriteMark {
+            oid: 7,
+            rows,
+            transactions: 10,
+            reset: None,
+            lasting: lasting.map(|(rows, catalogs)| Lasting { rows, catalogs }),
+        };
+        let before = mark(100, Some((5, -3)));
+        for (lasting, since) in [
+            (Some((5, -3)), Since::Unwritten),
+            (Some((6, -3)), Since::Written),
+            // Statistics of a table that was dropped are gone.
+            (Some((4, -2)), Since::Written),
+            (Some((5, -2)), Since::Written),
+            (None, Since::Written),
+        ] {
+            assert_eq!(before.compare(&mark(101, lasting)), since, "{lasting:?}");
+        }
+        let old = mark(100, None);
+        assert_eq!(old.compare(&mark(101, None)), Since::Written);
+        assert_eq!(old.compare(&mark(101, Some((5, -3)))), Since::Written);
     }
 }

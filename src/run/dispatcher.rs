@@ -255,6 +255,7 @@ impl<'a> Dispatcher<'a> {
                 .map(|name| ToOpen {
                     made: state.made(&name),
                     written: state.restored.get(&name).cloned(),
+                    is_let_in: state.let_in.contains(&name),
                     name,
                 })
                 .collect();
@@ -273,6 +274,7 @@ impl<'a> Dispatcher<'a> {
         given.left = state.left.get(&**database).cloned();
         given.restored = state.restored.get(&**database).cloned();
         given.differences = state.differences.get(&**database).cloned();
+        given.asked = state.asked.get(&**database).cloned().unwrap_or_default();
         given.may_drop = state.may_drop.contains(&**database);
         given.is_closed = state.is_closed(database);
         given.is_shut = state.shut.contains(&**database);
@@ -509,6 +511,7 @@ struct Given {
     left: Option<WriteMark>,
     restored: Option<WriteMark>,
     differences: Option<BTreeSet<TableName>>,
+    asked: BTreeSet<TableName>,
     may_drop: bool,
     is_closed: bool,
     is_shut: bool,
@@ -546,6 +549,7 @@ async fn attempt(
         left: given.left,
         restored: given.restored,
         differences: given.differences,
+        asked: given.asked,
         may_drop: given.may_drop,
         is_closed: given.is_closed,
         is_shut: given.is_shut,

@@ -57,6 +57,8 @@ pub(crate) struct ToOpen {
     pub made: Option<u32>,
     /// How much had been written to it when this plan wrote to it last; `None`: that is not known.
     pub written: Option<WriteMark>,
+    /// Its opening began, and may have been committed.
+    pub is_let_in: bool,
 }
 
 /// What one attempt of one step is given.
@@ -90,6 +92,8 @@ pub(crate) struct Context {
     pub restored: Option<WriteMark>,
     /// By the journal, a verification found a difference in that database: in these tables, or in none that is known.
     pub differences: Option<BTreeSet<TableName>>,
+    /// By the journal, a person was told to delete or change rows of these tables of it.
+    pub asked: BTreeSet<TableName>,
     /// By the journal, no other role may connect to it yet.
     pub is_closed: bool,
     /// By the journal, no role may connect to it: it was to be dropped.
@@ -155,6 +159,7 @@ impl Context {
             left: None,
             restored: None,
             differences: None,
+            asked: BTreeSet::new(),
             may_drop: false,
             is_closed: false,
             is_shut: false,
@@ -381,6 +386,21 @@ impl Context {
     /// Whether the plan waives what a verification found in the step's database.
     pub(crate) fn is_difference_accepted(&self) -> bool {
         self.shared.graph.accepts_difference(self.database_name())
+    }
+
+    /// Puts on record that a person is told to delete or change rows of these tables: where the database is closed, nothing else
+    /// may.
+    pub(crate) async fn ask_for_correction(
+        &self,
+        mut tables: Vec<TableName>,
+    ) -> Result<(), StepError> {
+        tables.retain(|table| !self.asked.contains(table));
+        if !self.is_closed || tables.is_empty() {
+            return Ok(());
+        }
+        let database = self.database_name().to_owned();
+        self.record(Change::AskForCorrection { database, tables })
+            .await
     }
 
     /// See [`Shared::record`].

@@ -56,7 +56,7 @@ pub(super) async fn run(context: &Context, side: Side) -> Result<Output, StepErr
     )
     .await?;
     if side == Side::Target {
-        ensure_not_loaded(context, &tables)?;
+        ensure_not_loaded(context, &tables).await?;
     }
     let counts = Counts {
         tables,
@@ -71,25 +71,29 @@ pub(super) async fn run(context: &Context, side: Side) -> Result<Output, StepErr
 }
 
 /// Rows in a delayed table before clients may use the database would be there twice after the delayed load.
-fn ensure_not_loaded(context: &Context, tables: &[TableCount]) -> Result<(), StepError> {
+async fn ensure_not_loaded(context: &Context, tables: &[TableCount]) -> Result<(), StepError> {
     // Of a database that was verified or loaded before, they may be anybody's.
     if context.verified.is_some() || !context.loads.is_empty() {
         return Ok(());
     }
     let (delayed, shared) = (context.delayed_tables(), context.delayed_in_part()?);
-    let filled: Vec<String> = tables
+    let (filled, names): (Vec<TableName>, Vec<String>) = tables
         .iter()
         .filter(|count| delayed.contains(&count.table) && !shared.contains(&count.table))
         .filter_map(|count| Some((count, count.rows.filter(|rows| *rows > 0)?)))
-        .map(|(count, rows)| escape_control(&format!("{} ({rows})", count.table)).into_owned())
-        .collect();
+        .map(|(count, rows)| {
+            let name = escape_control(&format!("{} ({rows})", count.table)).into_owned();
+            (count.table.clone(), name)
+        })
+        .unzip();
     if filled.is_empty() {
         return Ok(());
     }
+    context.ask_for_correction(filled).await?;
     Err(StepError::new(format!(
         "database \"{}\": there are rows in delayed tables before they are loaded: {}",
         context.shown_database(),
-        filled.join(", ")
+        names.join(", ")
     ))
     .help(
         "with those of the source they could be there twice; find out what wrote them on the target (a trigger, a rule, \

@@ -12,7 +12,7 @@ use crate::inspect::written;
 use crate::journal::Change;
 use crate::names::{Since, TableName, WriteMark, some_of};
 use crate::plan::Side;
-use crate::postgres::{Connection, connect, escape_control};
+use crate::postgres::{Application, Connection, connect, escape_control};
 
 /// How often, and how long, to look whether clients that were connected are gone: those of a pooler come and go.
 const LOOK: Duration = Duration::from_millis(200);
@@ -197,6 +197,39 @@ pub(super) async fn look(context: &Context, but: &BTreeSet<TableName>) -> Result
     })
 }
 
+/// Tables that a person may change as the run asked for: those, their partitions, and what refers to them, in which rows go with
+/// theirs.
+pub(super) async fn asked(context: &Context) -> Result<BTreeSet<TableName>, StepError> {
+    if context.asked.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let session = context.session(Side::Target);
+    let target = context.endpoint(Side::Target);
+    let inside = connect(target, context.database_name(), &session).await?;
+    let (schemas, names): (Vec<&str>, Vec<&str>) = context
+        .asked
+        .iter()
+        .map(|table| (table.schema.as_str(), table.name.as_str()))
+        .unzip();
+    let rows = inside
+        .query(
+            "WITH RECURSIVE asked (oid) AS ( \
+                 SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[])) \
+                 UNION SELECT b.oid FROM asked JOIN ( \
+                     SELECT inhparent AS of, inhrelid AS oid FROM pg_catalog.pg_inherits \
+                     UNION ALL SELECT confrelid, conrelid FROM pg_catalog.pg_constraint WHERE contype = 'f') b ON b.of = asked.oid) \
+             SELECT n.nspname::text, c.relname::text \
+             FROM asked JOIN pg_catalog.pg_class c USING (oid) JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace",
+            &[&schemas, &names],
+        )
+        .await
+        .map_err(inside.failed("look for tables that refer to those to be corrected"))?;
+    inside.close().await;
+    let table = |row: &Row| TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1));
+    Ok(rows.iter().map(table).collect())
+}
+
 /// What shows that another session wrote to the database after its restore: rows, or objects.
 async fn written_since_restore(
     context: &Context,
@@ -206,26 +239,50 @@ async fn written_since_restore(
     let Some(before) = &context.restored else {
         return Ok(None);
     };
-    let database = context.shown_database();
-    match written_since_in(inside, &context.shared.application, Some(before)).await? {
-        Since::Unwritten => Ok(None),
-        Since::Unknown => {
-            warnings.push(format!(
-                "database {database}: whether another session wrote to it on the target between its restore and its verification \
-                 is not known, because the server's statistics were reset, or lost in a crash"
-            ));
-            Ok(None)
+    let between = "its restore and its verification";
+    let application = &context.shared.application;
+    Ok(match wrote(inside, application, before, between).await? {
+        Wrote::Nobody => None,
+        Wrote::Perhaps(what) => {
+            let database = context.shown_database();
+            warnings.push(format!("database {database}: {what}"));
+            None
         }
+        Wrote::Somebody(what) => Some(what),
+    })
+}
+
+/// Whether another session wrote to a closed database since a mark, in words.
+pub(super) enum Wrote {
+    Nobody,
+    /// To be told: the server cannot tell, or it may have been a session of an extension.
+    Perhaps(String),
+    Somebody(String),
+}
+
+/// Whether another session wrote to the connection's database since: rows, or objects. `between`: when that was.
+pub(super) async fn wrote(
+    inside: &Connection,
+    application: &Application,
+    before: &WriteMark,
+    between: &str,
+) -> Result<Wrote, StepError> {
+    match written_since_in(inside, application, Some(before)).await? {
+        Since::Unwritten => Ok(Wrote::Nobody),
+        Since::Unknown => Ok(Wrote::Perhaps(format!(
+            "whether another session wrote to it on the target between {between} is not known, because the server's statistics \
+             were reset, or lost in a crash"
+        ))),
         Since::Written => {
-            let what = "another session wrote to it on the target between its restore and its verification, by the server's \
-                        statistics (pg_stat_database)";
+            let what = format!(
+                "another session wrote to it on the target between {between}, by the server's statistics (pg_stat_database)"
+            );
             if has_tables_of_extensions(inside).await? {
-                warnings.push(format!(
-                    "database {database}: {what}; it may be one of an extension, whose tables it has"
-                ));
-                return Ok(None);
+                return Ok(Wrote::Perhaps(format!(
+                    "{what}; it may be one of an extension, whose tables it has"
+                )));
             }
-            Ok(Some(what.to_owned()))
+            Ok(Wrote::Somebody(what))
         }
     }
 }

@@ -114,8 +114,8 @@ async fn refuse_what_others_changed(
     if context.verified.is_some() {
         return Ok(output);
     }
-    // Rows that were in delayed tables too early are deleted by a person, as the run asks for.
-    let seen = others::look(context, &context.delayed_tables()).await?;
+    // Rows that were in delayed tables too early are deleted by a person, as the run asked for.
+    let seen = others::look(context, &others::asked(context).await?).await?;
     output.warnings.extend(seen.warnings);
     let differed: Vec<TableName> = context.differences.iter().flatten().cloned().collect();
     let before = context.differences.as_ref().map(|_| match &differed[..] {
@@ -138,7 +138,7 @@ async fn refuse_what_others_changed(
         for result in &mut compared.tables {
             if seen.tables.contains(&result.table) {
                 result.matches = false;
-                result.note = Some("changed by another session".to_owned());
+                result.note = Some(CHANGED.to_owned());
             } else if differed.contains(&result.table) {
                 result.matches = false;
                 result.note = Some(DIFFERED.to_owned());
@@ -150,6 +150,9 @@ async fn refuse_what_others_changed(
         .help(what_next(context))
         .with_output(output))
 }
+
+/// Of a table.
+pub(super) const CHANGED: &str = "changed by another session";
 
 /// Of a table.
 pub(super) const DIFFERED: &str =

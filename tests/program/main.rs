@@ -57,6 +57,7 @@ mod support_works;
 mod torture;
 mod trust_advice;
 mod trust_clients;
+mod trust_closed;
 mod trust_constraints;
 mod trust_definitions;
 mod trust_delayed;

@@ -213,6 +213,7 @@ pub(super) async fn refuse_other_rows(
     {
         return Ok(());
     }
+    context.ask_for_correction(vec![table.clone()]).await?;
     Err(StepError::new(format!(
         "{table} holds rows that this run did not load, although the database is closed to other roles: a run with another \
          copy of this plan's state directory may have loaded it; nothing was loaded"

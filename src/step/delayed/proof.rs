@@ -12,6 +12,8 @@ use crate::step::{Context, StepError};
 pub(super) struct Broken {
     pub(super) table: TableName,
     pub(super) message: String,
+    /// Of a foreign key: the table that lacks the rows.
+    pub(super) parent: Option<TableName>,
 }
 
 /// The delayed tables of these schemas and names, and the partitioned tables that they are parts of.

@@ -182,6 +182,7 @@ async fn orphans(
         ))
         .into_owned(),
         table: key.child.table,
+        parent: Some(key.parent.table),
     }))
 }
 

@@ -172,5 +172,6 @@ async fn conflicts(
     Ok((rows > 0).then(|| Broken {
         message: escape_control(&message).into_owned(),
         table: constraint.table,
+        parent: None,
     }))
 }

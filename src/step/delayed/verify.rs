@@ -12,7 +12,8 @@ use crate::names::{
 };
 use crate::plan::Side;
 use crate::postgres::{Pool, escape_control};
-use crate::step::verify::{DIFFERED, record_difference, remove_archive};
+use crate::shell;
+use crate::step::verify::{CHANGED, DIFFERED, record_difference, remove_archive};
 use crate::step::{Context, StepError, others};
 
 /// Compares the rows of the source's snapshot with those that the load's own command tags counted, and with those that are
@@ -34,13 +35,18 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     } else {
         (Kind::SourceCounts, None)
     };
+    let asked = others::asked(context).await?;
+    let whose = match context.is_closed {
+        true => Whose::Ours(&asked),
+        false => Whose::Clients,
+    };
     let mut tables = compare(
         &context.delayed_tables().into_iter().collect::<Vec<_>>(),
         context.input(kind)?.counts(),
         context.input(Kind::DelayedRestore)?.counts(),
         &now,
         context.hashed_by_enum()?,
-        context.is_closed,
+        &whose,
         &beside,
     );
     let queries = context.step().jobs as usize;
@@ -61,7 +67,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         .map(|result| result.table.clone())
         .collect();
     // What clients do to what they may use is theirs.
-    if context.is_closed {
+    if context.is_closed && !differing.is_empty() {
         record_difference(context, &differing).await?;
     }
     let mut tables = with_broken(tables, &broken);
@@ -73,13 +79,11 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         warnings,
         product: Product::Comparison(Compared { tables }),
     };
-    let seen = others::look(context, &BTreeSet::new()).await?;
-    output.warnings.extend(seen.warnings);
-    output.warnings.extend(seen.changed.map(|changed| {
-        let database = context.shown_database();
-        format!("database {database}: {changed}")
-    }));
+    let changed = look_for_changes(context, &asked, &mut output).await?;
     if !broken.is_empty() {
+        context
+            .ask_for_correction(to_correct(context, &broken))
+            .await?;
         let messages: Vec<String> = broken.into_iter().map(|broken| broken.message).collect();
         output.warnings.extend(messages.iter().cloned());
         return Err(StepError::new(format!(
@@ -97,6 +101,12 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         )
         .with_output(output));
     }
+    if let (true, Some(changed)) = (differing.is_empty(), changed) {
+        return Err(StepError::new(changed)
+            .help("find out who it was, and keep it from connecting")
+            .help(what_next(context))
+            .with_output(output));
+    }
     if differing.is_empty() {
         if context.is_closed {
             others::restored(context).await;
@@ -112,12 +122,73 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         context.shown_database(),
         list(&differing)
     ))
-    .help(
-        "look at them in the report; to load them again, create the database again: pg-migrate reset PLAN --database NAME \
-         --drop NAME; where a person corrected the rows and stands for them: a waiver for target/differed, with the database's \
-         name as its object",
-    )
+    .help("look at them in the report")
+    .help(what_next(context))
     .with_output(output))
+}
+
+/// The tables in which rows are deleted or changed, or the delayed tables that get parents, where a person does as is advised.
+fn to_correct(context: &Context, broken: &[Broken]) -> Vec<TableName> {
+    let delayed = context.delayed_tables();
+    let parents = broken.iter().filter_map(|broken| broken.parent.clone());
+    parents
+        .filter(|parent| delayed.contains(parent))
+        .chain(broken.iter().map(|broken| broken.table.clone()))
+        .collect()
+}
+
+/// The two ways on from a difference.
+fn what_next(context: &Context) -> String {
+    format!(
+        "to load them again, create the database again: pg-migrate reset PLAN --database {0} --drop {0}; where a person corrected \
+         the rows and stands for them: a waiver for target/differed, with the database's name as its object, and run again",
+        shell::quote(context.database_name())
+    )
+}
+
+/// What other sessions did to rows while the database was this plan's alone, or had done by an earlier look: a difference, unless
+/// the plan waives it. What a person was told to delete or change is none. A table that differs by its counts is told as that.
+async fn look_for_changes(
+    context: &Context,
+    asked: &BTreeSet<TableName>,
+    output: &mut Output,
+) -> Result<Option<String>, StepError> {
+    let seen = others::look(context, asked).await?;
+    output.warnings.extend(seen.warnings);
+    // The database may have been opened since. Delayed tables that differed are told as such.
+    let compared: BTreeSet<&TableName> = output
+        .compared()
+        .iter()
+        .map(|result| &result.table)
+        .collect();
+    let known = context.differences.iter().flatten();
+    let before: Vec<TableName> = known
+        .filter(|table| !compared.contains(table))
+        .cloned()
+        .collect();
+    let before = (!before.is_empty()).then(|| {
+        format!(
+            "an earlier verification found that another session changed these tables on the target: {}",
+            list(&before)
+        )
+    });
+    let Some(changed) = seen.changed.or(before) else {
+        return Ok(None);
+    };
+    let message = format!("database {}: {changed}", context.shown_database());
+    if context.is_difference_accepted() {
+        output.warnings.push(message);
+        return Ok(None);
+    }
+    record_difference(context, &seen.tables).await?;
+    if let Product::Comparison(compared) = &mut output.product {
+        let changed = |result: &&mut TableResult| seen.tables.contains(&result.table);
+        for result in compared.tables.iter_mut().filter(changed) {
+            result.matches = false;
+            result.note = Some(CHANGED.to_owned());
+        }
+    }
+    Ok(Some(message))
 }
 
 fn list(tables: &[TableName]) -> String {
@@ -214,13 +285,36 @@ fn later(context: &Context) -> Result<String, StepError> {
     ))
 }
 
+/// Who may change what was loaded.
+enum Whose<'a> {
+    Clients,
+    /// Nobody, but for a person who was told to change rows of these tables.
+    Ours(&'a BTreeSet<TableName>),
+}
+
+impl Whose<'_> {
+    fn may_be_changed(&self, table: &TableName) -> bool {
+        match self {
+            Whose::Clients => true,
+            Whose::Ours(asked) => asked.contains(table),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Whose::Clients => "clients",
+            Whose::Ours(_) => "a person, as the run asked for,",
+        }
+    }
+}
+
 fn compare(
     delayed: &[TableName],
     source: &[TableCount],
     loaded: &[TableCount],
     now: &[TableCount],
     hashed_by_enum: &BTreeMap<TableName, TableName>,
-    is_closed: bool,
+    whose: &Whose<'_>,
     beside: &BTreeMap<TableName, u64>,
 ) -> Vec<TableResult> {
     // Partitions between which rows move are loaded by way of the partitioned table, and compared as a whole.
@@ -257,7 +351,7 @@ fn compare(
             let others = others.get(table);
             let now_rows = rows(&now).map(|rows| rows.saturating_sub(others.copied().unwrap_or_default()));
             let (source_rows, loaded_rows) = (rows(&source), rows(&loaded));
-            let is_as_loaded = now_rows == loaded_rows || !is_closed;
+            let is_as_loaded = now_rows == loaded_rows || whose.may_be_changed(table);
             let matches = source_rows.is_some()
                 && source_rows == loaded_rows
                 && now_rows.is_some()
@@ -273,12 +367,14 @@ fn compare(
                     "{loaded} rows of its delayed partitions were loaded; which partition has a row depends on the server"
                 )),
                 (Some(loaded), Some(now)) if now > loaded => Some(format!(
-                    "{loaded} rows were loaded, {} were added by clients",
-                    now - loaded
+                    "{loaded} rows were loaded, {} were added by {}",
+                    now - loaded,
+                    whose.name()
                 )),
                 (Some(loaded), Some(now)) if now < loaded => Some(format!(
-                    "{loaded} rows were loaded, {} were removed by clients since",
-                    loaded - now
+                    "{loaded} rows were loaded, {} were removed by {} since",
+                    loaded - now,
+                    whose.name()
                 )),
                 _ => None,
             };
@@ -319,13 +415,18 @@ mod tests {
         is_closed: bool,
     ) -> (bool, String) {
         let delayed = [TableName::new("public", "t")];
+        let asked = BTreeSet::new();
+        let whose = match is_closed {
+            true => Whose::Ours(&asked),
+            false => Whose::Clients,
+        };
         let mut results = compare(
             &delayed,
             &counts(source),
             &counts(loaded),
             &counts(now),
             &BTreeMap::new(),
-            is_closed,
+            &whose,
             &BTreeMap::new(),
         );
         let result = results.pop().unwrap();

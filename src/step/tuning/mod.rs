@@ -3,6 +3,7 @@
 mod auto_conf;
 mod backups;
 mod durable;
+mod opening;
 mod restore;
 mod restore_settings;
 mod started;

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
+use super::opening::open_databases;
 use super::{Machine, SettingsRestored, Target, durable, restore_settings};
 use crate::event::Event;
-use crate::failpoint::reach;
 use crate::journal::Change;
-use crate::names::{Output, Since, WriteMark};
+use crate::names::Output;
 use crate::plan::Side;
-use crate::postgres::{Class, Impatient, Session, escape_control, with_patience};
-use crate::shell;
-use crate::step::used::written_since;
-use crate::step::{Context, StepError, ToOpen, create};
+use crate::postgres::{Class, Impatient, Session, with_patience};
+use crate::step::{Context, StepError};
 
 /// Restores the target's settings. A run that is stopping does not interrupt it.
 pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
@@ -49,84 +47,6 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     }
     output.warnings.extend(open_databases(context).await?);
     Ok(output)
-}
-
-/// The target is safe again: clients may use what is verified. One that cannot be opened keeps no other closed.
-async fn open_databases(context: &Context) -> Result<Vec<String>, StepError> {
-    let source = &context.shared.inspection.source;
-    let mut warnings = Vec::new();
-    let mut failed = None;
-    for ToOpen {
-        name,
-        made,
-        written,
-    } in &context.closed
-    {
-        let Some(database) = source.database(name) else {
-            // Gone from the source since; the target's is as it was verified, and ours.
-            continue;
-        };
-        if create::is_left_out(context, name, *made).await? {
-            continue;
-        }
-        let opened = async {
-            warnings.extend(refuse_what_others_wrote(context, name, written.as_ref()).await?);
-            create::open(context, database, *made).await
-        };
-        match opened.await {
-            Ok(refused) => warnings.extend(refused),
-            Err(error) => {
-                tracing::error!(database = name, %error, "cannot open the database");
-                failed.get_or_insert(error);
-            }
-        }
-        reach!("{name} opened");
-    }
-    failed.map_or(Ok(warnings), Err)
-}
-
-/// Nobody looks at a database again once it is open, and it may have been closed for long since it was verified: what another session
-/// wrote to it then is a difference as before its verification.
-async fn refuse_what_others_wrote(
-    context: &Context,
-    database: &str,
-    before: Option<&WriteMark>,
-) -> Result<Option<String>, StepError> {
-    if before.is_none() {
-        return Ok(None);
-    }
-    let target = context.endpoint(Side::Target);
-    let session = Session::new(&context.application());
-    let application = &context.shared.application;
-    let since = written_since(target, database, &session, application, before).await?;
-    let shown = escape_control(database);
-    let what = match since {
-        Since::Unwritten => return Ok(None),
-        Since::Unknown => {
-            return Ok(Some(format!(
-                "database {shown}: whether another session wrote to it on the target between its verification and its opening is not \
-                 known, because the server's statistics were reset, or lost in a crash; `pg-migrate verify PLAN` compares its rows"
-            )));
-        }
-        Since::Written => format!(
-            "database {shown}: another session wrote to it on the target between its verification and its opening, by the server's \
-             statistics (pg_stat_database)"
-        ),
-    };
-    if context.shared.graph.accepts_difference(database) {
-        return Ok(Some(what));
-    }
-    let found = Change::FindDifference {
-        database: database.to_owned(),
-        tables: Vec::new(),
-    };
-    context.record(found).await?;
-    Err(StepError::new(format!("{what}; it stays closed")).help(format!(
-        "find out who it was; if nobody needs what was written: `pg-migrate reset PLAN --database {0} --drop {0}`, DROP DATABASE on the \
-         target (a run drops nothing that was written to), and run again; where a person stands for it (`pg-migrate verify PLAN` \
-         compares the rows): a waiver for target/differed, with the database's name as its object, and run again: it is opened",
-        shell::quote(database)
-    )))
 }
 
 /// Tries for longer than a step, and also while the run is stopping: a target that restarts may be why it stops, and it comes

@@ -107,6 +107,16 @@ impl Keys {
         }
     }
 
+    /// Some of the tables that one transaction writes are delayed to a snapshot of their own, and some are not any more.
+    pub fn is_split(&self, database: &str) -> bool {
+        let all = Keys::of(self.variant).delayed;
+        let gone = all.iter().filter(|pattern| !self.delayed.contains(pattern));
+        self.variant == Variant::Later
+            && gone
+                .into_iter()
+                .any(|pattern| pattern.starts_with(database))
+    }
+
     pub fn text(&self) -> String {
         let list = |names: &mut dyn Iterator<Item = &str>| {
             let names: Vec<String> = names.map(string).collect();

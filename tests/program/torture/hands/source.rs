@@ -60,6 +60,10 @@ impl People<'_> {
             true => "events",
             false => database,
         };
+        // What is of two snapshots is in no state of the source.
+        if is_delayed && self.keys.is_split(database) {
+            return false;
+        }
         let mut one = self.transaction(database);
         let n = one.number;
         // What a program reloads at night or changes by hand is one thing after the other.

@@ -100,6 +100,8 @@ fn discard_what_was_lost(people: &mut People<'_>) -> bool {
     if !people.night.directories.is_lost {
         return false;
     }
+    // It drops nothing that a session is in.
+    people.end_sessions();
     let listed = people.project.run(&["discard"]);
     people.heard("discard", &listed);
     let mut arguments = vec!["discard"];

@@ -193,9 +193,18 @@ impl Session {
         for (name, value) in settings {
             let _ = writeln!(statements, "SET {name} = {};", quote_literal(value));
         }
+        if self.purpose == Purpose::Comparison && version >= Version(120_000) {
+            statements.push_str(TABLES_ALONE);
+        }
         statements
     }
 }
+
+/// Between our look at a table and our query, its owner may put a view of the table's name there, whose functions would run with our
+/// rights (CVE-2024-7348). What loads, builds and refreshes needs views. The minor versions before those of August 2024 do not know the
+/// parameter.
+const TABLES_ALONE: &str = "SELECT pg_catalog.set_config(name, 'view, foreign-table', false) \
+    FROM pg_catalog.pg_settings WHERE name = 'restrict_nonsystem_relation_kind';\n";
 
 /// Begins a read-only transaction that sees what the exported snapshot of this id sees, in a session with the same
 /// database. When the snapshot is gone it fails, with SQLSTATE 22023 on older servers and 42704 on newer ones.

@@ -46,6 +46,8 @@ mod night_strangers;
 mod night_target;
 mod night_told;
 mod night_turns;
+mod owners;
+mod owners;
 mod plan_files;
 mod planning;
 mod private_files;

@@ -1,0 +1,86 @@
+//! Owners of objects, who are nobody on the server: their code does not run with our rights.
+
+use crate::support::held::Held;
+use crate::support::project::Project;
+use crate::support::server::Server;
+
+/// A database whose table belongs to a role without rights, and a function of that role that takes all the rights that it is run with.
+fn with_owner(server: &Server) {
+    for sql in [
+        "CREATE ROLE mallory LOGIN PASSWORD 'owner'",
+        "CREATE DATABASE erp",
+    ] {
+        server.psql("postgres", sql);
+    }
+    server.psql(
+        "erp",
+        "CREATE TABLE public.bills AS SELECT generate_series(1, 10) AS id;
+         ALTER TABLE public.bills OWNER TO mallory;
+         GRANT ALL ON SCHEMA public TO mallory;
+         CREATE TABLE public.loot (who text, is_superuser text);
+         GRANT ALL ON public.loot TO PUBLIC",
+    );
+}
+
+const EVIL: &str = "
+    CREATE OR REPLACE FUNCTION public.evil() RETURNS int LANGUAGE plpgsql VOLATILE AS $$
+    BEGIN
+      BEGIN EXECUTE 'RESET SESSION AUTHORIZATION'; EXCEPTION WHEN others THEN NULL; END;
+      BEGIN EXECUTE 'RESET ROLE'; EXCEPTION WHEN others THEN NULL; END;
+      PERFORM set_config('role', session_user, false);
+      PERFORM set_config('transaction_read_only', 'off', false);
+      INSERT INTO public.loot VALUES (session_user, current_setting('is_superuser'));
+      EXECUTE 'ALTER ROLE mallory SUPERUSER';
+      RETURN 1;
+    EXCEPTION WHEN others THEN
+      BEGIN EXECUTE 'COPY (SELECT 1) TO PROGRAM ''touch ' || current_setting('data_directory') || '/owned'''; EXCEPTION WHEN others THEN NULL; END;
+      RETURN 0;
+    END $$;";
+
+/// Puts a view of the table's name in its place, and commits when somebody waits for the table.
+fn swapped(server: &Server) -> Held {
+    Held::begin(
+        server,
+        "erp",
+        &format!(
+            "SET ROLE mallory; {EVIL}
+             ALTER TABLE public.bills RENAME TO bills_before;
+             CREATE VIEW public.bills AS SELECT id, public.evil() FROM public.bills_before;
+             RESET ROLE"
+        ),
+    )
+}
+
+/// The function that a session of ours ran has left a trace.
+fn is_taken(server: &Server) -> bool {
+    let superuser = "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'";
+    let loot = server.psql("erp", "SELECT count(*) FROM public.loot") != "0";
+    loot || server.psql("postgres", superuser) == "t"
+        || server.data_directory().join("owned").exists()
+}
+
+/// It lists the tables, and then counts each by its name.
+#[test]
+fn a_view_in_the_place_of_a_table_is_not_counted() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    with_owner(&source);
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+    // Whoever queries it with a superuser's rights runs the function.
+    for server in [&source, &target] {
+        let mut swap = swapped(server);
+        let mut verify = project.start(&["verify"]);
+        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+        verify.until("the count", || server.psql("postgres", waits) != "0");
+        swap.run("SELECT 1");
+        swap.commit();
+        let told = verify.wait();
+        assert_ne!(told.code, Some(0), "{}", told.said());
+        assert!(!is_taken(server), "{}", told.said());
+        server.psql("erp", "SELECT * FROM public.bills LIMIT 1");
+        assert!(is_taken(server), "the function takes nothing");
+        server.psql("erp", "DROP VIEW public.bills; ALTER TABLE public.bills_before RENAME TO bills; TRUNCATE public.loot");
+        server.psql("postgres", "ALTER ROLE mallory NOSUPERUSER");
+        let _ = std::fs::remove_file(server.data_directory().join("owned"));
+    }
+}

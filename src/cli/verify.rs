@@ -145,6 +145,7 @@ fn is_unsafe(finding: &Finding) -> bool {
             | Code::TargetPromotedBehind
             | Code::TargetWentBack
             | Code::SourcePromoted
+            | Code::SourceStale
             | Code::SourceWentBack
     );
     code && finding.severity != Severity::Info

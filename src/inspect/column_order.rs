@@ -42,15 +42,27 @@ pub(super) async fn changed(connection: &Connection) -> Result<Vec<NotMoved>, Er
             table.columns.push(row.get(1));
         }
     }
-    // Of the row type itself, arrays of it, and domains over either.
+    // Of the row type itself, of arrays, domains and ranges of it, and of composite types that hold one, however deep.
+    let multiranges = match connection.version().major() {
+        1400.. => "UNION ALL SELECT rngmultitypid, rngtypid FROM pg_catalog.pg_range",
+        _ => "",
+    };
     let row_columns = format!(
-        "SELECT t.typrelid, n.nspname || '.' || c.relname || '.' || a.attname \
-         FROM pg_catalog.pg_attribute a \
-         JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'm', 'c') \
+        "WITH RECURSIVE part (whole, of) AS ( \
+             SELECT oid, typbasetype FROM pg_catalog.pg_type WHERE typbasetype <> 0 \
+             UNION ALL SELECT oid, typelem FROM pg_catalog.pg_type WHERE typelem <> 0 \
+             UNION ALL SELECT rngtypid, rngsubtype FROM pg_catalog.pg_range {multiranges} \
+             UNION ALL SELECT t.oid, a.atttypid FROM pg_catalog.pg_type t \
+                 JOIN pg_catalog.pg_class c ON c.oid = t.typrelid AND c.relkind = 'c' \
+                 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), \
+         row_type (child, holder) AS ( \
+             SELECT DISTINCT t.typrelid, t.oid FROM pg_catalog.pg_type t \
+                 JOIN pg_catalog.pg_inherits i ON t.typrelid IN (i.inhrelid, i.inhparent) \
+             UNION SELECT r.child, p.whole FROM row_type r JOIN part p ON p.of = r.holder) \
+         SELECT DISTINCT r.child, n.nspname || '.' || c.relname || '.' || a.attname \
+         FROM row_type r JOIN pg_catalog.pg_attribute a ON a.atttypid = r.holder \
+         JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'm') \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         JOIN pg_catalog.pg_type b ON b.oid = a.atttypid \
-         JOIN pg_catalog.pg_type t ON t.typrelid <> 0 AND \
-              (t.oid IN (b.oid, b.typbasetype) OR t.typarray <> 0 AND t.typarray IN (b.oid, b.typbasetype)) \
          WHERE a.attnum > 0 AND NOT a.attisdropped AND {USER_SCHEMA} ORDER BY 2"
     );
     for row in query::rows(connection, "look for columns of row types", &row_columns).await? {

@@ -88,8 +88,8 @@ async fn replay(connection: &Connection) -> Result<(Option<String>, Option<u64>)
 /// How often to look.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Waits, on a standby that streams, until it has replayed what its primary had written by now, as far as both know. `Some`: so many
-/// bytes are left after that time.
+/// Waits, on a standby, until it streams and has replayed what its primary had written by now, as far as both know. `Some`: why it has
+/// not after that time, in words.
 ///
 /// # Errors
 ///
@@ -97,34 +97,51 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) async fn await_replay(
     connection: &Connection,
     patience: Duration,
-) -> Result<Option<i64>, Error> {
+) -> Result<Option<String>, Error> {
     if connection.version().major() < 1000 {
         return Ok(None);
     }
-    // What the primary said last of the end of its WAL (walreceiver.c, ProcessWalSndrMessage); a role may not be let see it.
-    let written = query::row(
-        connection,
-        "look what the standby received",
-        "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() \
-                THEN greatest(pg_catalog.pg_last_wal_receive_lsn(), \
-                              (SELECT max(latest_end_lsn) FROM pg_catalog.pg_stat_wal_receiver))::text END",
-    );
-    let Some(written) = written.await?.get::<_, Option<String>>(0) else {
-        return Ok(None);
-    };
     let deadline = Instant::now() + patience;
+    let mut written: Option<String> = None;
     loop {
-        let left = connection
+        // What the primary said last of the end of its WAL (walreceiver.c, ProcessWalSndrMessage); a role may not be let see it.
+        let row = connection
             .query_one(
-                "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() \
-                        THEN pg_catalog.pg_wal_lsn_diff($1::text::pg_lsn, pg_catalog.pg_last_wal_replay_lsn())::int8 END",
+                "SELECT i.is_standby, EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver), \
+                        CASE WHEN i.is_standby THEN coalesce($1::text::pg_lsn, greatest(pg_catalog.pg_last_wal_receive_lsn(), \
+                            (SELECT max(latest_end_lsn) FROM pg_catalog.pg_stat_wal_receiver)))::text END, \
+                        CASE WHEN i.is_standby THEN pg_catalog.pg_last_wal_replay_lsn()::text END \
+                 FROM (SELECT pg_catalog.pg_is_in_recovery()) AS i (is_standby)",
                 &[&written],
             )
             .await
-            .map_err(connection.failed("look what the standby has not replayed"))?;
-        match left.get::<_, Option<i64>>(0) {
-            Some(left) if left > PAGE_HEADER && Instant::now() < deadline => sleep(LOOK).await,
-            left => return Ok(left.filter(|left| *left > PAGE_HEADER)),
+            .map_err(connection.failed("look what the standby has replayed"))?;
+        if !row.get::<_, bool>(0) {
+            return Ok(None);
         }
+        let streams: bool = row.get(1);
+        if streams {
+            written = row.get(2);
+        }
+        let left = connection
+            .query_one(
+                "SELECT pg_catalog.pg_wal_lsn_diff($1::text::pg_lsn, $2::text::pg_lsn)::int8",
+                &[&written, &row.get::<_, Option<String>>(3)],
+            )
+            .await
+            .map_err(connection.failed("look what the standby has not replayed"))?;
+        let left: Option<i64> = left.get(0);
+        let left = left.filter(|left| *left > PAGE_HEADER);
+        let why = match (streams, left) {
+            (false, _) => "receives nothing from a primary".to_owned(),
+            (true, Some(left)) => format!(
+                "has not replayed {left} bytes of what its primary wrote before the snapshot"
+            ),
+            (true, None) => return Ok(None),
+        };
+        if Instant::now() >= deadline {
+            return Ok(Some(why));
+        }
+        sleep(LOOK).await;
     }
 }

@@ -87,7 +87,8 @@ fn source_standby(source: &ServerFacts) -> Option<Finding> {
     Some(
         Finding::new(
             Code::SourceStandby,
-            "the source is a standby: it cancels long queries when it has to apply changes",
+            "the source is a standby: it cancels long queries when it has to apply changes; whether the server that it follows has all \
+             that the primary has cannot be seen from it, where that is a standby too",
         )
         .fix("raise max_standby_streaming_delay on the standby, or set hot_standby_feedback = on"),
     )

@@ -18,7 +18,7 @@ const LEAST_JUMP: i128 = 1000;
 /// Moves sequences to where they stood on the source when the delayed tables were dumped, before their rows are there: no client
 /// gets a key that one of them has. None is ever moved back. Of a later snapshot that is every sequence; of the regular one, which
 /// the restore brought as they stood then, those of the delayed tables: a client, or a script after the restore, may have set them to
-/// what the tables held without their rows.
+/// what the tables held without their rows. What clients set of another table's is theirs.
 pub(super) async fn advance_for_delayed(context: &Context) -> Result<(), StepError> {
     let dump = context.delayed_dump()?;
     let wanted = match &dump.sequences {
@@ -107,7 +107,8 @@ async fn on_source(context: &Context) -> Result<Vec<SequenceValue>, StepError> {
     Ok(found.into_iter().map(|sequence| sequence.value).collect())
 }
 
-/// The sequences that these tables own, or that defaults of their columns read.
+/// The sequences that these tables, or tables that they are partitions or children of, own or read by default, and those that no table
+/// names: a trigger may read one for them.
 async fn of_tables(
     connection: &Connection,
     tables: &BTreeSet<TableName>,
@@ -115,17 +116,21 @@ async fn of_tables(
     let names: Vec<String> = tables.iter().map(TableName::quoted).collect();
     let rows = connection
         .query(
-            "WITH delayed AS (SELECT pg_catalog.to_regclass(name)::oid AS oid FROM unnest($1::text[]) AS name) \
-             SELECT DISTINCT n.nspname::text, s.relname::text FROM pg_catalog.pg_class s \
+            "WITH RECURSIVE delayed (oid) AS ( \
+                 SELECT pg_catalog.to_regclass(name)::oid FROM unnest($1::text[]) AS name \
+                 UNION SELECT i.inhparent FROM delayed JOIN pg_catalog.pg_inherits i ON i.inhrelid = delayed.oid), \
+             used (sequence, by) AS ( \
+                 SELECT d.objid, d.refobjid FROM pg_catalog.pg_depend d \
+                 JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'p', 'f') \
+                 WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+                 UNION ALL SELECT d.refobjid, f.adrelid FROM pg_catalog.pg_depend d \
+                 JOIN pg_catalog.pg_attrdef f ON f.oid = d.objid \
+                 WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass \
+                   AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass) \
+             SELECT n.nspname::text, s.relname::text FROM pg_catalog.pg_class s \
              JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace \
-             JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = s.oid \
-                  AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass \
-             WHERE s.relkind = 'S' AND d.refobjid IN (SELECT oid FROM delayed) \
-             UNION SELECT n.nspname::text, s.relname::text FROM pg_catalog.pg_attrdef f \
-             JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid = f.oid \
-             JOIN pg_catalog.pg_class s ON s.oid = d.refobjid AND s.relkind = 'S' \
-             JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace \
-             WHERE f.adrelid IN (SELECT oid FROM delayed)",
+             WHERE s.relkind = 'S' AND (s.oid IN (SELECT sequence FROM used WHERE by IN (SELECT oid FROM delayed)) \
+                                        OR s.oid NOT IN (SELECT sequence FROM used))",
             &[&names],
         )
         .await

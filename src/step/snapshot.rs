@@ -111,18 +111,19 @@ pub(crate) async fn export(shared: &Shared, step: &Step) -> Result<LockedSnapsho
 
 /// What the primary committed before is in the snapshot of a standby only where it is replayed.
 async fn await_primary(connection: &Connection, database: &str) -> Result<(), StepError> {
-    let Some(left) = await_replay(connection, REPLAY).await? else {
+    let Some(why) = await_replay(connection, REPLAY).await? else {
         return Ok(());
     };
     Err(StepError::new(format!(
-        "database \"{}\": the source is a standby that has not replayed {left} bytes of what its primary wrote before the snapshot, though \
-         it had {} s for that: what was committed there would be missing",
+        "database \"{}\": the source is a standby that {why}, though it had {} s for that: what was committed on the primary would be \
+         missing",
         escape_control(database),
         REPLAY.as_secs()
     ))
     .help(
-        "look what its replay waits for (a query, this run's own dumps among them: hot_standby_feedback = on; pg_wal_replay_resume()), or \
-         use the primary as the source; where an old state is wanted, waive source/stale",
+        "look why it does not stream (primary_conninfo, its log), or what its replay waits for (a query, this run's own dumps among \
+         them: hot_standby_feedback = on; pg_wal_replay_resume()); or use the primary as the source; where an old state is wanted, or \
+         the standby follows by archive alone, waive source/stale",
     )
     .class(Class::Retry))
 }

@@ -47,7 +47,6 @@ mod night_target;
 mod night_told;
 mod night_turns;
 mod owners;
-mod owners;
 mod plan_files;
 mod planning;
 mod private_files;

@@ -7,7 +7,7 @@ use crate::support::compare;
 use crate::support::held::Held;
 use crate::support::paused::Paused;
 use crate::support::project::{Project, words};
-use crate::support::server::Server;
+use crate::support::server::{Server, literal};
 
 fn fill(source: &Server) {
     source.psql("postgres", "CREATE DATABASE erp");
@@ -126,6 +126,46 @@ fn a_snapshot_waits_until_the_standby_has_replayed() {
     standby.psql("postgres", "SELECT pg_wal_replay_resume()");
     running.wait().expect_code(0);
     assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "101");
+}
+
+/// The line to the primary breaks after the first look; the snapshot would be of then.
+#[test]
+fn a_snapshot_waits_until_the_standby_streams_again() {
+    let mut primary = Server::start(16);
+    fill(&primary);
+    let standby = primary.standby();
+    let target = Server::start(18);
+    let project = Project::between(&standby, &target);
+    let (project, globals) = Paused::of(project, "pg_dumpall", "--globals-only");
+    let mut running = project.start(&["run"]);
+    globals.until_reached(&mut running);
+    let line = standby.psql("postgres", "SHOW primary_conninfo");
+    standby.stop_following();
+    primary.psql("erp", "INSERT INTO t VALUES (101)");
+    globals.go();
+    running.until("the globals", || project.has("step-done", "globals"));
+    sleep(Duration::from_secs(3));
+    assert!(!project.has("step-done", "erp/dump"));
+    let set = format!("ALTER SYSTEM SET primary_conninfo = {}", literal(&line));
+    standby.psql("postgres", &set);
+    standby.psql("postgres", "SELECT pg_reload_conf()");
+    running.wait().expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "101");
+}
+
+/// A standby counts nothing that its primary writes.
+#[test]
+fn writes_to_the_primary_of_a_read_only_standby_are_told() {
+    let mut primary = Server::start(16);
+    fill(&primary);
+    let standby = primary.standby();
+    let target = Server::start(18);
+    let project = Project::between(&standby, &target).source("read_only", "true");
+    project.killed_at("journal step-done erp/dump synced:1");
+    primary.psql("erp", "INSERT INTO t VALUES (101)");
+    standby.catch_up(&primary);
+    let told = project.run(&["run"]).expect_code(0);
+    told.says(&["transactions were committed on the primary since the run that dumped it began"]);
 }
 
 /// Pages that cannot be read are left out by dump and counts alike.

@@ -106,7 +106,10 @@ fn values_of_the_row_type_of_a_child_keep_their_places() {
          ALTER TABLE person ADD COLUMN city text;
          CREATE TABLE other (extra text) INHERITS (person);
          INSERT INTO employee (id, name, salary, city) VALUES (1, 'Ann', '5000', 'Berlin');
-         CREATE TABLE audit AS SELECT e AS old, ARRAY[e] AS history FROM employee e",
+         CREATE TABLE audit AS SELECT e AS old, ARRAY[e] AS history FROM employee e;
+         CREATE DOMAIN one AS employee; CREATE DOMAIN two AS one; CREATE TYPE span AS RANGE (SUBTYPE = employee);
+         CREATE TYPE pair AS (first one[], second int);
+         CREATE TABLE deep (a two, b span, c pair, d int)",
     );
     let project = Project::between(&source, &target);
     for verb in ["check", "run"] {
@@ -114,7 +117,7 @@ fn values_of_the_row_type_of_a_child_keep_their_places() {
         told.says(&[
             "source/column-order",
             "public.employee",
-            "so that they change places within public.audit.history, public.audit.old",
+            "so that they change places within public.audit.history, public.audit.old, public.deep.a, public.deep.b, public.deep.c",
         ]);
         assert!(!told.said().contains("public.other"), "{}", told.said());
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use crate::catalog::{
     Contents, Database, Inspection, Privilege, Role, SAFEGUARDS, ServerFacts, ServerSetting, value,
 };
-use crate::finding::Finding;
+use crate::finding::{Code, Finding};
 use crate::graph::select;
 use crate::journal::{Created, State, Status};
 use crate::names::{Kind, Product, StepId, TableName};
@@ -105,22 +105,30 @@ fn is_ours(role: &Role, marking: &Marking, state: &State) -> bool {
         || others.any(|other| other.roles.get(&role.name) == Some(&role.oid))
 }
 
-/// Roles of the target that the run leaves as they are, although the source has some of these names: its bootstrap superuser, and
-/// those that its replication goes by, now or when this plan first met them.
+/// Roles of the target that the run leaves as they are, although the source has some of these names: its bootstrap superuser, those
+/// that its replication goes by, and those of which nothing is known to differ; now or when this plan first met them.
 pub(super) fn kept_roles(
+    plan: &Plan,
     marking: &Marking,
     state: &State,
-    target: &ServerFacts,
+    inspection: &Inspection,
 ) -> BTreeSet<String> {
+    let target = &inspection.target;
     let globals = state.output_of(&StepId::server(Kind::Globals));
     let before = globals.and_then(|output| match &output.product {
         Product::Globals(read) => Some(&read.kept),
         _ => None,
     });
+    let today = jiff::Zoned::now().date();
     let is_kept = |role: &&Role| {
         let was_kept = before.is_some_and(|before| before.contains(&role.name));
-        let is_in_use = (role.sends_wal || was_kept) && !is_ours(role, marking, state);
-        role.name != target.user && (role.is_bootstrap_superuser() || is_in_use)
+        let is_alike = was_kept || preflight::differs_in_salt_alone(plan, inspection, role);
+        let subject = format!("ROLE {}", role.name);
+        let is_asked_for =
+            || preflight::is_waived_for(Code::TargetRoleDiffers, &subject, &plan.waive, today);
+        let is_left = role.sends_wal || is_alike && !is_asked_for();
+        role.name != target.user
+            && (role.is_bootstrap_superuser() || is_left && !is_ours(role, marking, state))
     };
     let roles = target.roles.iter().filter(is_kept);
     roles.map(|role| role.name.clone()).collect()

@@ -98,7 +98,7 @@ pub(super) async fn prepare(plan: Plan, state: &State) -> Result<Prepared, Failu
     let doubts = Doubts::find(state, &inspection, marking.older.as_ref());
     let believed = doubts.believed(state);
     let state = &*believed;
-    inspection.target.kept_roles = left::kept_roles(&marking, state, &inspection.target);
+    inspection.target.kept_roles = left::kept_roles(&plan, &marking, state, &inspection);
     let is_ours = |name: &&String| {
         !is_replaced(name, state, &inspection.target)
             && !left::is_found_again(name, state, &inspection.target)

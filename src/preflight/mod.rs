@@ -54,13 +54,13 @@ pub(crate) use left::{
     for_unfinished,
 };
 pub(crate) use locks::for_lock_table;
-pub(crate) use roles_there::for_roles_there;
+pub(crate) use roles_there::{differs_in_salt_alone, for_roles_there};
 pub(crate) use selection::{Earlier, for_selection};
 pub(crate) use settings::{for_setting, for_settings_out_of_reach, for_unknown_setting};
 pub(crate) use tablespaces::for_tablespaces;
 pub(crate) use tablespaces_there::for_tablespaces_there;
 pub(crate) use tuning::{MemoryUse, TuningFacts, for_memory, for_tuning};
-pub(crate) use waivers::{is_waived, waive};
+pub(crate) use waivers::{is_waived, is_waived_for, waive};
 
 use std::collections::BTreeSet;
 

@@ -38,6 +38,18 @@ pub(crate) fn for_roles_there(
     found
 }
 
+/// Whether nothing that the run sets is known to differ but how the password is stored, which may be the same one: a SCRAM verifier has a
+/// salt of its own.
+pub(crate) fn differs_in_salt_alone(plan: &Plan, inspection: &Inspection, role: &Role) -> bool {
+    let Some(of_source) = inspection.source.role(&role.name) else {
+        return false;
+    };
+    let mut differences = Differences::default();
+    differences.find(of_source, role, inspection);
+    differences.find_settings(of_source, inspection, plan);
+    differences.is_salted && differences.set.len() == 1 && differences.unseen.is_none()
+}
+
 /// In words.
 #[derive(Default)]
 struct Differences {
@@ -47,6 +59,8 @@ struct Differences {
     left: Vec<String>,
     /// What the run sets, and perhaps was the same.
     unseen: Option<&'static str>,
+    /// Of what is set, the password may be the same one.
+    is_salted: bool,
 }
 
 impl Differences {
@@ -155,6 +169,7 @@ impl Differences {
             }
             (Some(_), None) => self.set.push("a password (there none)".to_owned()),
             (Some(of_source), Some(of_target)) if of_source.digest != of_target.digest => {
+                self.is_salted = !(of_source.is_md5 && of_target.is_md5);
                 self.set.push("its password, as it is stored".to_owned());
             }
             (None, Some(_)) => self.left.push("a password".to_owned()),
@@ -189,14 +204,21 @@ impl Differences {
 
     /// Of a role that the run does not touch.
     fn into_finding_of_kept(self, role: &Role) -> Option<Finding> {
-        let Differences { set, left, unseen } = self;
+        let Differences {
+            set,
+            left,
+            unseen,
+            is_salted,
+        } = self;
         if set.is_empty() && left.is_empty() && unseen.is_none() {
             return None;
         }
         let why = if role.is_bootstrap_superuser() {
             "is the superuser that the target was made with"
-        } else {
+        } else if role.sends_wal {
             "is one that sends WAL of the target to a standby, a backup or a subscriber"
+        } else {
+            "was on the target before this plan, which did not make it"
         };
         let mut parts = vec![format!(
             "the role \"{}\" {why}, so the run leaves it as it is, and the source's attributes, password, settings, comment and \
@@ -206,6 +228,9 @@ impl Differences {
         if !set.is_empty() {
             parts.push(format!("on the source it has {}", set.join(", ")));
         }
+        if is_salted {
+            parts.push("whether the passwords are the same cannot be seen, since SCRAM stores each with a salt of its own".to_owned());
+        }
         parts.extend(unseen.map(str::to_owned));
         if !left.is_empty() {
             parts.push(format!("only the target's has {}", left.join(", ")));
@@ -214,12 +239,17 @@ impl Differences {
             Finding::new(Code::TargetRoleDiffers, parts.join("; "))
                 .severity(Severity::Warn)
                 .object(format!("ROLE {}", role.name))
-                .fix("nothing where the target's is right; otherwise ALTER ROLE … and GRANT … on the target after the run"),
+                .fix(
+                    "nothing where the target's is right; otherwise ALTER ROLE … and GRANT … on the target after the run, or, for a role \
+                     that is not the target's own, a waiver of this for it: the run sets what the source has",
+                ),
         )
     }
 
     fn into_finding(self, role: &str) -> Option<Finding> {
-        let Differences { set, left, unseen } = self;
+        let Differences {
+            set, left, unseen, ..
+        } = self;
         if set.is_empty() && left.is_empty() && unseen.is_none() {
             return None;
         }

@@ -34,6 +34,12 @@ pub(crate) fn is_waived(code: Code, waivers: &[Waive], today: Date) -> bool {
     waivers.any(|waiver| waiver.object.is_match("") && holds(waiver, today))
 }
 
+/// Whether the plan waives a finding of this code about this subject.
+pub(crate) fn is_waived_for(code: Code, subject: &str, waivers: &[Waive], today: Date) -> bool {
+    let mut waivers = waivers.iter().filter(|waiver| waiver.code == code);
+    waivers.any(|waiver| is_for(waiver, subject) && holds(waiver, today))
+}
+
 /// One of a promotion names it: who looked at one knows nothing of the next.
 fn is_for(waiver: &Waive, subject: &str) -> bool {
     match waiver.code.place() {

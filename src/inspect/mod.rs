@@ -32,7 +32,7 @@ mod written;
 
 pub(crate) use columns::columns_of;
 pub(crate) use contents::read as contents_of;
-pub(crate) use count::{Rows, count_tables};
+pub(crate) use count::{Rows, count_large_objects, count_tables};
 pub(crate) use databases::read as databases_of;
 pub(crate) use definitions::{Definition, definitions};
 pub(crate) use delayed::{

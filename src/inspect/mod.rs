@@ -13,6 +13,7 @@ mod delayed;
 mod detaching;
 mod indexes;
 mod libraries;
+mod load_order;
 mod locks;
 mod materialized_views;
 mod members;

@@ -159,3 +159,25 @@ fn large_objects_that_were_made_between_two_snapshots_are_a_difference() {
         corrected.run(&["verify"]).expect_code(0);
     }
 }
+
+#[test]
+fn large_objects_whose_rows_come_later_are_told_of_before() {
+    let (source, target) = servers();
+    source.psql(
+        "erp",
+        "CREATE DOMAIN lo AS oid; CREATE TABLE scans (id int, content lo); CREATE TABLE plain (id int)",
+    );
+    let told = "delay/large-objects: database \"erp\": ";
+    let check = |delay: &str| {
+        let project = Project::between(&source, &target).with(delay);
+        project.run(&["check"]).expect_code(0).said()
+    };
+    let said = check("[delay]\ntable_data = [\"erp.*\"]\n");
+    assert!(said.contains(told), "{said}");
+    assert!(said.contains("come later: public.docs, public.scans; until then vacuumlo"));
+    assert!(!said.contains("do not arrive"), "{said}");
+    let said = check("[delay]\ntable_data = [\"erp.scans\"]\nsnapshot = \"later\"\n");
+    assert!(said.contains("between the two dumps (delay.snapshot = \"later\") do not arrive"));
+    let said = check("[delay]\ntable_data = [\"erp.plain\"]\n");
+    assert!(!said.contains(told), "{said}");
+}

@@ -1,5 +1,7 @@
 //! Large objects, which no count of rows shows: what removes those that no row refers to yet is noticed.
 
+use std::fs;
+
 use crate::support::project::{Project, waiver};
 use crate::support::server::Server;
 
@@ -180,4 +182,20 @@ fn large_objects_whose_rows_come_later_are_told_of_before() {
     assert!(said.contains("between the two dumps (delay.snapshot = \"later\") do not arrive"));
     let said = check("[delay]\ntable_data = [\"erp.plain\"]\n");
     assert!(!said.contains(told), "{said}");
+}
+
+/// A run that an earlier version began goes on.
+#[test]
+fn large_objects_that_an_earlier_version_did_not_count_are_not_compared() {
+    let (source, target) = servers();
+    let project = Project::between(&source, &target).with(DELAYED);
+    killed_after(&project, "verify");
+    let journal = project.state_directory().join("journal.jsonl");
+    let text = fs::read_to_string(&journal).unwrap();
+    let counted = ",\"large_objects\":40";
+    assert_eq!(text.matches(counted).count(), 2);
+    fs::write(&journal, text.replace(counted, "")).unwrap();
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(objects(&target), "40");
+    project.run(&["verify"]).expect_code(0);
 }

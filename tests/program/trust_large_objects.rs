@@ -199,3 +199,23 @@ fn large_objects_that_an_earlier_version_did_not_count_are_not_compared() {
     assert_eq!(objects(&target), "40");
     project.run(&["verify"]).expect_code(0);
 }
+
+/// As many as before: no count shows it, so it is told.
+#[test]
+fn large_objects_that_were_changed_between_two_snapshots_are_told() {
+    let (source, target) = servers();
+    let delay = "[delay]\ntable_data = [\"erp.docs\"]\nsnapshot = \"later\"\n";
+    let project = Project::between(&source, &target).with(delay);
+    killed_after(&project, "verify");
+    source.psql(
+        "erp",
+        "SELECT lo_put(content, 0, 'CHANGED!') FROM docs WHERE id = 7",
+    );
+    let told = "all large objects: those that were made or changed in between are not there";
+    project.run(&["run"]).expect_code(0).says(&[told]);
+    let report = project.report().to_string();
+    assert!(report.contains(told), "{report}");
+    // What it is about.
+    let contents = "SELECT convert_from(lo_get(content), 'UTF8') FROM docs WHERE id = 7";
+    assert_eq!(target.psql("erp", contents), "contents 7");
+}

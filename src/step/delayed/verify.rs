@@ -7,7 +7,7 @@ use super::proof::Broken;
 use super::{large_objects, references, uniqueness, writers};
 use crate::graph::delayed_archive;
 use crate::names::{
-    Compared, Kind, Output, Product, RelationKind, TableCount, TableName, TableResult,
+    Compared, Counts, Kind, Output, Product, RelationKind, TableCount, TableName, TableResult,
     list_of_tables,
 };
 use crate::plan::Side;
@@ -231,8 +231,15 @@ fn later(context: &Context) -> Result<String, StepError> {
     let snapshot = |kind| -> Result<&str, StepError> {
         Ok(context.input(kind)?.snapshot().unwrap_or_default())
     };
+    // Whose contents were changed, and whether as many were removed as were made, no count shows.
+    let has_objects = |count: &Counts| count.large_objects.is_some_and(|count| count > 0);
+    let of_objects = if has_objects(context.counts(Side::Source)?) {
+        ", and so are all large objects: those that were made or changed in between are not there as the delayed tables' rows want them"
+    } else {
+        ""
+    };
     Ok(format!(
-        "the delayed tables are those of the later snapshot {}, the others those of snapshot {}",
+        "the delayed tables are those of the later snapshot {}, the others those of snapshot {}{of_objects}",
         snapshot(Kind::DelayedDump)?,
         snapshot(Kind::Dump)?
     ))

@@ -236,6 +236,8 @@ pub struct Contents {
     /// the server, so a dump loads them by way of it (11 and later).
     pub hashed_by_enum: BTreeMap<TableName, TableName>,
     pub large_objects: u64,
+    /// Tables with columns of type oid, or of a domain over it, which may refer to large objects.
+    pub large_object_tables: Vec<TableName>,
     /// Tables and sequences that a dump reads and our role may not.
     pub unreadable: Vec<TableName>,
     /// How many large objects our role may not read.
@@ -326,9 +328,11 @@ pub struct LoadOrderConstraint {
     /// The table that would be delayed.
     pub table: TableName,
     pub constraint: String,
-    /// Another table whose foreign key refers to it. `None`: the constraint is a check that is NOT VALID, which old
-    /// rows may violate and rows that are loaded may not.
+    /// Another table whose foreign key refers to it. `None`: the constraint is NOT VALID, so that old rows may violate it and
+    /// rows that are loaded may not.
     pub referring: Option<TableName>,
+    /// It is NOT NULL (18 and later), and a check otherwise.
+    pub is_not_null: bool,
 }
 
 /// A trigger of a table.

@@ -12,7 +12,7 @@ use crate::escape::escape_control;
 use crate::exit::Exit;
 use crate::finding::{Code, Finding, Severity};
 use crate::graph::DatabaseSummary;
-use crate::inspect::{Rows, count_tables};
+use crate::inspect::{Rows, count_large_objects, count_tables};
 use crate::journal::{self, State, Status};
 use crate::names::{Kind, RestoreError, StepId, TableCount, TableName};
 use crate::plan::{Side, VerifyMode};
@@ -21,7 +21,7 @@ use crate::preflight::is_waived;
 use crate::process::restore_log::accepted;
 use crate::report::{closed, comparison, counted};
 use crate::run::missing;
-use crate::verify::{Comparison, compare};
+use crate::verify::{Comparison, compare, large_objects};
 
 /// Counts both sides now, each under a snapshot of its own, and compares. What clients wrote since the
 /// migration shows as a difference, and so does what the last restore could not restore.
@@ -196,9 +196,12 @@ async fn compare_now(
     if target.database(&database.name).is_none() {
         return Ok(None);
     }
-    let source = count(prepared, Side::Source, database).await?;
-    let target = count(prepared, Side::Target, database).await?;
-    Ok(Some(compare_all(prepared, database, source, target)))
+    let (source, source_objects) = count(prepared, Side::Source, database).await?;
+    let (target, target_objects) = count(prepared, Side::Target, database).await?;
+    let mut comparison = compare_all(prepared, database, source, target);
+    let of_objects = large_objects::compare(Some(source_objects), Some(target_objects));
+    comparison.tables.extend(of_objects);
+    Ok(Some(comparison))
 }
 
 fn is_delayed(database: &DatabaseSummary, table: &TableName) -> bool {
@@ -229,11 +232,12 @@ fn compare_all(
     comparison
 }
 
+/// The rows of its tables on one side, and how many large objects it has.
 async fn count(
     prepared: &Prepared,
     side: Side,
     database: &DatabaseSummary,
-) -> Result<Vec<TableCount>, Failure> {
+) -> Result<(Vec<TableCount>, u64), Failure> {
     let (endpoint, budget) = match side {
         Side::Source => (&prepared.source, prepared.graph.source.budget),
         Side::Target => (&prepared.target, prepared.graph.target.budget),
@@ -256,5 +260,10 @@ async fn count(
         Some(Rows::by(prepared.plan.verify, is_delayed))
     };
     let counts = count_tables(&pool, None, side, queries, &stop, how, |_, _| {}).await;
-    counts.map_err(Failure::with(Exit::NotStarted))
+    let counts = counts.map_err(Failure::with(Exit::NotStarted))?;
+    let large_objects = count_large_objects(&pool, &stop).await;
+    Ok((
+        counts,
+        large_objects.map_err(Failure::with(Exit::NotStarted))?,
+    ))
 }

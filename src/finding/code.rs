@@ -153,6 +153,11 @@ codes! {
         why "An index that is attached to a partitioned index cannot be dropped alone, so it stays while the partition is loaded, which makes the load slower."
         fix "Nothing has to be fixed; where the load would take too long, drop the partitioned index on the source and create it on the target after the run."
 
+    DelayLargeObjects "delay/large-objects" Warn Database "0.2.0"
+        what "large objects come before their rows"
+        why "Large objects come with the regular restore, and the rows of delayed tables that refer to them later, so until those are loaded vacuumlo on the target takes them for unused and removes them; the delayed verification finds that, but they are gone; and with delay.snapshot = later, those that clients make or change on the source between the two dumps do not arrive."
+        fix "Run no vacuumlo, and no job that calls lo_unlink, on the target until the run has ended; with delay.snapshot = later, let no client make or change large objects on the source until the delayed dump is done, or use same; or do not delay the tables that refer to them."
+
     DelayLaterSnapshot "delay/later-snapshot" Warn Database "0.2.0"
         what "rows may move between two snapshots"
         why "With delay.snapshot = later the delayed tables are dumped as they are later than the others: a row that clients move between the two kinds of tables meanwhile arrives twice or not at all, and the counts match, because each table is compared with its own snapshot."
@@ -160,7 +165,7 @@ codes! {
 
     DelayNotValidCheck "delay/not-valid-check" Warn Object "0.1.0"
         what "a delayed table has a NOT VALID check"
-        why "A regular restore loads the rows before it adds such a check; the delayed load comes after it, and fails on rows that violate it."
+        why "A regular restore loads the rows before it adds a check or a NOT NULL constraint (18 and later) that is NOT VALID; the delayed load comes after it, and fails on rows that violate it."
         fix "Correct the rows and run ALTER TABLE … VALIDATE CONSTRAINT on the source, or do not delay the table."
 
     DelayPartNotUtf8 "delay/part-not-utf8" Block Object "0.2.0"

@@ -295,14 +295,16 @@ impl Builder<'_> {
         names.sort_unstable();
         self.delayed.push(names);
         if !delayed.is_empty() {
+            let is_later = plan.delay.snapshot == DelaySnapshot::Later && !plan.source_read_only;
             self.findings.extend(preflight::for_delayed_tables(
                 name,
                 contents,
                 delayed.iter().map(|table| &table.name),
                 plan.delay.concurrently,
+                is_later,
                 &self.input.inspection.target,
             ));
-            if plan.delay.snapshot == DelaySnapshot::Later && !plan.source_read_only {
+            if is_later {
                 let split = delay::split(contents, &delayed);
                 self.findings
                     .push(preflight::for_later_snapshot(name, &split));

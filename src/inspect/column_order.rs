@@ -6,8 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::contents::USER_SCHEMA;
-use super::query;
+use super::query::{self, USER_SCHEMA};
 use crate::catalog::{NotMoved, NotMovedKind};
 use crate::names::some_of;
 use crate::postgres::{Connection, Error};

@@ -4,17 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Row;
 
-use super::query;
+use super::load_order::{large_object_tables, load_order_constraints};
+use super::query::{self, USER_SCHEMA};
 use crate::catalog::{
-    AttachedIndex, Contents, EventTrigger, FunctionSetting, LoadOrderConstraint, Placed,
-    PlacedKind, Relation, TableTrigger,
+    AttachedIndex, Contents, EventTrigger, FunctionSetting, Placed, PlacedKind, Relation,
+    TableTrigger,
 };
 use crate::names::{RelationKind, TableName};
 use crate::postgres::{Connection, Error};
-
-/// Schemas of the system, of temporary and of TOAST tables.
-pub(crate) const USER_SCHEMA: &str =
-    "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_(catalog$|toast|temp_)'";
 
 /// That the object belongs to no extension.
 fn of_no_extension(catalog: &str, alias: &str) -> String {
@@ -160,6 +157,7 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
         event_triggers,
         hashed_by_enum,
         large_objects: number(1),
+        large_object_tables: large_object_tables(connection).await?,
         unreadable,
         unreadable_large_objects,
         names_not_utf8: Vec::new(),
@@ -394,44 +392,6 @@ async fn event_triggers(connection: &Connection) -> Result<Vec<EventTrigger>, Er
         .map(|row| EventTrigger {
             name: row.get(0),
             event: row.get(1),
-        })
-        .collect())
-}
-
-/// Foreign keys between two tables, and checks that are NOT VALID.
-async fn load_order_constraints(
-    connection: &Connection,
-) -> Result<Vec<LoadOrderConstraint>, Error> {
-    let rows = query::rows(
-        connection,
-        "list the constraints that mind the order of loads",
-        &format!(
-            "SELECT n.nspname::text, t.relname::text, o.conname::text, rn.nspname::text, r.relname::text \
-             FROM pg_catalog.pg_constraint o \
-             JOIN pg_catalog.pg_class t ON t.oid = CASE o.contype WHEN 'f' THEN o.confrelid ELSE o.conrelid END \
-             JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace \
-             LEFT JOIN pg_catalog.pg_class r ON o.contype = 'f' AND r.oid = o.conrelid \
-             LEFT JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace \
-             WHERE (o.contype = 'f' AND o.convalidated AND o.conrelid <> o.confrelid AND r.relkind = 'r' \
-                    OR o.contype = 'c' AND NOT o.convalidated) \
-               AND t.relkind = 'r' AND {USER_SCHEMA} \
-             ORDER BY n.nspname::text COLLATE \"C\", t.relname::text COLLATE \"C\", o.conname::text COLLATE \"C\", \
-                      rn.nspname::text COLLATE \"C\", r.relname::text COLLATE \"C\""
-        ),
-    )
-    .await?;
-    Ok(rows
-        .iter()
-        .map(|row| LoadOrderConstraint {
-            table: TableName {
-                schema: row.get(0),
-                name: row.get(1),
-            },
-            constraint: row.get(2),
-            referring: row
-                .get::<_, Option<String>>(3)
-                .zip(row.get(4))
-                .map(|(schema, name)| TableName { schema, name }),
         })
         .collect())
 }

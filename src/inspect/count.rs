@@ -1,4 +1,4 @@
-//! The rows of every table of one database.
+//! The rows of every table of one database, and its large objects.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -80,6 +80,24 @@ pub(crate) async fn count_tables(
         .await?;
     counts.sort_by(|a, b| a.table.cmp(&b.table));
     Ok(counts)
+}
+
+/// How many large objects the pool's database has. Every role may read that.
+///
+/// # Errors
+///
+/// They cannot be counted; [`crate::postgres::Class::Interrupted`] after `stop`.
+pub(crate) async fn count_large_objects(
+    pool: &Pool,
+    stop: &CancellationToken,
+) -> Result<u64, Error> {
+    let connection = pool.get().await?;
+    let sql = "SELECT count(*) FROM pg_catalog.pg_largeobject_metadata";
+    let query = connection.query_one(sql, &[]);
+    let row = connection
+        .attempt("count the large objects", stop, query)
+        .await?;
+    Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
 }
 
 /// Whether there is anything to count. The rows of a partitioned table are counted in its partitions and those of a

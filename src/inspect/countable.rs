@@ -1,7 +1,7 @@
 //! The tables whose rows are compared.
 
-use super::contents::{USER_SCHEMA, kind};
-use super::query;
+use super::contents::kind;
+use super::query::{self, USER_SCHEMA};
 use crate::catalog::Version;
 use crate::names::{RelationKind, TableName};
 use crate::plan::Side;

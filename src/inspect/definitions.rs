@@ -3,8 +3,7 @@
 //! snapshot, so that an object that is replaced in between would arrive as it never was, or, where it has no words for it any more,
 //! not at all. A view that is gone makes pg_dump fail, which a new snapshot helps as well.
 
-use super::contents::USER_SCHEMA;
-use super::query;
+use super::query::{self, USER_SCHEMA};
 use crate::postgres::{Connection, Error};
 
 /// What the server says of an object, as far as no lock of a dump keeps it.

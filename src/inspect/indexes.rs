@@ -2,8 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::contents::USER_SCHEMA;
-use super::query;
+use super::query::{self, USER_SCHEMA};
 use crate::names::TableName;
 use crate::postgres::{Connection, Error};
 

@@ -1,7 +1,6 @@
 //! The tables that a dump reads, as far as their locks go.
 
-use super::contents::USER_SCHEMA;
-use super::query;
+use super::query::{self, USER_SCHEMA};
 use crate::names::TableName;
 use crate::postgres::{Connection, Error};
 

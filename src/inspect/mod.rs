@@ -14,6 +14,7 @@ mod delayed;
 mod detaching;
 mod indexes;
 mod libraries;
+mod load_order;
 mod locks;
 mod materialized_views;
 mod members;
@@ -34,7 +35,7 @@ mod written;
 pub(crate) use columns::columns_of;
 pub(crate) use condition::await_replay;
 pub(crate) use contents::read as contents_of;
-pub(crate) use count::{Rows, count_tables};
+pub(crate) use count::{Rows, count_large_objects, count_tables};
 pub(crate) use databases::read as databases_of;
 pub(crate) use definitions::{Definition, definitions};
 pub(crate) use delayed::{

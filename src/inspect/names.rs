@@ -6,9 +6,8 @@ use std::fmt::Write;
 
 use tokio_postgres::Row;
 
-use super::contents::USER_SCHEMA;
 use super::delayed::DROPPABLE;
-use super::query;
+use super::query::{self, USER_SCHEMA};
 use crate::names::TableName;
 use crate::postgres::{Connection, Error};
 

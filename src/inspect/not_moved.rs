@@ -1,10 +1,9 @@
 //! What of the source no client program brings along.
 
 use super::column_order;
-use super::contents::USER_SCHEMA;
 use super::detaching::pending_detaches;
 use super::indexes::OF_NO_EXTENSION;
-use super::query;
+use super::query::{self, USER_SCHEMA};
 use crate::catalog::{NotMoved, NotMovedKind};
 use crate::postgres::{Connection, Error};
 

@@ -6,8 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::contents::USER_SCHEMA;
-use super::query;
+use super::query::{self, USER_SCHEMA};
 use crate::catalog::Oversized;
 use crate::names::TableName;
 use crate::postgres::{Connection, Error, quote_identifier};

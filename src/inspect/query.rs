@@ -6,6 +6,10 @@ use tokio_postgres::Row;
 
 use crate::postgres::{Connection, Error};
 
+/// Schemas of the system, of temporary and of TOAST tables.
+pub(super) const USER_SCHEMA: &str =
+    "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_(catalog$|toast|temp_)'";
+
 /// Every row. `action` is a verb phrase for the error.
 pub(super) async fn rows(
     connection: &Connection,

@@ -1,7 +1,6 @@
 //! Where the sequences of a database stand.
 
-use super::contents::USER_SCHEMA;
-use super::query;
+use super::query::{self, USER_SCHEMA};
 use crate::names::{SequenceValue, TableName};
 use crate::postgres::{Connection, Error};
 

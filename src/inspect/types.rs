@@ -1,7 +1,6 @@
 //! The types whose values no lock keeps as they are.
 
-use super::contents::USER_SCHEMA;
-use super::query;
+use super::query::{self, USER_SCHEMA};
 use crate::names::{TableName, TypeMeaning};
 use crate::postgres::{Connection, Error};
 

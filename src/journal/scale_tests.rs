@@ -83,6 +83,7 @@ fn output(kind: Kind) -> Output {
             estimated: false,
             snapshot: Some("00000003-00001013-1".into()),
             source_read_only: false,
+            large_objects: None,
         })
         .into(),
         Kind::Verify => Product::Comparison(Compared {

@@ -67,6 +67,7 @@ impl OutputV1 {
                 Product::DelayedDump(DelayedDump {
                     dump,
                     counts,
+                    large_objects: None,
                     sequences: None,
                     columns: Vec::new(),
                 })
@@ -76,6 +77,7 @@ impl OutputV1 {
                 estimated,
                 snapshot,
                 source_read_only: false,
+                large_objects: None,
             })),
             Kind::Restore => Some(Product::Restore(Restored {
                 errors: restore_errors,

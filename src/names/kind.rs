@@ -216,6 +216,7 @@ impl Kind {
                 reads: &[
                     Kind::Dump,
                     Kind::SourceCounts,
+                    Kind::TargetCounts,
                     Kind::DelayedDump,
                     Kind::DelayedRestore,
                 ],

@@ -79,6 +79,9 @@ pub struct DelayedDump {
     /// The rows of its tables, where its snapshot is not that of the regular counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counts: Vec<TableCount>,
+    /// The large objects of the source, where its snapshot is not that of the regular counts: it brings none itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub large_objects: Option<u64>,
     /// Where the sequences stood at its snapshot: those of the regular dump are older. `None`: version 0.1.0 did not ask.
     #[serde(default = "no_sequences", skip_serializing_if = "are_none")]
     pub sequences: Option<Vec<SequenceValue>>,
@@ -175,6 +178,9 @@ pub struct Counts {
     /// The plan said then that nobody writes to the source (`source.read_only`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub source_read_only: bool,
+    /// How many large objects there are. `None`: an earlier version of this program did not count them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub large_objects: Option<u64>,
 }
 
 /// Rows of one table on one server.

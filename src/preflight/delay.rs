@@ -14,6 +14,7 @@ pub(crate) fn for_delayed_tables<'a>(
     contents: &Contents,
     delayed: impl Iterator<Item = &'a TableName>,
     concurrently: bool,
+    later_snapshot: bool,
     target: &ServerFacts,
 ) -> Vec<Finding> {
     let delayed: HashSet<&TableName> = delayed.collect();
@@ -54,6 +55,7 @@ pub(crate) fn for_delayed_tables<'a>(
     found.extend(
         tables.filter_map(|table| referenced(table, &contents.load_order_constraints, &delayed)),
     );
+    found.extend(large_objects(contents, &delayed, later_snapshot));
     if !target.sets_replication_role {
         found.extend(foreign_key_cycles(contents, &delayed, target));
     }
@@ -103,6 +105,40 @@ pub(crate) fn for_new_table(database: &Database, relation: &Relation) -> Finding
         .object(relation.table_name().to_string())
         .fix("none where it may stay behind; otherwise create it on the target and copy its rows after the run")
 }
+
+/// Large objects that come with the regular restore, and that rows of delayed tables may refer to.
+fn large_objects(
+    contents: &Contents,
+    delayed: &HashSet<&TableName>,
+    later_snapshot: bool,
+) -> Option<Finding> {
+    let tables = contents.large_object_tables.iter();
+    let tables: Vec<&TableName> = tables.filter(|table| delayed.contains(table)).collect();
+    if contents.large_objects == 0 || tables.is_empty() {
+        return None;
+    }
+    let message = format!(
+        "large objects come with the regular restore, and the rows of these delayed tables, which may refer to them, come later: {}; until \
+         then vacuumlo on the target removes them as if nobody needed them",
+        some_of(&tables, TABLES_NAMED)
+    );
+    let fix = "run no vacuumlo, and no job like it, on the target until the run has ended";
+    let finding = |message, fix: &str| Finding::new(Code::DelayLargeObjects, message).fix(fix);
+    if !later_snapshot {
+        return Some(finding(message, fix));
+    }
+    Some(finding(
+        format!(
+            "{message}; those that clients make or change on the source between the two dumps (delay.snapshot = \"later\") do not arrive"
+        ),
+        &format!(
+            "{fix}; and let no client make or change large objects on the source between the two dumps, or delay.snapshot = \"same\""
+        ),
+    ))
+}
+
+/// Tables that are named.
+const TABLES_NAMED: usize = 5;
 
 /// Partitioned tables that are named.
 const SPLIT_NAMED: usize = 5;
@@ -174,15 +210,20 @@ fn trigger_locks(trigger: &TableTrigger) -> Finding {
         .fix("ALTER TABLE … ENABLE TRIGGER … on the source before the run, and as it was on the target after it")
 }
 
-/// A check with which the load would fail.
+/// A constraint with which the load would fail.
 fn not_valid(found: &LoadOrderConstraint) -> Option<Finding> {
     if found.referring.is_some() {
         return None;
     }
     let (table, constraint) = (&found.table, &found.constraint);
     let message = format!(
-        "the check {constraint} is NOT VALID: a regular restore loads rows that violate it before it adds the check, but the \
-         delayed load would fail on them"
+        "the {} {constraint} is NOT VALID: a regular restore loads rows that violate it before it adds it, but the delayed load \
+         would fail on them",
+        if found.is_not_null {
+            "NOT NULL constraint"
+        } else {
+            "check"
+        }
     );
     Some(
         Finding::new(Code::DelayNotValidCheck, message)

@@ -75,8 +75,8 @@ pub(crate) fn scope(is_estimated: bool, columns: usize) -> String {
         "how many rows each has now"
     };
     let text = format!(
-        "Compared: which tables there are, and {rows}. Not compared: values, indexes, constraints, triggers, functions, \
-         sequences, large objects, settings and privileges."
+        "Compared: which tables there are, {rows}, and how many large objects there are. Not compared: values, indexes, \
+         constraints, triggers, functions, sequences, the contents of large objects, settings and privileges."
     );
     let mut out = String::new();
     wrap(&mut out, "", &text, columns);
@@ -150,9 +150,10 @@ mod tests {
             orders_customer_fkey: insert or update violates it
         empty: no tables
         we\u{1b}[31mird "db": the target has no such database
-        Compared: which tables there are, and how many rows each has
-        now. Not compared: values, indexes, constraints, triggers,
-        functions, sequences, large objects, settings and
+        Compared: which tables there are, how many rows each has
+        now, and how many large objects there are. Not compared:
+        values, indexes, constraints, triggers, functions,
+        sequences, the contents of large objects, settings and
         privileges.
         "#);
     }

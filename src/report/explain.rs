@@ -232,7 +232,7 @@ mod tests {
           delay/foreign-key-cycle  block delayed tables refer to each other
           delay/index-builds       warn  clients wait for index builds
           delay/index-kept         info  an index stays during a delayed load
-          delay/later-snapshot     warn  rows may move between two snapshots
+          delay/large-objects      warn  large objects come before their rows
         ");
         for code in Code::ALL {
             let word = format!("  {code} ");

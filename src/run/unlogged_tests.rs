@@ -77,10 +77,12 @@ fn output_of(kind: Kind) -> Output {
             estimated: false,
             snapshot: None,
             source_read_only: false,
+            large_objects: None,
         }),
         Kind::DelayedDump => Product::DelayedDump(DelayedDump {
             dump: dumped(),
             counts: vec![rows("table_0000", 20)],
+            large_objects: None,
             sequences: Some(Vec::new()),
             columns: Vec::new(),
         }),

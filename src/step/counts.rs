@@ -1,8 +1,8 @@
-//! `source-counts` and `target-counts`: the rows of every table.
+//! `source-counts` and `target-counts`: the rows of every table, and the large objects.
 
 use super::{Context, StepError};
 use crate::event::{Progress, Unit};
-use crate::inspect::{Rows, count_tables};
+use crate::inspect::{Rows, count_large_objects, count_tables};
 use crate::names::{Counts, Output, Product, TableCount, TableName};
 use crate::plan::{DelaySnapshot, Side, VerifyMode};
 use crate::postgres::{Pool, escape_control};
@@ -55,6 +55,7 @@ pub(super) async fn run(context: &Context, side: Side) -> Result<Output, StepErr
         on_count,
     )
     .await?;
+    let large_objects = count_large_objects(&pool, stop).await?;
     if side == Side::Target {
         ensure_not_loaded(context, &tables).await?;
     }
@@ -66,6 +67,7 @@ pub(super) async fn run(context: &Context, side: Side) -> Result<Output, StepErr
             .as_ref()
             .map(|snapshot| snapshot.id().to_owned()),
         source_read_only: context.plan().source_read_only,
+        large_objects: Some(large_objects),
     };
     Ok(Product::Counts(counts).into())
 }

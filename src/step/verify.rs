@@ -12,7 +12,7 @@ use crate::names::{Compared, Output, Product, TableCount, TableName, list_of_tab
 use crate::plan::{Side, VerifyMode};
 use crate::postgres::{connect, escape_control};
 use crate::shell;
-use crate::verify::compare;
+use crate::verify::{compare, large_objects};
 
 /// Compares, and removes the archive of a database that is complete unless the plan keeps it.
 pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
@@ -37,6 +37,11 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
         context.hashed_by_enum()?,
     );
     comparison.leave_out(&delayed);
+    let large_objects = |side| Ok::<_, StepError>(context.counts(side)?.large_objects);
+    comparison.tables.extend(large_objects::compare(
+        large_objects(Side::Source)?,
+        large_objects(Side::Target)?,
+    ));
     if !delayed.is_empty() {
         comparison.postpone_views(&source);
     }
@@ -45,6 +50,7 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
         .map(|result| result.table.clone())
         .collect();
     let tables = comparison.tables.len();
+    let of_large_objects = large_objects::told(&comparison.tables).map(str::to_owned);
     let mut output = Output {
         warnings: comparison.warnings,
         product: Product::Comparison(Compared {
@@ -70,12 +76,22 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
         record_difference(context, &differing).await?;
     }
     let database = context.shown_database();
-    Err(StepError::new(format!(
-        "database \"{database}\": {} of {} tables differ between source and target: {}",
+    let error = StepError::new(format!(
+        "database \"{database}\": {} of {} tables differ between source and target: {}{}",
         differing.len(),
         tables,
-        escape_control(&some_of(&differing, 5))
-    ))
+        escape_control(&some_of(&differing, 5)),
+        of_large_objects
+            .as_ref()
+            .map(|told| format!("\n{told}"))
+            .unwrap_or_default()
+    ));
+    let error = if of_large_objects.is_some() {
+        error.help(large_objects::KEEP_AWAY)
+    } else {
+        error
+    };
+    Err(error
     .help(
         "do not use this database on the target yet; look for writes to it since the restore and for tables that could not be \
          restored, and fix the cause",

@@ -1,5 +1,7 @@
 //! Two sets of facts -> differences. Pure.
 
+pub(crate) mod large_objects;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::names::{RelationKind, TableCount, TableName, TableResult};

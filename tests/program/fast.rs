@@ -100,15 +100,19 @@ fn estimates_warn(from: u32, snapshot: &str) {
         assert!(!warnings.contains(table), "{table}: {warnings}");
     }
 
-    // One query a side, and one count of the delayed table, which has to be empty yet on the target.
+    // One query a side, and one count of the delayed table, which has to be empty yet on the target. Large objects have no
+    // estimate.
     let (there, here) = (source.log(), target.log());
     assert_eq!(statements(&there, "source-counts", "reltuples").len(), 1);
     assert_eq!(
         statements(&here, "target-counts", "FROM pg_catalog.pg_class c").len(),
         1
     );
-    assert_eq!(statements(&here, "target-counts", "count(*)").len(), 1);
-    let counts = statements(&there, "source-counts", "count(*)").len();
+    assert_eq!(
+        statements(&here, "target-counts", "count(*) FROM ONLY").len(),
+        1
+    );
+    let counts = statements(&there, "source-counts", "count(*) FROM ONLY").len();
     assert_eq!(counts, usize::from(snapshot == "same"));
 
     // The command of the same name goes by the same rules.

@@ -66,6 +66,7 @@ mod trust_detached;
 mod trust_encodings;
 mod trust_ends;
 mod trust_globals;
+mod trust_large_objects;
 mod trust_left;
 mod trust_left_out;
 mod trust_loads;

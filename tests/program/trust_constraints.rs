@@ -142,3 +142,41 @@ fn foreign_keys_with_a_period_are_proved() {
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "erp");
 }
+
+/// What the load fails on is told, and what is not enforced is no such thing (18 and later).
+#[test]
+fn constraints_that_the_load_checks_and_the_source_did_not_are_told() {
+    let (source, target) = (Server::start(18), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE given (id int); INSERT INTO given VALUES (1), (NULL);
+         ALTER TABLE given ADD CONSTRAINT id_given NOT NULL id NOT VALID;
+         CREATE TABLE loose (id int CONSTRAINT positive CHECK (id > 0) NOT ENFORCED);
+         INSERT INTO loose VALUES (1), (-1);
+         CREATE TABLE strict (id int); INSERT INTO strict VALUES (1), (-1);
+         ALTER TABLE strict ADD CONSTRAINT above CHECK (id > 0) NOT VALID",
+    );
+    let delaying = |tables: &str| {
+        Project::between(&source, &target).with(&format!("[delay]\ntable_data = [{tables}]"))
+    };
+    let said = delaying("\"erp.*\"").run(&["check"]).expect_code(0).said();
+    assert!(
+        said.contains("public.given: the NOT NULL constraint id_given is NOT VALID"),
+        "{said}"
+    );
+    assert!(
+        said.contains("public.strict: the check above is NOT VALID"),
+        "{said}"
+    );
+    assert!(!said.contains("public.loose"), "{said}");
+    // It is as they say.
+    delaying("\"erp.loose\"").run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM loose"), "2");
+    target.psql("postgres", "DROP DATABASE erp");
+    let failed = delaying("\"erp.given\"")
+        .named("other")
+        .run(&["run"])
+        .expect_code(4);
+    failed.says(&["null value in column"]);
+}

@@ -171,6 +171,7 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
             event_triggers: Vec::new(),
             hashed_by_enum: Default::default(),
             large_objects: 0,
+            large_object_tables: Vec::new(),
             unreadable: Vec::new(),
             unreadable_large_objects: 0,
             names_not_utf8: Vec::new(),

@@ -300,6 +300,7 @@ fn delayed_tables_that_refer_to_each_other_need_a_role_that_loads_as_a_replica()
         table: TableName::new("public", parent),
         constraint: "k".into(),
         referring: Some(TableName::new("public", child)),
+        is_not_null: false,
     };
     contents(&mut erp).load_order_constraints = vec![
         refers("table_0000", "table_0001"),
@@ -373,10 +374,12 @@ fn constraints_that_a_delayed_table_cannot_meet_are_said_before_the_night() {
         table: TableName::new("public", "table_0000"),
         constraint: constraint.into(),
         referring: referring.map(|table| TableName::new("public", table)),
+        is_not_null: constraint == "given",
     };
     contents(&mut erp).load_order_constraints = vec![
         constraint("fkey_1", Some("table_0001")),
         constraint("fkey_2", Some("table_0002")),
+        constraint("given", None),
         constraint("positive", None),
     ];
     assert_eq!(codes(&Case::new("", vec![erp.clone()]).compile()), []);
@@ -384,9 +387,40 @@ fn constraints_that_a_delayed_table_cannot_meet_are_said_before_the_night() {
     assert_snapshot!(lines(&Case::new(rest, vec![erp]).compile()), @"
     Block delay/referenced [erp public.table_0000] the regular phase could not create the foreign keys that refer to it, for the rows that they refer to would not be there yet: fkey_1 of public.table_0001
       fix: delay as well: public.table_0001; or do not delay public.table_0000
-    Warn delay/not-valid-check [erp public.table_0000] the check positive is NOT VALID: a regular restore loads rows that violate it before it adds the check, but the delayed load would fail on them
+    Warn delay/not-valid-check [erp public.table_0000] the NOT NULL constraint given is NOT VALID: a regular restore loads rows that violate it before it adds it, but the delayed load would fail on them
+      fix: ALTER TABLE … VALIDATE CONSTRAINT on the source, or do not delay public.table_0000
+    Warn delay/not-valid-check [erp public.table_0000] the check positive is NOT VALID: a regular restore loads rows that violate it before it adds it, but the delayed load would fail on them
       fix: ALTER TABLE … VALIDATE CONSTRAINT on the source, or do not delay public.table_0000
     ");
+}
+
+#[test]
+fn large_objects_that_come_before_the_rows_of_delayed_tables_are_said() {
+    let mut erp = database("erp", 1 << 20, 3);
+    let name = |table: &str| TableName::new("public", table);
+    contents(&mut erp).large_object_tables = vec![name("table_0000"), name("table_0001")];
+    let delay = |table: &str| format!("[delay]\ntable_data = [\"erp.{table}\"]\n");
+    // Columns of type oid are no large objects.
+    assert_eq!(
+        codes(&Case::new(&delay("table_0001"), vec![erp.clone()]).compile()),
+        []
+    );
+    contents(&mut erp).large_objects = 500;
+    assert_eq!(
+        codes(&Case::new(&delay("table_0002"), vec![erp.clone()]).compile()),
+        []
+    );
+    assert_snapshot!(lines(&Case::new(&delay("table_0001"), vec![erp.clone()]).compile()), @"
+    Warn delay/large-objects [erp] large objects come with the regular restore, and the rows of these delayed tables, which may refer to them, come later: public.table_0001; until then vacuumlo on the target removes them as if nobody needed them
+      fix: run no vacuumlo, and no job like it, on the target until the run has ended
+    ");
+    let later = [&delay("table_0001"), "snapshot = \"later\"\n"].concat();
+    assert_snapshot!(lines(&Case::new(&later, vec![erp]).compile()), @r#"
+    Warn delay/large-objects [erp] large objects come with the regular restore, and the rows of these delayed tables, which may refer to them, come later: public.table_0001; until then vacuumlo on the target removes them as if nobody needed them; those that clients make or change on the source between the two dumps (delay.snapshot = "later") do not arrive
+      fix: run no vacuumlo, and no job like it, on the target until the run has ended; and let no client make or change large objects on the source between the two dumps, or delay.snapshot = "same"
+    Warn delay/later-snapshot [erp] its delayed tables are dumped as they are later than the others (delay.snapshot = "later"): a row that clients move between a delayed table and another in between arrives in both or in none, and the counts match
+      fix: let no job move rows between them until delayed-dump is done; or delay.snapshot = "same"; or source.read_only = true, where nobody writes to the source
+    "#);
 }
 
 #[test]

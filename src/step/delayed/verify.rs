@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::count;
 use super::proof::Broken;
-use super::{references, uniqueness, writers};
+use super::{large_objects, references, uniqueness, writers};
 use crate::graph::delayed_archive;
 use crate::names::{
-    Compared, Kind, Output, Product, RelationKind, TableCount, TableName, TableResult,
+    Compared, Counts, Kind, Output, Product, RelationKind, TableCount, TableName, TableResult,
     list_of_tables,
 };
 use crate::plan::Side;
@@ -15,6 +15,7 @@ use crate::postgres::{Pool, escape_control};
 use crate::shell;
 use crate::step::verify::{CHANGED, DIFFERED, record_difference, remove_archive};
 use crate::step::{Context, StepError, others};
+use crate::verify::large_objects::{KEEP_AWAY, table, told};
 
 /// Compares the rows of the source's snapshot with those that the load's own command tags counted, and with those that are
 /// there. Where clients may use the database already, what they added or removed meanwhile is reported, and no difference.
@@ -50,9 +51,12 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         &beside,
     );
     let queries = context.step().jobs as usize;
-    let again = once_differed(context, &mut tables);
     let endpoint = context.endpoint(Side::Target);
     let pool = Pool::new(endpoint, context.database_name(), &session, queries)?;
+    let compared = large_objects::compare(context, &pool).await?;
+    let (row, removed) = compared.unzip();
+    tables.extend(row);
+    let again = once_differed(context, &mut tables);
     {
         let connection = pool.get().await?;
         writers::wait(context, &connection).await?;
@@ -69,10 +73,19 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     // What clients do to what they may use is theirs.
     if context.is_closed && !differing.is_empty() {
         record_difference(context, &differing).await?;
+    } else if told(&tables).is_some() {
+        // Of these a person has to say that they were brought: clients may have made as many others.
+        record_difference(context, &[table()]).await?;
     }
+    let of_large_objects = told(&tables).map(|told| format!("\n{told}"));
+    let of_large_objects = of_large_objects.unwrap_or_default();
     let mut tables = with_broken(tables, &broken);
     let views = refreshed(&views, &now);
-    let mut warnings: Vec<String> = note.into_iter().chain(again).collect();
+    let mut warnings: Vec<String> = note
+        .into_iter()
+        .chain(again)
+        .chain(removed.flatten())
+        .collect();
     warnings.extend(views.iter().filter_map(refreshed_otherwise));
     tables.extend(views);
     let mut output = Output {
@@ -92,7 +105,10 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
             messages.join("\n"),
             match differing.is_empty() {
                 true => String::new(),
-                false => format!("\nand delayed tables differ: {}", list(&differing)),
+                false => format!(
+                    "\nand delayed tables differ: {}{of_large_objects}",
+                    list(&differing)
+                ),
             }
         ))
         .help(
@@ -117,14 +133,23 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
             .extend(remove_archive(context, archive).await);
         return Ok(output);
     }
-    Err(StepError::new(format!(
-        "database \"{}\": delayed tables differ between source and target: {}",
+    let error = StepError::new(format!(
+        "database \"{}\": delayed tables differ between source and target: {}{of_large_objects}",
         context.shown_database(),
         list(&differing)
-    ))
-    .help("look at them in the report")
-    .help(what_next(context))
-    .with_output(output))
+    ));
+    let error = if of_large_objects.is_empty() {
+        error
+    } else {
+        error.help(KEEP_AWAY).help(
+            "a large object that is missing can be made under its number: its contents by lo_get(oid) on the source, \
+             lo_from_bytea(oid, contents) on the target, its owner by ALTER LARGE OBJECT … OWNER TO …",
+        )
+    };
+    Err(error
+        .help("look at them in the report")
+        .help(what_next(context))
+        .with_output(output))
 }
 
 /// The tables in which rows are deleted or changed, or the delayed tables that get parents, where a person does as is advised.
@@ -278,8 +303,15 @@ fn later(context: &Context) -> Result<String, StepError> {
     let snapshot = |kind| -> Result<&str, StepError> {
         Ok(context.input(kind)?.snapshot().unwrap_or_default())
     };
+    // Whose contents were changed, and whether as many were removed as were made, no count shows.
+    let has_objects = |count: &Counts| count.large_objects.is_some_and(|count| count > 0);
+    let of_objects = if has_objects(context.counts(Side::Source)?) {
+        ", and so are all large objects: those that were made or changed in between are not there as the delayed tables' rows want them"
+    } else {
+        ""
+    };
     Ok(format!(
-        "the delayed tables are those of the later snapshot {}, the others those of snapshot {}",
+        "the delayed tables are those of the later snapshot {}, the others those of snapshot {}{of_objects}",
         snapshot(Kind::DelayedDump)?,
         snapshot(Kind::Dump)?
     ))

@@ -1,11 +1,16 @@
 //! A source that nobody writes to, as the plan says (`source.read_only`): whether somebody did.
 
+use futures_util::{StreamExt, stream};
+
 use super::warn::warn;
 use crate::inspect::written;
 use crate::journal::{self, Entry, Journal};
 use crate::names::{Since, WriteMark};
 use crate::postgres::{self, Session, connect, escape_control};
 use crate::step::Shared;
+
+/// Databases that are looked at at a time.
+const AT_A_TIME: usize = 4;
 
 /// Puts on record how much was written so far to the source's databases that are not dumped yet, where the plan says that nobody
 /// writes to them. What a run before has on record of one that it dumped stays.
@@ -17,11 +22,11 @@ pub(super) async fn begin(shared: &Shared, journal: &mut Journal) -> Result<(), 
     if !shared.plan.source_read_only {
         return Ok(());
     }
-    for database in shared.graph.database_names() {
-        if journal.state().source_written.contains_key(database) {
-            continue;
-        }
-        match look(shared, database).await {
+    let known = &journal.state().source_written;
+    let is_new = |name: &&String| !known.contains_key(*name);
+    let new: Vec<&String> = shared.graph.database_names().filter(is_new).collect();
+    for (database, looked) in look_at_all(shared, new).await {
+        match looked {
             Ok(Some(written)) => journal.append(Entry::SourceWritten {
                 database: database.clone(),
                 written,
@@ -48,8 +53,7 @@ pub(super) async fn tell_writes(
     if !shared.plan.source_read_only {
         return Ok(());
     }
-    for name in shared.graph.database_names() {
-        let now = look(shared, name).await;
+    for (name, now) in look_at_all(shared, shared.graph.database_names()).await {
         let before = journal.state().source_written.get(name);
         let since = match (before, &now) {
             (Some(before), Ok(Some(now))) => before.compare(now),
@@ -71,6 +75,18 @@ pub(super) async fn tell_writes(
         warn(shared, journal, Some(name.clone()), message)?;
     }
     Ok(())
+}
+
+/// In their order.
+async fn look_at_all<'a>(
+    shared: &Shared,
+    databases: impl IntoIterator<Item = &'a String>,
+) -> Vec<(&'a String, Result<Option<WriteMark>, postgres::Error>)> {
+    stream::iter(databases)
+        .map(|name| async move { (name, look(shared, name).await) })
+        .buffered(AT_A_TIME)
+        .collect()
+        .await
 }
 
 async fn look(shared: &Shared, database: &str) -> Result<Option<WriteMark>, postgres::Error> {

@@ -44,11 +44,14 @@ const TEMPORARY: &str = "\
             WHERE typnamespace IN (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_') \
         UNION ALL SELECT oid FROM pg_catalog.pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_')";
 
-/// Catalogs of the database itself, but for what ANALYZE writes, and large objects' data.
+/// Catalogs of the database itself, but for what ANALYZE writes, and what only superusers may read: large objects' data and
+/// user mappings, which are counted.
 const CATALOGS: &str = "\
     SELECT relname::text FROM pg_catalog.pg_class \
     WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND NOT relisshared \
-      AND relname NOT IN ('pg_class', 'pg_statistic', 'pg_statistic_ext_data', 'pg_largeobject') ORDER BY 1";
+      AND relname NOT IN ('pg_class', 'pg_statistic', 'pg_statistic_ext_data', 'pg_largeobject', \
+                          'pg_user_mapping') \
+      AND pg_catalog.has_table_privilege(oid, 'SELECT') ORDER BY 1";
 
 /// REINDEX gives an index another file, VACUUM and ANALYZE write the estimates and flags, which are not in it. Row by row as JSON it
 /// would take seconds where there are thousands of tables.
@@ -63,7 +66,7 @@ const LASTING_ROWS: &str = "\
     SELECT coalesce(sum(pg_stat_get_tuples_inserted(oid) + pg_stat_get_tuples_updated(oid) \
                         + pg_stat_get_tuples_deleted(oid)), 0)::bigint \
     FROM pg_catalog.pg_class \
-    WHERE oid = 'pg_catalog.pg_largeobject'::regclass \
+    WHERE oid IN ('pg_catalog.pg_largeobject'::regclass, 'pg_catalog.pg_user_mapping'::regclass) \
        OR relkind IN ('r', 'm') AND relpersistence <> 't' AND relnamespace <> 'pg_catalog'::regnamespace";
 
 /// The columns of a catalog that say which relation, type or schema its row is about. A row about one that is temporary says

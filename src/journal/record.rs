@@ -166,7 +166,7 @@ impl std::fmt::Display for Entry {
                     write!(f, "ask-for-correction {database}")
                 }
                 Change::LetInDatabase { database } => write!(f, "let-in-database {database}"),
-                Change::OpenDatabase { database } => write!(f, "open-database {database}"),
+                Change::OpenDatabase { database, .. } => write!(f, "open-database {database}"),
                 Change::FillDatabase { database, .. } => write!(f, "fill-database {database}"),
                 Change::RemakeDatabase { database, .. } => write!(f, "remake-database {database}"),
                 Change::DropIndexes { database, .. } => write!(f, "drop-indexes {database}"),
@@ -264,7 +264,12 @@ pub enum Change {
     /// Owner, privileges and settings of a verified database are about to be set as on the source.
     LetInDatabase { database: String },
     /// Written after the change: it has answered an ordinary session.
-    OpenDatabase { database: String },
+    OpenDatabase {
+        database: String,
+        /// The plan waived the differences that had been found in it, which are none from here on.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        waived: bool,
+    },
     /// The target has an empty database of this name and object id, which is about to be filled.
     FillDatabase {
         database: String,
@@ -367,7 +372,7 @@ impl Change {
             | Change::ReopenDatabase { database }
             | Change::MarkWritten { database, .. }
             | Change::LetInDatabase { database }
-            | Change::OpenDatabase { database }
+            | Change::OpenDatabase { database, .. }
             | Change::FillDatabase { database, .. }
             | Change::RemakeDatabase { database, .. }
             | Change::DropIndexes { database, .. }

@@ -398,7 +398,10 @@ impl State {
                 self.restored.remove(&database);
                 self.let_in.insert(database);
             }
-            Change::OpenDatabase { database } => {
+            Change::OpenDatabase { database, waived } => {
+                if waived {
+                    self.differences.remove(&database);
+                }
                 self.let_in.remove(&database);
                 self.closed.remove(&database);
             }

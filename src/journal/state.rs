@@ -85,8 +85,8 @@ pub struct State {
     pub restored: BTreeMap<String, WriteMark>,
     /// Of the source, where the plan says that nobody writes to it: how much had been written to each before it was dumped.
     pub source_written: BTreeMap<String, WriteMark>,
-    /// Those in which a verification found a difference, and that are not made again since, with the tables; none: another session
-    /// wrote something to it. Until one passes.
+    /// Those in which a verification, or the look before their opening, found a difference, and that are not made again since, with the
+    /// tables; none: another session wrote something to it. Until a verification passes, or the plan waives it and it is opened.
     pub differences: BTreeMap<String, BTreeSet<TableName>>,
     /// Tables whose rows a person was told to delete or change while the database was closed.
     pub asked: BTreeMap<String, BTreeSet<TableName>>,

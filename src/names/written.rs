@@ -23,7 +23,8 @@ pub struct WriteMark {
 /// Tells what a temporary table or REINDEX writes, which is nothing of a client's data, from what stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lasting {
-    /// Rows of tables that are neither temporary nor catalogs, and of large objects, that were inserted, updated and deleted.
+    /// Rows of tables that are neither temporary nor catalogs, of large objects and of user mappings, that were inserted, updated and
+    /// deleted.
     pub rows: i64,
     /// A digest of which row versions the catalogs hold, those about temporary tables left out, and of what they say of relations:
     /// the file of an index is left out, and that of a table is not, which TRUNCATE changes.

@@ -14,6 +14,9 @@ pub(crate) struct ClosedDatabase {
     /// No role may connect to it: it was about to be dropped, as a person asked for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shut: bool,
+    /// A difference is on record of it, which was found after its verification.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub differs: bool,
 }
 
 /// By name.
@@ -24,20 +27,31 @@ pub(crate) fn closed(state: &State) -> Vec<ClosedDatabase> {
             name: name.clone(),
             verified: state.verified.contains_key(name),
             shut: state.shut.contains(name),
+            differs: state.verified.contains_key(name) && state.differences.contains_key(name),
         })
         .collect()
 }
 
-/// What a person should know of them: a sentence for those that are verified, and one for the others.
+/// What a person should know of them: a sentence for those of each kind.
 pub(crate) fn sentences(closed: &[ClosedDatabase]) -> Vec<String> {
-    let named = |verified: bool, shut: bool| {
-        let is_meant = |one: &&ClosedDatabase| one.verified == verified && one.shut == shut;
-        let names = closed.iter().filter(is_meant);
+    let named_if = |is_meant: &dyn Fn(&ClosedDatabase) -> bool| {
+        let names = closed.iter().filter(|one| is_meant(one));
         let names: Vec<String> = names
             .map(|one| format!("\"{}\"", escape_control(&one.name)))
             .collect();
         (!names.is_empty()).then(|| names.join(", "))
     };
+    let named = |verified: bool, shut: bool| {
+        named_if(&|one| one.verified == verified && one.shut == shut && (shut || !one.differs))
+    };
+    let differing = named_if(&|one| one.differs && !one.shut);
+    let differing = differing.map(|names| {
+        format!(
+            "Closed to clients because of a difference: {names}. `pg-migrate run PLAN` opens such a database where the plan waives \
+             target/differed for it, or where it is made again (`pg-migrate reset PLAN --database NAME --drop NAME`). \
+             `pg-migrate revert` does not."
+        )
+    });
     let verified = named(true, false).map(|names| {
         format!(
             "Verified, and closed to clients: {names}. Only the run's role may connect on the target (CONNECT is revoked from \
@@ -60,7 +74,8 @@ pub(crate) fn sentences(closed: &[ClosedDatabase]) -> Vec<String> {
             "Not verified, and closed to clients until they are: {names}. `pg-migrate run PLAN` goes on with them."
         )
     });
-    verified.into_iter().chain(shut).chain(others).collect()
+    let opened = verified.into_iter().chain(differing);
+    opened.chain(shut).chain(others).collect()
 }
 
 #[cfg(test)]
@@ -73,15 +88,18 @@ mod tests {
             name: name.into(),
             verified,
             shut,
+            differs: name == "logs",
         };
         let said = sentences(&[
             one("crm", false, false),
             one("erp", true, false),
             one("hr", true, false),
+            one("logs", true, false),
             one("old", true, true),
         ]);
         insta::assert_snapshot!(said.join("\n"), @r#"
         Verified, and closed to clients: "erp", "hr". Only the run's role may connect on the target (CONNECT is revoked from the others); `pg-migrate run PLAN` gives them the owner, privileges and settings that they have on the source. `pg-migrate revert` does not.
+        Closed to clients because of a difference: "logs". `pg-migrate run PLAN` opens such a database where the plan waives target/differed for it, or where it is made again (`pg-migrate reset PLAN --database NAME --drop NAME`). `pg-migrate revert` does not.
         About to be dropped and made again: "old". No role may connect on the target (ALLOW_CONNECTIONS is false); `pg-migrate run PLAN` goes on with that, and where it was written to since it was verified it lets the roles connect again. `pg-migrate revert` does not.
         Not verified, and closed to clients until they are: "crm". `pg-migrate run PLAN` goes on with them.
         "#);

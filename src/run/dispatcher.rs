@@ -256,6 +256,8 @@ impl<'a> Dispatcher<'a> {
                     made: state.made(&name),
                     written: state.restored.get(&name).cloned(),
                     is_let_in: state.let_in.contains(&name),
+                    differences: state.differences.get(&name).cloned(),
+                    is_told: self.is_told(&name),
                     name,
                 })
                 .collect();
@@ -291,6 +293,12 @@ impl<'a> Dispatcher<'a> {
         });
         given.inputs = read.collect();
         given
+    }
+
+    fn is_told(&self, database: &str) -> bool {
+        let id = StepId::database(&database.into(), Kind::DelayedVerify);
+        let mut steps = self.shared.graph.steps.iter();
+        steps.any(|step| step.id == id) && !self.journal.state().is_done(&id)
     }
 
     async fn join(

@@ -59,6 +59,10 @@ pub(crate) struct ToOpen {
     pub written: Option<WriteMark>,
     /// Its opening began, and may have been committed.
     pub is_let_in: bool,
+    /// A difference was found in it: in these tables, or in none that is known.
+    pub differences: Option<BTreeSet<TableName>>,
+    /// The verification of its delayed tables is a step of this run that did not pass, and the run ends with that.
+    pub is_told: bool,
 }
 
 /// What one attempt of one step is given.

@@ -61,7 +61,7 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
         output = refuse_what_others_changed(context, output).await?;
         mark_written(context).await?;
         if !context.shared.opens_late() {
-            let refused = create::open(context, context.database()?, context.made()).await?;
+            let refused = create::open(context, context.database()?, context.made(), false).await?;
             output.warnings.extend(refused);
             reach!("{} opened", context.step().id);
         }
@@ -71,8 +71,8 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
             .extend(remove_archive(context, archive).await);
         return Ok(output);
     }
-    // What clients write to a database that was verified before is theirs.
-    if context.verified.is_none() {
+    // What clients write to a database that was opened before is theirs.
+    if context.verified.is_none() || context.is_closed {
         record_difference(context, &differing).await?;
     }
     let database = context.shown_database();
@@ -126,8 +126,8 @@ async fn refuse_what_others_changed(
     context: &Context,
     mut output: Output,
 ) -> Result<Output, StepError> {
-    // Clients may use one that was verified before.
-    if context.verified.is_some() {
+    // Clients may use one that was opened before.
+    if context.verified.is_some() && !context.is_closed {
         return Ok(output);
     }
     // Rows that were in delayed tables too early are deleted by a person, as the run asked for.
@@ -194,6 +194,9 @@ pub(super) async fn record_difference(
 /// The two ways on from a difference.
 fn what_next(context: &Context) -> String {
     let database = context.database_name();
+    if context.verified.is_some() && context.is_closed {
+        return make_again_or_waive(context);
+    }
     if context.verified.is_some() {
         return "then run again: the target is counted again".to_owned();
     }
@@ -202,6 +205,19 @@ fn what_next(context: &Context) -> String {
          person corrected the rows and stands for them: a waiver for target/differed, with the database's name as its object, and run again: the \
          target is counted again",
         shell::quote(database)
+    )
+}
+
+/// The two ways on from a difference in a database that was verified.
+pub(super) fn make_again_or_waive(context: &Context) -> String {
+    format!(
+        "to load them again, create the database again: pg-migrate reset PLAN --database {0} --drop {0}; where a person corrected \
+         the rows and stands for them: a waiver for target/differed, with the database's name as its object, and run again{1}",
+        shell::quote(context.database_name()),
+        match context.is_closed {
+            true => "; until then it stays closed to clients",
+            false => "",
+        }
     )
 }
 

@@ -3,7 +3,7 @@
 use crate::support::compare;
 use crate::support::held::Held;
 use crate::support::paused::Paused;
-use crate::support::project::{Project, waiver};
+use crate::support::project::{Project, waiver, words};
 use crate::support::server::Server;
 
 fn servers(major: u32, databases: &[&str]) -> (Server, Server, Project) {
@@ -84,10 +84,13 @@ fn what_stays_is_a_write() {
             target.psql(name, &format!("{PASSING} REINDEX TABLE jobs; {sql}"));
         }
         let told = project.run(&["run"]).expect_code(4);
-        told.says(&[
-            "database erp00: another session wrote to it on the target between its verification and its opening",
-        ]);
+        told.says(&["16 databases are not opened"]);
         for (name, sql) in names.iter().zip(writes) {
+            let why = "another session wrote to it on the target between its verification and its opening";
+            told.says(&[
+                &format!("database {name}: {why}"),
+                &format!("reset PLAN --database {name} --drop {name}"),
+            ]);
             assert!(!target.lets_in(name, "app", "of the app"), "{major}: {sql}");
         }
         assert!(target.lets_in("quiet", "app", "of the app"), "{major}");
@@ -190,7 +193,7 @@ fn rows_that_others_changed_before_the_delayed_verification_are_a_difference() {
             "public.orders (1000 updated, 0 deleted)",
         ),
     ] {
-        let (_source, target, project) = delayed();
+        let (_source, target, mut project) = delayed();
         project.killed_at("erp/delayed-verify start:1");
         target.psql("erp", sql);
         project.run(&["run"]).expect_code(5).expect_words(&[
@@ -199,10 +202,48 @@ fn rows_that_others_changed_before_the_delayed_verification_are_a_difference() {
             "--drop erp",
             "a waiver for target/differed",
         ]);
-        project.run(&["run"]).expect_code(5);
+        let said = project.run(&["run"]).expect_code(5).said();
+        let closed = "Closed to clients because of a difference: \"erp\".";
+        assert!(words(&said).contains(closed), "{said}");
+        assert!(!target.lets_in("erp", "app", "of the app"), "{table}");
+        // By the verification of a plan that does not wait for the settings neither.
+        project.set_rest(&format!("{DELAY}[target.tuning]\nmode = \"off\"\n"));
+        project
+            .run(&["run"])
+            .expect_code(5)
+            .expect_words(&["--drop erp", "a waiver for target/differed"]);
+        assert!(!target.lets_in("erp", "app", "of the app"), "{table}");
         let project = project.with(&waiver("target/differed"));
         project.run(&["run"]).expect_code(0);
+        assert!(target.lets_in("erp", "app", "of the app"), "{table}");
     }
+}
+
+/// One way on from a difference.
+#[test]
+fn what_differed_and_was_dropped_is_made_again() {
+    let (source, target, project) = delayed();
+    project.killed_at("erp/delayed-verify start:1");
+    target.psql("erp", "DELETE FROM orders WHERE id = 7");
+    project.run(&["run"]).expect_code(5);
+    assert!(!target.lets_in("erp", "app", "of the app"));
+    // As many rows, and the server has forgotten who wrote them.
+    target.psql(
+        "erp",
+        "INSERT INTO orders VALUES (7, 1); SELECT pg_stat_reset()",
+    );
+    project
+        .run(&["run"])
+        .expect_code(5)
+        .expect_words(&["public.orders"]);
+    assert!(!target.lets_in("erp", "app", "of the app"));
+    project
+        .run(&["reset", "--database", "erp", "--drop", "erp"])
+        .expect_code(0);
+    target.psql("postgres", "DROP DATABASE erp");
+    project.run(&["run"]).expect_code(0);
+    assert!(target.lets_in("erp", "app", "of the app"));
+    compare::assert_same(&source, &target, "erp");
 }
 
 /// Orphans that a person deletes as the run says, with what hangs on them.

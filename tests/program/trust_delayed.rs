@@ -2,7 +2,7 @@
 
 use crate::support::compare;
 use crate::support::held::Held;
-use crate::support::project::{Finished, Project};
+use crate::support::project::{Finished, Project, waiver};
 use crate::support::server::{Server, identifier};
 
 /// A run between servers 16 and 18 that was killed once `erp` was verified, before its delayed tables were dumped.
@@ -225,6 +225,10 @@ fn foreign_keys_of_every_form_are_proved() {
         "erp",
         "INSERT INTO plain VALUES (2, 'y'); DELETE FROM late WHERE p = 60",
     );
+    // Nobody asked for the rows of the other tables to be deleted.
+    let told = project.run(&["run"]).expect_code(5);
+    told.says(&["public.parted_2 (0 updated, 1 deleted), public.plain"]);
+    let project = project.with(&waiver("target/differed"));
     project.run(&["run"]).expect_code(0);
 }
 

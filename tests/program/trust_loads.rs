@@ -266,14 +266,20 @@ fn rows_that_are_gone_from_a_closed_database_are_a_difference() {
     target.psql("erp", "TRUNCATE big");
     let told = project.run(&["run"]).expect_code(5);
     told.says(&["public.big"]);
-    // The database is open by now, and rows that clients removed are no difference; these were removed before.
     let told = project.run(&["run"]).expect_code(5);
     told.says(&["public.big"]);
+    let open = "SELECT has_database_privilege('public', 'erp', 'CONNECT')";
+    assert_eq!(target.psql("postgres", open), "f");
+    // What differs still is no less a difference.
     let project = project.with(&waiver("target/differed"));
+    project.run(&["run"]).expect_code(5);
+    assert_eq!(target.psql("postgres", open), "f");
+    target.psql("erp", "INSERT INTO big SELECT generate_series(1, 500)");
     project.run(&["run"]).expect_code(0);
     let report = project.report().to_string();
     assert!(
         report.contains("differed in an earlier verification"),
         "{report}"
     );
+    assert_eq!(target.psql("postgres", open), "t");
 }

@@ -1,5 +1,7 @@
 //! Other sessions in a database of the target while it is this plan's alone.
 
+use serde_json::Value;
+
 use crate::support::compare;
 use crate::support::held::Held;
 use crate::support::paused::Paused;
@@ -345,16 +347,25 @@ fn what_another_session_wrote_before_a_database_is_opened_is_a_failure() {
     let project = Project::between(&source, &target);
     project.killed_at("journal step-done erp/verify synced:1");
     target.psql("erp", "DELETE FROM jobs WHERE id > 900");
-    for _ in 0..2 {
+    for why in [
+        "another session wrote to it on the target between its verification and its opening",
+        "another session wrote to it on the target while it was closed, as was found before",
+    ] {
         project.run(&["run"]).expect_code(4).expect_words(&[
-            "another session wrote to it on the target between its verification and its opening",
+            why,
             "it stays closed",
             "reset PLAN --database erp --drop erp",
             "DROP DATABASE on the target",
         ]);
         assert!(!target.lets_in("erp", "app", "of the app"));
         assert_eq!(target.psql("postgres", "SHOW full_page_writes"), "on");
+        // What was found is on record.
+        target.psql("erp", "SELECT pg_stat_reset()");
     }
+    let journal = project.journal();
+    let is_found =
+        |record: &&Value| record["entry"]["change"]["change"]["change"] == "find-difference";
+    assert_eq!(journal.iter().filter(is_found).count(), 1);
     project.run(&["verify"]).expect_code(5);
     project
         .run(&["reset", "--database", "erp", "--drop", "erp"])
@@ -378,10 +389,14 @@ fn what_another_session_wrote_after_the_delayed_load_is_a_failure() {
     target.psql("erp", "INSERT INTO old VALUES (101)");
     let told = ["between its verification and its opening"];
     project.run(&["run"]).expect_code(4).expect_words(&told);
+    project.run(&["check"]).says(&["target/differed"]);
     let project = project.with(&waiver("target/differed"));
     project.run(&["run"]).expect_code(0);
     assert!(project.report().to_string().contains(told[0]));
     assert!(target.lets_in("erp", "app", "of the app"));
+    // It is open, and that is over.
+    let told = ["the waiver of target/differed for \"*\" matches no finding"];
+    project.run(&["check"]).says(&told);
     // Where nobody writes, nothing is said.
     target.psql("postgres", "DROP DATABASE erp");
     let project = project.named("again");

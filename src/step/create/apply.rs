@@ -114,7 +114,7 @@ async fn make(
 
 /// Opens a database that is verified: owner, privileges, settings are as on the source. All of it may be done again.
 /// Then it has answered an ordinary session. What is optional and was refused, it returns: a line each. `made`: the object id
-/// of the one that is ours.
+/// of the one that is ours. `waived`: the plan waives differences that are on record.
 ///
 /// # Errors
 ///
@@ -123,6 +123,7 @@ pub(crate) async fn open(
     context: &Context,
     database: &Database,
     made: Option<u32>,
+    waived: bool,
 ) -> Result<Vec<String>, StepError> {
     let target = Target::new(
         &context.shared.inspection.target,
@@ -176,6 +177,7 @@ pub(crate) async fn open(
     context
         .record(Change::OpenDatabase {
             database: name.clone(),
+            waived,
         })
         .await?;
     Ok(refused)

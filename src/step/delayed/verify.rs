@@ -12,8 +12,9 @@ use crate::names::{
 };
 use crate::plan::Side;
 use crate::postgres::{Pool, escape_control};
-use crate::shell;
-use crate::step::verify::{CHANGED, DIFFERED, record_difference, remove_archive};
+use crate::step::verify::{
+    CHANGED, DIFFERED, make_again_or_waive, record_difference, remove_archive,
+};
 use crate::step::{Context, StepError, others};
 use crate::verify::large_objects::{KEEP_AWAY, table, told};
 
@@ -120,7 +121,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     if let (true, Some(changed)) = (differing.is_empty(), changed) {
         return Err(StepError::new(changed)
             .help("find out who it was, and keep it from connecting")
-            .help(what_next(context))
+            .help(make_again_or_waive(context))
             .with_output(output));
     }
     if differing.is_empty() {
@@ -148,7 +149,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     };
     Err(error
         .help("look at them in the report")
-        .help(what_next(context))
+        .help(make_again_or_waive(context))
         .with_output(output))
 }
 
@@ -160,15 +161,6 @@ fn to_correct(context: &Context, broken: &[Broken]) -> Vec<TableName> {
         .filter(|parent| delayed.contains(parent))
         .chain(broken.iter().map(|broken| broken.table.clone()))
         .collect()
-}
-
-/// The two ways on from a difference.
-fn what_next(context: &Context) -> String {
-    format!(
-        "to load them again, create the database again: pg-migrate reset PLAN --database {0} --drop {0}; where a person corrected \
-         the rows and stands for them: a waiver for target/differed, with the database's name as its object, and run again",
-        shell::quote(context.database_name())
-    )
 }
 
 /// What other sessions did to rows while the database was this plan's alone, or had done by an earlier look: a difference, unless
@@ -191,12 +183,16 @@ async fn look_for_changes(
         .filter(|table| !compared.contains(table))
         .cloned()
         .collect();
-    let before = (!before.is_empty()).then(|| {
-        format!(
+    let is_without_tables = context.differences.as_ref().is_some_and(BTreeSet::is_empty);
+    let before = match &before[..] {
+        [] => (context.is_closed && is_without_tables).then(|| {
+            "an earlier look found that another session wrote to it on the target while it was closed".to_owned()
+        }),
+        tables => Some(format!(
             "an earlier verification found that another session changed these tables on the target: {}",
-            list(&before)
-        )
-    });
+            list(tables)
+        )),
+    };
     let Some(changed) = seen.changed.or(before) else {
         return Ok(None);
     };

@@ -1,91 +1,165 @@
 //! Opening what is verified, when the target is safe again.
 
+use std::collections::BTreeSet;
+
+use futures_util::{StreamExt, stream};
+
 use crate::failpoint::reach;
 use crate::journal::Change;
-use crate::names::WriteMark;
+use crate::names::{TableName, WriteMark, list_of_tables};
 use crate::plan::Side;
-use crate::postgres::{Session, connect, escape_control};
+use crate::postgres::{Class, Session, connect, escape_control};
 use crate::shell;
 use crate::step::others::{Wrote, wrote};
 use crate::step::{Context, StepError, ToOpen, create};
 
+/// Databases that are looked at, and opened, at a time.
+const AT_A_TIME: usize = 4;
+
 /// The target is safe again: clients may use what is verified. One that cannot be opened keeps no other closed.
-pub(super) async fn open_databases(context: &Context) -> Result<Vec<String>, StepError> {
-    let source = &context.shared.inspection.source;
-    let mut warnings = Vec::new();
-    let mut failed = None;
-    for ToOpen {
-        name,
-        made,
-        written,
-        is_let_in,
-    } in &context.closed
-    {
-        let Some(database) = source.database(name) else {
-            // Gone from the source since; the target's is as it was verified, and ours.
-            continue;
-        };
-        if create::is_left_out(context, name, *made).await? {
-            continue;
-        }
-        let opened = async {
-            // An opening that did not come to its end let in whom the source had then.
-            if !is_let_in {
-                create::refuse_who_was_let_in(context, database).await?;
-            }
-            warnings.extend(refuse_what_others_wrote(context, name, written.as_ref()).await?);
-            create::open(context, database, *made).await
-        };
-        match opened.await {
-            Ok(refused) => warnings.extend(refused),
+///
+/// Returns warnings, and an error that names each that stays closed.
+pub(super) async fn open_databases(context: &Context) -> (Vec<String>, Option<StepError>) {
+    let mut opened: Vec<_> = stream::iter(context.closed.clone())
+        .map(|to_open| async move {
+            let result = open_one(context, &to_open).await;
+            (to_open.name, result)
+        })
+        .buffer_unordered(AT_A_TIME)
+        .collect()
+        .await;
+    opened.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let (mut warnings, mut errors) = (Vec::new(), Vec::new());
+    for (name, result) in opened {
+        match result {
+            Ok(told) => warnings.extend(told),
             Err(error) => {
                 tracing::error!(database = name, %error, "cannot open the database");
-                failed.get_or_insert(error);
+                errors.push(error);
             }
         }
-        reach!("{name} opened");
     }
-    failed.map_or(Ok(warnings), Err)
+    (warnings, all(errors))
+}
+
+async fn open_one(context: &Context, to_open: &ToOpen) -> Result<Vec<String>, StepError> {
+    let name = &to_open.name;
+    let Some(database) = context.shared.inspection.source.database(name) else {
+        // Gone from the source since; the target's is as it was verified, and ours.
+        return Ok(Vec::new());
+    };
+    if create::is_left_out(context, name, to_open.made).await? {
+        return Ok(Vec::new());
+    }
+    let is_accepted = context.shared.graph.accepts_difference(name);
+    let mut warnings = Vec::new();
+    // An opening that did not come to its end let in whom the source had then.
+    if !to_open.is_let_in {
+        if let Some(tables) = &to_open.differences {
+            if to_open.is_told {
+                tracing::warn!(database = name, "it differs, and stays closed");
+                return Ok(Vec::new());
+            }
+            let what = differed(name, tables);
+            if !is_accepted {
+                return Err(stays_closed(&what, name));
+            }
+            warnings.push(what);
+        }
+        create::refuse_who_was_let_in(context, database).await?;
+    }
+    let mut is_waived = to_open.differences.is_some();
+    match what_others_wrote(context, name, to_open.written.as_ref()).await? {
+        Wrote::Nobody => {}
+        Wrote::Perhaps(what) => warnings.push(format!(
+            "database {}: {what}; `pg-migrate verify PLAN` compares its rows",
+            escape_control(name)
+        )),
+        Wrote::Somebody(what) => {
+            let what = format!("database {}: {what}", escape_control(name));
+            if !is_accepted {
+                let found = Change::FindDifference {
+                    database: name.clone(),
+                    tables: Vec::new(),
+                };
+                context.record(found).await?;
+                return Err(stays_closed(&what, name));
+            }
+            is_waived = true;
+            warnings.push(what);
+        }
+    }
+    warnings.extend(create::open(context, database, to_open.made, is_waived).await?);
+    reach!("{name} opened");
+    Ok(warnings)
+}
+
+/// What is on record.
+fn differed(database: &str, tables: &BTreeSet<TableName>) -> String {
+    let database = escape_control(database);
+    if tables.is_empty() {
+        return format!(
+            "database {database}: another session wrote to it on the target while it was closed, as was found before"
+        );
+    }
+    let tables: Vec<TableName> = tables.iter().cloned().collect();
+    format!(
+        "database {database}: a verification found differences, or rows that another session changed, in these tables: {}",
+        escape_control(&list_of_tables(&tables))
+    )
+}
+
+fn stays_closed(what: &str, database: &str) -> StepError {
+    StepError::new(format!("{what}; it stays closed"))
+        .help(
+            "find out who it was; where a person stands for what is in it (`pg-migrate verify PLAN` compares the rows): a waiver for \
+             target/differed, with the database's name as its object, and run again: it is opened; if nobody needs what was written: \
+             this, DROP DATABASE on the target (a run drops nothing that was written to), and run again:",
+        )
+        .help(format!(
+            "pg-migrate reset PLAN --database {0} --drop {0}",
+            shell::quote(database)
+        ))
+}
+
+/// As one error: each reason, and what to do, once.
+fn all(mut errors: Vec<StepError>) -> Option<StepError> {
+    if errors.len() < 2 {
+        return errors.pop();
+    }
+    // Those that would fail again fail again.
+    let class = [Class::Interrupted, Class::Retry]
+        .into_iter()
+        .find(|class| errors.iter().any(|error| error.class == *class))
+        .unwrap_or(Class::Fail);
+    let (reasons, help): (Vec<String>, Vec<Option<String>>) =
+        errors.into_iter().map(StepError::into_parts).unzip();
+    let what = format!(
+        "{} databases are not opened:\n{}",
+        reasons.len(),
+        reasons.join("\n")
+    );
+    let mut told = BTreeSet::new();
+    let error = StepError::new(what).class(class);
+    let lines = help.iter().flatten().flat_map(|help| help.lines());
+    Some(
+        lines
+            .filter(|line| told.insert(*line))
+            .fold(error, |error, line| error.help(line)),
+    )
 }
 
 /// Nobody looks at a database again once it is open, and it may have been closed for long since it was verified: what another session
-/// wrote to it then is a difference as before its verification.
-async fn refuse_what_others_wrote(
+/// wrote to it then is a difference as before its verification. One that is gone was written to by nobody; that it is gone is told
+/// when it is to be opened.
+async fn what_others_wrote(
     context: &Context,
     database: &str,
     before: Option<&WriteMark>,
-) -> Result<Option<String>, StepError> {
+) -> Result<Wrote, StepError> {
     let Some(before) = before else {
-        return Ok(None);
+        return Ok(Wrote::Nobody);
     };
-    let shown = escape_control(database);
-    let what = match look(context, database, before).await? {
-        Wrote::Nobody => return Ok(None),
-        Wrote::Perhaps(what) => {
-            return Ok(Some(format!(
-                "database {shown}: {what}; `pg-migrate verify PLAN` compares its rows"
-            )));
-        }
-        Wrote::Somebody(what) => format!("database {shown}: {what}"),
-    };
-    if context.shared.graph.accepts_difference(database) {
-        return Ok(Some(what));
-    }
-    let found = Change::FindDifference {
-        database: database.to_owned(),
-        tables: Vec::new(),
-    };
-    context.record(found).await?;
-    Err(StepError::new(format!("{what}; it stays closed")).help(format!(
-        "find out who it was; if nobody needs what was written: `pg-migrate reset PLAN --database {0} --drop {0}`, DROP DATABASE on the \
-         target (a run drops nothing that was written to), and run again; where a person stands for it (`pg-migrate verify PLAN` \
-         compares the rows): a waiver for target/differed, with the database's name as its object, and run again: it is opened",
-        shell::quote(database)
-    )))
-}
-
-/// One that is gone was written to by nobody; that it is gone is told when it is to be opened.
-async fn look(context: &Context, database: &str, before: &WriteMark) -> Result<Wrote, StepError> {
     let session = Session::new(&context.application());
     let inside = match connect(context.endpoint(Side::Target), database, &session).await {
         Ok(inside) => inside,

@@ -45,8 +45,12 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
         .help("`pg-migrate explain target/crashed-unsafe` tells what to do")
         .with_output(output));
     }
-    output.warnings.extend(open_databases(context).await?);
-    Ok(output)
+    let (told, failed) = open_databases(context).await;
+    output.warnings.extend(told);
+    match failed {
+        Some(error) => Err(error.with_output(output)),
+        None => Ok(output),
+    }
 }
 
 /// Tries for longer than a step, and also while the run is stopping: a target that restarts may be why it stops, and it comes

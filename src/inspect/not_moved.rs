@@ -275,18 +275,24 @@ fn acl_without_role(major: u32) -> String {
     format!("{} ORDER BY 1, 2", selects.join(" UNION ALL "))
 }
 
-/// Stored ones whose expressions call functions of users, which may have been others when the values were stored.
+/// Stored ones whose expressions call functions of users, or operators of such, which may have been others when the values were stored.
+/// Of partitions those that have an expression of their own.
 fn generated_columns() -> String {
+    let inherited = "SELECT pg_get_expr(pf.adbin, pf.adrelid) FROM pg_catalog.pg_inherits i \
+                     JOIN pg_catalog.pg_attribute pa ON pa.attrelid = i.inhparent AND pa.attname = a.attname \
+                     JOIN pg_catalog.pg_attrdef pf ON pf.adrelid = pa.attrelid AND pf.adnum = pa.attnum WHERE i.inhrelid = c.oid";
     format!(
         "SELECT n.nspname || '.' || c.relname, a.attname || ' (' || string_agg(DISTINCT p.oid::regprocedure::text, ', ') || ')' \
          FROM pg_catalog.pg_attribute a \
-         JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p') AND NOT c.relispartition \
+         JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p') \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          JOIN pg_catalog.pg_attrdef f ON f.adrelid = c.oid AND f.adnum = a.attnum \
          JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.objid = f.oid \
-              AND d.refclassid = 'pg_catalog.pg_proc'::regclass \
-         JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid AND p.oid >= {BY_USERS} \
+         LEFT JOIN pg_catalog.pg_operator o ON d.refclassid = 'pg_catalog.pg_operator'::regclass AND o.oid = d.refobjid \
+         JOIN pg_catalog.pg_proc p ON p.oid >= {BY_USERS} AND (p.oid = o.oprcode \
+              OR d.refclassid = 'pg_catalog.pg_proc'::regclass AND p.oid = d.refobjid) \
          WHERE a.attgenerated = 's' AND NOT a.attisdropped AND {USER_SCHEMA} AND NOT {} \
+           AND (NOT c.relispartition OR pg_get_expr(f.adbin, f.adrelid) <> ({inherited} LIMIT 1)) \
          GROUP BY n.nspname, c.relname, a.attname ORDER BY 1, 2",
         member_of_extension("pg_proc", "p")
     )

@@ -213,9 +213,11 @@ impl Differences {
         if set.is_empty() && left.is_empty() && unseen.is_none() {
             return None;
         }
+        let replicates = role.sends_wal || role.attributes.get("REPLICATION") == Some(&true);
+        let is_own = role.is_bootstrap_superuser() || replicates;
         let why = if role.is_bootstrap_superuser() {
             "is the superuser that the target was made with"
-        } else if role.sends_wal {
+        } else if replicates {
             "is one that sends WAL of the target to a standby, a backup or a subscriber"
         } else {
             "was on the target before this plan, which did not make it"
@@ -228,7 +230,7 @@ impl Differences {
         if !set.is_empty() {
             parts.push(format!("on the source it has {}", set.join(", ")));
         }
-        if is_salted {
+        if is_salted && !is_own {
             parts.push("whether the passwords are the same cannot be seen, since SCRAM stores each with a salt of its own".to_owned());
         }
         parts.extend(unseen.map(str::to_owned));

@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::support::compare;
+use crate::support::held::Held;
 use crate::support::paused::Paused;
 use crate::support::project::{Finished, Project, waiver};
 use crate::support::server::Server;
@@ -111,11 +112,18 @@ fn a_backup_that_a_program_takes_by_statements_is_told() {
     let mut running = project.start(&["run"]);
     restore.until_reached(&mut running);
     backup_by_statements(&target, "midnight");
+    let longer = Held::begin(
+        &target,
+        "postgres",
+        "COMMIT; SELECT pg_backup_start('longer', true)",
+    );
     restore.go();
     let finished = running.wait().expect_code(0);
     finished.says(&[
         "a backup of the target ended while fsync or full_page_writes was off for the load (\"midnight\", begun at ",
+        "a backup of the target is under way that began with its settings for the load",
     ]);
+    drop(longer);
     assert!(!finished.said().contains("evening"), "{}", finished.said());
     compare::assert_same(&source, &target, "shop");
 }

@@ -136,6 +136,40 @@ fn a_password_that_cannot_be_compared_is_told() {
     ]);
 }
 
+/// As one playbook makes it on both servers: SCRAM stores each with a salt of its own.
+#[test]
+fn a_role_of_which_nothing_but_a_salt_is_known_to_differ_is_left_as_it_is() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    for server in [&source, &target] {
+        server.psql("postgres", "CREATE ROLE agent LOGIN PASSWORD 'the same'");
+    }
+    source.psql("postgres", "CREATE DATABASE erp OWNER agent");
+    let stored = "SELECT rolpassword FROM pg_authid WHERE rolname = 'agent'";
+    let before = target.psql("postgres", stored);
+    let mut project = Project::between(&source, &target);
+    let told = project.run(&["run"]).expect_code(0);
+    told.says(&[
+        "target/role-differs: ROLE agent",
+        "so the run leaves it as it is",
+        "whether the passwords are the same cannot be seen",
+    ]);
+    assert_eq!(target.psql("postgres", stored), before);
+    assert!(target.lets_in("erp", "agent", "the same"));
+    // It stays so, and what the plan asks for is set.
+    source.psql("postgres", "CREATE DATABASE crm");
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("postgres", stored), before);
+    project.set_rest(
+        "[[waive]]\ncode = \"target/role-differs\"\nobject = \"ROLE agent\"\nuntil = 2099-12-31\nreason = \"the source's\"",
+    );
+    source.psql("postgres", "CREATE DATABASE hr");
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(
+        target.psql("postgres", stored),
+        source.psql("postgres", stored)
+    );
+}
+
 /// What stands in the way of an overwritten role: everything that the run may set of it.
 fn everything_of(server: &Server, role: &str) -> String {
     let sql = format!(

@@ -143,7 +143,10 @@ fn columns_of_a_child_in_another_order_are_told_and_so_are_columns_that_are_comp
          CREATE TABLE employee (salary text) INHERITS (person);
          ALTER TABLE person ADD COLUMN city text;
          CREATE FUNCTION vat(net int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT net * 116 / 100';
-         CREATE TABLE bill (net int, gross int GENERATED ALWAYS AS (vat(net)) STORED, plain int GENERATED ALWAYS AS (net + 1) STORED)",
+         CREATE TABLE bill (net int, gross int GENERATED ALWAYS AS (vat(net)) STORED, plain int GENERATED ALWAYS AS (net + 1) STORED);
+         CREATE FUNCTION more(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + $2 * 2';
+         CREATE OPERATOR +! (LEFTARG = int, RIGHTARG = int, FUNCTION = more);
+         CREATE TABLE sum (a int, b int GENERATED ALWAYS AS (a +! 1) STORED)",
     );
     let project = Project::between(&source, &target);
     let told = project.run(&["run"]).expect_code(0);
@@ -152,6 +155,7 @@ fn columns_of_a_child_in_another_order_are_told_and_so_are_columns_that_are_comp
         "statements that name no columns",
         "source/generated-column",
         "gross (public.vat(integer)) is computed again",
+        "b (public.more(integer,integer)) is computed again",
     ]);
     assert!(!told.said().contains("column plain"), "{}", told.said());
 }

@@ -622,7 +622,7 @@ fn a_standby_has_no_rows_of_unlogged_tables() {
     assert_eq!(codes(&case.compile()), []);
     case.inspection.source.in_recovery = true;
     assert_snapshot!(lines(&case.compile()), @"
-    Warn source/standby [] the source is a standby: it cancels long queries when it has to apply changes
+    Warn source/standby [] the source is a standby: it cancels long queries when it has to apply changes; whether the server that it follows has all that the primary has cannot be seen from it, where that is a standby too
       fix: raise max_standby_streaming_delay on the standby, or set hot_standby_feedback = on
     Warn source/unlogged-on-standby [crm public.table_0000] the table is unlogged and the source is a standby, which has none of its rows: it arrives empty
       fix: use the primary as the source, or fill the table on the target after the run

@@ -32,7 +32,7 @@ pub(super) async fn ended_meanwhile(
             return Vec::new();
         }
     };
-    let mut warnings = Vec::new();
+    let mut warnings = under_way(connection).await;
     for row in ended {
         let (name, at): (String, String) = (row.get(0), row.get(1));
         let read = "SELECT pg_catalog.pg_read_file('pg_wal/' || $1::text, 0, 4096, true)";
@@ -41,6 +41,22 @@ pub(super) async fn ended_meanwhile(
         warnings.push(warning(&name, &at, history.as_deref()));
     }
     warnings
+}
+
+/// Of a backup that has not ended, its session is all there is, by its last statement.
+async fn under_way(connection: &Connection) -> Vec<String> {
+    let sessions = "SELECT pid::text || coalesce(', ' || nullif(application_name, ''), '') || coalesce(', of ' || usename, '') \
+                    FROM pg_catalog.pg_stat_activity \
+                    WHERE pid <> pg_catalog.pg_backend_pid() AND query ~* 'pg_(backup_start|start_backup)'";
+    let sessions = connection.query(sessions, &[]).await.unwrap_or_default();
+    let warn = |row: &tokio_postgres::Row| {
+        format!(
+            "a backup of the target is under way that began with its settings for the load, or may have (session {}): it may have fsync and the \
+             like off in its postgresql.auto.conf, and half a load; take it again",
+            escape_control(row.get(0))
+        )
+    };
+    sessions.iter().map(warn).collect()
 }
 
 fn warning(name: &str, ended: &str, history: Option<&str>) -> String {

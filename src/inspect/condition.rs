@@ -30,8 +30,14 @@ pub(super) async fn read(connection: &Connection) -> Result<Condition, Error> {
 /// How long a standby whose replay goes on may stay at one position.
 const STANDSTILL: Duration = Duration::from_secs(2);
 
-/// Bytes at most that are received and are nothing to replay: the header of a WAL page.
+/// Bytes at most that are received and are nothing to replay: the header of a WAL page, where the next one begins.
 const PAGE_HEADER: i64 = 40;
+
+/// `received`: where the WAL ends that was received, within its page. The shortest record is hardly longer than a header.
+fn to_replay(left: Option<i64>, received: Option<i64>) -> Option<i64> {
+    let is_header = received.is_some_and(|received| received <= PAGE_HEADER);
+    left.filter(|left| *left > if is_header { PAGE_HEADER } else { 0 })
+}
 
 /// A standby before 10 cannot be a source at all.
 async fn stale(connection: &Connection) -> Result<Option<Stale>, Error> {
@@ -77,11 +83,12 @@ async fn replay(connection: &Connection) -> Result<(Option<String>, Option<u64>)
         connection,
         "look what the standby has not replayed",
         "SELECT pg_catalog.pg_last_wal_replay_lsn()::text, \
-                pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn())::int8",
+                pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn())::int8, \
+                (pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_last_wal_receive_lsn(), '0/0') \
+                 % pg_catalog.current_setting('wal_block_size')::int)::int8",
     )
     .await?;
-    let bytes: Option<i64> = row.get(1);
-    let bytes = bytes.filter(|bytes| *bytes > PAGE_HEADER);
+    let bytes = to_replay(row.get(1), row.get(2));
     Ok((row.get(0), bytes.and_then(|bytes| bytes.try_into().ok())))
 }
 
@@ -125,13 +132,13 @@ pub(crate) async fn await_replay(
         }
         let left = connection
             .query_one(
-                "SELECT pg_catalog.pg_wal_lsn_diff($1::text::pg_lsn, $2::text::pg_lsn)::int8",
+                "SELECT pg_catalog.pg_wal_lsn_diff($1::text::pg_lsn, $2::text::pg_lsn)::int8, \
+                        (pg_catalog.pg_wal_lsn_diff($1::text::pg_lsn, '0/0') % pg_catalog.current_setting('wal_block_size')::int)::int8",
                 &[&written, &row.get::<_, Option<String>>(3)],
             )
             .await
             .map_err(connection.failed("look what the standby has not replayed"))?;
-        let left: Option<i64> = left.get(0);
-        let left = left.filter(|left| *left > PAGE_HEADER);
+        let left = to_replay(left.get(0), left.get(1));
         let why = match (streams, left) {
             (false, _) => "receives nothing from a primary".to_owned(),
             (true, Some(left)) => format!(
@@ -143,5 +150,19 @@ pub(crate) async fn await_replay(
             return Ok(Some(why));
         }
         sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_header_is_nothing_to_replay_and_a_commit_is() {
+        assert_eq!(to_replay(Some(40), Some(40)), None);
+        assert_eq!(to_replay(Some(24), Some(24)), None);
+        assert_eq!(to_replay(Some(34), Some(1000)), Some(34));
+        assert_eq!(to_replay(Some(0), Some(1000)), None);
+        assert_eq!(to_replay(None, None), None);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::compare;
 use crate::support::held::Held;
 use crate::support::paused::Paused;
-use crate::support::project::{Project, words};
+use crate::support::project::{Project, Running, words};
 use crate::support::server::{Server, literal};
 
 fn fill(source: &Server) {
@@ -99,30 +99,38 @@ fn a_standby_whose_replay_waits_for_a_query_is_refused() {
     );
 }
 
+/// A run from a standby that waits before its first snapshot.
+fn before_the_snapshot(standby: &Server, target: &Server) -> (Project, Running, Paused) {
+    let (project, globals) = Paused::of(
+        Project::between(standby, target),
+        "pg_dumpall",
+        "--globals-only",
+    );
+    let mut running = project.start(&["run"]);
+    globals.until_reached(&mut running);
+    (project, running, globals)
+}
+
+/// Lets it go on, and sees that it takes no snapshot.
+fn takes_none(project: &Project, running: &mut Running, globals: &Paused) {
+    globals.go();
+    running.until("the globals", || project.has("step-done", "globals"));
+    sleep(Duration::from_secs(3));
+    assert!(!project.has("step-done", "erp/source-counts"));
+    assert!(!project.has("step-done", "erp/dump"));
+}
+
 /// It followed when the run began. What the primary committed before a snapshot is in it.
 #[test]
 fn a_snapshot_waits_until_the_standby_has_replayed() {
     let mut primary = Server::start(16);
     fill(&primary);
-    primary.psql("postgres", "CREATE DATABASE first");
-    // The larger one comes first.
-    primary.psql(
-        "first",
-        "CREATE TABLE big AS SELECT n, repeat('x', 100) FROM generate_series(1, 20000) n",
-    );
     let standby = primary.standby();
     let target = Server::start(18);
-    let project = Project::between(&standby, &target).source("max_connections", "4");
-    let (project, dump) = Paused::of(project, "pg_dump", "dbname=first");
-    let mut running = project.start(&["run"]);
-    dump.until_reached(&mut running);
+    let (project, mut running, globals) = before_the_snapshot(&standby, &target);
     standby.psql("postgres", "SELECT pg_wal_replay_pause()");
     primary.psql("erp", "INSERT INTO t VALUES (101)");
-    dump.go();
-    running.until("the dump", || project.has("step-done", "first/dump"));
-    sleep(Duration::from_secs(3));
-    assert!(!project.has("step-done", "erp/source-counts"));
-    assert!(!project.has("step-done", "erp/dump"));
+    takes_none(&project, &mut running, &globals);
     standby.psql("postgres", "SELECT pg_wal_replay_resume()");
     running.wait().expect_code(0);
     assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "101");
@@ -135,17 +143,11 @@ fn a_snapshot_waits_until_the_standby_streams_again() {
     fill(&primary);
     let standby = primary.standby();
     let target = Server::start(18);
-    let project = Project::between(&standby, &target);
-    let (project, globals) = Paused::of(project, "pg_dumpall", "--globals-only");
-    let mut running = project.start(&["run"]);
-    globals.until_reached(&mut running);
+    let (project, mut running, globals) = before_the_snapshot(&standby, &target);
     let line = standby.psql("postgres", "SHOW primary_conninfo");
     standby.stop_following();
     primary.psql("erp", "INSERT INTO t VALUES (101)");
-    globals.go();
-    running.until("the globals", || project.has("step-done", "globals"));
-    sleep(Duration::from_secs(3));
-    assert!(!project.has("step-done", "erp/dump"));
+    takes_none(&project, &mut running, &globals);
     let set = format!("ALTER SYSTEM SET primary_conninfo = {}", literal(&line));
     standby.psql("postgres", &set);
     standby.psql("postgres", "SELECT pg_reload_conf()");

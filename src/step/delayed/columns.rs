@@ -43,6 +43,8 @@ pub(super) async fn ensure_fit(
     if misfits.is_empty() {
         return Ok(remarks);
     }
+    let tables = source.iter().map(|found| found.table.clone());
+    context.ask_for_correction(tables.collect()).await?;
     let line = |text: &String| format!("\n  {}", escape_control(text));
     let help = if statements.is_empty() {
         "give the tables their names back, and run again".to_owned()

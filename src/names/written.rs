@@ -53,11 +53,54 @@ impl WriteMark {
             Since::Unwritten
         }
     }
+
+    /// As [`compare`](Self::compare), of marks that leave out what this plan writes meanwhile: only what stays is compared. What
+    /// catalogs hold no reset of the statistics takes away.
+    pub(crate) fn compare_regular(&self, now: &WriteMark) -> Since {
+        let (Some(before), Some(after)) = (self.lasting, now.lasting) else {
+            return Since::Unknown;
+        };
+        let went_back = after.rows < before.rows || now.transactions < self.transactions;
+        if now.oid != self.oid {
+            Since::Unknown
+        } else if after.catalogs != before.catalogs {
+            Since::Written
+        } else if now.reset != self.reset || went_back {
+            Since::Unknown
+        } else if after.rows > before.rows {
+            Since::Written
+        } else {
+            Since::Unwritten
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_catalogs_hold_is_known_without_statistics() {
+        let mark = |rows, catalogs, transactions| WriteMark {
+            oid: 7,
+            rows: 0,
+            transactions,
+            reset: None,
+            lasting: Some(Lasting { rows, catalogs }),
+        };
+        let before = mark(5, 1, 10);
+        for (now, since) in [
+            (mark(5, 1, 12), Since::Unwritten),
+            (mark(6, 1, 12), Since::Written),
+            // Its rows went with a table.
+            (mark(4, 2, 12), Since::Written),
+            (mark(0, 2, 0), Since::Written),
+            (mark(4, 1, 12), Since::Unknown),
+            (mark(6, 1, 3), Since::Unknown),
+        ] {
+            assert_eq!(before.compare_regular(&now), since, "{now:?}");
+        }
+    }
 
     #[test]
     fn counters_that_went_back_prove_nothing() {

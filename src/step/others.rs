@@ -206,8 +206,17 @@ pub(super) async fn asked(context: &Context) -> Result<BTreeSet<TableName>, Step
     let session = context.session(Side::Target);
     let target = context.endpoint(Side::Target);
     let inside = connect(target, context.database_name(), &session).await?;
-    let (schemas, names): (Vec<&str>, Vec<&str>) = context
-        .asked
+    let tables = reached_from(&inside, &context.asked).await?;
+    inside.close().await;
+    Ok(tables)
+}
+
+/// As [`asked`], of these tables.
+pub(super) async fn reached_from(
+    inside: &Connection,
+    asked: &BTreeSet<TableName>,
+) -> Result<BTreeSet<TableName>, StepError> {
+    let (schemas, names): (Vec<&str>, Vec<&str>) = asked
         .iter()
         .map(|table| (table.schema.as_str(), table.name.as_str()))
         .unzip();
@@ -225,7 +234,6 @@ pub(super) async fn asked(context: &Context) -> Result<BTreeSet<TableName>, Step
         )
         .await
         .map_err(inside.failed("look for tables that refer to those to be corrected"))?;
-    inside.close().await;
     let table = |row: &Row| TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1));
     Ok(rows.iter().map(table).collect())
 }
@@ -267,7 +275,17 @@ pub(super) async fn wrote(
     before: &WriteMark,
     between: &str,
 ) -> Result<Wrote, StepError> {
-    match written_since_in(inside, application, Some(before)).await? {
+    let since = written_since_in(inside, application, Some(before)).await?;
+    in_words(inside, since, between).await
+}
+
+/// As [`wrote`], of what is known.
+pub(super) async fn in_words(
+    inside: &Connection,
+    since: Since,
+    between: &str,
+) -> Result<Wrote, StepError> {
+    match since {
         Since::Unwritten => Ok(Wrote::Nobody),
         Since::Unknown => Ok(Wrote::Perhaps(format!(
             "whether another session wrote to it on the target between {between} is not known, because the server's statistics \
@@ -316,6 +334,23 @@ pub(super) async fn restored(context: &Context) {
         written,
     })
     .await;
+}
+
+/// Puts on record what a later verification does not see any more where somebody makes up for it.
+pub(super) async fn record_difference(
+    context: &Context,
+    tables: &[TableName],
+) -> Result<(), StepError> {
+    let known = context.differences.as_ref();
+    if known.is_some_and(|known| tables.iter().all(|table| known.contains(table))) {
+        return Ok(());
+    }
+    context
+        .record(Change::FindDifference {
+            database: context.database_name().to_owned(),
+            tables: tables.to_vec(),
+        })
+        .await
 }
 
 async fn record_written(context: &Context, change: impl FnOnce(String, WriteMark) -> Change) {

@@ -94,6 +94,11 @@ const ROWS: &str = "\
        OR relkind IN ('r', 'm') AND relpersistence <> 't' AND relnamespace <> 'pg_catalog'::regnamespace \
           AND oid NOT IN (SELECT oid FROM apart)";
 
+const SEQUENCES: &str = "\
+    SELECT coalesce(sum(hashtext(concat_ws('|', oid, CASE WHEN has_sequence_privilege(oid, 'SELECT,USAGE') \
+                                                          THEN pg_catalog.pg_sequence_last_value(oid) END))), 0)::bigint \
+    FROM pg_catalog.pg_class WHERE relkind = 'S' AND relpersistence <> 't'";
+
 /// The columns of a catalog that say which relation, type or schema its row is about. A row about one that is temporary says
 /// nothing of what stays.
 fn about(catalog: &str) -> &'static [&'static str] {
@@ -146,9 +151,11 @@ async fn lasting(connection: &Connection, but: Option<String>) -> Result<Option<
     };
     let digest = query::row(connection, action, &digest(&catalogs, &apart)).await?;
     let rows = query::row(connection, action, &format!("{apart} {ROWS}")).await?;
+    let sequences = query::row(connection, action, SEQUENCES).await?;
     Ok(Some(Lasting {
         rows: rows.get(0),
         catalogs: digest.get(0),
+        sequences: Some(sequences.get(0)),
     }))
 }
 

@@ -45,7 +45,11 @@ fn what_does_not_stay_is_no_write() {
             agents.push(Held::begin(&target, "erp", kept));
         }
         project.run(&["run"]).expect_code(0);
+        // Before 15 an idle session may have reported nothing for ever.
+        let unknown = "whether another session wrote to it on the target cannot be known";
         let report = project.report().to_string();
+        assert_eq!(report.contains(unknown), major < 15, "{major}: {report}");
+        let report = report.replace(unknown, "");
         assert!(!report.contains("another session"), "{major}: {report}");
         drop(agents);
         compare::assert_same(&source, &target, "erp");
@@ -345,5 +349,35 @@ fn what_others_write_beside_the_delayed_phase_is_a_difference() {
         let project = project.with(&waiver("target/differed"));
         project.run(&["run"]).expect_code(0);
         assert!(target.lets_in("erp", "app", "of the app"), "{sql}");
+    }
+}
+
+/// Neither does a tuple, or not yet: statistics of a session that stays are not reported at once.
+#[test]
+fn a_session_that_stays_and_a_sequence_are_seen() {
+    let (source, target, project) = servers(18, &["erp", "crm", "hr", "quiet"]);
+    for database in ["erp", "crm", "hr", "quiet"] {
+        source.psql(
+            database,
+            "CREATE SEQUENCE numbers; SELECT nextval('numbers')",
+        );
+    }
+    project.killed_at(VERIFIED);
+    target.psql("erp", "SELECT setval('numbers', 1, false)");
+    let mut stays = Held::begin(&target, "crm", "SELECT 1; COMMIT");
+    stays.run("DELETE FROM jobs WHERE id < 10");
+    let within = Held::begin(&target, "hr", "DELETE FROM jobs WHERE id < 10");
+    let idle = Held::begin(&target, "quiet", "SELECT 1; COMMIT");
+    let told = project.run(&["run"]).expect_code(4);
+    let why = "another session wrote to it on the target between its verification and its opening";
+    told.says(&[
+        &format!("database crm: {why}"),
+        &format!("database erp: {why}"),
+        "database hr: another session is in a transaction",
+    ]);
+    drop((stays, within, idle));
+    assert!(target.lets_in("quiet", "app", "of the app"));
+    for database in ["erp", "crm", "hr"] {
+        assert!(!target.lets_in(database, "app", "of the app"), "{database}");
     }
 }

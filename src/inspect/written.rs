@@ -1,12 +1,13 @@
 //! How much was written to a database, by its server's cumulative statistics.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
 use super::query;
-use crate::names::{Lasting, WriteMark};
-use crate::postgres::{Application, Connection, Error};
+use crate::names::{Lasting, TableName, WriteMark};
+use crate::postgres::{Application, Connection, Error, quote_literal};
 
 /// Before 15 the statistics go to a collector, and what it shows may be half a second old (`PGSTAT_STAT_INTERVAL`).
 const COLLECTOR_DELAY: Duration = Duration::from_millis(700);
@@ -38,11 +39,34 @@ const WRITTEN: &str = "\
 
 /// The relations of temporary tables, and what their catalog rows hang on.
 const TEMPORARY: &str = "\
-    WITH temporary AS ( \
         SELECT oid FROM pg_catalog.pg_class WHERE relpersistence = 't' \
         UNION ALL SELECT oid FROM pg_catalog.pg_type \
             WHERE typnamespace IN (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_') \
-        UNION ALL SELECT oid FROM pg_catalog.pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_')";
+        UNION ALL SELECT oid FROM pg_catalog.pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_'";
+
+/// What the delayed phase writes to: the tables that are named, those that hang below them, all materialized views, and the indexes
+/// and TOAST tables of those.
+fn of_delayed(tables: &BTreeSet<TableName>) -> String {
+    let names: Vec<String> = tables
+        .iter()
+        .map(|table| quote_literal(&table.quoted()))
+        .collect();
+    format!(
+        "SELECT oid FROM ( \
+             WITH RECURSIVE named (oid) AS ( \
+                 SELECT pg_catalog.to_regclass(name)::oid FROM unnest(ARRAY[{}]::text[]) AS name \
+                 UNION SELECT i.inhrelid FROM named JOIN pg_catalog.pg_inherits i ON i.inhparent = named.oid), \
+             kept (oid) AS ( \
+                 SELECT oid FROM named WHERE oid IS NOT NULL \
+                 UNION SELECT oid FROM pg_catalog.pg_class WHERE relkind = 'm'), \
+             toasted (oid) AS ( \
+                 SELECT oid FROM kept \
+                 UNION SELECT c.reltoastrelid FROM kept JOIN pg_catalog.pg_class c USING (oid) WHERE c.reltoastrelid <> 0) \
+             SELECT oid FROM toasted \
+             UNION SELECT x.indexrelid FROM toasted JOIN pg_catalog.pg_index x ON x.indrelid = toasted.oid) delayed",
+        names.join(", ")
+    )
+}
 
 /// Catalogs of the database itself, but for what ANALYZE writes, and what only superusers may read: large objects' data and
 /// user mappings, which are counted.
@@ -60,14 +84,20 @@ const RELATIONS: &str = "\
                      relpersistence, relkind, relnatts, relchecks, relrowsecurity, relforcerowsecurity, relispopulated, \
                      relreplident, relispartition, relacl, reloptions, relpartbound, \
                      CASE WHEN relkind IN ('i', 'I') THEN 0 ELSE relfilenode END) AS said \
-    FROM pg_catalog.pg_class WHERE relpersistence <> 't'";
+    FROM pg_catalog.pg_class WHERE relpersistence <> 't' AND oid NOT IN (SELECT oid FROM apart)";
 
-const LASTING_ROWS: &str = "\
+const ROWS: &str = "\
     SELECT coalesce(sum(pg_stat_get_tuples_inserted(oid) + pg_stat_get_tuples_updated(oid) \
                         + pg_stat_get_tuples_deleted(oid)), 0)::bigint \
     FROM pg_catalog.pg_class \
     WHERE oid IN ('pg_catalog.pg_largeobject'::regclass, 'pg_catalog.pg_user_mapping'::regclass) \
-       OR relkind IN ('r', 'm') AND relpersistence <> 't' AND relnamespace <> 'pg_catalog'::regnamespace";
+       OR relkind IN ('r', 'm') AND relpersistence <> 't' AND relnamespace <> 'pg_catalog'::regnamespace \
+          AND oid NOT IN (SELECT oid FROM apart)";
+
+const SEQUENCES: &str = "\
+    SELECT coalesce(sum(hashtext(concat_ws('|', oid, CASE WHEN has_sequence_privilege(oid, 'SELECT,USAGE') \
+                                                          THEN pg_catalog.pg_sequence_last_value(oid) END))), 0)::bigint \
+    FROM pg_catalog.pg_class WHERE relkind = 'S' AND relpersistence <> 't'";
 
 /// The columns of a catalog that say which relation, type or schema its row is about. A row about one that is temporary says
 /// nothing of what stays.
@@ -79,17 +109,21 @@ fn about(catalog: &str) -> &'static [&'static str] {
         "pg_constraint" => &["conrelid"],
         "pg_index" => &["indrelid"],
         "pg_sequence" => &["seqrelid"],
+        "pg_inherits" => &["inhrelid", "inhparent"],
+        "pg_rewrite" => &["ev_class"],
+        "pg_trigger" => &["tgrelid"],
+        "pg_description" => &["objoid"],
         "pg_depend" => &["objid", "refobjid"],
         _ => &[],
     }
 }
 
 /// Each row version has a place and a transaction of its own.
-fn digest(catalogs: &[String]) -> String {
+fn digest(catalogs: &[String], apart: &str) -> String {
     let versions = catalogs.iter().map(|catalog| {
         let is_lasting = about(catalog)
             .iter()
-            .map(|column| format!("{column} NOT IN (SELECT oid FROM temporary)"));
+            .map(|column| format!("{column} NOT IN (SELECT oid FROM apart)"));
         let is_lasting: Vec<String> = is_lasting.collect();
         let condition = match &is_lasting[..] {
             [] => "true".to_owned(),
@@ -99,22 +133,29 @@ fn digest(catalogs: &[String]) -> String {
     });
     let parts: Vec<String> = versions.chain([RELATIONS.to_owned()]).collect();
     format!(
-        "{TEMPORARY} SELECT coalesce(sum(hashtext(said)), 0)::bigint FROM ({}) said",
+        "{apart} SELECT coalesce(sum(hashtext(said)), 0)::bigint FROM ({}) said",
         parts.join(" UNION ALL ")
     )
 }
 
-async fn lasting(connection: &Connection) -> Result<Option<Lasting>, Error> {
+/// `but`: relations of which nothing is counted besides the temporary ones, as a query.
+async fn lasting(connection: &Connection, but: Option<String>) -> Result<Option<Lasting>, Error> {
     if connection.version().major() < 1000 {
         return Ok(None);
     }
     let action = "read what stays of what was written";
     let catalogs = query::texts(connection, action, CATALOGS).await?;
-    let digest = query::row(connection, action, &digest(&catalogs)).await?;
-    let rows = query::row(connection, action, LASTING_ROWS).await?;
+    let apart = match but {
+        None => format!("WITH apart AS ({TEMPORARY})"),
+        Some(but) => format!("WITH apart AS ({TEMPORARY} UNION ALL {but})"),
+    };
+    let digest = query::row(connection, action, &digest(&catalogs, &apart)).await?;
+    let rows = query::row(connection, action, &format!("{apart} {ROWS}")).await?;
+    let sequences = query::row(connection, action, SEQUENCES).await?;
     Ok(Some(Lasting {
         rows: rows.get(0),
         catalogs: digest.get(0),
+        sequences: Some(sequences.get(0)),
     }))
 }
 
@@ -139,8 +180,25 @@ pub(crate) async fn written(
         reset: row.get(3),
         lasting: match row.get(5) {
             true => None,
-            false => lasting(connection).await?,
+            false => lasting(connection, None).await?,
         },
+    }))
+}
+
+/// As [`written`], of what the load of these tables, the refresh of materialized views and the indexes of either do not change: a mark
+/// for [`WriteMark::compare_regular`]. `None`: an older server does not tell.
+pub(crate) async fn written_to_others(
+    connection: &Connection,
+    application: &Application,
+    tables: &BTreeSet<TableName>,
+) -> Result<Option<WriteMark>, Error> {
+    let Some(mark) = written(connection, application).await? else {
+        return Ok(None);
+    };
+    let lasting = lasting(connection, Some(of_delayed(tables))).await?;
+    Ok(lasting.map(|lasting| WriteMark {
+        lasting: Some(lasting),
+        ..mark
     }))
 }
 

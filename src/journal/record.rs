@@ -161,6 +161,7 @@ impl std::fmt::Display for Entry {
                 Change::RestoredDatabase { database, .. } => {
                     write!(f, "restored-database {database}")
                 }
+                Change::MarkRegular { database, .. } => write!(f, "mark-regular {database}"),
                 Change::FindDifference { database, .. } => write!(f, "find-difference {database}"),
                 Change::AskForCorrection { database, .. } => {
                     write!(f, "ask-for-correction {database}")
@@ -246,6 +247,12 @@ pub enum Change {
     /// No change to a server: how much was written to a database when its restore, or its delayed phase, was done. No step writes to
     /// it until it is verified, and opened.
     RestoredDatabase {
+        database: String,
+        written: WriteMark,
+    },
+    /// No change to a server: how much was written to what the delayed phase does not write to of a database that was verified, and is
+    /// closed.
+    MarkRegular {
         database: String,
         written: WriteMark,
     },
@@ -357,6 +364,7 @@ impl Change {
                 | Change::MigratedRoles { .. }
                 | Change::LeaveDatabase { .. }
                 | Change::RestoredDatabase { .. }
+                | Change::MarkRegular { .. }
                 | Change::FindDifference { .. }
                 | Change::AskForCorrection { .. }
         )
@@ -383,6 +391,7 @@ impl Change {
             Change::StepKept { step } => step.database_name().map(|name| &**name),
             Change::LeaveDatabase { .. }
             | Change::RestoredDatabase { .. }
+            | Change::MarkRegular { .. }
             | Change::FindDifference { .. }
             | Change::AskForCorrection { .. }
             | Change::HoldSnapshot { .. }

@@ -350,6 +350,7 @@ impl State {
                 self.verified.remove(&database);
                 self.left.remove(&database);
                 self.restored.remove(&database);
+                self.regular.remove(&database);
                 self.differences.remove(&database);
                 self.asked.remove(&database);
                 self.may_drop.remove(&database);
@@ -384,9 +385,11 @@ impl State {
                 self.restored.insert(database, written);
             }
             Change::LeaveDatabase { database, written } => {
-                // A person is asked to look at it now, and may change it.
-                self.restored.remove(&database);
+                // What was written since its restore is compared all the same.
                 self.left.entry(database).or_insert(written);
+            }
+            Change::MarkRegular { database, written } => {
+                self.regular.insert(database, written);
             }
             Change::FindDifference { database, tables } => {
                 self.differences.entry(database).or_default().extend(tables);
@@ -396,6 +399,7 @@ impl State {
             }
             Change::LetInDatabase { database } => {
                 self.restored.remove(&database);
+                self.regular.remove(&database);
                 self.let_in.insert(database);
             }
             Change::OpenDatabase { database, waived } => {
@@ -411,6 +415,7 @@ impl State {
                 self.verified.remove(&database);
                 self.left.remove(&database);
                 self.restored.remove(&database);
+                self.regular.remove(&database);
                 self.differences.remove(&database);
                 self.asked.remove(&database);
                 self.may_drop.remove(&database);
@@ -550,6 +555,7 @@ impl State {
             self.verified.remove(database);
             self.left.remove(database);
             self.restored.remove(database);
+            self.regular.remove(database);
             self.dropped_indexes.remove(database);
             self.loads.remove(database);
             if disowned {

@@ -162,6 +162,32 @@ fn a_snapshot_is_held_until_it_or_its_run_ends() {
 }
 
 #[test]
+fn a_failed_step_leaves_the_mark_of_the_restore() {
+    let written = crate::names::WriteMark {
+        oid: 7,
+        rows: 1,
+        transactions: 1,
+        reset: None,
+        lasting: None,
+    };
+    let database = || "erp".to_owned();
+    let text = [
+        run(),
+        line(Entry::from(Change::RestoredDatabase {
+            database: database(),
+            written: written.clone(),
+        })),
+        line(Entry::from(Change::LeaveDatabase {
+            database: database(),
+            written: written.clone(),
+        })),
+    ]
+    .concat();
+    let state = replay(text.as_bytes()).unwrap().state;
+    assert_eq!(state.restored.get("erp"), Some(&written));
+}
+
+#[test]
 fn a_warning_is_about_its_run() {
     let warning = line(Entry::Warning {
         database: Some("erp".into()),

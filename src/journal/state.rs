@@ -81,8 +81,10 @@ pub struct State {
     /// Those that were not, with how much had been written to each when a step in it failed first.
     pub left: BTreeMap<String, WriteMark>,
     /// Those that are closed, with how much had been written to each when this plan wrote to it last: its restore, or its delayed phase,
-    /// was done. Until one is left or opened.
+    /// was done. Until one is opened.
     pub restored: BTreeMap<String, WriteMark>,
+    /// Those that are verified and closed, with how much had been written by then to what their delayed phase does not write to.
+    pub regular: BTreeMap<String, WriteMark>,
     /// Of the source, where the plan says that nobody writes to it: how much had been written to each before it was dumped.
     pub source_written: BTreeMap<String, WriteMark>,
     /// Those in which a verification, or the look before their opening, found a difference, and that are not made again since, with the

@@ -29,6 +29,9 @@ pub struct Lasting {
     /// A digest of which row versions the catalogs hold, those about temporary tables left out, and of what they say of relations:
     /// the file of an index is left out, and that of a table is not, which TRUNCATE changes.
     pub catalogs: i64,
+    /// A digest of where the sequences stand: setval() is no tuple to the statistics. `None`: an earlier version did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequences: Option<i64>,
 }
 
 /// What became of a database since a mark.
@@ -47,7 +50,34 @@ impl WriteMark {
         let went_back = now.rows < self.rows || now.transactions < self.transactions;
         if now.oid != self.oid || now.reset != self.reset || went_back {
             Since::Unknown
-        } else if now.rows > self.rows && is_lasting {
+        } else if now.rows > self.rows && is_lasting || self.have_sequences_moved(now) {
+            Since::Written
+        } else {
+            Since::Unwritten
+        }
+    }
+
+    fn have_sequences_moved(&self, now: &WriteMark) -> bool {
+        let of = |mark: &WriteMark| mark.lasting.and_then(|lasting| lasting.sequences);
+        of(self)
+            .zip(of(now))
+            .is_some_and(|(before, now)| before != now)
+    }
+
+    /// As [`compare`](Self::compare), of marks that leave out what this plan writes meanwhile: only what stays is compared. What
+    /// catalogs hold no reset of the statistics takes away.
+    pub(crate) fn compare_regular(&self, now: &WriteMark) -> Since {
+        let (Some(before), Some(after)) = (self.lasting, now.lasting) else {
+            return Since::Unknown;
+        };
+        let went_back = after.rows < before.rows || now.transactions < self.transactions;
+        if now.oid != self.oid {
+            Since::Unknown
+        } else if after.catalogs != before.catalogs {
+            Since::Written
+        } else if now.reset != self.reset || went_back {
+            Since::Unknown
+        } else if after.rows > before.rows {
             Since::Written
         } else {
             Since::Unwritten
@@ -58,6 +88,33 @@ impl WriteMark {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_catalogs_hold_is_known_without_statistics() {
+        let mark = |rows, catalogs, transactions| WriteMark {
+            oid: 7,
+            rows: 0,
+            transactions,
+            reset: None,
+            lasting: Some(Lasting {
+                rows,
+                catalogs,
+                sequences: None,
+            }),
+        };
+        let before = mark(5, 1, 10);
+        for (now, since) in [
+            (mark(5, 1, 12), Since::Unwritten),
+            (mark(6, 1, 12), Since::Written),
+            // Its rows went with a table.
+            (mark(4, 2, 12), Since::Written),
+            (mark(0, 2, 0), Since::Written),
+            (mark(4, 1, 12), Since::Unknown),
+            (mark(6, 1, 3), Since::Unknown),
+        ] {
+            assert_eq!(before.compare_regular(&now), since, "{now:?}");
+        }
+    }
 
     #[test]
     fn counters_that_went_back_prove_nothing() {
@@ -89,7 +146,11 @@ mod tests {
             rows,
             transactions: 10,
             reset: None,
-            lasting: lasting.map(|(rows, catalogs)| Lasting { rows, catalogs }),
+            lasting: lasting.map(|(rows, catalogs)| Lasting {
+                rows,
+                catalogs,
+                sequences: None,
+            }),
         };
         let before = mark(100, Some((5, -3)));
         for (lasting, since) in [

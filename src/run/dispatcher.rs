@@ -275,6 +275,7 @@ impl<'a> Dispatcher<'a> {
         given.verified = state.verified.get(&**database).cloned();
         given.left = state.left.get(&**database).cloned();
         given.restored = state.restored.get(&**database).cloned();
+        given.regular = state.regular.get(&**database).cloned();
         given.differences = state.differences.get(&**database).cloned();
         given.asked = state.asked.get(&**database).cloned().unwrap_or_default();
         given.may_drop = state.may_drop.contains(&**database);
@@ -518,6 +519,7 @@ struct Given {
     verified: Option<Option<WriteMark>>,
     left: Option<WriteMark>,
     restored: Option<WriteMark>,
+    regular: Option<WriteMark>,
     differences: Option<BTreeSet<TableName>>,
     asked: BTreeSet<TableName>,
     may_drop: bool,
@@ -556,6 +558,7 @@ async fn attempt(
         verified: given.verified,
         left: given.left,
         restored: given.restored,
+        regular: given.regular,
         differences: given.differences,
         asked: given.asked,
         may_drop: given.may_drop,

@@ -92,8 +92,10 @@ pub(crate) struct Context {
     pub verified: Option<Option<WriteMark>>,
     /// By the journal, how much had been written to that database when a step in it failed.
     pub left: Option<WriteMark>,
-    /// By the journal, how much had been written to that database when its restore was done, where no step failed in it since.
+    /// By the journal, how much had been written to that database when its restore was done.
     pub restored: Option<WriteMark>,
+    /// By the journal, how much had been written by its verification to what its delayed phase does not write to.
+    pub regular: Option<WriteMark>,
     /// By the journal, a verification found a difference in that database: in these tables, or in none that is known.
     pub differences: Option<BTreeSet<TableName>>,
     /// By the journal, a person was told to delete or change rows of these tables of it.
@@ -162,6 +164,7 @@ impl Context {
             verified: None,
             left: None,
             restored: None,
+            regular: None,
             differences: None,
             asked: BTreeSet::new(),
             may_drop: false,

@@ -15,6 +15,7 @@ pub(crate) mod globals;
 mod locked_snapshot;
 mod others;
 mod ours;
+mod regular;
 mod restore;
 mod sequences;
 pub(crate) mod snapshot;

@@ -80,6 +80,72 @@ pub(super) async fn others_that_stay(
     Ok(others)
 }
 
+/// A session from 15 on reports what it wrote within 10 seconds when it is idle (`PGSTAT_IDLE_INTERVAL`).
+const REPORT: i32 = 11;
+const REPORT_LOOKS: u32 = 60;
+
+/// Waits until the client sessions in the connection's database have reported what they wrote to the server's statistics.
+///
+/// Yields what cannot be known. Fails where one is in a transaction, which may commit at any time.
+pub(super) async fn await_reports(
+    context: &Context,
+    inside: &Connection,
+) -> Result<Option<String>, StepError> {
+    let (kind, reports) = match inside.version().major() {
+        ..1000 => ("a.query NOT LIKE 'autovacuum:%'", false),
+        major => (
+            "coalesce(a.backend_type, 'client backend') = 'client backend'",
+            major >= 1500,
+        ),
+    };
+    let sql = format!(
+        "SELECT coalesce(a.application_name, ''), \
+                pg_catalog.format('process %s, role \"%s\", application \"%s\"', a.pid, a.usename, a.application_name), \
+                a.xact_start IS NOT NULL, \
+                coalesce(clock_timestamp() - a.state_change > {REPORT} * interval '1 second', false) \
+         FROM pg_catalog.pg_stat_activity a \
+         WHERE a.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid() AND {kind} ORDER BY a.pid"
+    );
+    let (mut within, mut silent) = (Vec::new(), Vec::new());
+    for look in 0..REPORT_LOOKS {
+        if look > 0 {
+            sleep(LOOK).await;
+        }
+        let rows = inside.query(&sql, &[]).await;
+        let rows = rows.map_err(inside.failed("look for sessions in the database"))?;
+        within.clear();
+        silent.clear();
+        for row in rows {
+            let who: String = row.get(1);
+            if context.shared.application.owns(row.get(0)) {
+                continue;
+            }
+            if row.get(2) {
+                within.push(who);
+            } else if !reports || !row.get::<_, bool>(3) {
+                silent.push(who);
+            }
+        }
+        if within.is_empty() && (silent.is_empty() || !reports) {
+            break;
+        }
+    }
+    if !within.is_empty() {
+        return Err(StepError::new(format!(
+            "another session is in a transaction in it on the target, and what that writes cannot be seen before it ends: {}",
+            escape_control(&some_of(&within, NAMED))
+        ))
+        .help("end that session (pg_terminate_backend), and run again"));
+    }
+    Ok((!silent.is_empty()).then(|| {
+        format!(
+            "whether another session wrote to it on the target cannot be known as long as that is connected, since the server's \
+             statistics may lack what it did last: {}",
+            escape_control(&some_of(&silent, NAMED))
+        )
+    }))
+}
+
 /// How many they are.
 pub(super) fn number(others: &[Other]) -> String {
     match others.len() {
@@ -206,8 +272,17 @@ pub(super) async fn asked(context: &Context) -> Result<BTreeSet<TableName>, Step
     let session = context.session(Side::Target);
     let target = context.endpoint(Side::Target);
     let inside = connect(target, context.database_name(), &session).await?;
-    let (schemas, names): (Vec<&str>, Vec<&str>) = context
-        .asked
+    let tables = reached_from(&inside, &context.asked).await?;
+    inside.close().await;
+    Ok(tables)
+}
+
+/// As [`asked`], of these tables.
+pub(super) async fn reached_from(
+    inside: &Connection,
+    asked: &BTreeSet<TableName>,
+) -> Result<BTreeSet<TableName>, StepError> {
+    let (schemas, names): (Vec<&str>, Vec<&str>) = asked
         .iter()
         .map(|table| (table.schema.as_str(), table.name.as_str()))
         .unzip();
@@ -225,7 +300,6 @@ pub(super) async fn asked(context: &Context) -> Result<BTreeSet<TableName>, Step
         )
         .await
         .map_err(inside.failed("look for tables that refer to those to be corrected"))?;
-    inside.close().await;
     let table = |row: &Row| TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1));
     Ok(rows.iter().map(table).collect())
 }
@@ -267,7 +341,17 @@ pub(super) async fn wrote(
     before: &WriteMark,
     between: &str,
 ) -> Result<Wrote, StepError> {
-    match written_since_in(inside, application, Some(before)).await? {
+    let since = written_since_in(inside, application, Some(before)).await?;
+    in_words(inside, since, between).await
+}
+
+/// As [`wrote`], of what is known.
+pub(super) async fn in_words(
+    inside: &Connection,
+    since: Since,
+    between: &str,
+) -> Result<Wrote, StepError> {
+    match since {
         Since::Unwritten => Ok(Wrote::Nobody),
         Since::Unknown => Ok(Wrote::Perhaps(format!(
             "whether another session wrote to it on the target between {between} is not known, because the server's statistics \
@@ -316,6 +400,23 @@ pub(super) async fn restored(context: &Context) {
         written,
     })
     .await;
+}
+
+/// Puts on record what a later verification does not see any more where somebody makes up for it.
+pub(super) async fn record_difference(
+    context: &Context,
+    tables: &[TableName],
+) -> Result<(), StepError> {
+    let known = context.differences.as_ref();
+    if known.is_some_and(|known| tables.iter().all(|table| known.contains(table))) {
+        return Ok(());
+    }
+    context
+        .record(Change::FindDifference {
+            database: context.database_name().to_owned(),
+            tables: tables.to_vec(),
+        })
+        .await
 }
 
 async fn record_written(context: &Context, change: impl FnOnce(String, WriteMark) -> Change) {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::counts::mode_of_source;
-use super::{Context, StepError, archive, create, others};
+use super::{Context, StepError, archive, create, others, regular};
 use crate::failpoint::reach;
 use crate::graph::{self};
 use crate::inspect::written;
@@ -60,6 +60,7 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     if differing.is_empty() {
         output = refuse_what_others_changed(context, output).await?;
         mark_written(context).await?;
+        regular::mark(context).await?;
         if !context.shared.opens_late() {
             let refused = create::open(context, context.database()?, context.made(), false).await?;
             output.warnings.extend(refused);
@@ -73,7 +74,7 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     }
     // What clients write to a database that was opened before is theirs.
     if context.verified.is_none() || context.is_closed {
-        record_difference(context, &differing).await?;
+        others::record_difference(context, &differing).await?;
     }
     let database = context.shown_database();
     let error = StepError::new(format!(
@@ -149,7 +150,7 @@ async fn refuse_what_others_changed(
         output.warnings.push(message);
         return Ok(output);
     }
-    record_difference(context, &seen.tables).await?;
+    others::record_difference(context, &seen.tables).await?;
     if let Product::Comparison(compared) = &mut output.product {
         for result in &mut compared.tables {
             if seen.tables.contains(&result.table) {
@@ -173,23 +174,6 @@ pub(super) const CHANGED: &str = "changed by another session";
 /// Of a table.
 pub(super) const DIFFERED: &str =
     "differed in an earlier verification, and what made it agree is no step of this plan";
-
-/// Puts on record what a later verification does not see any more where somebody makes up for it.
-pub(super) async fn record_difference(
-    context: &Context,
-    tables: &[TableName],
-) -> Result<(), StepError> {
-    let known = context.differences.as_ref();
-    if known.is_some_and(|known| tables.iter().all(|table| known.contains(table))) {
-        return Ok(());
-    }
-    context
-        .record(Change::FindDifference {
-            database: context.database_name().to_owned(),
-            tables: tables.to_vec(),
-        })
-        .await
-}
 
 /// The two ways on from a difference.
 fn what_next(context: &Context) -> String {

@@ -15,13 +15,14 @@ use crate::plan::Side;
 use crate::postgres::{
     Connection, Pool, escape_control, quote_identifier, quote_literal, quote_qualified,
 };
-use crate::step::{Context, StepError, ours};
+use crate::step::{Context, StepError, ours, regular};
 
 /// Drops the secondary indexes, each on record with everything that makes it what it is.
 pub(crate) async fn drop_indexes(context: &Context) -> Result<Output, StepError> {
     let session = context.session(Side::Target).lock_timeout(LOCK_TIMEOUT);
     let connection = ours::open(context, &session).await?;
-    let warnings = columns::ensure_fit(context, &connection, |_| true).await?;
+    let mut warnings = columns::ensure_fit(context, &connection, |_| true).await?;
+    warnings.extend(regular::look_before_the_first_write(context).await?);
     let indexes = definitions(context, &connection).await?;
     if !indexes.is_empty() {
         context

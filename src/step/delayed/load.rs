@@ -24,7 +24,7 @@ use crate::process::restore_log::{TableRows, Toc};
 use crate::process::{Finished, Invocation};
 use crate::step::child::{ProgramWarnings, failure};
 use crate::step::restore::list;
-use crate::step::{Context, StepError, create, ours, sequences};
+use crate::step::{Context, StepError, create, ours, regular, sequences};
 
 /// Loads every table of the archive that is not loaded yet, the largest first. Yields the rows of each.
 pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
@@ -35,6 +35,17 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
     let loaded = loaded::committed(context).await?;
     ensure_fit(context, &loaded).await?;
     loaded::fit_together(context, &loaded)?;
+    // Where no index was dropped.
+    let told = regular::look_before_the_first_write(context).await?;
+    context.notices.extend(told);
+    if context.restored.is_some() {
+        context
+            .record(Change::DropIndexes {
+                database: context.database_name().to_owned(),
+                indexes: Vec::new(),
+            })
+            .await?;
+    }
     sequences::advance_for_delayed(context).await?;
     let sent = AtomicU64::new(0);
     let (before, missing) = loaded::without(context, loaded, entries)?;

@@ -7,7 +7,7 @@ use crate::names::{Dumped, Load, TableName, list_of_tables};
 use crate::plan::Side;
 use crate::postgres::{Class, Connection, connect};
 use crate::process::restore_log::TableRows;
-use crate::step::{Context, StepError};
+use crate::step::{Context, StepError, regular};
 
 /// Puts on record that a load was committed: from then on nobody has to be asked.
 pub(super) async fn record(context: &Context, load: &Load) -> Result<(), StepError> {
@@ -213,7 +213,7 @@ pub(super) async fn refuse_other_rows(
     {
         return Ok(());
     }
-    context.ask_for_correction(vec![table.clone()]).await?;
+    regular::ask_for_correction(context, vec![table.clone()]).await?;
     Err(StepError::new(format!(
         "{table} holds rows that this run did not load, although the database is closed to other roles: a run with another \
          copy of this plan's state directory may have loaded it; nothing was loaded"

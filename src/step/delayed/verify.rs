@@ -12,10 +12,8 @@ use crate::names::{
 };
 use crate::plan::Side;
 use crate::postgres::{Pool, escape_control};
-use crate::step::verify::{
-    CHANGED, DIFFERED, make_again_or_waive, record_difference, remove_archive,
-};
-use crate::step::{Context, StepError, others};
+use crate::step::verify::{CHANGED, DIFFERED, make_again_or_waive, remove_archive};
+use crate::step::{Context, StepError, others, regular};
 use crate::verify::large_objects::{KEEP_AWAY, table, told};
 
 /// Compares the rows of the source's snapshot with those that the load's own command tags counted, and with those that are
@@ -73,10 +71,10 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         .collect();
     // What clients do to what they may use is theirs.
     if context.is_closed && !differing.is_empty() {
-        record_difference(context, &differing).await?;
+        others::record_difference(context, &differing).await?;
     } else if told(&tables).is_some() {
         // Of these a person has to say that they were brought: clients may have made as many others.
-        record_difference(context, &[table()]).await?;
+        others::record_difference(context, &[table()]).await?;
     }
     let of_large_objects = told(&tables).map(|told| format!("\n{told}"));
     let of_large_objects = of_large_objects.unwrap_or_default();
@@ -95,9 +93,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     };
     let changed = look_for_changes(context, &asked, &mut output).await?;
     if !broken.is_empty() {
-        context
-            .ask_for_correction(to_correct(context, &broken))
-            .await?;
+        regular::ask_for_correction(context, to_correct(context, &broken)).await?;
         let messages: Vec<String> = broken.into_iter().map(|broken| broken.message).collect();
         output.warnings.extend(messages.iter().cloned());
         return Err(StepError::new(format!(
@@ -172,6 +168,7 @@ async fn look_for_changes(
 ) -> Result<Option<String>, StepError> {
     let seen = others::look(context, asked).await?;
     output.warnings.extend(seen.warnings);
+    let beside = regular::changed(context, &mut output.warnings).await?;
     // The database may have been opened since. Delayed tables that differed are told as such.
     let compared: BTreeSet<&TableName> = output
         .compared()
@@ -193,7 +190,7 @@ async fn look_for_changes(
             list(tables)
         )),
     };
-    let Some(changed) = seen.changed.or(before) else {
+    let Some(changed) = seen.changed.or(beside).or(before) else {
         return Ok(None);
     };
     let message = format!("database {}: {changed}", context.shown_database());
@@ -201,7 +198,7 @@ async fn look_for_changes(
         output.warnings.push(message);
         return Ok(None);
     }
-    record_difference(context, &seen.tables).await?;
+    others::record_difference(context, &seen.tables).await?;
     if let Product::Comparison(compared) = &mut output.product {
         let changed = |result: &&mut TableResult| seen.tables.contains(&result.table);
         for result in compared.tables.iter_mut().filter(changed) {

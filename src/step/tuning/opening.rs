@@ -10,7 +10,7 @@ use crate::names::{TableName, WriteMark, list_of_tables};
 use crate::plan::Side;
 use crate::postgres::{Class, Session, connect, escape_control};
 use crate::shell;
-use crate::step::others::{Wrote, wrote};
+use crate::step::others::{Wrote, await_reports, wrote};
 use crate::step::{Context, StepError, ToOpen, create};
 
 /// Databases that are looked at, and opened, at a time.
@@ -169,7 +169,22 @@ async fn what_others_wrote(
     };
     let application = &context.shared.application;
     let between = "its verification and its opening";
+    let named = |error: StepError| {
+        let (what, help) = error.into_parts();
+        let database = escape_control(database);
+        let error = StepError::new(format!("database {database}: {what}; it stays closed"));
+        help.into_iter().fold(error, StepError::help)
+    };
+    let wrote_before = wrote(&inside, application, before, between).await?;
+    if !matches!(wrote_before, Wrote::Nobody) {
+        inside.close().await;
+        return Ok(wrote_before);
+    }
+    let unknown = await_reports(context, &inside).await.map_err(named)?;
     let wrote = wrote(&inside, application, before, between).await?;
     inside.close().await;
-    Ok(wrote)
+    Ok(match (wrote, unknown) {
+        (Wrote::Nobody, Some(unknown)) => Wrote::Perhaps(unknown),
+        (wrote, _) => wrote,
+    })
 }

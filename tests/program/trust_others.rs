@@ -294,7 +294,9 @@ fn what_another_session_wrote_after_the_restore_is_a_failure() {
             "--step create",
         ]);
         let told = project.run(&["run"]).expect_code(5);
-        told.says(&["an earlier verification found that another session wrote to it"]);
+        told.says(&[
+            "another session wrote to it on the target between its restore and its verification",
+        ]);
         project
             .run(&["reset", "--database", "erp", "--step", "create"])
             .expect_code(0);

@@ -385,7 +385,10 @@ impl State {
                 self.restored.insert(database, written);
             }
             Change::LeaveDatabase { database, written } => {
-                // What was written since its restore is compared all the same.
+                // What was written since its restore is compared all the same, unless a person was told to change something.
+                if self.asked.contains_key(&database) {
+                    self.restored.remove(&database);
+                }
                 self.left.entry(database).or_insert(written);
             }
             Change::MarkRegular { database, written } => {

@@ -61,7 +61,7 @@ fn sequences_that_a_script_set_before_the_delayed_rows_came_are_not_behind_them(
          INSERT INTO bills (word) SELECT 'b' FROM generate_series(1, 500);
          INSERT INTO others (word) SELECT 'o' FROM generate_series(1, 500);
          DELETE FROM others WHERE id > 400",
-        "table_data = [\"erp.events\", \"erp.visits\", \"erp.bills\", \"erp.texts\", \"erp.part\"]",
+        "table_data = [\"erp.events\", \"erp.visits\", \"erp.bills\", \"erp.texts\", \"erp.part\"]\n[target.tuning]\nmode = \"off\"",
     );
     let sequences = [
         ("events", "events_id_seq"),
@@ -95,7 +95,7 @@ fn sequences_that_clients_are_ahead_with_stay_ahead() {
          CREATE SEQUENCE cycle MAXVALUE 10 CYCLE;
          CREATE TABLE others (id int DEFAULT nextval('far'));
          INSERT INTO events (word) SELECT 'e' FROM generate_series(1, 500)",
-        "table_data = [\"erp.events\"]\nsnapshot = \"later\"",
+        "table_data = [\"erp.events\"]\nsnapshot = \"later\"\n[target.tuning]\nmode = \"off\"",
     );
     source.psql(
         "erp",
@@ -505,7 +505,7 @@ fn materialized_views_are_refreshed_after_those_that_they_read() {
          CREATE MATERIALIZED VIEW a_last AS SELECT public.h() AS s;
          REFRESH MATERIALIZED VIEW m0; REFRESH MATERIALIZED VIEW a_zeta; REFRESH MATERIALIZED VIEW b;
          REFRESH MATERIALIZED VIEW a_last",
-        "table_data = [\"erp.events\"]",
+        "table_data = [\"erp.events\"]\n[target.tuning]\nmode = \"off\"",
     );
     target.psql(
         "erp",

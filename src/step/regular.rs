@@ -72,6 +72,11 @@ pub(super) async fn ask_for_correction(
     context: &Context,
     tables: Vec<TableName>,
 ) -> Result<(), StepError> {
+    // It is called from deep within the load: on a thread's stack its sessions would have no room.
+    Box::pin(ask_and_mark(context, tables)).await
+}
+
+async fn ask_and_mark(context: &Context, tables: Vec<TableName>) -> Result<(), StepError> {
     let asked: BTreeSet<TableName> = context
         .asked
         .iter()

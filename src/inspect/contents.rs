@@ -5,21 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Row;
 
 use super::load_order::{large_object_tables, load_order_constraints};
-use super::query::{self, USER_SCHEMA};
+use super::query::{self, USER_SCHEMA, member_of_extension};
 use crate::catalog::{
     AttachedIndex, Contents, EventTrigger, FunctionSetting, Placed, PlacedKind, Relation,
     TableTrigger,
 };
 use crate::names::{RelationKind, TableName};
 use crate::postgres::{Connection, Error};
-
-/// That the object belongs to no extension.
-fn of_no_extension(catalog: &str, alias: &str) -> String {
-    format!(
-        "NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend m WHERE m.classid = 'pg_catalog.{catalog}'::regclass \
-                     AND m.objid = {alias}.oid AND m.deptype = 'e')"
-    )
-}
 
 /// Reads what the connection's database holds.
 pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
@@ -100,20 +92,20 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
                  (SELECT count(*) FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql'), \
                  (SELECT count(*) FROM pg_catalog.pg_proc p \
                     JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
-                    WHERE {USER_SCHEMA} AND {}) \
+                    WHERE {USER_SCHEMA} AND NOT {}) \
                  + (SELECT count(*) FROM pg_catalog.pg_type t \
                     JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
-                    WHERE {USER_SCHEMA} AND t.typtype IN ('b', 'd', 'e', 'r') AND {} \
+                    WHERE {USER_SCHEMA} AND t.typtype IN ('b', 'd', 'e', 'r') AND NOT {} \
                       AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_type e WHERE e.typarray = t.oid)) \
                  + (SELECT count(*) FROM pg_catalog.pg_class c \
                     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-                    WHERE c.relkind IN ('v', 'S', 'f', 'c') AND {USER_SCHEMA} AND {}) \
+                    WHERE c.relkind IN ('v', 'S', 'f', 'c') AND {USER_SCHEMA} AND NOT {}) \
                  + (SELECT count(*) FROM pg_catalog.pg_namespace n \
-                    WHERE n.nspname <> 'public' AND {USER_SCHEMA} AND {})",
-            of_no_extension("pg_proc", "p"),
-            of_no_extension("pg_type", "t"),
-            of_no_extension("pg_class", "c"),
-            of_no_extension("pg_namespace", "n"),
+                    WHERE n.nspname <> 'public' AND {USER_SCHEMA} AND NOT {})",
+            member_of_extension("pg_proc", "p"),
+            member_of_extension("pg_type", "t"),
+            member_of_extension("pg_class", "c"),
+            member_of_extension("pg_namespace", "n"),
         ),
     )
     .await?;
@@ -183,15 +175,16 @@ async fn extensions_in_columns(connection: &Connection) -> Result<BTreeSet<Strin
     let names = query::texts(
         connection,
         "list the extensions whose types columns have",
-        "SELECT DISTINCT e.extname::text FROM pg_catalog.pg_attribute a \
+        &format!(
+            "SELECT DISTINCT e.extname::text FROM pg_catalog.pg_attribute a \
          JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p') \
          JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
          JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass \
            AND d.objid IN (t.oid, t.typelem, t.typbasetype) AND d.deptype = 'e' \
          JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid \
-         WHERE a.attnum > 0 AND NOT a.attisdropped AND NOT EXISTS ( \
-           SELECT FROM pg_catalog.pg_depend m WHERE m.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
-           AND m.objid = c.oid AND m.deptype = 'e')",
+         WHERE a.attnum > 0 AND NOT a.attisdropped AND NOT {}",
+            member_of_extension("pg_class", "c")
+        ),
     )
     .await?;
     Ok(names.into_iter().collect())

@@ -3,7 +3,7 @@
 use super::column_order;
 use super::detaching::pending_detaches;
 use super::indexes::OF_NO_EXTENSION;
-use super::query::{self, USER_SCHEMA};
+use super::query::{self, USER_SCHEMA, member_of_extension};
 use crate::catalog::{NotMoved, NotMovedKind};
 use crate::postgres::{Connection, Error};
 
@@ -220,13 +220,6 @@ const EXTENSION_ROWS: &str = "\
     JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid \
     WHERE c.relkind IN ('r', 'm') AND NOT c.oid = ANY (coalesce(e.extconfig, '{}')) \
       AND pg_relation_size(c.oid) > 0 ORDER BY 1";
-
-fn member_of_extension(class: &str, alias: &str) -> String {
-    format!(
-        "EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.{class}'::regclass \
-         AND d.objid = {alias}.oid AND d.objsubid = 0 AND d.deptype = 'e')"
-    )
-}
 
 /// Everything with a list of privileges that names a role which does not exist.
 fn acl_without_role(major: u32) -> String {

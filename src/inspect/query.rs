@@ -10,6 +10,14 @@ use crate::postgres::{Connection, Error};
 pub(super) const USER_SCHEMA: &str =
     "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_(catalog$|toast|temp_)'";
 
+/// Whether an object of the catalog belongs to an extension. `alias`: of the catalog in the query.
+pub(super) fn member_of_extension(class: &str, alias: &str) -> String {
+    format!(
+        "EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.{class}'::regclass \
+         AND d.objid = {alias}.oid AND d.objsubid = 0 AND d.deptype = 'e')"
+    )
+}
+
 /// Every row. `action` is a verb phrase for the error.
 pub(super) async fn rows(
     connection: &Connection,

@@ -66,13 +66,6 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
 
     let roles = roles::read(connection, identity.get(4)).await?;
     let role_settings = role_settings(connection).await?;
-    let tablespaces = query::texts(
-        connection,
-        "list the tablespaces",
-        "SELECT spcname::text FROM pg_catalog.pg_tablespace \
-             WHERE spcname NOT IN ('pg_default', 'pg_global') ORDER BY spcname::text COLLATE \"C\"",
-    )
-    .await?;
     let tablespace_facts = tablespaces::read(connection).await?;
     // Providers exist from 10 on; before, every collation is of the operating system.
     let libc = if version.major() >= 1000 {
@@ -123,7 +116,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
         kept_roles: BTreeSet::new(),
         role_settings,
         databases: Vec::new(),
-        tablespaces,
+        tablespaces: tablespace_facts.keys().cloned().collect(),
         tablespace_facts,
         makeable_tablespaces: Vec::new(),
         locales,

@@ -164,6 +164,14 @@ pub(crate) async fn written(
     connection: &Connection,
     application: &Application,
 ) -> Result<Option<WriteMark>, Error> {
+    look(connection, application, None).await
+}
+
+async fn look(
+    connection: &Connection,
+    application: &Application,
+    but: Option<String>,
+) -> Result<Option<WriteMark>, Error> {
     await_our_sessions(connection, application).await?;
     if connection.version().major() < 1500 {
         sleep(COLLECTOR_DELAY).await;
@@ -180,7 +188,7 @@ pub(crate) async fn written(
         reset: row.get(3),
         lasting: match row.get(5) {
             true => None,
-            false => lasting(connection, None).await?,
+            false => lasting(connection, but).await?,
         },
     }))
 }
@@ -192,21 +200,15 @@ pub(crate) async fn written_to_others(
     application: &Application,
     tables: &BTreeSet<TableName>,
 ) -> Result<Option<WriteMark>, Error> {
-    let Some(mark) = written(connection, application).await? else {
-        return Ok(None);
-    };
-    let lasting = lasting(connection, Some(of_delayed(tables))).await?;
-    Ok(lasting.map(|lasting| WriteMark {
-        lasting: Some(lasting),
-        ..mark
-    }))
+    let mark = look(connection, application, Some(of_delayed(tables))).await?;
+    Ok(mark.filter(|mark| mark.lasting.is_some()))
 }
 
-/// Waits a moment until no other session of this run is in the database.
-async fn await_our_sessions(
+/// Waits a moment until no other session of this run is in the database. Whether they are gone.
+pub(crate) async fn await_our_sessions(
     connection: &Connection,
     application: &Application,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     for _ in 0..LOOKS {
         let names = query::texts(
             connection,
@@ -217,9 +219,9 @@ async fn await_our_sessions(
         )
         .await?;
         if !names.iter().any(|name| application.owns(name)) {
-            break;
+            return Ok(true);
         }
         sleep(LOOK).await;
     }
-    Ok(())
+    Ok(false)
 }

@@ -24,9 +24,7 @@ pub(crate) fn for_roles_there(
     let both = there.filter_map(|role| Some((source.role(&role.name)?, role)));
     let mut found: Vec<Finding> = both
         .filter_map(|(of_source, of_target)| {
-            let mut differences = Differences::default();
-            differences.find(of_source, of_target, inspection);
-            differences.find_settings(of_source, inspection, plan);
+            let differences = Differences::between(of_source, of_target, inspection, plan);
             if target.kept_roles.contains(&of_target.name) {
                 differences.into_finding_of_kept(of_target)
             } else {
@@ -44,9 +42,7 @@ pub(crate) fn differs_in_salt_alone(plan: &Plan, inspection: &Inspection, role: 
     let Some(of_source) = inspection.source.role(&role.name) else {
         return false;
     };
-    let mut differences = Differences::default();
-    differences.find(of_source, role, inspection);
-    differences.find_settings(of_source, inspection, plan);
+    let differences = Differences::between(of_source, role, inspection, plan);
     differences.is_salted && differences.set.len() == 1 && differences.unseen.is_none()
 }
 
@@ -64,6 +60,13 @@ struct Differences {
 }
 
 impl Differences {
+    fn between(source: &Role, target: &Role, servers: &Inspection, plan: &Plan) -> Differences {
+        let mut differences = Differences::default();
+        differences.find(source, target, servers);
+        differences.find_settings(source, servers, plan);
+        differences
+    }
+
     fn find(&mut self, source: &Role, target: &Role, servers: &Inspection) {
         for (name, on) in &source.attributes {
             if target.attributes.get(name) != Some(on) && servers.target.may_set_attribute(name) {

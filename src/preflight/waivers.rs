@@ -30,8 +30,7 @@ pub(crate) fn waive(findings: &mut Vec<Finding>, waivers: &[Waive], today: Date)
 
 /// Whether the plan waives a finding of this code that is about the migration as a whole.
 pub(crate) fn is_waived(code: Code, waivers: &[Waive], today: Date) -> bool {
-    let mut waivers = waivers.iter().filter(|waiver| waiver.code == code);
-    waivers.any(|waiver| waiver.object.is_match("") && holds(waiver, today))
+    is_waived_for(code, "", waivers, today)
 }
 
 /// Whether the plan waives a finding of this code about this subject.

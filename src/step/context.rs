@@ -20,7 +20,7 @@ use crate::names::{
     Subject, TableName, WriteMark,
 };
 use crate::plan::{Endpoint, Plan, Side};
-use crate::postgres::{Application, Notices, Session, escape_control};
+use crate::postgres::{Application, Connection, Error, Notices, Session, connect, escape_control};
 
 /// What every step of a run shares.
 pub(crate) struct Shared {
@@ -233,6 +233,12 @@ impl Context {
             Created::Begun => None,
             Created::WithOid(oid) | Created::Found(oid) => Some(oid),
         }
+    }
+
+    /// Opens a session in the step's database. Which of that name on the target it is, [`super::ours`] asks.
+    pub(crate) async fn connect(&self, side: Side) -> Result<Connection, Error> {
+        let session = self.session(side);
+        connect(self.endpoint(side), self.database_name(), &session).await
     }
 
     /// The database as it was found on the source.

@@ -8,11 +8,11 @@ use tokio_postgres::Row;
 
 use super::used::written_since_in;
 use super::{Context, StepError};
-use crate::inspect::written;
+use crate::inspect::{await_our_sessions, written};
 use crate::journal::Change;
 use crate::names::{Since, TableName, WriteMark, some_of};
 use crate::plan::Side;
-use crate::postgres::{Application, Connection, connect, escape_control};
+use crate::postgres::{Application, Connection, escape_control};
 
 /// How often, and how long, to look whether clients that were connected are gone: those of a pooler come and go.
 const LOOK: Duration = Duration::from_millis(200);
@@ -178,9 +178,7 @@ pub(super) fn names(others: &[Other]) -> String {
 /// Fails where sessions of others stay in a database that was found empty: taking a privilege ends nobody. Superusers' are told
 /// when the database is verified; they may be of agents, which only read.
 pub(super) async fn refuse_who_stays(context: &Context) -> Result<(), StepError> {
-    let session = context.session(Side::Target);
-    let target = context.endpoint(Side::Target);
-    let inside = connect(target, context.database_name(), &session).await?;
+    let inside = context.connect(Side::Target).await?;
     let others = others_that_stay(context, &inside, |other| !other.is_superuser).await?;
     inside.close().await;
     if others.is_empty() {
@@ -216,9 +214,7 @@ pub(super) async fn look(context: &Context, but: &BTreeSet<TableName>) -> Result
     if !context.is_closed {
         return Ok(Seen::default());
     }
-    let session = context.session(Side::Target);
-    let target = context.endpoint(Side::Target);
-    let inside = connect(target, context.database_name(), &session).await?;
+    let inside = context.connect(Side::Target).await?;
     let others = others_in(context, &inside).await?;
     let rows = inside
         .query(
@@ -269,9 +265,7 @@ pub(super) async fn asked(context: &Context) -> Result<BTreeSet<TableName>, Step
     if context.asked.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let session = context.session(Side::Target);
-    let target = context.endpoint(Side::Target);
-    let inside = connect(target, context.database_name(), &session).await?;
+    let inside = context.connect(Side::Target).await?;
     let tables = reached_from(&inside, &context.asked).await?;
     inside.close().await;
     Ok(tables)
@@ -315,15 +309,8 @@ async fn written_since_restore(
     };
     let between = "its restore and its verification";
     let application = &context.shared.application;
-    Ok(match wrote(inside, application, before, between).await? {
-        Wrote::Nobody => None,
-        Wrote::Perhaps(what) => {
-            let database = context.shown_database();
-            warnings.push(format!("database {database}: {what}"));
-            None
-        }
-        Wrote::Somebody(what) => Some(what),
-    })
+    let wrote = wrote(inside, application, before, between).await?;
+    Ok(wrote.or_told(context, warnings))
 }
 
 /// Whether another session wrote to a closed database since a mark, in words.
@@ -332,6 +319,20 @@ pub(super) enum Wrote {
     /// To be told: the server cannot tell, or it may have been a session of an extension.
     Perhaps(String),
     Somebody(String),
+}
+
+impl Wrote {
+    /// What is certain; the rest becomes a warning.
+    pub(super) fn or_told(self, context: &Context, warnings: &mut Vec<String>) -> Option<String> {
+        match self {
+            Wrote::Nobody => None,
+            Wrote::Perhaps(what) => {
+                warnings.push(format!("database {}: {what}", context.shown_database()));
+                None
+            }
+            Wrote::Somebody(what) => Some(what),
+        }
+    }
 }
 
 /// Whether another session wrote to the connection's database since: rows, or objects. `between`: when that was.
@@ -421,16 +422,14 @@ pub(super) async fn record_difference(
 
 async fn record_written(context: &Context, change: impl FnOnce(String, WriteMark) -> Change) {
     let recorded = async {
-        let session = context.session(Side::Target);
-        let target = context.endpoint(Side::Target);
-        let inside = connect(target, context.database_name(), &session).await?;
-        // It waits a moment for sessions of ours. One of a client program that was killed may build an index for long, and
-        // what it writes then is no client's.
-        written(&inside, &context.shared.application).await?;
-        let are_gone = are_ours_gone(context, &inside).await?;
-        let written = written(&inside, &context.shared.application).await?;
+        let inside = context.connect(Side::Target).await?;
+        let application = &context.shared.application;
+        // One of a client program that was killed may build an index for long, and what it writes then is no client's.
+        let written = match await_our_sessions(&inside, application).await? {
+            true => written(&inside, application).await?,
+            false => None,
+        };
         inside.close().await;
-        let written = written.filter(|_| are_gone);
         if let Some(written) = written {
             let database = context.database_name().to_owned();
             context.record(change(database, written)).await?;
@@ -440,17 +439,4 @@ async fn record_written(context: &Context, change: impl FnOnce(String, WriteMark
     if let Err(error) = recorded.await {
         tracing::warn!(%error, "it is not on record how much was written to the database");
     }
-}
-
-async fn are_ours_gone(context: &Context, inside: &Connection) -> Result<bool, StepError> {
-    let rows = inside
-        .query(
-            "SELECT coalesce(application_name, '') FROM pg_catalog.pg_stat_activity \
-             WHERE datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid()",
-            &[],
-        )
-        .await
-        .map_err(inside.failed("look for sessions of this run"))?;
-    let application = &context.shared.application;
-    Ok(!rows.iter().any(|row| application.owns(row.get(0))))
 }

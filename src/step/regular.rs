@@ -8,7 +8,7 @@ use crate::inspect::written_to_others;
 use crate::journal::Change;
 use crate::names::{Since, TableName, WriteMark};
 use crate::plan::Side;
-use crate::postgres::{Connection, connect, escape_control};
+use crate::postgres::{Connection, escape_control};
 
 const BETWEEN: &str = "its verification and the end of its delayed phase";
 
@@ -28,17 +28,10 @@ pub(super) async fn changed(
     if context.regular.is_none() {
         return Ok(None);
     }
-    let inside = open(context).await?;
+    let inside = context.connect(Side::Target).await?;
     let wrote = look(context, &inside).await?;
     inside.close().await;
-    Ok(match wrote {
-        Wrote::Nobody => None,
-        Wrote::Perhaps(what) => {
-            warnings.push(format!("database {}: {what}", context.shown_database()));
-            None
-        }
-        Wrote::Somebody(what) => Some(what),
-    })
+    Ok(wrote.or_told(context, warnings))
 }
 
 /// Compares it with that. `inside`: the target's database.
@@ -59,7 +52,7 @@ pub(super) async fn look_before_the_first_write(
     let Some(before) = context.restored.as_ref().filter(|_| context.is_closed) else {
         return Ok(Vec::new());
     };
-    let inside = open(context).await?;
+    let inside = context.connect(Side::Target).await?;
     let application = &context.shared.application;
     let between = "its verification and its delayed phase";
     let wrote = others::wrote(&inside, application, before, between).await?;
@@ -84,7 +77,7 @@ async fn ask_and_mark(context: &Context, tables: Vec<TableName>) -> Result<(), S
         .chain(tables.clone())
         .collect();
     if context.regular.is_some() && context.is_closed && asked != context.asked {
-        let inside = open(context).await?;
+        let inside = context.connect(Side::Target).await?;
         let wrote = look(context, &inside).await?;
         inside.close().await;
         let told = record(context, wrote).await?;
@@ -93,12 +86,6 @@ async fn ask_and_mark(context: &Context, tables: Vec<TableName>) -> Result<(), S
         return mark_all_but(context, &asked).await;
     }
     context.ask_for_correction(tables).await
-}
-
-async fn open(context: &Context) -> Result<Connection, StepError> {
-    let target = context.endpoint(Side::Target);
-    let session = context.session(Side::Target);
-    Ok(connect(target, context.database_name(), &session).await?)
 }
 
 /// Puts it on record where somebody wrote. Yields what to tell.
@@ -118,7 +105,7 @@ async fn record(context: &Context, wrote: Wrote) -> Result<Vec<String>, StepErro
 }
 
 async fn mark_all_but(context: &Context, asked: &BTreeSet<TableName>) -> Result<(), StepError> {
-    let inside = open(context).await?;
+    let inside = context.connect(Side::Target).await?;
     let written = written(context, &inside, asked).await?;
     inside.close().await;
     let Some(written) = written else {

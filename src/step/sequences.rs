@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use crate::inspect::sequences;
 use crate::names::{SequenceValue, TableName};
 use crate::plan::Side;
-use crate::postgres::{Connection, connect, escape_control};
+use crate::postgres::{Connection, escape_control};
 use crate::step::{Context, StepError};
 
 /// From so many values on, a sequence is set and not counted on. So many that no client takes them between the look and
@@ -99,9 +99,7 @@ async fn open(context: &Context) -> Result<Connection, StepError> {
 }
 
 async fn on_source(context: &Context) -> Result<Vec<SequenceValue>, StepError> {
-    let source = context.endpoint(Side::Source);
-    let session = context.session(Side::Source);
-    let connection = connect(source, context.database_name(), &session).await?;
+    let connection = context.connect(Side::Source).await?;
     let found = sequences(&connection).await?;
     connection.close().await;
     Ok(found.into_iter().map(|sequence| sequence.value).collect())

@@ -184,9 +184,7 @@ pub(super) async fn ensure_same_definitions(
     context: &Context,
     snapshot: &LockedSnapshot,
 ) -> Result<(), StepError> {
-    let session = context.session(Side::Source);
-    let endpoint = context.endpoint(Side::Source);
-    let connection = connect(endpoint, context.database_name(), &session).await?;
+    let connection = context.connect(Side::Source).await?;
     let now: HashSet<Definition> = definitions(&connection).await?.into_iter().collect();
     connection.close().await;
     let then = snapshot.definitions().iter();
@@ -209,9 +207,7 @@ pub(super) async fn ensure_same_definitions(
 
 /// Tables and types that are no longer there as the snapshot has them, as messages show them.
 async fn changed(context: &Context, snapshot: &LockedSnapshot) -> Result<Vec<String>, StepError> {
-    let session = context.session(Side::Source);
-    let endpoint = context.endpoint(Side::Source);
-    let connection = connect(endpoint, context.database_name(), &session).await?;
+    let connection = context.connect(Side::Source).await?;
     let now: HashSet<DumpedTable> = dumped_tables(&connection).await?.into_iter().collect();
     let meanings: HashSet<TypeMeaning> = type_meanings(&connection).await?.into_iter().collect();
     connection.close().await;

@@ -10,7 +10,7 @@ use crate::inspect::written;
 use crate::journal::Change;
 use crate::names::{Compared, Output, Product, TableCount, TableName, list_of_tables, some_of};
 use crate::plan::{Side, VerifyMode};
-use crate::postgres::{connect, escape_control};
+use crate::postgres::escape_control;
 use crate::shell;
 use crate::verify::{compare, large_objects};
 
@@ -207,9 +207,7 @@ pub(super) fn make_again_or_waive(context: &Context) -> String {
 
 /// Puts on record how much was written to the database so far: what comes now is its clients'.
 async fn mark_written(context: &Context) -> Result<(), StepError> {
-    let target = context.endpoint(Side::Target);
-    let session = context.session(Side::Target);
-    let connection = connect(target, context.database_name(), &session).await?;
+    let connection = context.connect(Side::Target).await?;
     let written = written(&connection, &context.shared.application).await?;
     connection.close().await;
     context

@@ -381,9 +381,7 @@ async fn refuse_what_another_made(context: &Context, found: &Found) -> Result<()
 }
 
 async fn is_empty(context: &Context) -> Result<bool, StepError> {
-    let target = context.endpoint(Side::Target);
-    let session = context.session(Side::Target);
-    let connection = connect(target, context.database_name(), &session).await?;
+    let connection = context.connect(Side::Target).await?;
     let contents = contents_of(&connection).await?;
     connection.close().await;
     Ok(contents.is_empty())

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::journal::Change;
 use crate::names::{Dumped, Load, TableName, list_of_tables};
 use crate::plan::Side;
-use crate::postgres::{Class, Connection, connect};
+use crate::postgres::{Class, Connection};
 use crate::process::restore_log::TableRows;
 use crate::step::{Context, StepError, regular};
 
@@ -28,9 +28,7 @@ pub(super) async fn committed(context: &Context) -> Result<Vec<Load>, StepError>
     if context.loads.iter().all(is_certain) {
         return Ok(context.loads.clone());
     }
-    let target = context.endpoint(Side::Target);
-    let session = context.session(Side::Target);
-    let connection = connect(target, context.database_name(), &session).await?;
+    let connection = context.connect(Side::Target).await?;
     let mut loads = Vec::new();
     for load in &context.loads {
         if is_certain(load) || is_committed(context, &connection, load).await? {

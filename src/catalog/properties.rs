@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use super::{Database, Privilege};
+use super::{Database, Privilege, Setting};
 use crate::escape::hexadecimal;
 
 /// By what messages call a property, the digest of its value: it stands in the journal, where no password of a setting
@@ -80,10 +80,48 @@ pub(crate) fn changed<'a>(
         .collect()
 }
 
+/// What the database has on the target and not on the source, in words.
+pub(crate) fn only_on_target(source: &Database, target: &Database) -> Vec<String> {
+    let of_source = privileges(source);
+    let is_granted = |grantee: Option<&str>, privilege: &str, grantable: bool| {
+        let mut entries = of_source.iter();
+        entries.any(|(_, other, word, may_grant)| {
+            *other == grantee && *word == privilege && (*may_grant || !grantable)
+        })
+    };
+    let mut only = BTreeSet::new();
+    for (_, grantee, privilege, grantable) in privileges(target) {
+        if !is_granted(grantee, privilege, grantable) {
+            let who = grantee.map_or("PUBLIC".to_owned(), |name| format!("role \"{name}\""));
+            let option = if grantable { " WITH GRANT OPTION" } else { "" };
+            only.insert(format!("the privilege {privilege} for {who}{option}"));
+        }
+    }
+    let mut only: Vec<String> = only.into_iter().collect();
+    if target.connection_limit != source.connection_limit {
+        only.push(format!(
+            "a connection limit of {} (on the source {})",
+            target.connection_limit, source.connection_limit
+        ));
+    }
+    if target.is_template && !source.is_template {
+        only.push("the mark of a template".to_owned());
+    }
+    if target.comment.is_some() && source.comment.is_none() {
+        only.push("a comment".to_owned());
+    }
+    let is_set = |setting: &&Setting| {
+        let mut settings = source.settings.iter();
+        settings.any(|other| other.role == setting.role && other.name == setting.name)
+    };
+    let extra = target.settings.iter().filter(|setting| !is_set(setting));
+    only.extend(extra.map(|setting| format!("the {}", setting.in_words())));
+    only
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::Setting;
     use crate::catalog::samples::database;
 
     #[test]

@@ -69,9 +69,15 @@ impl Differences {
 
     fn find(&mut self, source: &Role, target: &Role, servers: &Inspection) {
         for (name, on) in &source.attributes {
-            if target.attributes.get(name) != Some(on) && servers.target.may_set_attribute(name) {
+            if target.attributes.get(name) == Some(on) {
+                continue;
+            }
+            if servers.target.may_set_attribute(name) {
                 let no = if *on { "" } else { "NO" };
                 self.set.push(format!("{no}{name}"));
+            } else if !on {
+                // Only a superuser may take it away.
+                self.left.push((*name).to_owned());
             }
         }
         if source.connection_limit != target.connection_limit {

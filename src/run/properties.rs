@@ -1,6 +1,6 @@
 //! What belongs to a database as a whole and changed on the source after it was set on the target.
 
-use crate::catalog::{Database, changed, properties};
+use crate::catalog::{Database, changed, only_on_target, properties};
 use crate::inspect;
 use crate::journal::State;
 use crate::plan::Endpoint;
@@ -17,6 +17,30 @@ pub(super) fn changed_since_creation<'a>(
 ) -> Vec<String> {
     names
         .filter_map(|name| told(name, state, source, target))
+        .collect()
+}
+
+/// A sentence for each database of the plan that has more on the target than on the source, which somebody set there: opening a
+/// database sets what the source has, and takes nothing away.
+pub(super) fn more_on_target<'a>(
+    names: impl Iterator<Item = &'a String>,
+    source: &[Database],
+    target: &[Database],
+) -> Vec<String> {
+    fn of<'a>(databases: &'a [Database], name: &str) -> Option<&'a Database> {
+        databases.iter().find(|one| one.name == name)
+    }
+    names
+        .filter_map(|name| {
+            let more = only_on_target(of(source, name)?, of(target, name)?);
+            (!more.is_empty()).then(|| {
+                format!(
+                    "database \"{name}\": on the target, and not on the source, it has {}: this plan did not set it, and left it as it \
+                     is; find out who did, and take away what is not to stay (ALTER DATABASE, REVOKE)",
+                    more.join(", ")
+                )
+            })
+        })
         .collect()
 }
 

@@ -9,7 +9,7 @@ use super::dispatcher::Endings;
 use super::indexes;
 use super::job::Job;
 use super::members;
-use super::properties::{changed_since_creation, read_again};
+use super::properties::{changed_since_creation, more_on_target, read_again};
 use super::warn::warn;
 use crate::catalog::Database;
 use crate::graph::is_selected;
@@ -40,6 +40,11 @@ pub(super) async fn tell_changes(
             messages.extend(changed_since_creation(
                 shared.graph.database_names(),
                 state,
+                &source,
+                &target,
+            ));
+            messages.extend(more_on_target(
+                shared.graph.database_names(),
                 &source,
                 &target,
             ));

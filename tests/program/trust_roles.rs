@@ -136,6 +136,105 @@ fn a_password_that_cannot_be_compared_is_told() {
     ]);
 }
 
+/// What only a superuser may take away, and what was granted in the owner's name to make a role the owner of schemas.
+#[test]
+fn no_role_keeps_more_than_the_source_gives_it_without_being_told() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql(
+        "postgres",
+        "CREATE ROLE app LOGIN; CREATE ROLE a LOGIN; CREATE ROLE b LOGIN; CREATE ROLE report LOGIN;
+         CREATE DATABASE erp OWNER app",
+    );
+    source.psql(
+        "postgres",
+        "GRANT CREATE ON DATABASE erp TO a WITH GRANT OPTION",
+    );
+    source.psql("postgres", "SET ROLE a; GRANT CREATE ON DATABASE erp TO b");
+    source.psql("erp", "CREATE SCHEMA of_b AUTHORIZATION b");
+    target.psql(
+        "postgres",
+        "CREATE ROLE mover LOGIN CREATEDB CREATEROLE PASSWORD 'of the mover';
+         SET ROLE mover; CREATE ROLE report LOGIN; RESET ROLE; ALTER ROLE report BYPASSRLS",
+    );
+    let project = Project::between(&source, &target)
+        .target("user", "\"mover\"")
+        .variable("TARGET_PASSWORD", "of the mover");
+    project
+        .run(&["run"])
+        .expect_code(0)
+        .says(&["what only the target has is left as it is: BYPASSRLS"]);
+    let granted = "SELECT a.grantor::regrole::text, a.grantee::regrole::text, a.privilege_type, a.is_grantable
+        FROM pg_database d, aclexplode(d.datacl) a WHERE datname = 'erp' AND grantee <> 0 ORDER BY 1, 2, 3";
+    assert_eq!(
+        target.psql("postgres", granted),
+        source.psql("postgres", granted)
+    );
+    let owner = "SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'of_b'";
+    assert_eq!(target.psql("erp", owner), "b");
+}
+
+#[test]
+fn roles_that_are_dropped_on_the_target_between_two_runs_are_made_again() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql(
+        "postgres",
+        "CREATE ROLE group_of_ro; CREATE ROLE ro LOGIN IN ROLE group_of_ro; CREATE ROLE b LOGIN; CREATE DATABASE erp",
+    );
+    let project = Project::between(&source, &target);
+    project.killed_at("journal step-done globals synced:1");
+    target.psql("postgres", "DROP ROLE ro; ALTER ROLE b CREATEDB");
+    project.run(&["run"]).expect_code(0).says(&[
+        "role \"b\" was changed on the target since an earlier run of this plan migrated it",
+    ]);
+    let roles = "SELECT pg_has_role('ro', 'group_of_ro', 'MEMBER'), rolcreatedb FROM pg_roles WHERE rolname = 'b'";
+    assert_eq!(target.psql("postgres", roles), "t|t");
+}
+
+#[test]
+fn what_somebody_set_on_a_database_that_was_closed_is_told() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE ROLE report LOGIN; CREATE DATABASE erp");
+    let project = Project::between(&source, &target);
+    project.killed_at("journal step-done erp/verify synced:1");
+    for sql in [
+        "GRANT CREATE ON DATABASE erp TO report",
+        "ALTER DATABASE erp CONNECTION LIMIT 0",
+        "ALTER DATABASE erp SET work_mem = '7MB'",
+    ] {
+        target.psql("postgres", sql);
+    }
+    project.run(&["run"]).expect_code(0).says(&[
+        "database \"erp\": on the target, and not on the source, it has the privilege CREATE for role \"report\"",
+        "a connection limit of 0 (on the source -1), the setting work_mem",
+    ]);
+}
+
+/// What is there, empty, is filled: its owner has what the owner of a new database has.
+#[test]
+fn the_owner_of_a_database_that_was_there_gets_his_privileges() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql(
+        "postgres",
+        "CREATE ROLE app LOGIN; CREATE DATABASE erp OWNER app",
+    );
+    target.psql(
+        "postgres",
+        "CREATE ROLE app LOGIN; CREATE DATABASE erp OWNER app",
+    );
+    target.psql(
+        "postgres",
+        "REVOKE ALL ON DATABASE erp FROM app; GRANT CONNECT ON DATABASE erp TO app WITH GRANT OPTION",
+    );
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+    let granted = "SELECT a.grantee::regrole::text, a.privilege_type, a.is_grantable
+        FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a WHERE datname = 'erp' ORDER BY 1, 2";
+    assert_eq!(
+        target.psql("postgres", granted),
+        source.psql("postgres", granted)
+    );
+}
+
 /// As one playbook makes it on both servers: SCRAM stores each with a salt of its own.
 #[test]
 fn a_role_of_which_nothing_but_a_salt_is_known_to_differ_is_left_as_it_is() {

@@ -267,6 +267,9 @@ async fn take_over(connection: &Connection, name: &str) -> Result<(), StepError>
     let statements = [
         format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC"),
         format!("ALTER DATABASE {database} OWNER TO CURRENT_USER"),
+        // What its owner has is what the owner of a new one has.
+        format!("REVOKE GRANT OPTION FOR ALL ON DATABASE {database} FROM CURRENT_USER"),
+        format!("GRANT ALL ON DATABASE {database} TO CURRENT_USER"),
     ];
     for sql in revokes.chain(statements) {
         connection

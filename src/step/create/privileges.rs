@@ -78,13 +78,9 @@ pub(super) fn grants(database: &Database) -> Vec<Statement> {
 /// `GRANT CREATE` to those who have it on the source, and to the owner: a schema can only be given to a role that may
 /// create one, unless a superuser gives it. It lets nobody in.
 pub(super) fn creators(database: &Database) -> Vec<Statement> {
-    let granted = database.privileges.iter().flatten();
-    let grantees: BTreeSet<&str> = granted
-        .filter(|privilege| privilege.privilege == "CREATE")
-        .filter_map(|privilege| privilege.grantee.as_deref())
+    creating(database, |_| true)
         .chain([database.owner.as_str()])
-        .collect();
-    grantees
+        .collect::<BTreeSet<&str>>()
         .into_iter()
         .map(|grantee| Statement {
             sql: format!(
@@ -96,6 +92,35 @@ pub(super) fn creators(database: &Database) -> Vec<Statement> {
             is_optional: false,
         })
         .collect()
+}
+
+/// Takes back what [`creators`] granted in the owner's name to those who have it on the source from other roles alone: it would stay
+/// where these take theirs back.
+pub(super) fn not_from_owner(database: &Database) -> Vec<Statement> {
+    let from_owner: BTreeSet<&str> =
+        creating(database, |grantor| grantor == database.owner).collect();
+    creating(database, |_| true)
+        .filter(|grantee| *grantee != database.owner && !from_owner.contains(grantee))
+        .collect::<BTreeSet<&str>>()
+        .into_iter()
+        .map(|grantee| Statement {
+            sql: format!(
+                "REVOKE CREATE ON DATABASE {} FROM {}",
+                quote_identifier(&database.name),
+                quote_identifier(grantee)
+            ),
+            what: format!("that role {grantee} may own schemas by its own privileges alone"),
+            is_optional: false,
+        })
+        .collect()
+}
+
+/// The roles that such a grantor granted CREATE to.
+fn creating(database: &Database, is_meant: impl Fn(&str) -> bool) -> impl Iterator<Item = &str> {
+    let granted = database.privileges.iter().flatten();
+    granted
+        .filter(move |privilege| privilege.privilege == "CREATE" && is_meant(&privilege.grantor))
+        .filter_map(|privilege| privilege.grantee.as_deref())
 }
 
 /// What keeps the owner out of its database until it is opened, and lets us in.

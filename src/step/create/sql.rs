@@ -99,6 +99,7 @@ pub(super) fn creation(database: &Database, target: &Target<'_>) -> Creation {
         before_load.extend(privileges::creators(database));
         before_load.extend(privileges::lock_out_owner(database));
         open.extend(privileges::let_owner_in(database));
+        open.extend(privileges::not_from_owner(database));
     }
     for setting in &database.settings {
         let statement = settings::statement(&database.name, setting, target.tablespaces);
@@ -361,11 +362,12 @@ mod tests {
         REVOKE CONNECT ON DATABASE "My DB" FROM "o'brien"; -- that its owner may not connect either
         GRANT CONNECT ON DATABASE "My DB" TO CURRENT_USER; -- that our role may
         "#);
-        insta::assert_snapshot!(texts(&as_other.open[..2]), @r#"
+        insta::assert_snapshot!(texts(&as_other.open[..3]), @r#"
         REVOKE CONNECT ON DATABASE "My DB" FROM CURRENT_USER; -- that our role needs no privilege any more
         GRANT CONNECT ON DATABASE "My DB" TO "o'brien"; -- that its owner may connect
+        REVOKE CREATE ON DATABASE "My DB" FROM "b;c"; -- that role b;c may own schemas by its own privileges alone
         "#);
-        assert_eq!(as_other.open[2..], as_superuser.open[1..]);
+        assert_eq!(as_other.open[3..], as_superuser.open[1..]);
     }
 
     #[test]

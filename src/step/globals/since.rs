@@ -44,10 +44,12 @@ pub(crate) fn digests(subjects: &BySubject<'_>) -> BTreeMap<String, String> {
 /// What is to be done about one subject of the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Since {
-    /// It is new, or changed on the source alone, or its migration did not end.
+    /// It is new, or changed on the source alone, or its migration did not end, or the target has it no more.
     Migrate,
     /// The source says what it said when it was migrated.
     Unchanged,
+    /// So it does, and the target says something else than then.
+    ChangedOnTarget,
     /// It changed on the source, and the target says the same.
     Same,
     /// It changed on both sides, or it cannot be told whether it did on the target.
@@ -64,14 +66,21 @@ pub(crate) fn since(before: Option<&RoleState>, source: &str, target: Option<&st
     else {
         return Since::Migrate;
     };
+    // It was dropped or renamed on the target: the plan's are made, as databases are.
+    let Some(target) = target else {
+        return Since::Migrate;
+    };
     if was == source {
-        return Since::Unchanged;
+        return match &after.target {
+            Some(then) if target != then => Since::ChangedOnTarget,
+            _ => Since::Unchanged,
+        };
     }
-    if target == Some(source) {
+    if target == source {
         return Since::Same;
     }
     match &after.target {
-        Some(then) if target == Some(then) => Since::Migrate,
+        Some(then) if target == then => Since::Migrate,
         _ => Since::ChangedOnBoth,
     }
 }
@@ -226,14 +235,17 @@ mod tests {
     fn what_changed_on_the_source_alone_is_brought_along() {
         let known = before("a", Some("A"));
         assert_eq!(since(None, "a", Some("X")), Since::Migrate);
-        assert_eq!(since(Some(&known), "a", Some("X")), Since::Unchanged);
+        assert_eq!(since(Some(&known), "a", Some("A")), Since::Unchanged);
+        assert_eq!(since(Some(&known), "a", Some("X")), Since::ChangedOnTarget);
         assert_eq!(since(Some(&known), "b", Some("A")), Since::Migrate);
         assert_eq!(since(Some(&known), "b", Some("b")), Since::Same);
         assert_eq!(since(Some(&known), "b", Some("B")), Since::ChangedOnBoth);
         // It was dropped on the target.
-        assert_eq!(since(Some(&known), "b", None), Since::ChangedOnBoth);
+        assert_eq!(since(Some(&known), "a", None), Since::Migrate);
+        assert_eq!(since(Some(&known), "b", None), Since::Migrate);
         let unseen = before("a", None);
         assert_eq!(since(Some(&unseen), "b", Some("A")), Since::ChangedOnBoth);
+        assert_eq!(since(Some(&unseen), "a", Some("A")), Since::Unchanged);
         let begun = RoleState {
             after: None,
             ..known

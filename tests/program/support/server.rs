@@ -1,5 +1,6 @@
 //! Real PostgreSQL servers, each with its own data directory, port and password.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -414,6 +415,16 @@ impl Server {
         )
         .parse()
         .unwrap()
+    }
+
+    /// Which they are: each by its process and when it began.
+    pub fn sessions(&self) -> BTreeSet<String> {
+        let sessions = self.psql(
+            "postgres",
+            "SELECT pid, backend_start FROM pg_stat_activity
+             WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
+        );
+        sessions.lines().map(str::to_owned).collect()
     }
 
     /// Sessions of clients that do not end within a while. A server takes its time to notice that a client is gone.

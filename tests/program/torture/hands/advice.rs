@@ -35,6 +35,7 @@ const ADVICE: &[(&str, Remedy)] = &[
         "nothing is overwritten that this plan did not create",
         discard_what_was_lost,
     ),
+    ("end that session (pg_terminate_backend)", end_sessions),
     ("`pg-migrate revert", revert),
     ("target/promoted", look_at_promoted),
     ("target.tuning.shared_target = true", accept_shared_target),

@@ -112,7 +112,7 @@ impl People<'_> {
         }
     }
 
-    /// Whether the run under way has ended by its journal.
+    /// Whether the run under way has ended by its journal. One that has nothing on record has done nothing, and may have ended too.
     fn watch_ended(&self) -> bool {
         let records = super::watch::records(&self.project);
         let last = records.iter().rev().find_map(|record| {
@@ -120,7 +120,7 @@ impl People<'_> {
             let kind = entry.keys().next()?;
             matches!(kind.as_str(), "run-started" | "run-ended").then(|| kind.clone())
         });
-        last.as_deref() == Some("run-ended")
+        last.as_deref() != Some("run-started")
     }
 
     /// As a run that finds another's work asks for. Whether there was such a directory.
@@ -128,6 +128,7 @@ impl People<'_> {
         let Some(newest) = self.night.directories.newest.take() else {
             return false;
         };
+        self.make_room();
         replace_state(&newest, &self.project.state_directory());
         self.tell("people go on with the newest state directory");
         true

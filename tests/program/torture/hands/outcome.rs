@@ -41,7 +41,7 @@ impl People<'_> {
             }
             if self.keys.exclude.contains(database) {
                 if self.oid(database).is_some() {
-                    wrong.extend(self.rows_of_clients(database));
+                    wrong.extend(self.lost_rows_of_clients(database));
                 }
                 continue;
             }
@@ -127,6 +127,18 @@ impl People<'_> {
 
     /// Rows that clients inserted on the target are there; then they are taken away, so that the rest can be compared.
     fn rows_of_clients(&self, database: &str) -> Vec<String> {
+        let mut wrong = self.lost_rows_of_clients(database);
+        let sql = format!(
+            "SET default_transaction_read_only = off; DROP TABLE IF EXISTS public.by_hand;
+             DELETE FROM public.hand_log WHERE n >= {CLIENTS}; DELETE FROM public.later_hand WHERE n >= {CLIENTS}"
+        );
+        if let Err(error) = self.target.try_psql(database, &sql) {
+            wrong.push(format!("{database:?}: {error}"));
+        }
+        wrong
+    }
+
+    fn lost_rows_of_clients(&self, database: &str) -> Vec<String> {
         let mut wrong = Vec::new();
         for (_, table, number) in self.client_rows.iter().filter(|(of, _, _)| of == database) {
             let sql = format!("SELECT 1 FROM public.{table} WHERE n = {number}");
@@ -136,13 +148,6 @@ impl People<'_> {
                     "{database:?}: the row {number} that a client inserted into {table} is gone: {found:?}"
                 ));
             }
-        }
-        let sql = format!(
-            "SET default_transaction_read_only = off; DROP TABLE IF EXISTS public.by_hand;
-             DELETE FROM public.hand_log WHERE n >= {CLIENTS}; DELETE FROM public.later_hand WHERE n >= {CLIENTS}"
-        );
-        if let Err(error) = self.target.try_psql(database, &sql) {
-            wrong.push(format!("{database:?}: {error}"));
         }
         wrong
     }

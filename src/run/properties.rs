@@ -1,4 +1,5 @@
-//! What belongs to a database as a whole and changed on the source after it was set on the target.
+//! What belongs to a database as a whole: what changed of it on the source after it was set on the target, and what only the target
+//! has.
 
 use crate::catalog::{Database, changed, only_on_target, properties};
 use crate::inspect;
@@ -20,19 +21,16 @@ pub(super) fn changed_since_creation<'a>(
         .collect()
 }
 
-/// A sentence for each database of the plan that has more on the target than on the source, which somebody set there: opening a
+/// A sentence for each database of the plan that has more on the target than on the source, which was set there by hand: opening a
 /// database sets what the source has, and takes nothing away.
 pub(super) fn more_on_target<'a>(
     names: impl Iterator<Item = &'a String>,
     source: &[Database],
     target: &[Database],
 ) -> Vec<String> {
-    fn of<'a>(databases: &'a [Database], name: &str) -> Option<&'a Database> {
-        databases.iter().find(|one| one.name == name)
-    }
     names
         .filter_map(|name| {
-            let more = only_on_target(of(source, name)?, of(target, name)?);
+            let more = only_on_target(find(source, name)?, find(target, name)?);
             (!more.is_empty()).then(|| {
                 format!(
                     "database \"{name}\": on the target, and not on the source, it has {}: this plan did not set it, and left it as it \
@@ -58,13 +56,10 @@ pub(super) async fn read_again(
 }
 
 fn told(name: &str, state: &State, source: &[Database], target: &[Database]) -> Option<String> {
-    let of = |databases: &[Database]| {
-        let mut databases = databases.iter();
-        databases.find(|one| one.name == name).map(properties)
-    };
     // A journal of an earlier version does not say what was set.
     let was = state.made_from.get(name).filter(|was| !was.is_empty())?;
-    let (source, target) = (of(source)?, of(target)?);
+    let source = properties(find(source, name)?);
+    let target = properties(find(target, name)?);
     let changed = changed(was, &source, &target);
     (!changed.is_empty()).then(|| {
         let what: Vec<&str> = changed.into_iter().collect();
@@ -75,6 +70,10 @@ fn told(name: &str, state: &State, source: &[Database], target: &[Database]) -> 
             quote_identifier(name)
         )
     })
+}
+
+fn find<'a>(databases: &'a [Database], name: &str) -> Option<&'a Database> {
+    databases.iter().find(|one| one.name == name)
 }
 
 async fn databases(shared: &Shared, endpoint: &Endpoint) -> Result<Vec<Database>, postgres::Error> {

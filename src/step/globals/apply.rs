@@ -294,15 +294,14 @@ fn told(
         let before = before.and_then(|role| role.after.as_ref());
         match (since, migrated.get(subject)) {
             (Since::Migrate, Some(now)) => told.extend(now.warnings.iter().cloned()),
-            (Since::Unchanged, _) => {
+            (Since::Unchanged | Since::ChangedOnTarget, _) => {
                 told.extend(before.into_iter().flat_map(|then| then.warnings.iter().cloned()));
-            }
-            (Since::ChangedOnTarget, _) if *subject != role(context) => {
-                told.extend(before.into_iter().flat_map(|then| then.warnings.iter().cloned()));
-                told.push(format!(
-                    "{subject} was changed on the target since an earlier run of this plan migrated it: it was left as it is; compare \
-                     it with the source's"
-                ));
+                if *since == Since::ChangedOnTarget && *subject != role(context) {
+                    told.push(format!(
+                        "{subject} was changed on the target since an earlier run of this plan migrated it: it was left as it is; \
+                         compare it with the source's"
+                    ));
+                }
             }
             (Since::ChangedOnBoth, _) if *subject != role(context) => told.push(format!(
                 "{subject} changed on the source since an earlier run of this plan migrated it, and {}: it was left as it is; \

@@ -407,18 +407,12 @@ impl Server {
 
     /// Client sessions on the server, but for the one that asks.
     pub fn connections(&self) -> u32 {
-        // backend_type came with 10.
-        self.psql(
-            "postgres",
-            "SELECT count(*) FROM pg_stat_activity
-             WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
-        )
-        .parse()
-        .unwrap()
+        self.sessions().len() as u32
     }
 
     /// Which they are: each by its process and when it began.
     pub fn sessions(&self) -> BTreeSet<String> {
+        // backend_type came with 10.
         let sessions = self.psql(
             "postgres",
             "SELECT pid, backend_start FROM pg_stat_activity

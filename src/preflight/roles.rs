@@ -23,7 +23,7 @@ pub(super) fn for_target(plan: &Plan, inspection: &Inspection) -> Vec<Finding> {
     found.extend(public_schema_owner(source, target));
     if plan.globals {
         found.extend(md5_passwords(source, target));
-        found.extend(limited_role(target));
+        found.extend(limited_role(source, target));
     } else {
         found.extend(owners_missing(plan, source, target));
     }
@@ -72,20 +72,24 @@ fn cannot_create_databases(target: &ServerFacts) -> Option<Finding> {
     })
 }
 
-fn limited_role(target: &ServerFacts) -> Option<Finding> {
+fn limited_role(source: &ServerFacts, target: &ServerFacts) -> Option<Finding> {
     if target.is_superuser {
         return None;
     }
     let (severity, what) = if target.can_create_role {
         (
             Severity::Warn,
-            "is not a superuser: superuser roles, and attributes that only a superuser may give, do not migrate, and it \
-             becomes a member of the roles that it creates",
+            format!(
+                "is not a superuser: superuser roles, and attributes that only a superuser may give, do not migrate, and it \
+                 becomes a member of the roles that it creates{}",
+                joined_roles(source, target)
+            ),
         )
     } else {
         (
             Severity::Fix,
-            "may not create roles on the target: roles that are missing there do not migrate",
+            "may not create roles on the target: roles that are missing there do not migrate"
+                .to_owned(),
         )
     };
     Some(
@@ -95,6 +99,36 @@ fn limited_role(target: &ServerFacts) -> Option<Finding> {
         )
         .severity(severity)
         .fix("use a superuser for [target], or create the roles before the run and set globals.migrate = false"),
+    )
+}
+
+/// The roles that were there and that our role joins as well: before 16 it may, and could not give them what they own otherwise.
+fn joined_roles(source: &ServerFacts, target: &ServerFacts) -> String {
+    if target.version.major() >= 1600 {
+        return String::new();
+    }
+    let is_member = |name: &str| {
+        let user = target.role(&target.user);
+        user.is_some_and(|user| user.member_of.contains_key(name))
+    };
+    let names: Vec<String> = source
+        .roles
+        .iter()
+        .filter(|role| !role.is_superuser && !role.name.starts_with("pg_"))
+        .filter(|role| {
+            target
+                .role(&role.name)
+                .is_some_and(|there| !there.is_superuser)
+        })
+        .filter(|role| role.name != target.user && !is_member(&role.name))
+        .map(|role| format!("\"{}\"", role.name))
+        .collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(
+        ", and for good of those of the source that are there: {} (REVOKE it after the run where it is not wanted)",
+        some_of(&names, NAMED)
     )
 }
 

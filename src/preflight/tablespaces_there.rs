@@ -11,8 +11,7 @@ pub(crate) fn for_tablespaces_there(
     is_ours: impl Fn(&str) -> bool,
 ) -> Vec<Finding> {
     let Inspection { source, target, .. } = inspection;
-    // The server denies it to others than owners, and the run says so.
-    if !plan.globals || !target.is_superuser {
+    if !plan.globals {
         return Vec::new();
     }
     let there = target.tablespace_facts.iter();
@@ -62,6 +61,10 @@ fn finding(
         (Some(here), there) if there.as_ref() != Some(here) => set.push("its comment".to_owned()),
         (None, Some(_)) => left.push("a comment".to_owned()),
         _ => {}
+    }
+    if !target.is_superuser {
+        // The server denies it to others than owners, and the run says so.
+        set.clear();
     }
     if set.is_empty() && left.is_empty() {
         return None;

@@ -159,6 +159,19 @@ fn a_limited_role_completes_the_same_plan_on_14() {
     completes_without_any_grant(14, 14);
 }
 
+/// Before 16 it joins roles of others, so that it can give them what they own.
+#[test]
+fn a_limited_role_says_which_roles_of_others_it_joins() {
+    let limited = limited(14, 14, "CREATE ROLE app LOGIN");
+    let told = "and for good of those of the source that are there: \"app\"";
+    assert!(limited.plan().contains(told));
+    limited.project.run(&["run"]).expect_code(0);
+    let members = "SELECT roleid::regrole, member::regrole FROM pg_auth_members
+        WHERE member = 'mover'::regrole";
+    assert_eq!(limited.target.psql("postgres", members), "app|mover");
+    assert!(!limited.plan().contains(told));
+}
+
 #[test]
 fn a_granted_session_replication_role_is_used() {
     let limited = limited(

@@ -226,3 +226,26 @@ fn a_tablespace_that_was_there_and_is_not_alike_is_told() {
             .contains("random_page_cost=1.1")
     );
 }
+
+/// Also where our role may neither set it nor take it away.
+#[test]
+fn more_that_a_tablespace_grants_is_told_to_a_limited_role() {
+    let (source, target) = spaced();
+    space(&target, "fast");
+    target.psql(
+        "postgres",
+        "CREATE ROLE mover LOGIN CREATEDB CREATEROLE PASSWORD 'of the mover'; CREATE ROLE stranger",
+    );
+    target.psql(
+        "postgres",
+        "GRANT CREATE ON TABLESPACE fast TO mover, stranger",
+    );
+    Project::between(&source, &target)
+        .target("user", "\"mover\"")
+        .variable("TARGET_PASSWORD", "of the mover")
+        .run(&["check"])
+        .says(&[
+            "target/tablespace-differs: TABLESPACE fast",
+            "what the target has is left as it is: CREATE for the role \"stranger\"",
+        ]);
+}

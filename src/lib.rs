@@ -26,6 +26,7 @@ mod names;
 mod plan;
 mod postgres;
 mod preflight;
+mod private_directory;
 mod process;
 mod report;
 mod run;

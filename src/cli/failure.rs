@@ -41,6 +41,7 @@ impl From<journal::Error> for Failure {
     fn from(error: journal::Error) -> Self {
         let exit = match error {
             journal::Error::Held { .. } => Exit::Held,
+            journal::Error::NotOurs { .. } => Exit::NotStarted,
             _ => Exit::Unexpected,
         };
         Failure::new(exit, error)

@@ -20,6 +20,7 @@ use crate::finding::{Code, Finding};
 use crate::graph::{DatabaseSummary, PerStep, Step, archives};
 use crate::journal::{Journal, Lock, Outcome, State, stored};
 use crate::names::Kind;
+use crate::private_directory;
 use crate::report::progress::Progress;
 use crate::report::{document, plan_json, summary};
 use crate::run::{Finished, Job, Signals, changed_since_completion, missing, refuse_held_target};
@@ -70,14 +71,17 @@ pub(super) async fn run(arguments: RunArguments, terminal: &Terminal) -> Result<
     }
     reach!("prepared");
     refuse_drift_and_store(&prepared, journal.state())?;
-    std::fs::create_dir_all(&archives).map_err(|error| {
+    private_directory::make(&archives).map_err(|error| {
         Failure::message(
             Exit::NotStarted,
             format!(
-                "cannot create the directory {}: {error}",
+                "the directory {} is not used for archives: {error}",
                 archives.display()
             ),
-            "set dump.root to a directory that this user may write to",
+            &format!(
+                "set dump.root to a directory that only this user may write to: {}",
+                private_directory::HELP
+            ),
         )
     })?;
     let report_file = document::path(&state_dir);

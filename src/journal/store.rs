@@ -1,10 +1,10 @@
 //! The journal's file, and the lock of the state directory.
 
 use std::collections::hash_map::RandomState;
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::hash::BuildHasher;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -14,6 +14,7 @@ use super::record::{Entry, Record, VERSION};
 use super::replay::{Illegal, replay};
 use super::state::State;
 use crate::failpoint::reach;
+use crate::private_directory;
 
 /// What can go wrong with the state directory.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -33,6 +34,15 @@ pub(crate) enum Error {
          record that is there"
     ))]
     Write { path: PathBuf, source: io::Error },
+    #[error("the state directory {} is not used: {why}", path.display())]
+    #[diagnostic(help(
+        "what is in it decides what may be dropped and what the settings of the target were: {}",
+        private_directory::HELP
+    ))]
+    NotOurs {
+        path: PathBuf,
+        why: private_directory::Error,
+    },
     #[error("another run holds this plan's state ({})", path.display())]
     #[diagnostic(help(
         "wait until it has ended, or stop it; `pg-migrate status` shows how far it is"
@@ -84,16 +94,13 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// [`Error::Held`] where another process has it.
+    /// [`Error::NotOurs`] where others could change what is in it, before anything is read; [`Error::Held`] where another process has
+    /// it.
     pub(crate) fn take(directory: &Path) -> Result<Lock, Error> {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(io_error("make the state directory", directory))?;
-        // One that was there already may let others in.
-        std::fs::set_permissions(directory, Permissions::from_mode(0o700))
-            .map_err(io_error("close to others", directory))?;
+        private_directory::make(directory).map_err(|why| Error::NotOurs {
+            path: directory.to_owned(),
+            why,
+        })?;
         let path = directory.join("lock");
         let mut file = OpenOptions::new()
             .create(true)
@@ -305,6 +312,8 @@ pub(crate) fn read(directory: &Path) -> Result<Option<State>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn run() -> Entry {

@@ -5,11 +5,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::postgres::escape_control;
+use crate::private_directory;
 use crate::step::StepError;
 
 /// The file's name. No archive has it: a point at the beginning of a database's name is encoded.
@@ -37,11 +38,13 @@ enum Owner {
 /// A directory that belongs to another state directory, or that is not empty and has no owner. It is left as it is.
 pub(super) fn claim(directory: &Path, owner: &str) -> Result<(), StepError> {
     let failed = |error: io::Error| cannot_prepare(directory, &error);
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(failed)?;
+    private_directory::make(directory).map_err(|error| {
+        StepError::new(format!(
+            "the directory {} is not used for archives: {error}",
+            directory.display()
+        ))
+        .help(private_directory::HELP)
+    })?;
     ensure_owned(directory, owner)?;
     match read(directory).map_err(failed)? {
         Owner::Known(_) => return Ok(()),

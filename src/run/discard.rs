@@ -1,6 +1,7 @@
 //! Dropping what a plan made on the target, as a person asks for it: after a rehearsal, or to give up.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use super::control::{Claim, Control};
 use super::error::Error;
@@ -12,7 +13,7 @@ use crate::mark::{Removed, RoleUser};
 use crate::plan::{Endpoint, Plan};
 use crate::postgres::{Connection, Session, connect, quote_identifier};
 use crate::step::StepError;
-use crate::step::archive::remove as remove_archive;
+use crate::step::archive::{archives_in, remove as remove_archive};
 use crate::step::create::drop_asked;
 use crate::step::tuning;
 
@@ -286,14 +287,17 @@ impl Work<'_> {
             return;
         }
         let names = names(self.journal.state(), made);
+        let named = names
+            .iter()
+            .flat_map(|name| [archive(self.plan, name), delayed_archive(self.plan, name)]);
+        // A lost state directory named others, of databases that are gone.
+        let archives: BTreeSet<PathBuf> = named.chain(archives_in(&directory)).collect();
         let owners: Vec<&str> = others.iter().copied().chain([self.journal.id()]).collect();
         let mut failed = Vec::new();
-        for name in &names {
-            for archive in [archive(self.plan, name), delayed_archive(self.plan, name)] {
-                for owner in &owners {
-                    if let Err(error) = remove_archive(&archive, owner) {
-                        failed.push(error.to_string());
-                    }
+        for archive in &archives {
+            for owner in &owners {
+                if let Err(error) = remove_archive(archive, owner) {
+                    failed.push(error.to_string());
                 }
             }
         }

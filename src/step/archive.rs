@@ -61,6 +61,24 @@ pub(crate) fn remove(archive: &Path, owner: &str) -> Result<(), StepError> {
     })
 }
 
+/// The directories in this one that hold nothing but what `pg_dump` writes in its directory format, be it whole or not, and lists of what
+/// is in it, as the restore makes them.
+pub(crate) fn archives_in(directory: &Path) -> Vec<PathBuf> {
+    let entries = |directory: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    let is_of_archive = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_named =
+            name.contains(".dat") || [".toc", ".list"].iter().any(|end| name.ends_with(end));
+        is_named && !path.is_dir()
+    };
+    let mut archives = entries(directory);
+    archives.retain(|path| path.is_dir() && entries(path).iter().all(is_of_archive));
+    archives
+}
+
 /// The bytes of the files in a directory, as far as they can be read.
 pub(super) async fn bytes(archive: &Path) -> u64 {
     let archive = archive.to_owned();

@@ -126,6 +126,23 @@ fn what_a_lost_state_directory_left_unsafe_is_restored_from_the_mark() {
     is_safe_again(&target);
 }
 
+/// A person dropped the database, so that nothing on the target names its archive any more.
+#[test]
+fn archives_of_a_lost_state_directory_are_removed_also_where_their_database_is_gone() {
+    let (source, target) = servers();
+    source.psql("postgres", "CREATE DATABASE small");
+    let project = Project::between(&source, &target).with("[dump]\nkeep = true\n");
+    project.run(&["run"]).expect_code(0);
+    fs::remove_dir_all(project.state_directory()).unwrap();
+    target.psql("postgres", "DROP DATABASE erp");
+    project
+        .run(&["discard", "--drop", "small", "--all", "--yes"])
+        .expect_code(0)
+        .says(&["archives in", "are removed"]);
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "erp");
+}
+
 /// The target's machine is gone as well, and a standby with another `postgresql.auto.conf` took over: it has nothing to restore.
 #[test]
 fn what_a_lost_state_directory_left_on_the_server_before_a_promotion_is_told() {

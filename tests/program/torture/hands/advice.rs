@@ -32,6 +32,10 @@ const ADVICE: &[(&str, Remedy)] = &[
         discard_what_was_lost,
     ),
     (
+        "remove the directory if what is in it is not needed",
+        remove_archives,
+    ),
+    (
         "nothing is overwritten that this plan did not create",
         discard_what_was_lost,
     ),
@@ -121,6 +125,15 @@ fn discard_what_was_lost(people: &mut People<'_>) -> bool {
     people.heard(&arguments.join(" "), &finished);
     people.night.directories.is_lost = finished.code != Some(0);
     finished.code == Some(0)
+}
+
+fn remove_archives(people: &mut People<'_>) -> bool {
+    let archives = people
+        .project
+        .directory()
+        .join("pg_dumps")
+        .join(&people.name);
+    std::fs::remove_dir_all(archives).is_ok()
 }
 
 /// What is whole is believed; what lacks something is made again, unless clients use it.

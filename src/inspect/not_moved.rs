@@ -11,7 +11,7 @@ use crate::postgres::{Connection, Error};
 const BY_USERS: &str = "16384";
 
 /// The role that ran initdb, whatever its name is now (BOOTSTRAP_SUPERUSERID).
-const INITDB: &str = "10";
+pub(super) const INITDB: &str = "10";
 
 /// Reads what of the source as a whole is not moved, and is not on the target already.
 pub(super) async fn of_server(

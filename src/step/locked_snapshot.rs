@@ -42,7 +42,7 @@ impl LockedSnapshot {
         &self.meanings
     }
 
-    /// What the server said of functions, triggers and indexes then.
+    /// What the server said of functions, triggers and indexes then, and what others were called.
     pub(super) fn definitions(&self) -> &[Definition] {
         &self.definitions
     }

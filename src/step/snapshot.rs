@@ -6,8 +6,8 @@
 //!
 //! Nor does a snapshot, or a lock on a table, keep types as they are, by which the server writes values: those of enums and
 //! composite types are looked at again after each step that read under the snapshot. Of functions, triggers and indexes pg_dump
-//! reads a part under the snapshot and lets the server put the rest into words, as it is then: they are looked at again when it has
-//! read them all.
+//! reads a part under the snapshot and lets the server put the rest into words, as it is then, the names of what others refer to among
+//! it: they are looked at again when it has read them all.
 //!
 //! A partition that is being detached without a lock on its table is no part of it any more under the snapshot, and pg_dump attaches
 //! it all the same: until that has ended, there is no snapshot.
@@ -174,7 +174,7 @@ pub(super) async fn ensure_same_tables(
     .snapshot_lost())
 }
 
-/// Fails where functions, triggers or indexes are not what they were when the snapshot was taken: pg_dump, which has read them all by
+/// Fails where functions, triggers, indexes or names are not what they were when the snapshot was taken: pg_dump, which has read them all by
 /// now, may have read them half as they were and half as they are.
 ///
 /// # Errors

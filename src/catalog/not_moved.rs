@@ -26,7 +26,7 @@ pub(crate) enum NotMovedKind {
     InvalidIndex,
     /// Privileges in the information schema other than those on the target (detail: those of other roles than the owner).
     InformationSchema,
-    /// A stored generated column that functions of users compute (detail: the column, and which).
+    /// A stored generated column that functions, text search configurations or collations of users compute (detail: the column, and which).
     GeneratedColumn,
     /// A membership one side of which is gone (detail: the member).
     MembershipWithoutRole,

@@ -315,8 +315,8 @@ codes! {
 
     SourceGeneratedColumn "source/generated-column" Warn Object "0.2.0"
         what "a stored column is computed again"
-        why "A dump has no values of generated columns, so that the target computes them by the function as it is now, what the function of an earlier day stored is not kept, and no count of rows shows it."
-        fix "Compare the column on both sides after the run, where the function was replaced since."
+        why "A dump has no values of generated columns, so that the target computes them by the function, text search configuration, dictionary or collation as it is now, what that of an earlier day stored is not kept, and no count of rows shows it."
+        fix "Compare the column on both sides after the run, where the function or configuration was replaced or altered since."
 
     SourceHidesDamage "source/hides-damage" Block Migration "0.2.0"
         what "damage reads as empty"

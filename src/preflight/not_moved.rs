@@ -208,10 +208,10 @@ fn of_database(
         NotMovedKind::GeneratedColumn => (
             Code::SourceGeneratedColumn,
             format!(
-                "the stored generated column {detail} is computed again on the target: values that the function of an earlier day stored, or \
-                 that depend on more than its arguments, come out as they do today"
+                "the stored generated column {detail} is computed again on the target: values that the function, text search configuration, \
+                 dictionary or collation of an earlier day stored, or that depend on more than the row, come out as they do today"
             ),
-            "where the function was replaced since, compare the column on both sides after the run",
+            "where it was replaced or altered since, compare the column on both sides after the run",
         ),
         NotMovedKind::DetachPending => (
             Code::SourceDetachPending,

@@ -146,7 +146,14 @@ fn columns_of_a_child_in_another_order_are_told_and_so_are_columns_that_are_comp
          CREATE TABLE bill (net int, gross int GENERATED ALWAYS AS (vat(net)) STORED, plain int GENERATED ALWAYS AS (net + 1) STORED);
          CREATE FUNCTION more(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + $2 * 2';
          CREATE OPERATOR +! (LEFTARG = int, RIGHTARG = int, FUNCTION = more);
-         CREATE TABLE sum (a int, b int GENERATED ALWAYS AS (a +! 1) STORED)",
+         CREATE TABLE sum (a int, b int GENERATED ALWAYS AS (a +! 1) STORED);
+         CREATE TEXT SEARCH CONFIGURATION shop (COPY = english);
+         CREATE TEXT SEARCH DICTIONARY plain (TEMPLATE = simple);
+         CREATE COLLATION of_ours (LOCALE = 'C');
+         CREATE TABLE found (word text, found tsvector GENERATED ALWAYS AS (to_tsvector('shop', word)) STORED,
+             lexed text[] GENERATED ALWAYS AS (ts_lexize('plain', word)) STORED,
+             upper text GENERATED ALWAYS AS (upper(word COLLATE of_ours)) STORED,
+             english tsvector GENERATED ALWAYS AS (to_tsvector('english', word)) STORED)",
     );
     let project = Project::between(&source, &target);
     let told = project.run(&["run"]).expect_code(0);
@@ -156,6 +163,11 @@ fn columns_of_a_child_in_another_order_are_told_and_so_are_columns_that_are_comp
         "source/generated-column",
         "gross (public.vat(integer)) is computed again",
         "b (public.more(integer,integer)) is computed again",
+        "found (text search configuration public.shop) is computed again",
+        "lexed (text search dictionary public.plain) is computed again",
+        "upper (collation public.of_ours) is computed again",
     ]);
-    assert!(!told.said().contains("column plain"), "{}", told.said());
+    for other in ["column plain", "column english"] {
+        assert!(!told.said().contains(other), "{}", told.said());
+    }
 }

@@ -20,17 +20,18 @@ pub(crate) struct Sequence {
 }
 
 impl Sequence {
-    /// Whether it was set back since it was `before`, or may have been.
+    /// Whether it was set back since it was `before`, or may have been. One that cycles may as well have come round to where it stands.
     pub(crate) fn was_set_back_since(&self, before: &Sequence) -> bool {
-        if self.cycles {
-            return false;
-        }
+        self.file != before.file || !self.cycles && self.is_behind(before)
+    }
+
+    /// Whether it stands before the place where `before` stood.
+    pub(crate) fn is_behind(&self, before: &Sequence) -> bool {
         let (then, now) = (
             before.value.given_out(self.increment),
             self.value.given_out(self.increment),
         );
-        let is_behind = (now - then) * i128::from(self.increment.signum()) < 0;
-        is_behind || self.file != before.file
+        (now - then) * i128::from(self.increment.signum()) < 0
     }
 }
 
@@ -143,5 +144,7 @@ mod tests {
             ..up(1, 1)
         };
         assert!(!cycling.was_set_back_since(&up(7, 1)));
+        assert!(cycling.is_behind(&up(7, 1)));
+        assert!(cycling.was_set_back_since(&up(7, 2)));
     }
 }

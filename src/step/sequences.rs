@@ -48,7 +48,8 @@ pub(super) async fn advance_for_delayed(context: &Context) -> Result<(), StepErr
     Ok(())
 }
 
-/// Moves what pg_dump found set back to where it stood when the snapshot was taken that the rows are of. Which, a line each.
+/// Moves what pg_dump found set back to where it stood when the snapshot was taken that the rows are of. Which, a line each. So it is
+/// with one that cycles: where it came round since, none of the values that it gave out then is in these rows.
 /// No client uses the database yet.
 pub(super) async fn advance_restored(context: &Context) -> Result<Vec<String>, StepError> {
     let wanted = &context.regular_dump()?.sequences;
@@ -69,16 +70,15 @@ pub(super) async fn advance_restored(context: &Context) -> Result<Vec<String>, S
         match found {
             Some(found) if *found == sequence => {}
             Some(found) => {
-                let counting = counting(&connection, sequence).await?;
-                // One that cycles is ahead of no other.
-                let Some(counting) = counting.filter(|counting| !counting.cycles) else {
+                let Some(counting) = counting(&connection, sequence).await? else {
                     continue;
                 };
                 if advance_one(&connection, sequence, &counting).await? {
                     said.push(format!(
-                        "the sequence {name} was set back to {} on the source after the snapshot was taken that its tables \
+                        "the sequence {name} was set back to {}{} on the source after the snapshot was taken that its tables \
                          were dumped under: on the target it goes on after {}, where it stood then",
                         found.last,
+                        if counting.cycles { ", or came round to it," } else { "" },
                         sequence.given_out(counting.increment)
                     ));
                 }

@@ -264,7 +264,8 @@ async fn lock(connection: &Connection, tables: &[DumpedTable]) -> Result<bool, E
 }
 
 /// Where the sequences stand once the snapshot is taken, unless one was set back since they stood as `before`: then rows that
-/// the snapshot shows may have later values than either look found.
+/// the snapshot shows may have later values than either look found. One that cycles, and may have come round, stood where it was
+/// the further.
 async fn sequences_since(
     connection: &Connection,
     before: Vec<Sequence>,
@@ -291,7 +292,15 @@ async fn sequences_since(
         let before = before.get(&sequence.value.name());
         before.is_some_and(|before| sequence.was_set_back_since(before))
     });
-    Ok((!was_set_back).then(|| now.into_iter().map(|sequence| sequence.value).collect()))
+    if was_set_back {
+        return Ok(None);
+    }
+    let furthest = now.iter().map(|sequence| {
+        let before = before.get(&sequence.value.name());
+        let before = before.filter(|before| sequence.is_behind(before));
+        before.map_or(&sequence.value, |before| &before.value)
+    });
+    Ok(Some(furthest.cloned().collect()))
 }
 
 /// What was read; `None` where another session was in the way.

@@ -50,7 +50,7 @@ pub(crate) use own::{own_of, without_default_privileges};
 pub(crate) use sequences::{Sequence, sequences};
 pub(crate) use server::system_identifier;
 pub(crate) use types::{type_meanings, types_in};
-pub(crate) use written::{await_our_sessions, written, written_to_others};
+pub(crate) use written::{await_our_sessions, filled, written, written_to_others};
 
 use std::collections::BTreeMap;
 

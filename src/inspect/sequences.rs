@@ -17,6 +17,8 @@ pub(crate) struct Sequence {
     pub(crate) file: Option<u32>,
     /// Begins again at its end, so that no value is behind another.
     pub(crate) cycles: bool,
+    /// A crash of its server sets it back to its start.
+    pub(crate) is_unlogged: bool,
 }
 
 impl Sequence {
@@ -42,7 +44,7 @@ pub(crate) async fn sequences(connection: &Connection) -> Result<Vec<Sequence>, 
         connection,
         "list the sequences",
         &format!(
-            "SELECT n.nspname::text, c.relname::text, c.oid FROM pg_catalog.pg_class c \
+            "SELECT n.nspname::text, c.relname::text, c.oid, c.relpersistence = 'u' FROM pg_catalog.pg_class c \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              WHERE c.relkind = 'S' AND {USER_SCHEMA} \
                AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') \
@@ -56,18 +58,18 @@ pub(crate) async fn sequences(connection: &Connection) -> Result<Vec<Sequence>, 
         ),
     )
     .await?;
-    let names: Vec<(TableName, u32)> = rows
+    let names: Vec<(TableName, u32, bool)> = rows
         .iter()
         .map(|row| {
             let name = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1));
-            (name, row.get(2))
+            (name, row.get(2), row.get(3))
         })
         .collect();
     let mut sequences = Vec::with_capacity(names.len());
     for names in names.chunks(AT_A_TIME) {
         let queries = names.iter().enumerate();
         let queries: Vec<String> = queries
-            .map(|(number, (name, oid))| reading(number, name, *oid, is_old))
+            .map(|(number, (name, oid, _))| reading(number, name, *oid, is_old))
             .collect();
         let rows = query::rows(
             connection,
@@ -77,7 +79,7 @@ pub(crate) async fn sequences(connection: &Connection) -> Result<Vec<Sequence>, 
         .await?;
         for row in &rows {
             let number: i32 = row.get(0);
-            let (name, _) = &names[number as usize];
+            let (name, _, is_unlogged) = &names[number as usize];
             sequences.push(Sequence {
                 value: SequenceValue {
                     schema: name.schema.clone(),
@@ -87,6 +89,7 @@ pub(crate) async fn sequences(connection: &Connection) -> Result<Vec<Sequence>, 
                 },
                 increment: row.get(3),
                 cycles: row.get(4),
+                is_unlogged: *is_unlogged,
                 file: row.get(5),
             });
         }
@@ -125,6 +128,7 @@ mod tests {
             increment,
             file: Some(file),
             cycles: false,
+            is_unlogged: false,
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::query;
-use crate::names::{Lasting, TableName, WriteMark};
+use crate::names::{Filled, Lasting, TableName, WriteMark};
 use crate::postgres::{Application, Connection, Error, quote_literal};
 
 /// Before 15 the statistics go to a collector, and what it shows may be half a second old (`PGSTAT_STAT_INTERVAL`).
@@ -25,7 +25,9 @@ const WRITTEN: &str = "\
            s.xact_commit, s.stats_reset::text, \
            current_setting('track_counts')::boolean \
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_db_role_setting r, unnest(r.setconfig) c(setting) \
-                           WHERE c.setting LIKE 'track\\_counts=%'), \
+                           WHERE r.setdatabase IN (0, d.oid) \
+                             AND CASE WHEN lower(c.setting) LIKE 'track\\_counts=%' \
+                                      THEN NOT split_part(c.setting, '=', 2)::boolean END), \
            pg_is_in_recovery() \
     FROM pg_catalog.pg_database d \
     JOIN pg_catalog.pg_stat_database s ON s.datid = d.oid \
@@ -94,10 +96,11 @@ const ROWS: &str = "\
        OR relkind IN ('r', 'm') AND relpersistence <> 't' AND relnamespace <> 'pg_catalog'::regnamespace \
           AND oid NOT IN (SELECT oid FROM apart)";
 
+/// Those that are unlogged are set back by a crash, and are looked at by themselves.
 const SEQUENCES: &str = "\
     SELECT coalesce(sum(hashtext(concat_ws('|', oid, CASE WHEN has_sequence_privilege(oid, 'SELECT,USAGE') \
                                                           THEN pg_catalog.pg_sequence_last_value(oid) END))), 0)::bigint \
-    FROM pg_catalog.pg_class WHERE relkind = 'S' AND relpersistence <> 't'";
+    FROM pg_catalog.pg_class WHERE relkind = 'S' AND relpersistence = 'p'";
 
 /// The columns of a catalog that say which relation, type or schema its row is about. A row about one that is temporary says
 /// nothing of what stays.
@@ -159,11 +162,27 @@ async fn lasting(connection: &Connection, but: Option<String>) -> Result<Option<
     }))
 }
 
-/// How much was written to the connection's database so far. `None`: the server does not count it, or not for everybody.
+/// What tells later what of unlogged tables is of before this moment. `None`: the server does not tell.
+pub(crate) async fn filled(connection: &Connection) -> Result<Option<Filled>, Error> {
+    let row = query::row(
+        connection,
+        "look whether the server crashed",
+        "SELECT extract(epoch FROM stats_reset)::text, txid_snapshot_xmax(txid_current_snapshot()) - 1 \
+         FROM pg_catalog.pg_stat_archiver",
+    )
+    .await?;
+    let statistics: Option<String> = row.get(0);
+    Ok(statistics.map(|statistics| Filled {
+        statistics,
+        transaction: row.get(1),
+    }))
+}
+
+/// How much was written to the connection's database so far.
 pub(crate) async fn written(
     connection: &Connection,
     application: &Application,
-) -> Result<Option<WriteMark>, Error> {
+) -> Result<WriteMark, Error> {
     look(connection, application, None).await
 }
 
@@ -171,26 +190,24 @@ async fn look(
     connection: &Connection,
     application: &Application,
     but: Option<String>,
-) -> Result<Option<WriteMark>, Error> {
+) -> Result<WriteMark, Error> {
     await_our_sessions(connection, application).await?;
     if connection.version().major() < 1500 {
         sleep(COLLECTOR_DELAY).await;
     }
     let row = query::row(connection, "read how much was written", WRITTEN).await?;
     let counts: bool = row.get(4);
-    if !counts {
-        return Ok(None);
-    }
-    Ok(Some(WriteMark {
+    Ok(WriteMark {
         oid: row.get(0),
         rows: row.get(1),
         transactions: row.get(2),
         reset: row.get(3),
+        uncounted: !counts,
         lasting: match row.get(5) {
             true => None,
             false => lasting(connection, but).await?,
         },
-    }))
+    })
 }
 
 /// As [`written`], of what the load of these tables, the refresh of materialized views and the indexes of either do not change: a mark
@@ -201,7 +218,7 @@ pub(crate) async fn written_to_others(
     tables: &BTreeSet<TableName>,
 ) -> Result<Option<WriteMark>, Error> {
     let mark = look(connection, application, Some(of_delayed(tables))).await?;
-    Ok(mark.filter(|mark| mark.lasting.is_some()))
+    Ok(Some(mark).filter(|mark| mark.lasting.is_some()))
 }
 
 /// Waits a moment until no other session of this run is in the database. Whether they are gone.

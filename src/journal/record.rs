@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{
-    IndexDefinition, Load, Output, Sighting, Sightings, StepId, TableName, WriteMark,
+    Filled, IndexDefinition, Load, Output, Sighting, Sightings, StepId, TableName, WriteMark,
 };
 
 /// The format that this program writes. A journal of a newer one is refused, never overwritten. Format 1, of version
@@ -249,6 +249,9 @@ pub enum Change {
     RestoredDatabase {
         database: String,
         written: WriteMark,
+        /// That of its restore stays.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filled: Option<Filled>,
     },
     /// No change to a server: how much was written to what the delayed phase does not write to of a database that was verified, and is
     /// closed.

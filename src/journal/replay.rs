@@ -350,6 +350,7 @@ impl State {
                 self.verified.remove(&database);
                 self.left.remove(&database);
                 self.restored.remove(&database);
+                self.filled.remove(&database);
                 self.regular.remove(&database);
                 self.differences.remove(&database);
                 self.asked.remove(&database);
@@ -381,7 +382,14 @@ impl State {
                 // What clients wrote since it was verified first counts.
                 self.verified.entry(database).or_insert(written);
             }
-            Change::RestoredDatabase { database, written } => {
+            Change::RestoredDatabase {
+                database,
+                written,
+                filled,
+            } => {
+                if let Some(filled) = filled {
+                    self.filled.entry(database.clone()).or_insert(filled);
+                }
                 self.restored.insert(database, written);
             }
             Change::LeaveDatabase { database, written } => {
@@ -418,6 +426,7 @@ impl State {
                 self.verified.remove(&database);
                 self.left.remove(&database);
                 self.restored.remove(&database);
+                self.filled.remove(&database);
                 self.regular.remove(&database);
                 self.differences.remove(&database);
                 self.asked.remove(&database);
@@ -432,6 +441,7 @@ impl State {
                 oid,
                 statements,
             } => {
+                self.filled.remove(&database);
                 self.remade.insert(database.clone(), statements);
                 self.created.insert(database, Created::WithOid(oid));
             }
@@ -558,6 +568,7 @@ impl State {
             self.verified.remove(database);
             self.left.remove(database);
             self.restored.remove(database);
+            self.filled.remove(database);
             self.regular.remove(database);
             self.dropped_indexes.remove(database);
             self.loads.remove(database);

@@ -168,6 +168,7 @@ fn a_failed_step_leaves_the_mark_of_the_restore() {
         rows: 1,
         transactions: 1,
         reset: None,
+        uncounted: false,
         lasting: None,
     };
     let database = || "erp".to_owned();
@@ -176,6 +177,7 @@ fn a_failed_step_leaves_the_mark_of_the_restore() {
         line(Entry::from(Change::RestoredDatabase {
             database: database(),
             written: written.clone(),
+            filled: None,
         })),
         line(Entry::from(Change::LeaveDatabase {
             database: database(),

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::record::{MigratedSubject, Outcome, Position, Started};
-use crate::names::{IndexDefinition, Kind, Load, Output, Sightings, StepId, TableName, WriteMark};
+use crate::names::{
+    Filled, IndexDefinition, Kind, Load, Output, Sightings, StepId, TableName, WriteMark,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -83,6 +85,8 @@ pub struct State {
     /// Those that are closed, with how much had been written to each when this plan wrote to it last: its restore, or its delayed phase,
     /// was done. Until one is opened.
     pub restored: BTreeMap<String, WriteMark>,
+    /// Those that were restored, with what tells their rows from those of clients.
+    pub filled: BTreeMap<String, Filled>,
     /// Those that are verified and closed, with how much had been written by then to what their delayed phase does not write to.
     pub regular: BTreeMap<String, WriteMark>,
     /// Of the source, where the plan says that nobody writes to it: how much had been written to each before it was dumped.

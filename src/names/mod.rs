@@ -17,4 +17,4 @@ pub(crate) use output::*;
 pub(crate) use sighting::{Continuity, Sighting, Sightings, Stranger, Watch, continuity};
 pub(crate) use step_id::{StepId, Subject};
 pub(crate) use table::{RelationKind, TableName, list_of_tables, some_of};
-pub(crate) use written::{Lasting, Since, WriteMark};
+pub(crate) use written::{Filled, Lasting, Since, WriteMark};

@@ -280,6 +280,8 @@ pub struct Load {
     pub transaction: i64,
     /// The start of the target in which it was, seconds since 1970: a crash may give the number to another.
     pub server_started: String,
+    /// As [`Filled::statistics`](super::Filled); `None`: an earlier version did not write it down.
+    pub statistics: Option<String>,
     pub rows: u64,
     /// That it was committed is on record, and on the target's disk. Otherwise the target has to be asked.
     pub committed: bool,
@@ -322,6 +324,8 @@ struct LoadFacts {
     transaction: i64,
     #[serde(default)]
     server_started: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    statistics: Option<String>,
     rows: u64,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     committed: bool,
@@ -372,6 +376,7 @@ in_parts!(
         archive,
         transaction,
         server_started,
+        statistics,
         rows,
         committed
     }

@@ -15,6 +15,10 @@ pub struct WriteMark {
     pub transactions: i64,
     /// When the statistics were last reset.
     pub reset: Option<String>,
+    /// The server does not count every session's writes (`track_counts`): what it counts says nothing, and what catalogs and sequences
+    /// hold is known all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub uncounted: bool,
     /// What stays of what was written; `None`: an older server does not tell, nor did an earlier version of this program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lasting: Option<Lasting>,
@@ -34,6 +38,16 @@ pub struct Lasting {
     pub sequences: Option<i64>,
 }
 
+/// What tells, after a crash of the target, rows that were brought to unlogged tables from those that clients wrote since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filled {
+    /// When the server's own statistics (`pg_stat_archiver`) were last reset, seconds since 1970: recovery from a crash does so, and
+    /// a standby has others than its primary.
+    pub statistics: String,
+    /// `txid_current()` of which no row that was brought is later.
+    pub transaction: i64,
+}
+
 /// What became of a database since a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Since {
@@ -46,6 +60,9 @@ pub(crate) enum Since {
 impl WriteMark {
     /// What the counters `now` say about the time since this mark.
     pub(crate) fn compare(&self, now: &WriteMark) -> Since {
+        if self.uncounted || now.uncounted {
+            return self.compare_uncounted(now);
+        }
         let is_lasting = self.lasting.is_none() || now.lasting != self.lasting;
         let went_back = now.rows < self.rows || now.transactions < self.transactions;
         if now.oid != self.oid || now.reset != self.reset || went_back {
@@ -54,6 +71,18 @@ impl WriteMark {
             Since::Written
         } else {
             Since::Unwritten
+        }
+    }
+
+    /// That no row was written is never known.
+    fn compare_uncounted(&self, now: &WriteMark) -> Since {
+        let catalogs = |mark: &WriteMark| mark.lasting.map(|lasting| lasting.catalogs);
+        let catalogs = catalogs(self).zip(catalogs(now));
+        let have_changed = catalogs.is_some_and(|(before, now)| before != now);
+        if now.oid == self.oid && (have_changed || self.have_sequences_moved(now)) {
+            Since::Written
+        } else {
+            Since::Unknown
         }
     }
 
@@ -71,11 +100,12 @@ impl WriteMark {
             return Since::Unknown;
         };
         let went_back = after.rows < before.rows || now.transactions < self.transactions;
+        let is_uncounted = self.uncounted || now.uncounted;
         if now.oid != self.oid {
             Since::Unknown
         } else if after.catalogs != before.catalogs {
             Since::Written
-        } else if now.reset != self.reset || went_back {
+        } else if is_uncounted || now.reset != self.reset || went_back {
             Since::Unknown
         } else if after.rows > before.rows {
             Since::Written
@@ -96,6 +126,7 @@ mod tests {
             rows: 0,
             transactions,
             reset: None,
+            uncounted: false,
             lasting: Some(Lasting {
                 rows,
                 catalogs,
@@ -123,6 +154,7 @@ mod tests {
             rows,
             transactions,
             reset: reset.map(str::to_owned),
+            uncounted: false,
             lasting: None,
         };
         let before = mark(100, 10, None);
@@ -139,6 +171,38 @@ mod tests {
         };
         assert_eq!(before.compare(&other), Since::Unknown);
     }
+
+    #[test]
+    fn where_nothing_is_counted_only_catalogs_and_sequences_tell() {
+        let mark = |catalogs, sequences, uncounted| WriteMark {
+            oid: 7,
+            rows: 0,
+            transactions: 10,
+            reset: None,
+            uncounted,
+            lasting: Some(Lasting {
+                rows: 0,
+                catalogs,
+                sequences: Some(sequences),
+            }),
+        };
+        for (before, now) in [(true, true), (true, false), (false, true)] {
+            let before = mark(1, 2, before);
+            assert_eq!(before.compare(&mark(1, 2, now)), Since::Unknown);
+            assert_eq!(before.compare(&mark(3, 2, now)), Since::Written);
+            assert_eq!(before.compare(&mark(1, 3, now)), Since::Written);
+            assert_eq!(before.compare_regular(&mark(1, 2, now)), Since::Unknown);
+            assert_eq!(before.compare_regular(&mark(3, 2, now)), Since::Written);
+            let other = WriteMark {
+                oid: 8,
+                ..mark(3, 3, now)
+            };
+            assert_eq!(before.compare(&other), Since::Unknown);
+        }
+        let counted = mark(1, 2, false);
+        assert_eq!(counted.compare(&mark(1, 2, false)), Since::Unwritten);
+    }
+
     #[test]
     fn what_does_not_stay_was_not_written() {
         let mark = |rows, lasting: Option<(i64, i64)>| WriteMark {
@@ -146,6 +210,7 @@ mod tests {
             rows,
             transactions: 10,
             reset: None,
+            uncounted: false,
             lasting: lasting.map(|(rows, catalogs)| Lasting {
                 rows,
                 catalogs,

@@ -27,12 +27,11 @@ pub(super) async fn begin(shared: &Shared, journal: &mut Journal) -> Result<(), 
     let new: Vec<&String> = shared.graph.database_names().filter(is_new).collect();
     for (database, looked) in look_at_all(shared, new).await {
         match looked {
-            Ok(Some(written)) => journal.append(Entry::SourceWritten {
+            Ok(written) => journal.append(Entry::SourceWritten {
                 database: database.clone(),
                 written,
             })?,
             // Told at the end.
-            Ok(None) => {}
             Err(error) => {
                 tracing::warn!(database, %error, "cannot look how much was written to the source");
             }
@@ -56,7 +55,7 @@ pub(super) async fn tell_writes(
     for (name, now) in look_at_all(shared, shared.graph.database_names()).await {
         let before = journal.state().source_written.get(name);
         let since = match (before, &now) {
-            (Some(before), Ok(Some(now))) => before.compare(now),
+            (Some(before), Ok(now)) => before.compare(now),
             _ => Since::Unknown,
         };
         let what = match since {
@@ -85,7 +84,7 @@ pub(super) async fn tell_writes(
 async fn look_at_all<'a>(
     shared: &Shared,
     databases: impl IntoIterator<Item = &'a String>,
-) -> Vec<(&'a String, Result<Option<WriteMark>, postgres::Error>)> {
+) -> Vec<(&'a String, Result<WriteMark, postgres::Error>)> {
     stream::iter(databases)
         .map(|name| async move { (name, look(shared, name).await) })
         .buffered(AT_A_TIME)
@@ -93,7 +92,7 @@ async fn look_at_all<'a>(
         .await
 }
 
-async fn look(shared: &Shared, database: &str) -> Result<Option<WriteMark>, postgres::Error> {
+async fn look(shared: &Shared, database: &str) -> Result<WriteMark, postgres::Error> {
     let session = Session::new(&shared.application.application_name_for("quiet"));
     let connection = connect(&shared.source, database, &session).await?;
     let written = written(&connection, &shared.application).await;

@@ -74,7 +74,7 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
         output.warnings.extend(context.notices.take());
         output
     });
-    let result = match &context.snapshot {
+    let mut result = match &context.snapshot {
         Some(snapshot) => snapshot::ensure_same_tables(context, snapshot, result).await,
         None => result,
     };
@@ -85,7 +85,8 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
             .as_ref()
             .is_err_and(|error| error.class == Class::Fail)
     {
-        others::leave(context).await;
+        let told = others::leave(context).await;
+        result = result.map_err(|error| told.into_iter().fold(error, StepError::help));
     }
     if result.is_ok() && in_target {
         ours::check(context).await?;

@@ -8,9 +8,9 @@ use tokio_postgres::Row;
 
 use super::used::written_since_in;
 use super::{Context, StepError};
-use crate::inspect::{await_our_sessions, written};
+use crate::inspect::{await_our_sessions, filled, written};
 use crate::journal::Change;
-use crate::names::{Since, TableName, WriteMark, some_of};
+use crate::names::{Filled, Since, TableName, WriteMark, some_of};
 use crate::plan::Side;
 use crate::postgres::{Application, Connection, escape_control};
 
@@ -356,7 +356,7 @@ pub(super) async fn in_words(
         Since::Unwritten => Ok(Wrote::Nobody),
         Since::Unknown => Ok(Wrote::Perhaps(format!(
             "whether another session wrote to it on the target between {between} is not known, because the server's statistics \
-             were reset, or lost in a crash"
+             were reset, lost in a crash, or do not count everything (track_counts)"
         ))),
         Since::Written => {
             let what = format!(
@@ -385,22 +385,25 @@ async fn has_tables_of_extensions(inside: &Connection) -> Result<bool, StepError
 }
 
 /// Puts on record how much was written to a database until a step in it failed: a person may complete it by hand, and let
-/// an application in.
-pub(super) async fn leave(context: &Context) {
-    record_written(context, |database, written| Change::LeaveDatabase {
+/// an application in. Yields what is to be told.
+pub(super) async fn leave(context: &Context) -> Option<String> {
+    record_written(context, |database, written, _| Change::LeaveDatabase {
         database,
         written,
     })
-    .await;
+    .await
 }
 
 /// Puts on record how much was written to a database when its restore was done.
 pub(super) async fn restored(context: &Context) {
-    record_written(context, |database, written| Change::RestoredDatabase {
-        database,
-        written,
-    })
-    .await;
+    let told = record_written(context, |database, written, filled| {
+        Change::RestoredDatabase {
+            database,
+            written,
+            filled,
+        }
+    });
+    context.notices.extend(told.await);
 }
 
 /// Puts on record what a later verification does not see any more where somebody makes up for it.
@@ -420,23 +423,30 @@ pub(super) async fn record_difference(
         .await
 }
 
-async fn record_written(context: &Context, change: impl FnOnce(String, WriteMark) -> Change) {
+/// Yields what is to be told where that fails.
+async fn record_written(
+    context: &Context,
+    change: impl FnOnce(String, WriteMark, Option<Filled>) -> Change,
+) -> Option<String> {
     let recorded = async {
         let inside = context.connect(Side::Target).await?;
         let application = &context.shared.application;
         // One of a client program that was killed may build an index for long, and what it writes then is no client's.
-        let written = match await_our_sessions(&inside, application).await? {
-            true => written(&inside, application).await?,
-            false => None,
-        };
-        inside.close().await;
-        if let Some(written) = written {
-            let database = context.database_name().to_owned();
-            context.record(change(database, written)).await?;
+        if !await_our_sessions(&inside, application).await? {
+            inside.close().await;
+            return Err(StepError::new("a session of this run in it does not end"));
         }
-        Ok::<(), StepError>(())
+        let filled = filled(&inside).await?;
+        let written = written(&inside, application).await?;
+        inside.close().await;
+        let database = context.database_name().to_owned();
+        context.record(change(database, written, filled)).await
     };
-    if let Err(error) = recorded.await {
-        tracing::warn!(%error, "it is not on record how much was written to the database");
-    }
+    let error = recorded.await.err()?;
+    let database = context.shown_database();
+    Some(format!(
+        "database {database}: whether another session writes to it on the target from here on, until it is opened, will not be \
+             known, because nobody could look how much was written to it so far: {}",
+        escape_control(&error.to_string().replace('\n', "; "))
+    ))
 }

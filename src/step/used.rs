@@ -35,14 +35,10 @@ pub(super) async fn written_since_in(
     application: &Application,
     before: Option<&WriteMark>,
 ) -> Result<Since, Error> {
-    let now = match before {
-        Some(_) => written(connection, application).await?,
-        None => None,
+    let Some(before) = before else {
+        return Ok(Since::Unknown);
     };
-    Ok(match (before, now) {
-        (Some(before), Some(now)) => before.compare(&now),
-        _ => Since::Unknown,
-    })
+    Ok(before.compare(&written(connection, application).await?))
 }
 
 /// Why it is not dropped.

@@ -213,7 +213,7 @@ async fn mark_written(context: &Context) -> Result<(), StepError> {
     context
         .record(Change::MarkWritten {
             database: context.database_name().to_owned(),
-            written,
+            written: Some(written),
             delayed: !context.delayed_tables().is_empty(),
         })
         .await

@@ -405,3 +405,56 @@ fn what_another_session_wrote_after_the_delayed_load_is_a_failure() {
     project.run(&["run"]).expect_code(0);
     assert!(!project.report().to_string().contains("another session"));
 }
+
+/// What catalogs and sequences hold needs no statistics; where nobody counts rows, that is told.
+#[test]
+fn where_the_target_does_not_count_what_is_written_it_is_seen_or_told() {
+    for (sql, code) in [
+        ("CREATE VIEW by_hand AS SELECT * FROM jobs", 5),
+        ("SELECT setval('numbers', 3)", 5),
+        (
+            "DELETE FROM jobs WHERE id <= 50; INSERT INTO jobs SELECT id, 'other' FROM generate_series(1, 50) id",
+            0,
+        ),
+    ] {
+        let (source, target, project) = servers();
+        source.psql(
+            "erp",
+            "CREATE SEQUENCE numbers; SELECT setval('numbers', 700)",
+        );
+        let off = "ALTER SYSTEM SET track_counts = off";
+        target.psql("postgres", off);
+        target.psql("postgres", "SELECT pg_reload_conf()");
+        project.killed_at("journal step-done erp/restore synced:1");
+        target.psql("erp", sql);
+        let finished = project.run(&["run"]).expect_code(code);
+        let said = match code {
+            5 => {
+                "another session wrote to it on the target between its restore and its verification"
+            }
+            _ => "do not count everything (track_counts)",
+        };
+        let report = words(&project.report().to_string());
+        assert!(
+            report.contains(said),
+            "{sql}: {report}\n{}",
+            finished.stderr
+        );
+    }
+}
+
+/// A setting of a role that counts as all do.
+#[test]
+fn a_setting_that_leaves_counting_on_hides_nothing() {
+    let (source, target, project) = servers();
+    source.psql("postgres", "ALTER ROLE app SET track_counts = 'yes'");
+    project.killed_at("journal step-done erp/restore synced:1");
+    let set = "SELECT count(*) FROM pg_db_role_setting WHERE setconfig::text LIKE '%track_counts%'";
+    assert_eq!(target.psql("postgres", set), "1");
+    target.psql(
+        "erp",
+        "TRUNCATE jobs; INSERT INTO jobs SELECT id, 'other' FROM generate_series(1, 1000) id",
+    );
+    let said = "another session wrote to it on the target between its restore and its verification";
+    project.run(&["run"]).expect_code(5).says(&[said]);
+}

@@ -285,7 +285,8 @@ async fn copy_table(
     }
     let row = connection
         .query_one(
-            "SELECT txid_current(), extract(epoch FROM pg_postmaster_start_time())::text",
+            "SELECT txid_current(), extract(epoch FROM pg_postmaster_start_time())::text, \
+                    extract(epoch FROM stats_reset)::text FROM pg_catalog.pg_stat_archiver",
             &[],
         )
         .await
@@ -297,6 +298,7 @@ async fn copy_table(
         archive: None,
         transaction: row.get(0),
         server_started: row.get(1),
+        statistics: row.get(2),
         rows,
         committed: false,
     })

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use crate::catalog::{Inspection, Relation};
 use crate::graph::{DatabaseSummary, Graph, StepIndex};
+use crate::inspect::{filled, sequences};
 use crate::journal::{self, Journal, Outcome, State, Status};
-use crate::names::{Kind, Product, RelationKind, StepId, TableName};
+use crate::names::{Filled, Kind, Product, RelationKind, SequenceValue, StepId, TableName};
 use crate::plan::{Endpoint, Plan};
 use crate::postgres::{
     self, Application, Connection, Session, connect, escape_control, with_retries,
@@ -27,6 +28,10 @@ pub(super) struct Table {
     name: TableName,
     /// As they were counted on the source.
     rows: u64,
+    /// Tells them from those of clients; `None`: an earlier version did not write it down.
+    filled: Option<Filled>,
+    /// As many rows came in since the crash.
+    is_refilled: bool,
 }
 
 /// A database with unlogged tables: those to look at, or those that were found to have lost their rows.
@@ -34,6 +39,17 @@ pub(super) struct Table {
 pub(super) struct Unlogged {
     pub(super) database: String,
     pub(super) tables: Vec<Table>,
+    /// Where the sequences stood that were brought, the unlogged ones among them; or those that are behind that.
+    pub(super) sequences: Vec<SequenceValue>,
+    /// When those were brought.
+    filled: Option<Filled>,
+}
+
+impl Unlogged {
+    /// A crash emptied nothing that was not filled again since.
+    fn is_refilled(&self) -> bool {
+        self.sequences.is_empty() && self.tables.iter().all(|table| table.is_refilled)
+    }
 }
 
 /// What the check needs.
@@ -53,7 +69,10 @@ pub(super) fn not_yet_verified(
         let is_done = |kind| state.is_done(&StepId::database(&database.name.as_str().into(), kind));
         let wanted = is_done(Kind::Restore) && is_unverified(state, &database.name);
         let parts = wanted.then_some((true, false))?;
-        of_database(database, state, inspection, parts)
+        // Its verification moves its sequences on.
+        let mut found = of_database(database, state, inspection, parts)?;
+        found.sequences.clear();
+        (!found.tables.is_empty()).then_some(found)
     });
     databases.collect()
 }
@@ -118,8 +137,8 @@ pub(super) fn confirmed(graph: &Graph, state: &State, done: &[StepIndex]) -> Has
     confirmed.cloned().collect()
 }
 
-/// The unlogged tables of the database's regular part, of its delayed part, or of both, that got rows. `None`: there
-/// are none, as in most databases.
+/// The unlogged tables of the database's regular part, of its delayed part, or of both, that got rows, and what sequences were
+/// brought. `None`: there are none.
 fn of_database(
     database: &DatabaseSummary,
     state: &State,
@@ -128,9 +147,32 @@ fn of_database(
 ) -> Option<Unlogged> {
     let name: Arc<str> = database.name.as_str().into();
     let output_of = |kind| state.output_of(&StepId::database(&name, kind));
-    let later: &[TableName] = match output_of(Kind::Dump).map(|output| &output.product) {
-        Some(Product::Dump(dump)) => &dump.delayed,
-        _ => &[],
+    let (later, brought): (&[TableName], &[SequenceValue]) =
+        match output_of(Kind::Dump).map(|output| &output.product) {
+            Some(Product::Dump(dump)) => (&dump.delayed, &dump.sequences),
+            _ => (&[], &[]),
+        };
+    let mut sequences = match regular || delayed {
+        true => brought.to_vec(),
+        false => Vec::new(),
+    };
+    if let Some(Product::DelayedDump(dump)) =
+        output_of(Kind::DelayedDump).map(|output| &output.product)
+        && delayed
+    {
+        sequences.extend(dump.sequences.iter().flatten().cloned());
+    }
+    let filled = state.filled.get(&database.name);
+    let loads = state.loads.get(&database.name);
+    let filled_by_load = |table: &TableName| {
+        let load = loads
+            .into_iter()
+            .flatten()
+            .rfind(|load| load.table == *table)?;
+        Some(Filled {
+            statistics: load.statistics.clone()?,
+            transaction: load.transaction,
+        })
     };
     let counted = output_of(Kind::SourceCounts)?;
     // Under a snapshot of their own the delayed tables are counted once more, and that is what came.
@@ -156,12 +198,23 @@ fn of_database(
             let is_delayed = later.contains(&name);
             let wanted = if is_delayed { delayed } else { regular };
             let rows = rows_of(&name).filter(|rows| *rows > 0)?;
-            wanted.then_some(Table { name, rows })
+            let filled = match is_delayed {
+                true => filled_by_load(&name),
+                false => filled.cloned(),
+            };
+            wanted.then_some(Table {
+                name,
+                rows,
+                filled,
+                is_refilled: false,
+            })
         })
         .collect();
-    (!tables.is_empty()).then(|| Unlogged {
+    (!tables.is_empty() || !sequences.is_empty()).then(|| Unlogged {
         database: database.name.clone(),
         tables,
+        sequences,
+        filled: filled.cloned(),
     })
 }
 
@@ -174,35 +227,50 @@ impl UnloggedCheck<'_> {
     ) -> (Vec<Unlogged>, Vec<(String, postgres::Error)>) {
         let (mut emptied, mut failed) = (Vec::new(), Vec::new());
         for suspect in suspects {
-            let tables = with_retries(&self.plan.retry, postgres::Error::class, |_| {
+            let found = with_retries(&self.plan.retry, postgres::Error::class, |_| {
                 self.emptied_in(&suspect)
             });
-            let tables = tables.await;
-            let database = suspect.database;
-            match tables {
-                Ok(tables) if tables.is_empty() => {}
-                Ok(tables) => emptied.push(Unlogged { database, tables }),
-                Err(error) => failed.push((database, error)),
+            match found.await {
+                Ok(found) => emptied.extend(found),
+                Err(error) => failed.push((suspect.database, error)),
             }
         }
         (emptied, failed)
     }
 
-    async fn emptied_in(&self, suspect: &Unlogged) -> Result<Vec<Table>, postgres::Error> {
+    async fn emptied_in(&self, suspect: &Unlogged) -> Result<Option<Unlogged>, postgres::Error> {
         let target = match self.open(&suspect.database).await {
             Ok(connection) => connection,
             // Its owner dropped it (invalid_catalog_name).
-            Err(error) if error.sqlstate() == Some("3D000") => return Ok(Vec::new()),
+            Err(error) if error.sqlstate() == Some("3D000") => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut emptied = Vec::new();
+        let now = filled(&target).await?;
+        let may_have_crashed = |then: &Option<Filled>| match (then, &now) {
+            (Some(then), Some(now)) => then.statistics != now.statistics,
+            _ => true,
+        };
+        let mut found = Unlogged {
+            tables: Vec::new(),
+            sequences: Vec::new(),
+            ..suspect.clone()
+        };
         for table in &suspect.tables {
-            if is_emptied(&target, table).await? {
-                emptied.push(table.clone());
+            let filled = table.filled.as_ref();
+            let filled = filled.filter(|_| may_have_crashed(&table.filled));
+            if let Some(is_refilled) = is_emptied(&target, table, filled).await? {
+                let table = table.clone();
+                found.tables.push(Table {
+                    is_refilled,
+                    ..table
+                });
             }
         }
+        if !suspect.sequences.is_empty() && may_have_crashed(&suspect.filled) {
+            found.sequences = set_back(&target, &suspect.sequences).await?;
+        }
         target.close().await;
-        Ok(emptied)
+        Ok((!found.tables.is_empty() || !found.sequences.is_empty()).then_some(found))
     }
 
     async fn open(&self, database: &str) -> Result<Connection, postgres::Error> {
@@ -212,24 +280,76 @@ impl UnloggedCheck<'_> {
     }
 }
 
-/// Whether fewer rows are there than were brought, and the server knows of fewer that ever came in: its counters go in the
-/// same crash recovery (PostgreSQL manual, 27.2), so that a client which removed the rows is told from a crash.
-async fn is_emptied(target: &Connection, table: &Table) -> Result<bool, postgres::Error> {
+/// Those of the sequences that are unlogged and behind where they were brought to. One that cycles is behind no other, so it counts
+/// where it was never used since its start.
+async fn set_back(
+    target: &Connection,
+    brought: &[SequenceValue],
+) -> Result<Vec<SequenceValue>, postgres::Error> {
+    let now = sequences(target).await?;
+    let unlogged = now.iter().filter(|sequence| sequence.is_unlogged);
+    let unlogged: HashMap<_, _> = unlogged.map(|now| (now.value.name(), now)).collect();
+    let is_behind = |brought: &SequenceValue| {
+        unlogged.get(&brought.name()).is_some_and(|now| {
+            let (then, at) = (
+                brought.given_out(now.increment),
+                now.value.given_out(now.increment),
+            );
+            match now.cycles {
+                true => then != at && !now.value.is_called,
+                false => (at - then) * i128::from(now.increment.signum()) < 0,
+            }
+        })
+    };
+    let mut behind: Vec<SequenceValue> = brought
+        .iter()
+        .filter(|one| is_behind(one))
+        .cloned()
+        .collect();
+    behind.sort_by(|a, b| a.name().cmp(&b.name()));
+    // Of a later snapshot they are brought once more.
+    behind.reverse();
+    behind.dedup_by(|a, b| a.name() == b.name());
+    behind.reverse();
+    Ok(behind)
+}
+
+/// Whether a crash took the rows that were brought; `Some(true)`: as many came in since. Either fewer are there, and the server knows
+/// of fewer that ever came in: its counters go in the same crash recovery (PostgreSQL manual, 27.2), so that a client which removed
+/// the rows is told from a crash. Or it crashed, and none that is there was there before. `filled`: when that was, where a crash may
+/// have come since.
+async fn is_emptied(
+    target: &Connection,
+    table: &Table,
+    filled: Option<&Filled>,
+) -> Result<Option<bool>, postgres::Error> {
     let (name, rows) = (table.name.quoted(), table.rows);
-    let look = async || -> Result<bool, tokio_postgres::Error> {
+    let look = async || -> Result<Option<bool>, tokio_postgres::Error> {
         let inserted = "SELECT pg_catalog.pg_stat_get_tuples_inserted($1::text::regclass)";
         let inserted: i64 = target.query_one(inserted, &[&name]).await?.get(0);
-        if u64::try_from(inserted).unwrap_or(0) >= rows {
-            return Ok(false);
+        let has_counted = u64::try_from(inserted).unwrap_or(0) >= rows;
+        if has_counted && filled.is_none() {
+            return Ok(None);
         }
         let there = format!("SELECT count(*) FROM (SELECT FROM ONLY {name} LIMIT {rows}) brought");
         let there: i64 = target.query_one(&there, &[]).await?.get(0);
-        Ok(u64::try_from(there).unwrap_or(0) < rows)
+        if !has_counted && u64::try_from(there).unwrap_or(0) < rows {
+            return Ok(Some(false));
+        }
+        let Some(filled) = filled else {
+            return Ok(None);
+        };
+        let first = format!(
+            "SELECT EXISTS (SELECT FROM ONLY {name} WHERE age(xmin) >= age('{}'::xid))",
+            filled.transaction % (1 << 32)
+        );
+        let is_there: bool = target.query_one(&first, &[]).await?.get(0);
+        Ok((!is_there).then_some(true))
     };
     match look().await {
         Ok(emptied) => Ok(emptied),
         // A client dropped or renamed it (undefined_table).
-        Err(error) if error.code().is_some_and(|code| code.code() == "42P01") => Ok(false),
+        Err(error) if error.code().is_some_and(|code| code.code() == "42P01") => Ok(None),
         Err(error) => Err(target.failed(format!("look for rows in {name}"))(error)),
     }
 }
@@ -268,12 +388,21 @@ pub(super) async fn recheck_after_run(
         return Ok(());
     };
     let (emptied, failed) = found;
+    // Once it was told, what is in them is their owner's.
+    let state = journal.state();
+    let (told, emptied): (Vec<Unlogged>, Vec<Unlogged>) = emptied
+        .into_iter()
+        .partition(|found| found.is_refilled() && was_told(state, &found.database));
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     endings.failed += number(emptied.len()) + number(failed.len());
     endings.mismatched += number(emptied.len());
     let warnings: Vec<(String, String)> = emptied
         .into_iter()
         .map(|found| (found.database.clone(), warning(&found)))
+        .chain(
+            told.into_iter()
+                .map(|found| (found.database.clone(), refilled(&found))),
+        )
         .chain(
             failed
                 .into_iter()
@@ -286,24 +415,70 @@ pub(super) async fn recheck_after_run(
     Ok(())
 }
 
-/// What the owner of a database has to know whose tables were emptied.
-pub(super) fn warning(emptied: &Unlogged) -> String {
-    let tables: Vec<String> = emptied
-        .tables
+const EMPTIED: &str = "a crash of the target emptied unlogged tables after they were restored: ";
+const SET_BACK: &str =
+    "a crash of the target set unlogged sequences back after they were restored: ";
+
+/// Whether a run before told that tables of the database were emptied.
+fn was_told(state: &State, database: &str) -> bool {
+    let warnings = state.runs.iter().flat_map(|run| &run.warnings);
+    warnings
+        .filter(|(about, _)| about.as_deref() == Some(database))
+        .any(|(_, message)| message.contains(EMPTIED))
+}
+
+fn list(tables: &[Table]) -> String {
+    let tables: Vec<String> = tables
         .iter()
         .map(|table| {
             format!(
-                "{} ({} rows were verified)",
+                "{} ({} rows were verified{})",
                 escape_control(&table.name.to_string()),
-                table.rows
+                table.rows,
+                match table.is_refilled {
+                    true => "; all that are there came since",
+                    false => "",
+                }
             )
         })
         .collect();
+    tables.join(", ")
+}
+
+/// What the owner of a database has to know whose tables were emptied, or whose sequences were set back.
+pub(super) fn warning(emptied: &Unlogged) -> String {
+    let mut parts = Vec::new();
+    if !emptied.tables.is_empty() {
+        parts.push(format!(
+            "{EMPTIED}{}; fill them again from the source (pg_dump --data-only --table=TABLE, for instance) and run again, or, \
+             where the database is not in use on the target yet, `pg-migrate reset PLAN --database NAME --drop NAME`: the next run \
+             creates it again",
+            list(&emptied.tables)
+        ));
+    }
+    if !emptied.sequences.is_empty() {
+        let sequences: Vec<String> = emptied
+            .sequences
+            .iter()
+            .map(|brought| {
+                let name = TableName::new(&*brought.schema, &*brought.sequence);
+                format!("{} ({})", escape_control(&name.to_string()), brought.last)
+            })
+            .collect();
+        parts.push(format!(
+            "{SET_BACK}{}; set them to where they stood on the source, which is in brackets, or beyond what is in use (setval), look \
+             for values that were given out twice since, and run again",
+            sequences.join(", ")
+        ));
+    }
+    parts.join("; ")
+}
+
+/// The warning where they were filled since that was told.
+fn refilled(emptied: &Unlogged) -> String {
     format!(
-        "a crash of the target emptied unlogged tables after they were restored: {}; fill them again from the source \
-         (pg_dump --data-only --table=TABLE, for instance) and run again, or, where the database is not in use on the \
-         target yet, `pg-migrate reset PLAN --database NAME --drop NAME`: the next run creates it again",
-        tables.join(", ")
+        "{EMPTIED}{}; as many rows came in since as had been verified, or more: whether they are the same is not known",
+        list(&emptied.tables)
     )
 }
 

@@ -184,12 +184,18 @@ fn the_warning_names_the_tables_and_what_to_do() {
             Table {
                 name: TableName::new("public", "sessions\n"),
                 rows: 500,
+                filled: None,
+                is_refilled: false,
             },
             Table {
                 name: TableName::new("public", "cache"),
                 rows: 1,
+                filled: None,
+                is_refilled: false,
             },
         ],
+        sequences: Vec::new(),
+        filled: None,
     };
     insta::assert_snapshot!(warning(&emptied), @r"a crash of the target emptied unlogged tables after they were restored: public.sessions\n (500 rows were verified), public.cache (1 rows were verified); fill them again from the source (pg_dump --data-only --table=TABLE, for instance) and run again, or, where the database is not in use on the target yet, `pg-migrate reset PLAN --database NAME --drop NAME`: the next run creates it again");
 }

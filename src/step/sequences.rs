@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use crate::inspect::sequences;
+use crate::inspect::{Sequence, sequences};
 use crate::names::{SequenceValue, TableName};
 use crate::plan::Side;
 use crate::postgres::{Connection, escape_control};
@@ -87,6 +87,59 @@ pub(super) async fn advance_restored(context: &Context) -> Result<Vec<String>, S
                 "the sequence {name} is not on the target, or its role may not read it: whether it stands behind the rows \
                  is not known"
             )),
+        }
+    }
+    connection.close().await;
+    Ok(said)
+}
+
+/// Moves unlogged sequences to where they stood on the source: a crash of the target sets them back to their start. Which, a line
+/// each. No client uses the database yet.
+pub(super) async fn advance_unlogged(context: &Context) -> Result<Vec<String>, StepError> {
+    let mut said = Vec::new();
+    // Version 0.1.0 did not write down where they stood.
+    let Ok(dump) = context.regular_dump() else {
+        return Ok(said);
+    };
+    let wanted = &dump.sequences;
+    if wanted.is_empty() || context.shared.inspection.target.version.major() < 1500 {
+        return Ok(said);
+    }
+    let connection = open(context).await?;
+    let found = sequences(&connection).await?;
+    let unlogged: HashMap<(&str, &str), &Sequence> = found
+        .iter()
+        .filter(|found| found.is_unlogged)
+        .map(|found| (found.value.name(), found))
+        .collect();
+    for sequence in wanted {
+        let Some(found) = unlogged.get(&sequence.name()) else {
+            continue;
+        };
+        let was_moved = match counting(&connection, sequence).await? {
+            // One that cycles is ahead of no other, and nobody has a value of it yet.
+            Some(counting) if counting.cycles && found.value != *sequence => {
+                let name = quoted(sequence);
+                connection
+                    .query(
+                        "SELECT setval($1::text::regclass, $2, $3)",
+                        &[&name, &sequence.last, &sequence.is_called],
+                    )
+                    .await
+                    .map_err(connection.failed(action(&name)))?;
+                true
+            }
+            Some(counting) => advance_one(&connection, sequence, &counting).await?,
+            None => false,
+        };
+        if was_moved {
+            let name = TableName::new(&*sequence.schema, &*sequence.sequence);
+            said.push(format!(
+                "the unlogged sequence {} had been set back to {} on the target since it was restored, as a crash of the target does: it \
+                 was moved to where it stood on the source",
+                escape_control(&name.to_string()),
+                found.value.last
+            ));
         }
     }
     connection.close().await;

@@ -91,7 +91,11 @@ fn a_crash_after_the_verification_is_a_difference_until_the_tables_are_filled_ag
         }
         project.run(&["run"]).expect_code(0);
         compare::assert_same(&source, &target, "db1");
-        assert_eq!(warnings(&project), "[]");
+        let warnings = warnings(&project);
+        assert!(
+            warnings.contains("as many rows came in since"),
+            "{warnings}"
+        );
         // From here on they are their owner's.
         target.psql("db1", "TRUNCATE late");
         project.run(&["run"]).expect_code(0);
@@ -125,4 +129,109 @@ fn a_table_that_cannot_be_checked_is_a_failure_that_the_next_run_clears() {
     );
     std::fs::rename(&away, &file).unwrap();
     project.run(&["run"]).expect_code(5);
+}
+
+/// As many rows as were brought are not those.
+#[test]
+fn tables_that_clients_filled_after_a_crash_are_a_difference_all_the_same() {
+    let (_source, target, project) = crashed_at("run over:1", DELAY);
+    let fill = "INSERT INTO \"Sessions\" SELECT -generate_series(1, 500);
+         INSERT INTO late SELECT -generate_series(1, 900)";
+    target.psql("db1", fill);
+    let finished = project.run(&["run"]).expect_code(5);
+    for table in ["public.Sessions (500", "public.late (700"] {
+        let told = format!("{table} rows were verified; all that are there came since");
+        assert!(finished.stderr.contains(&told), "{}", finished.stderr);
+    }
+    project.run(&["run"]).expect_code(0);
+    let warnings = warnings(&project);
+    assert!(
+        warnings.contains("as many rows came in since"),
+        "{warnings}"
+    );
+}
+
+#[test]
+fn a_delayed_table_that_clients_filled_after_a_crash_is_a_difference() {
+    let more = format!("{DELAY}[target.tuning]\nmode = \"off\"\n");
+    let point = "journal step-done db1/delayed-restore synced:1";
+    let (_source, target, project) = crashed_at(point, &more);
+    target.psql("db1", "INSERT INTO late SELECT -generate_series(1, 900)");
+    let finished = project.run(&["run"]).expect_code(5);
+    let told = "public.late (700 rows were verified; all that are there came since";
+    assert!(finished.stderr.contains(told), "{}", finished.stderr);
+}
+
+/// An unlogged sequence that a logged table uses, and that of an unlogged table which is empty.
+fn with_sequences(source: &Server) {
+    source.psql(
+        "db1",
+        "CREATE UNLOGGED SEQUENCE numbers;
+         CREATE TABLE uses (id bigint DEFAULT nextval('numbers'));
+         INSERT INTO uses SELECT FROM generate_series(1, 5000);
+         CREATE UNLOGGED TABLE queue (id serial);
+         SELECT setval('queue_id_seq', 900);
+         CREATE UNLOGGED SEQUENCE turns MAXVALUE 60 CYCLE;
+         SELECT setval('turns', 7)",
+    );
+}
+
+const STAND: &str =
+    "SELECT n.last_value, q.last_value, t.last_value FROM numbers n, queue_id_seq q, turns t";
+
+/// As [`crashed_at`], with sequences and without tuning.
+fn crashed_with_sequences(point: &str) -> (Server, Server, Project) {
+    let (source, mut target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE db1");
+    with_sequences(&source);
+    let more = "[target.tuning]\nmode = \"off\"\n";
+    let project = Project::between(&source, &target).with(more);
+    project.killed_at(point);
+    assert_eq!(target.psql("db1", STAND), "5000|900|7");
+    target.restart(Mode::Immediate);
+    assert_eq!(target.psql("db1", STAND), "1|1|1");
+    (source, target, project)
+}
+
+#[test]
+fn unlogged_sequences_that_a_crash_set_back_are_moved_on_before_the_database_is_opened() {
+    let point = "journal step-done db1/restore synced:1";
+    let (source, target, project) = crashed_with_sequences(point);
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("db1", STAND), "5000|900|7");
+    compare::assert_same(&source, &target, "db1");
+    let warnings = warnings(&project);
+    let told = "the unlogged sequence public.numbers had been set back to 1 on the target";
+    assert!(warnings.contains(told), "{warnings}");
+}
+
+#[test]
+fn unlogged_sequences_that_a_crash_set_back_later_are_told_until_they_are_set() {
+    for point in ["journal step-done db1/verify synced:1", "run over:1"] {
+        let (_source, target, project) = crashed_with_sequences(point);
+        target.psql("db1", "SELECT nextval('numbers')");
+        let finished = project.run(&["run"]).expect_code(5);
+        let told = "a crash of the target set unlogged sequences back after they were restored: public.numbers (5000), \
+                    public.queue_id_seq (900), public.turns (7)";
+        assert!(finished.stderr.contains(told), "{}", finished.stderr);
+        let set = "SELECT setval('numbers', 5000), setval('queue_id_seq', 900), setval('turns', 7)";
+        target.psql("db1", set);
+        project.run(&["run"]).expect_code(0);
+        assert_eq!(warnings(&project), "[]");
+    }
+}
+
+#[test]
+fn sequences_that_clients_start_again_are_theirs() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    filled(&source);
+    with_sequences(&source);
+    let project = Project::between(&source, &target);
+    project.killed_at("run over:1");
+    target.psql(
+        "db1",
+        "TRUNCATE queue RESTART IDENTITY; DELETE FROM late; ALTER SEQUENCE numbers RESTART",
+    );
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(warnings(&project), "[]");
 }

@@ -81,6 +81,7 @@ impl OutputV1 {
             })),
             Kind::Restore => Some(Product::Restore(Restored {
                 errors: restore_errors,
+                ..Restored::default()
             })),
             Kind::Verify | Kind::DelayedVerify => Some(Product::Comparison(Compared { tables })),
             Kind::DelayedRestore => Some(Product::DelayedLoad(Loaded { counts })),

@@ -185,7 +185,7 @@ impl Kind {
                 phase: Phase::Delayed,
                 writes_to_target: true,
                 // What its rows consist of.
-                reads: &[Kind::DelayedDump],
+                reads: &[Kind::DelayedDump, Kind::Restore],
                 ..PLAIN
             },
             Kind::DelayedRestore => Traits {
@@ -196,7 +196,7 @@ impl Kind {
                 // What it loaded is there, and would be there twice.
                 forgotten_with: &[Kind::Create],
                 // Where sequences stood.
-                reads: &[Kind::Dump, Kind::DelayedDump],
+                reads: &[Kind::Dump, Kind::DelayedDump, Kind::Restore],
                 ..PLAIN
             },
             Kind::RecreateIndexes => Traits {
@@ -205,7 +205,7 @@ impl Kind {
                 phase: Phase::Delayed,
                 writes_to_target: true,
                 // Which materialized views the source has.
-                reads: &[Kind::SourceCounts],
+                reads: &[Kind::SourceCounts, Kind::Restore],
                 ..PLAIN
             },
             Kind::DelayedVerify => Traits {
@@ -216,6 +216,7 @@ impl Kind {
                 reads: &[
                     Kind::Dump,
                     Kind::SourceCounts,
+                    Kind::Restore,
                     Kind::TargetCounts,
                     Kind::DelayedDump,
                     Kind::DelayedRestore,

@@ -202,6 +202,34 @@ pub struct TableCount {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restored {
     pub errors: Vec<RestoreError>,
+    /// The delayed tables, and the partitioned tables by way of which they are loaded, as it made them. Clients may give the
+    /// names to others before the rows come. Earlier versions did not write them down.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delayed: Vec<MadeTable>,
+    /// The sequences of the delayed tables, and those of no table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sequences: Vec<MadeSequence>,
+    /// Where tables are delayed: the object ids of the materialized views that it filled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub views: Vec<u32>,
+}
+
+/// A delayed table on the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeTable {
+    pub table: TableName,
+    /// Its object id, which it keeps under any name.
+    pub oid: u32,
+    /// Number and name of each column.
+    pub columns: Vec<(i16, String)>,
+}
+
+/// A sequence on the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeSequence {
+    pub sequence: TableName,
+    /// Its object id, which it keeps under any name.
+    pub oid: u32,
 }
 
 /// One error of pg_restore, by object.
@@ -273,6 +301,8 @@ pub struct Load {
     pub dump_id: u32,
     /// The object id on the source of the table that the entry is of; `None`: version 0.1.0 did not write it down.
     pub source_table: Option<u32>,
+    /// The object id on the target of the table that got the rows; `None`: an earlier version did not write it down.
+    pub target_table: Option<u32>,
     /// The archive, by the digest of its seal; `None`: the one on record, whichever that is.
     pub archive: Option<String>,
     /// `txid_current()` of the transaction, on record before its commit: a later run asks the target whether
@@ -319,6 +349,8 @@ struct LoadFacts {
     dump_id: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     source_table: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    target_table: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     archive: Option<String>,
     transaction: i64,
@@ -373,6 +405,7 @@ in_parts!(
     LoadFacts {
         dump_id,
         source_table,
+        target_table,
         archive,
         transaction,
         server_started,

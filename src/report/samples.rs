@@ -331,7 +331,13 @@ pub(super) fn state() -> State {
             accepted: true,
         },
     ];
-    restore.output = Arc::new(Product::Restore(Restored { errors }).into());
+    restore.output = Arc::new(
+        Product::Restore(Restored {
+            errors,
+            ..Restored::default()
+        })
+        .into(),
+    );
     add(Some(LONG), Kind::Restore, restore);
 
     add(Some("erp"), Kind::Create, done(4_300, 0.2));

@@ -285,7 +285,10 @@ impl<'a> Dispatcher<'a> {
             let dropped = state.dropped_indexes.get(&**database);
             given.dropped_indexes = dropped.cloned().unwrap_or_default();
         }
-        if matches!(id.kind, Kind::TargetCounts | Kind::DelayedRestore) {
+        if matches!(
+            id.kind,
+            Kind::TargetCounts | Kind::DelayedRestore | Kind::RecreateIndexes | Kind::DelayedVerify
+        ) {
             given.loads = state.loads.get(&**database).cloned().unwrap_or_default();
         }
         let read = id.kind.traits().reads.iter().filter_map(|kind| {

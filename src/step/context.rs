@@ -16,8 +16,8 @@ use crate::graph::{Graph, Step, StepIndex, Tuning, file_name};
 use crate::journal::{Change, Created, Position, RoleState, TunedSetting};
 use crate::mark::Mark;
 use crate::names::{
-    Counts, DelayedDump, IndexDefinition, Kind, Load, Output, Product, RegularDump, StepId,
-    Subject, TableName, WriteMark,
+    Counts, DelayedDump, IndexDefinition, Kind, Load, MadeTable, Output, Product, RegularDump,
+    Restored, StepId, Subject, TableName, WriteMark,
 };
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::{Application, Connection, Error, Notices, Session, connect, escape_control};
@@ -289,6 +289,19 @@ impl Context {
                 "the journal does not tell what was counted",
             )),
         }
+    }
+
+    /// What the database's restore made for the delayed phase; `None`: an earlier version did not write it down.
+    pub(crate) fn restored(&self) -> Option<&Restored> {
+        match &self.inputs.get(&Kind::Restore)?.product {
+            Product::Restore(restored) if !restored.delayed.is_empty() => Some(restored),
+            _ => None,
+        }
+    }
+
+    /// The delayed tables of the target as the restore made them.
+    pub(crate) fn restored_tables(&self) -> &[MadeTable] {
+        self.restored().map_or(&[], |restored| &restored.delayed)
     }
 
     /// The database's delayed tables.

@@ -13,6 +13,7 @@ mod error;
 mod exhausted;
 pub(crate) mod globals;
 mod locked_snapshot;
+mod made_tables;
 mod others;
 mod ours;
 mod regular;

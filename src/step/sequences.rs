@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::inspect::{Sequence, sequences};
-use crate::names::{SequenceValue, TableName};
+use crate::names::{MadeSequence, SequenceValue, TableName};
 use crate::plan::Side;
-use crate::postgres::{Connection, escape_control};
+use crate::postgres::{Connection, escape_control, quote_identifier};
 use crate::step::{Context, StepError};
 
 /// From so many values on, a sequence is set and not counted on. So many that no client takes them between the look and
@@ -19,7 +19,10 @@ const LEAST_JUMP: i128 = 1000;
 /// gets a key that one of them has. None is ever moved back. Of a later snapshot that is every sequence; of the regular one, which
 /// the restore brought as they stood then, those of the delayed tables: a client, or a script after the restore, may have set them to
 /// what the tables held without their rows. What clients set of another table's is theirs.
-pub(super) async fn advance_for_delayed(context: &Context) -> Result<(), StepError> {
+///
+/// Yields what a person should know of those that are not there, a line each. A client may have given one another name, or have
+/// put another into its place: the first is moved on under its new name, of the second [`advance_to_rows`] knows.
+pub(super) async fn advance_for_delayed(context: &Context) -> Result<Vec<String>, StepError> {
     let dump = context.delayed_dump()?;
     let wanted = match &dump.sequences {
         _ if !dump.is_later() => Cow::Borrowed(&context.regular_dump()?.sequences),
@@ -28,24 +31,257 @@ pub(super) async fn advance_for_delayed(context: &Context) -> Result<(), StepErr
         None => Cow::Owned(on_source(context).await?),
     };
     if wanted.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let connection = open(context).await?;
+    let made = context.restored().map_or(&[][..], |made| &made.sequences);
     let of_delayed = match dump.is_later() {
         true => None,
         false => Some(of_tables(&connection, &context.delayed_tables()).await?),
     };
-    let is_meant = |sequence: &&SequenceValue| {
+    let now = names_now(&connection, made).await?;
+    let mut said = Vec::new();
+    for sequence in wanted.iter() {
         let name = TableName::new(&*sequence.schema, &*sequence.sequence);
-        of_delayed.as_ref().is_none_or(|of| of.contains(&name))
-    };
-    for sequence in wanted.iter().filter(is_meant) {
-        if let Some(counting) = counting(&connection, sequence).await? {
+        let of_restore = made.iter().find(|made| made.sequence == name);
+        let is_meant = of_delayed.as_ref().is_none_or(|of| of.contains(&name));
+        let renamed = of_restore
+            .and_then(|made| now.get(&made.oid))
+            .filter(|now| **now != name);
+        if let Some(now) = renamed {
+            let renamed = SequenceValue {
+                schema: now.schema.clone(),
+                sequence: now.name.clone(),
+                ..sequence.clone()
+            };
+            if let Some(counting) = counting(&connection, &renamed).await? {
+                advance_one(&connection, &renamed, &counting).await?;
+            }
+            said.push(format!(
+                "the sequence {name} is called {now} on the target now: it goes on under that name after the values that the \
+                 source gave out"
+            ));
+        }
+        if is_meant && let Some(counting) = counting(&connection, sequence).await? {
             advance_one(&connection, sequence, &counting).await?;
+        } else if renamed.is_none()
+            && (is_meant || of_restore.is_some())
+            && counting(&connection, sequence).await?.is_none()
+        {
+            said.push(format!(
+                "the sequence {name} of the source is not on the target: what the source gave out of it, the target does not know"
+            ));
         }
     }
     connection.close().await;
-    Ok(())
+    Ok(said
+        .iter()
+        .map(|line| escape_control(line).into_owned())
+        .collect())
+}
+
+/// Sequences that columns of the delayed tables use on the target, and that the source does not have so: a client put them into the
+/// places of others. Once the rows are there, these are moved on to the largest value of the column (the smallest, where they count
+/// down). Yields which, a line each.
+pub(super) async fn advance_to_rows(context: &Context) -> Result<Vec<String>, StepError> {
+    let dump = context.delayed_dump()?;
+    let Some(of_source) = (match dump.is_later() {
+        true => dump.sequences.as_ref(),
+        false => Some(&context.regular_dump()?.sequences),
+    }) else {
+        return Ok(Vec::new());
+    };
+    let made = context.restored().map(|made| &made.sequences);
+    let connection = open(context).await?;
+    let mut said = Vec::new();
+    for used in used_by(&connection, &context.delayed_tables()).await? {
+        let is_made = made.is_none_or(|made| made.iter().any(|made| made.oid == used.oid));
+        let of_name = SequenceValue {
+            schema: used.sequence.schema.clone(),
+            sequence: used.sequence.name.clone(),
+            last: 0,
+            is_called: true,
+        };
+        let is_of_source = of_source.iter().any(|one| one.name() == of_name.name());
+        let was_renamed = made.is_some_and(|made| {
+            let mut made = made.iter();
+            made.any(|made| made.oid == used.oid && made.sequence != used.sequence)
+        });
+        if is_made && (is_of_source || was_renamed) {
+            continue;
+        }
+        said.extend(used.advance(&connection, &of_name).await?);
+    }
+    connection.close().await;
+    Ok(said
+        .iter()
+        .map(|line| escape_control(line).into_owned())
+        .collect())
+}
+
+/// The sequences of the restored database that the delayed tables use, and those of no table.
+pub(super) async fn made(
+    connection: &Connection,
+    tables: &BTreeSet<TableName>,
+) -> Result<Vec<MadeSequence>, StepError> {
+    let names = of_tables(connection, tables).await?;
+    let (schemas, names): (Vec<String>, Vec<String>) = names
+        .into_iter()
+        .map(|name| (name.schema, name.name))
+        .unzip();
+    let rows = connection
+        .query(
+            "SELECT n.nspname::text, s.relname::text, s.oid FROM pg_catalog.pg_class s \
+             JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace \
+             WHERE s.relkind = 'S' AND (n.nspname::text, s.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[])) \
+             ORDER BY n.nspname::text COLLATE \"C\", s.relname::text COLLATE \"C\"",
+            &[&schemas, &names],
+        )
+        .await
+        .map_err(connection.failed("read which sequences the delayed tables use"))?;
+    let made = rows.iter().map(|row| MadeSequence {
+        sequence: TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)),
+        oid: row.get(2),
+    });
+    Ok(made.collect())
+}
+
+/// What they are called now, those that are there.
+async fn names_now(
+    connection: &Connection,
+    made: &[MadeSequence],
+) -> Result<HashMap<u32, TableName>, StepError> {
+    let oids: Vec<u32> = made.iter().map(|made| made.oid).collect();
+    let rows = connection
+        .query(
+            "SELECT s.oid, n.nspname::text, s.relname::text FROM pg_catalog.pg_class s \
+             JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace WHERE s.relkind = 'S' AND s.oid = ANY ($1)",
+            &[&oids],
+        )
+        .await
+        .map_err(connection.failed("read what sequences are called"))?;
+    let names = rows.iter();
+    Ok(names
+        .map(|row| {
+            (
+                row.get(0),
+                TableName::new(row.get::<_, &str>(1), row.get::<_, &str>(2)),
+            )
+        })
+        .collect())
+}
+
+/// A sequence that a column gets its values of.
+struct Used {
+    oid: u32,
+    sequence: TableName,
+    table: TableName,
+    column: String,
+    /// The column has whole numbers, as the sequence gave them out.
+    is_plain: bool,
+    lowest: i64,
+    highest: i64,
+}
+
+/// Of these tables, and of those that they are partitions or children of.
+async fn used_by(
+    connection: &Connection,
+    tables: &BTreeSet<TableName>,
+) -> Result<Vec<Used>, StepError> {
+    let names: Vec<String> = tables.iter().map(TableName::quoted).collect();
+    let rows = connection
+        .query(
+            "WITH RECURSIVE delayed (oid) AS ( \
+                 SELECT pg_catalog.to_regclass(name)::oid FROM unnest($1::text[]) AS name \
+                 UNION SELECT i.inhparent FROM delayed JOIN pg_catalog.pg_inherits i ON i.inhrelid = delayed.oid), \
+             used (sequence, relation, number) AS ( \
+                 SELECT d.objid, d.refobjid, d.refobjsubid FROM pg_catalog.pg_depend d \
+                 WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+                   AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i') \
+                 UNION SELECT d.refobjid, f.adrelid, f.adnum::int FROM pg_catalog.pg_depend d \
+                 JOIN pg_catalog.pg_attrdef f ON f.oid = d.objid \
+                 WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass \
+                   AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass) \
+             SELECT s.oid, n.nspname::text, s.relname::text, tn.nspname::text, t.relname::text, a.attname::text, \
+                    a.atttypid IN ('int2'::pg_catalog.regtype, 'int4'::pg_catalog.regtype, 'int8'::pg_catalog.regtype) \
+                    AND coalesce(pg_catalog.pg_get_expr(f.adbin, f.adrelid) ~ '^\\(?nextval\\([^()]*\\)\\)?(::[a-z]+)?$', true), \
+                    q.seqmin, q.seqmax \
+             FROM used JOIN pg_catalog.pg_class s ON s.oid = used.sequence AND s.relkind = 'S' \
+             JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid AND NOT q.seqcycle \
+             JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace \
+             JOIN pg_catalog.pg_class t ON t.oid = used.relation AND t.relkind IN ('r', 'p') \
+             JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace \
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = used.number \
+             LEFT JOIN pg_catalog.pg_attrdef f ON f.adrelid = t.oid AND f.adnum = a.attnum \
+             WHERE used.relation IN (SELECT oid FROM delayed) \
+             ORDER BY n.nspname::text COLLATE \"C\", s.relname::text COLLATE \"C\", t.oid, a.attnum",
+            &[&names],
+        )
+        .await
+        .map_err(connection.failed("look for the sequences that the delayed tables use"))?;
+    let name = |schema: &str, name: &str| TableName::new(schema, name);
+    let used = rows.iter().map(|row| Used {
+        oid: row.get(0),
+        sequence: name(row.get(1), row.get(2)),
+        table: name(row.get(3), row.get(4)),
+        column: row.get(5),
+        is_plain: row.get(6),
+        lowest: row.get(7),
+        highest: row.get(8),
+    });
+    Ok(used.collect())
+}
+
+impl Used {
+    /// Moves it on to the column's values. What a person should know of that.
+    async fn advance(
+        &self,
+        connection: &Connection,
+        of_name: &SequenceValue,
+    ) -> Result<Option<String>, StepError> {
+        let (sequence, table, column) = (&self.sequence, &self.table, &self.column);
+        let what = format!("the sequence {sequence}, which the column {column} of {table} uses");
+        if !self.is_plain {
+            return Ok(Some(format!(
+                "{what}, is not the one of the source: whether it stands behind the rows is not known, look at it"
+            )));
+        }
+        let Some(counting) = counting(connection, of_name).await? else {
+            return Ok(None);
+        };
+        let (extreme, word) = match counting.increment > 0 {
+            true => ("max", "largest"),
+            false => ("min", "smallest"),
+        };
+        let column = quote_identifier(column);
+        let row = connection
+            .query_one(
+                &format!("SELECT {extreme}({column})::int8 FROM {}", table.quoted()),
+                &[],
+            )
+            .await
+            .map_err(connection.failed(format!(
+                "look for the {word} {column} of {}",
+                table.quoted()
+            )))?;
+        let Some(last) = row.get::<_, Option<i64>>(0) else {
+            return Ok(None);
+        };
+        if last < self.lowest || last > self.highest {
+            return Ok(Some(format!(
+                "{what}, is not the one of the source, and cannot go on after {last}, the {word} value there: its limits are {} and {}",
+                self.lowest, self.highest
+            )));
+        }
+        let wanted = SequenceValue {
+            last,
+            ..of_name.clone()
+        };
+        let is_moved = advance_one(connection, &wanted, &counting).await?;
+        Ok(is_moved.then(|| {
+            format!("{what}, is not the one of the source: it was moved on to {last}, the {word} value there")
+        }))
+    }
 }
 
 /// Moves what pg_dump found set back to where it stood when the snapshot was taken that the rows are of. Which, a line each. So it is

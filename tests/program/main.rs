@@ -74,6 +74,7 @@ mod trust_others;
 mod trust_ownership;
 mod trust_presence;
 mod trust_refusals;
+mod trust_renamed;
 mod trust_restore;
 mod trust_roles;
 mod trust_snapshots;

@@ -5,7 +5,7 @@ use crate::inspect::columns_of;
 use crate::names::{Column, TableColumns, TableName};
 use crate::plan::Side;
 use crate::postgres::{Connection, Pool, Snapshot, escape_control, quote_identifier};
-use crate::step::{Context, StepError};
+use crate::step::{Context, StepError, made_tables};
 
 /// The columns of the delayed tables of the source, as the snapshot shows them.
 pub(super) async fn of_source(
@@ -17,6 +17,27 @@ pub(super) async fn of_source(
     let pool = Pool::new(endpoint, context.database_name(), &session, 1)?;
     let connection = pool.get().await?;
     Ok(columns_of(&connection, context.delayed_tables()).await?)
+}
+
+/// Fails where a client gave a table, or a column that rows bring, another name: another one of the name would get the values.
+/// Yields the tables that were dropped and whose names others have.
+///
+/// # Errors
+///
+/// As said, or a catalog that cannot be read.
+pub(super) async fn ensure_names(
+    context: &Context,
+    target: &Connection,
+    is_wanted: impl Fn(&TableName) -> bool,
+) -> Result<Vec<TableName>, StepError> {
+    let source = &context.delayed_dump()?.columns;
+    let is_brought = |table: &TableName, column: &str| {
+        // Partitions that are loaded by way of their partitioned table are dumped themselves. Older journals do not tell.
+        let dumped = source.iter().find(|dumped| dumped.table == *table);
+        let is_named = |dumped: &TableColumns| dumped.columns.iter().any(|one| one.name == column);
+        dumped.is_none_or(is_named)
+    };
+    made_tables::ensure_same(context, target, is_wanted, is_brought).await
 }
 
 /// Fails where a row of these tables could not be loaded, with the statements that fix it. Returns what a person should know

@@ -10,17 +10,18 @@ use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::inspect::{NamedIndex, droppable_indexes, indexes_by_name};
 use crate::journal::Change;
-use crate::names::{IndexDefinition, Output};
+use crate::names::{IndexDefinition, Output, TableName};
 use crate::plan::Side;
 use crate::postgres::{
     Connection, Pool, escape_control, quote_identifier, quote_literal, quote_qualified,
 };
-use crate::step::{Context, StepError, ours, regular};
+use crate::step::{Context, StepError, made_tables, ours, regular};
 
 /// Drops the secondary indexes, each on record with everything that makes it what it is.
 pub(crate) async fn drop_indexes(context: &Context) -> Result<Output, StepError> {
     let session = context.session(Side::Target).lock_timeout(LOCK_TIMEOUT);
     let connection = ours::open(context, &session).await?;
+    columns::ensure_names(context, &connection, |_| true).await?;
     let mut warnings = columns::ensure_fit(context, &connection, |_| true).await?;
     warnings.extend(regular::look_before_the_first_write(context).await?);
     let indexes = definitions(context, &connection).await?;
@@ -56,10 +57,13 @@ pub(crate) async fn recreate_indexes(context: &Context) -> Result<Output, StepEr
     });
     // As they were read when they were dropped, and not with the settings of the builds.
     let connection = ours::open(context, &context.session(Side::Target)).await?;
+    ensure_names(context, &connection, &indexes).await?;
     let there = indexes_by_name(&connection, &indexes).await?;
     connection.close().await;
     build_all(context, &indexes, &there).await?;
     let connection = ours::open(context, &context.session(Side::Target)).await?;
+    // Those that were given other names meanwhile may lack indexes, and others may have them.
+    ensure_names(context, &connection, &indexes).await?;
     let now = definitions(context, &connection).await?;
     connection.close().await;
     let lost: Vec<String> = indexes
@@ -80,6 +84,22 @@ pub(crate) async fn recreate_indexes(context: &Context) -> Result<Output, StepEr
         lost.join(", ")
     ))
     .help("their definitions are in the journal, in the record of the change drop-indexes"))
+}
+
+/// Fails where a table, or a column that an index to be made may be of, was given another name.
+async fn ensure_names(
+    context: &Context,
+    connection: &Connection,
+    indexes: &[IndexDefinition],
+) -> Result<(), StepError> {
+    let matters = |table: &TableName, column: &str| {
+        let name = quote_identifier(column);
+        let is_in = |definition: &str| definition.contains(column) || definition.contains(&name);
+        let mut indexes = indexes.iter();
+        indexes.any(|index| index.table_name() == *table && is_in(&index.definition))
+    };
+    made_tables::ensure_same(context, connection, |_| true, matters).await?;
+    Ok(())
 }
 
 /// Builds what is missing, as many indexes at a time as the step claims.

@@ -19,12 +19,12 @@ use crate::graph::delayed_archive;
 use crate::journal::Change;
 use crate::names::{Load, Loaded, Output, Product, RelationKind, TableCount, TableName};
 use crate::plan::Side;
-use crate::postgres::{Connection, quote_literal};
+use crate::postgres::{Connection, escape_control, quote_literal};
 use crate::process::restore_log::{TableRows, Toc};
 use crate::process::{Finished, Invocation};
 use crate::step::child::{ProgramWarnings, failure};
 use crate::step::restore::list;
-use crate::step::{Context, StepError, create, ours, regular, sequences};
+use crate::step::{Context, StepError, create, made_tables, ours, regular, sequences};
 
 /// Loads every table of the archive that is not loaded yet, the largest first. Yields the rows of each.
 pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
@@ -65,7 +65,10 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
         }
     }
     // A client may have set them to what the tables held meanwhile.
-    sequences::advance_for_delayed(context).await?;
+    let said = sequences::advance_for_delayed(context).await?;
+    context.notices.extend(said);
+    let said = sequences::advance_to_rows(context).await?;
+    context.notices.extend(said);
     let mut counts: Vec<TableCount> = before
         .into_iter()
         .chain(loads)
@@ -84,6 +87,14 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
 async fn ensure_fit(context: &Context, loaded: &[Load]) -> Result<(), StepError> {
     let connection = ours::open(context, &context.session(Side::Target)).await?;
     let is_missing = |table: &TableName| !loaded.iter().any(|load| load.table == *table);
+    let replaced = columns::ensure_names(context, &connection, is_missing).await?;
+    context.notices.extend(replaced.iter().map(|table| {
+        let table = escape_control(&table.to_string()).into_owned();
+        format!(
+            "the table {table} that the restore made was dropped on the target since, with what clients wrote to it: the rows are \
+             loaded into the one that has its name now"
+        )
+    }));
     // What need not keep rows from being loaded was told then.
     columns::ensure_fit(context, &connection, is_missing).await?;
     connection.close().await;
@@ -270,6 +281,8 @@ async fn copy_table(
         Ok(rows) => rows,
         Err(error) => return Err(explain(connection, &name, &action, error).await),
     };
+    // Until it is committed, the table that has the rows keeps its name.
+    let target_table = Box::pin(ensure_loaded(context, connection, &table)).await?;
     for (trigger, mode) in switched_off {
         let enable = match mode.as_str() {
             "A" => "ENABLE ALWAYS",
@@ -295,6 +308,7 @@ async fn copy_table(
         table,
         dump_id: 0,
         source_table: None,
+        target_table,
         archive: None,
         transaction: row.get(0),
         server_started: row.get(1),
@@ -302,6 +316,16 @@ async fn copy_table(
         rows,
         committed: false,
     })
+}
+
+/// Fails where a table that had been given the name got the rows. Yields the object id of the table that did.
+async fn ensure_loaded(
+    context: &Context,
+    connection: &Connection,
+    table: &TableName,
+) -> Result<Option<u32>, StepError> {
+    columns::ensure_names(context, connection, |other| other == table).await?;
+    made_tables::oid_of(connection, table).await
 }
 
 /// Triggers that would fire during the load, with how they are enabled now. From 11 to 14, those that a partition has from

@@ -13,13 +13,14 @@ use crate::names::{
 use crate::plan::Side;
 use crate::postgres::{Pool, escape_control};
 use crate::step::verify::{CHANGED, DIFFERED, make_again_or_waive, remove_archive};
-use crate::step::{Context, StepError, others, regular};
+use crate::step::{Context, StepError, made_tables, others, ours, regular};
 use crate::verify::large_objects::{KEEP_AWAY, table, told};
 
 /// Compares the rows of the source's snapshot with those that the load's own command tags counted, and with those that are
 /// there. Where clients may use the database already, what they added or removed meanwhile is reported, and no difference.
 pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     let session = context.session(Side::Target);
+    let replaced = replaced(context).await?;
     let before = context.counts(Side::Source)?.tables.iter();
     let views: Vec<&TableCount> = before
         .filter(|count| count.kind == RelationKind::MaterializedView)
@@ -49,6 +50,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         &whose,
         &beside,
     );
+    let gone = without_loaded_rows(context, &mut tables, &replaced);
     let queries = context.step().jobs as usize;
     let endpoint = context.endpoint(Side::Target);
     let pool = Pool::new(endpoint, context.database_name(), &session, queries)?;
@@ -72,6 +74,11 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     // What clients do to what they may use is theirs.
     if context.is_closed && !differing.is_empty() {
         others::record_difference(context, &differing).await?;
+    } else if differing.iter().any(|table| replaced.contains(table)) {
+        // Where a person stands for the other ones, the plan waives it.
+        let mut lost = differing.clone();
+        lost.retain(|table| replaced.contains(table));
+        others::record_difference(context, &lost).await?;
     } else if told(&tables).is_some() {
         // Of these a person has to say that they were brought: clients may have made as many others.
         others::record_difference(context, &[table()]).await?;
@@ -84,6 +91,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         .into_iter()
         .chain(again)
         .chain(removed.flatten())
+        .chain(gone)
         .collect();
     warnings.extend(views.iter().filter_map(refreshed_otherwise));
     tables.extend(views);
@@ -147,6 +155,39 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         .help("look at them in the report")
         .help(make_again_or_waive(context))
         .with_output(output))
+}
+
+/// The tables that clients put into the places of those that the rows were loaded into.
+async fn replaced(context: &Context) -> Result<Vec<TableName>, StepError> {
+    let connection = ours::open(context, &context.session(Side::Target)).await?;
+    // To what columns are called now, nothing is done any more.
+    let replaced = made_tables::ensure_same(context, &connection, |_| true, |_, _| false).await?;
+    connection.close().await;
+    Ok(replaced)
+}
+
+/// Of a table that clients dropped, another of its name says nothing of the rows: that is a difference, unless the plan waives it.
+/// Where none of the loaded rows is left in the table itself, or it is waived, that is told: a line each.
+fn without_loaded_rows(
+    context: &Context,
+    tables: &mut [TableResult],
+    replaced: &[TableName],
+) -> Vec<String> {
+    let mut told = Vec::new();
+    for result in tables {
+        let had_rows = result.source_rows.is_some_and(|rows| rows > 0);
+        if replaced.contains(&result.table) && result.matches && had_rows {
+            let note = "the table that its rows were loaded into was dropped on the target since, and another has its name";
+            result.note = Some(note.to_owned());
+            result.matches = context.is_difference_accepted();
+        } else if !(had_rows && result.target_rows == Some(0)) {
+            continue;
+        }
+        if let (true, Some(note)) = (result.matches, &result.note) {
+            told.push(escape_control(&format!("{}: {note}", result.table)).into_owned());
+        }
+    }
+    told
 }
 
 /// The tables in which rows are deleted or changed, or the delayed tables that get parents, where a person does as is advised.

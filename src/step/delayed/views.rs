@@ -17,8 +17,12 @@ pub(super) async fn refresh(context: &Context, connection: &Connection) -> Resul
         .filter(|count| count.kind == RelationKind::MaterializedView)
         .map(|count| &count.table)
         .collect();
+    // A client may have given one another name.
+    let made = context
+        .restored()
+        .map_or(&[][..], |restored| &restored.views);
     let mut views = filled_materialized_views(connection).await?;
-    views.retain(|view| restored.contains(&view.table));
+    views.retain(|view| restored.contains(&view.table) || made.contains(&view.oid));
     for view in in_order(&views) {
         let name = view.quoted();
         connection

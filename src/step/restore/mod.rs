@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::child::{capture, failure, invocation};
 use super::error::printable;
-use super::{Context, StepError, create, exhausted, others, ours, sequences};
+use super::{Context, StepError, create, exhausted, made_tables, others, ours, sequences};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::archive;
@@ -66,6 +66,9 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     let moved = sequences::advance_restored(context).await;
     let moved = moved.map_err(|error| error.with_output(output.clone()))?;
     output.warnings.extend(moved);
+    if let Product::Restore(restored) = &mut output.product {
+        made_tables::record(context, restored).await?;
+    }
     others::restored(context).await;
     Ok(output)
 }
@@ -257,7 +260,10 @@ pub(super) async fn list(
 fn output(report: &RestoreReport, errors: Vec<RestoreError>) -> Output {
     Output {
         warnings: report.warnings.iter().map(|line| printable(line)).collect(),
-        product: Product::Restore(Restored { errors }),
+        product: Product::Restore(Restored {
+            errors,
+            ..Restored::default()
+        }),
     }
 }
 

@@ -225,6 +225,54 @@ fn triggers_that_partitions_have_from_their_parent_do_not_fire() {
     }
 }
 
+/// Partitions by the hash of an enum are loaded by way of their partitioned table: the triggers of the partitions fire.
+#[test]
+fn triggers_of_partitions_do_not_fire_in_a_load_through_their_parent() {
+    const TRIGGERS: &str = "SELECT tgrelid::regclass, tgname, tgenabled FROM pg_trigger ORDER BY tgrelid::regclass::text, 2";
+    for is_limited in [false, true] {
+        let (source, target) = (Server::start(16), Server::start(18));
+        source.psql("postgres", "CREATE ROLE app LOGIN");
+        source.psql("postgres", "CREATE DATABASE erp OWNER app");
+        source.psql(
+            "erp",
+            "SET ROLE app;
+             CREATE TYPE word AS ENUM ('a', 'b');
+             CREATE TABLE events (id word, note text) PARTITION BY HASH (id);
+             CREATE TABLE events_0 PARTITION OF events FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+             CREATE TABLE events_1 PARTITION OF events FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+             INSERT INTO events SELECT (ARRAY['a', 'b'])[1 + n % 2]::word, 'old' FROM generate_series(1, 500) n;
+             CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN NEW.note := 'by a trigger'; RETURN NEW; END $$;
+             CREATE TRIGGER own BEFORE INSERT ON events_0 FOR EACH ROW EXECUTE FUNCTION note();
+             CREATE TRIGGER own BEFORE INSERT ON events_1 FOR EACH ROW EXECUTE FUNCTION note();
+             CREATE TRIGGER usual BEFORE INSERT ON events_1 FOR EACH ROW EXECUTE FUNCTION note();
+             CREATE TRIGGER cloned BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION note();
+             ALTER TABLE events_0 ENABLE ALWAYS TRIGGER own;
+             ALTER TABLE events_1 ENABLE ALWAYS TRIGGER own;
+             ALTER TABLE events ENABLE ALWAYS TRIGGER cloned;
+             ALTER TABLE events_1 DISABLE TRIGGER cloned",
+        );
+        let mut project = Project::between(&source, &target);
+        if is_limited {
+            target.psql(
+                "postgres",
+                "CREATE ROLE mover LOGIN CREATEDB CREATEROLE PASSWORD 'of the mover'",
+            );
+            project = project
+                .target("user", "\"mover\"")
+                .variable("TARGET_PASSWORD", "of the mover");
+        }
+        let project = project.with(
+            "[delay]\ntable_data = [\"erp.events\"]
+             [[accept]]\ndatabase = \"erp\"\nobject = \"*SCHEMA*public*\"\nreason = \"limited\"",
+        );
+        project.run(&["run"]).expect_code(0);
+        let notes = "SELECT note, count(*) FROM events GROUP BY 1";
+        assert_eq!(target.psql("erp", notes), "old|500", "{is_limited}");
+        assert_eq!(source.psql("erp", TRIGGERS), target.psql("erp", TRIGGERS));
+    }
+}
+
 /// A copy of the directory, or one that was put back from a backup, knows nothing of what the other did since.
 #[test]
 fn an_older_copy_of_the_state_loads_nothing_again() {

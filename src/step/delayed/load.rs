@@ -283,18 +283,14 @@ async fn copy_table(
     };
     // Until it is committed, the table that has the rows keeps its name.
     let target_table = Box::pin(ensure_loaded(context, connection, &table)).await?;
-    for (trigger, mode) in switched_off {
-        let enable = match mode.as_str() {
-            "A" => "ENABLE ALWAYS",
-            "R" => "ENABLE REPLICA",
-            _ => "ENABLE",
-        };
+    for trigger in &switched_off {
         connection
-            .batch_execute(&format!("ALTER TABLE {name} {enable} TRIGGER {trigger}"))
+            .batch_execute(&trigger.as_it_was())
             .await
-            .map_err(
-                connection.failed(format!("switch the trigger {trigger} of {name} on again")),
-            )?;
+            .map_err(connection.failed(format!(
+                "switch the trigger {} of {} on again",
+                trigger.name, trigger.table
+            )))?;
     }
     let row = connection
         .query_one(
@@ -328,13 +324,53 @@ async fn ensure_loaded(
     made_tables::oid_of(connection, table).await
 }
 
-/// Triggers that would fire during the load, with how they are enabled now. From 11 to 14, those that a partition has from
-/// its parent are marked as internal, as are those of foreign keys and of deferrable unique constraints.
+/// Triggers that would fire during the load, with how they are enabled now: those of the table that the rows are copied to, and, where
+/// that is a partitioned one, those of all partitions below it. From 11 to 14, those that a partition has from its parent are marked as
+/// internal, as are those of foreign keys and of deferrable unique constraints.
 const TRIGGERS: &str = "\
-    SELECT quote_ident(t.tgname), t.tgenabled::text FROM pg_catalog.pg_trigger t \
+    WITH RECURSIVE parts (part) AS ( \
+        SELECT $1::text::regclass::oid \
+        UNION SELECT i.inhrelid FROM parts \
+        JOIN pg_catalog.pg_inherits i ON i.inhparent = parts.part \
+        JOIN pg_catalog.pg_class p ON p.oid = i.inhparent AND p.relkind = 'p') \
+    SELECT quote_ident(n.nspname) || '.' || quote_ident(r.relname), quote_ident(t.tgname), t.tgenabled::text \
+    FROM parts \
+    JOIN pg_catalog.pg_class r ON r.oid = parts.part \
+    JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace \
+    JOIN pg_catalog.pg_trigger t ON t.tgrelid = r.oid \
     LEFT JOIN pg_catalog.pg_constraint c ON c.oid = t.tgconstraint \
-    WHERE t.tgrelid = $1::text::regclass AND t.tgenabled::text = ANY ($2) \
-      AND (NOT t.tgisinternal OR coalesce(c.contype = 't', true))";
+    WHERE t.tgenabled::text = ANY ($2) AND (NOT t.tgisinternal OR coalesce(c.contype = 't', true)) \
+    ORDER BY r.oid, t.oid";
+
+/// A trigger that would fire, as SQL names it.
+struct Firing {
+    table: String,
+    name: String,
+    /// `pg_trigger.tgenabled`
+    mode: String,
+}
+
+impl Firing {
+    /// ONLY: those that partitions have from their parent are listed themselves, and may be enabled otherwise.
+    fn off(&self) -> String {
+        format!(
+            "ALTER TABLE ONLY {} DISABLE TRIGGER {}",
+            self.table, self.name
+        )
+    }
+
+    fn as_it_was(&self) -> String {
+        let enable = match self.mode.as_str() {
+            "A" => "ENABLE ALWAYS",
+            "R" => "ENABLE REPLICA",
+            _ => "ENABLE",
+        };
+        format!(
+            "ALTER TABLE ONLY {} {enable} TRIGGER {}",
+            self.table, self.name
+        )
+    }
+}
 
 /// Begins the transaction of a load in which no trigger fires: for this session alone where the role may set
 /// `session_replication_role`, and the triggers that fire all the same switched off within the transaction,
@@ -343,7 +379,7 @@ async fn begin(
     context: &Context,
     connection: &Connection,
     name: &str,
-) -> Result<Vec<(String, String)>, StepError> {
+) -> Result<Vec<Firing>, StepError> {
     let mut begin = "BEGIN; SET LOCAL xmloption = content;".to_owned();
     if context.shared.inspection.target.sets_replication_role {
         begin += " SET LOCAL session_replication_role = replica;";
@@ -359,7 +395,7 @@ async fn begin(
     }
     let off: String = firing
         .iter()
-        .map(|(trigger, _)| format!(" ALTER TABLE {name} DISABLE TRIGGER {trigger};"))
+        .map(|trigger| format!(" {};", trigger.off()))
         .collect();
     let timeout = LOCK_TIMEOUT.as_millis();
     let sql = format!("SET LOCAL lock_timeout = {timeout};{off} SET LOCAL lock_timeout = 0");
@@ -394,7 +430,7 @@ async fn firing(
     context: &Context,
     connection: &Connection,
     name: &str,
-) -> Result<Vec<(String, String)>, StepError> {
+) -> Result<Vec<Firing>, StepError> {
     // Enabled always, and for replicas; or always, and for others.
     let modes: Vec<&str> = if context.shared.inspection.target.sets_replication_role {
         vec!["A", "R"]
@@ -405,7 +441,12 @@ async fn firing(
         .query(TRIGGERS, &[&name, &modes])
         .await
         .map_err(connection.failed(format!("read the triggers of {name}")))?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    let firing = rows.iter().map(|row| Firing {
+        table: row.get(0),
+        name: row.get(1),
+        mode: row.get(2),
+    });
+    Ok(firing.collect())
 }
 
 /// What went wrong, and for rows that clients inserted already, which.

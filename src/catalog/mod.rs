@@ -228,6 +228,8 @@ pub struct Contents {
     pub indexed_tables: Vec<TableName>,
     /// Triggers that fire in a load all the same: enabled always, or for replicas.
     pub always_triggers: Vec<TableTrigger>,
+    /// Indexes and stored generated columns that functions which read other tables have a part in.
+    pub computed: Vec<Computed>,
     /// What could keep rows of a delayed table, or those that refer to them, from being loaded.
     pub load_order_constraints: Vec<LoadOrderConstraint>,
     /// Event triggers that fire in ordinary sessions, with the event of each.
@@ -340,6 +342,33 @@ pub struct LoadOrderConstraint {
 pub struct TableTrigger {
     pub table: TableName,
     pub name: String,
+}
+
+/// What is computed once and kept, by functions that read other tables: an index, or a stored generated column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Computed {
+    pub table: TableName,
+    /// Of the index, which is in the table's schema, or of the column.
+    pub name: String,
+    /// Otherwise a column.
+    pub is_index: bool,
+    /// An index that a delayed load of its table drops and builds again.
+    pub is_made_again: bool,
+    /// Tables, but for its own.
+    pub reads: Vec<TableName>,
+}
+
+impl Computed {
+    /// The delayed tables by which it would be computed while they are empty.
+    pub(crate) fn too_early(&self, is_delayed: impl Fn(&TableName) -> bool) -> Vec<&TableName> {
+        if self.is_made_again && is_delayed(&self.table) {
+            return Vec::new();
+        }
+        self.reads
+            .iter()
+            .filter(|table| is_delayed(table))
+            .collect()
+    }
 }
 
 /// One row of `pg_event_trigger`.

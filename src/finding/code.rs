@@ -138,6 +138,11 @@ codes! {
         why "pg_dump refuses a server of a newer major version than its own."
         fix "Install the client programs of the newer server's major version or later, and put them first on PATH."
 
+    DelayComputedEarly "delay/computed-early" Warn Object "0.2.0"
+        what "a delayed table is read while empty"
+        why "A function that is declared immutable may read a delayed table all the same: the regular restore computes an index of another table, or a stored generated column, by it while that is empty, and only the index is built again after the load (REINDEX)."
+        fix "Do not delay the table that the function reads, or compute the column again on the target after the run."
+
     DelayForeignKeyCycle "delay/foreign-key-cycle" Block Object "0.2.0"
         what "delayed tables refer to each other"
         why "Without the right to set session_replication_role foreign keys are checked row by row, so a delayed table is loaded after those that it refers to, and in a circle none can be the first."

@@ -121,6 +121,7 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
     };
     let indexed_tables = indexed_tables(connection).await?;
     let always_triggers = always_triggers(connection).await?;
+    let computed = super::computed::computed(connection).await?;
     let load_order_constraints = load_order_constraints(connection).await?;
     let event_triggers = event_triggers(connection).await?;
     let (unreadable, unreadable_large_objects) = unreadable(connection).await?;
@@ -145,6 +146,7 @@ pub(crate) async fn read(connection: &Connection) -> Result<Contents, Error> {
         attached_indexes,
         indexed_tables,
         always_triggers,
+        computed,
         load_order_constraints,
         event_triggers,
         hashed_by_enum,

@@ -3,6 +3,7 @@
 
 mod column_order;
 mod columns;
+mod computed;
 mod condition;
 mod configuration;
 mod contents;
@@ -33,6 +34,7 @@ mod types;
 mod written;
 
 pub(crate) use columns::columns_of;
+pub(crate) use computed::computed;
 pub(crate) use condition::await_replay;
 pub(crate) use contents::read as contents_of;
 pub(crate) use count::{Rows, count_large_objects, count_tables};

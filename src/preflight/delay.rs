@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::catalog::{
-    AttachedIndex, Contents, Database, LoadOrderConstraint, Relation, ServerFacts, TableTrigger,
+    AttachedIndex, Computed, Contents, Database, LoadOrderConstraint, Relation, ServerFacts,
+    TableTrigger,
 };
 use crate::finding::{Code, Finding, Severity};
 use crate::names::{RelationKind, TableName, some_of};
@@ -43,6 +44,8 @@ pub(crate) fn for_delayed_tables<'a>(
             .filter(|trigger| delayed.contains(&trigger.table))
             .map(trigger_locks),
     );
+    let computed = contents.computed.iter();
+    found.extend(computed.filter_map(|computed| computed_early(computed, &delayed)));
     let constraints = contents.load_order_constraints.iter();
     found.extend(
         constraints
@@ -208,6 +211,42 @@ fn trigger_locks(trigger: &TableTrigger) -> Finding {
     Finding::new(Code::DelayTriggersLock, message)
         .object(trigger.table.to_string())
         .fix("ALTER TABLE … ENABLE TRIGGER … on the source before the run, and as it was on the target after it")
+}
+
+/// An index or a column that is computed from a delayed table while that is empty.
+fn computed_early(computed: &Computed, delayed: &HashSet<&TableName>) -> Option<Finding> {
+    let early = computed.too_early(|table| delayed.contains(table));
+    if early.is_empty() {
+        return None;
+    }
+    let (table, read) = (&computed.table, some_of(&early, TABLES_NAMED));
+    let name = format!("{table}.{}", computed.name);
+    if !computed.is_index {
+        let message = format!(
+            "it is a stored generated column whose function reads or names delayed tables, which are empty when its values are computed \
+             on the target, and it keeps these: {read}"
+        );
+        let fix = format!(
+            "do not delay them; or, on the target after the run, compute it again: UPDATE {table} SET a column that it is computed \
+             from to what that is"
+        );
+        return Some(
+            Finding::new(Code::DelayComputedEarly, message)
+                .severity(Severity::Fix)
+                .object(name)
+                .fix(fix),
+        );
+    }
+    let message = format!(
+        "it is an index of {table} by a function that reads or names delayed tables, which are empty when it is built on the target: \
+         {read}; it is built again after the load (REINDEX), and until then queries by it do not find what they should"
+    );
+    let name = TableName::new(&*table.schema, &*computed.name);
+    Some(
+        Finding::new(Code::DelayComputedEarly, message)
+            .object(name.to_string())
+            .fix("none where clients can wait for the end of the run; otherwise do not delay them"),
+    )
 }
 
 /// A constraint with which the load would fail.

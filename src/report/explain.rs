@@ -229,10 +229,10 @@ mod tests {
           client/no-tls       block the client programs lack TLS
           client/too-old      block the client programs are too old
 
+          delay/computed-early     warn  a delayed table is read while empty
           delay/foreign-key-cycle  block delayed tables refer to each other
           delay/index-builds       warn  clients wait for index builds
           delay/index-kept         info  an index stays during a delayed load
-          delay/large-objects      warn  large objects come before their rows
         ");
         for code in Code::ALL {
             let word = format!("  {code} ");

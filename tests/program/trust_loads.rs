@@ -331,3 +331,60 @@ fn rows_that_are_gone_from_a_closed_database_are_a_difference() {
     );
     assert_eq!(target.psql("postgres", open), "t");
 }
+
+/// PostgreSQL cannot know that what a function is declared to compute from its arguments alone is read from a table.
+#[test]
+fn what_functions_compute_from_delayed_tables_is_built_again_or_told() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE people (id int PRIMARY KEY, name text);
+         INSERT INTO people SELECT n, 'p' || n FROM generate_series(1, 100) n;
+         CREATE TABLE other (id int PRIMARY KEY);
+         CREATE VIEW named AS SELECT * FROM people;
+         CREATE FUNCTION by_text(int) RETURNS text LANGUAGE sql IMMUTABLE AS
+             'SELECT name FROM public.People WHERE id = $1';
+         CREATE FUNCTION by_body(int) RETURNS text LANGUAGE sql IMMUTABLE
+             BEGIN ATOMIC SELECT name FROM public.named WHERE id = $1; END;
+         CREATE FUNCTION not_so(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 /* many peoples */';
+         CREATE TABLE bills (id int, person int);
+         INSERT INTO bills SELECT n, 1 + n % 100 FROM generate_series(1, 500) n;
+         CREATE INDEX bills_text ON bills (by_text(person));
+         CREATE UNIQUE INDEX bills_body ON bills (by_body(person), id);
+         CREATE INDEX bills_predicate ON bills (id) WHERE by_text(person) = 'p7';
+         CREATE INDEX bills_not ON bills (not_so(person));
+         CREATE TABLE late (id int, person int);
+         INSERT INTO late SELECT n, 1 + n % 100 FROM generate_series(1, 500) n;
+         CREATE INDEX late_text ON late (by_text(person));
+         CREATE UNIQUE INDEX late_body ON late (by_body(person), id);
+         CREATE TABLE stats (id int, person int, name text GENERATED ALWAYS AS (by_text(person)) STORED);
+         INSERT INTO stats SELECT n, n FROM generate_series(1, 50) n",
+    );
+    let project = Project::between(&source, &target)
+        .with("[delay]\ntable_data = [\"erp.people\", \"erp.late\"]");
+    let told = project.run(&["run"]).expect_code(0);
+    told.says(&[
+        "delay/computed-early: database \"erp\", public.stats.name: it is a stored generated column",
+        "public.bills_text: it is an index of public.bills by a function",
+        "public.bills_body: ",
+        "public.bills_predicate: ",
+        "public.late_body: ",
+    ]);
+    for unconcerned in ["bills_not: it", "late_text: it"] {
+        let said = [told.stdout.as_str(), &told.stderr].concat();
+        assert!(!said.contains(unconcerned), "{said}");
+    }
+    for (table, rows) in [
+        ("bills WHERE by_text(person) = 'p7'", "5"),
+        ("bills WHERE by_body(person) = 'p7'", "5"),
+        ("bills WHERE by_text(person) = 'p7' AND id > 0", "5"),
+        ("late WHERE by_text(person) = 'p7'", "5"),
+        ("late WHERE by_body(person) = 'p7'", "5"),
+    ] {
+        let by_index = format!("SET enable_seqscan = off; SELECT count(*) FROM {table}");
+        assert_eq!(target.psql("erp", &by_index), rows, "{table}");
+    }
+    target.psql("erp", "UPDATE stats SET person = person");
+    assert_eq!(target.psql("erp", "SELECT count(name) FROM stats"), "50");
+}

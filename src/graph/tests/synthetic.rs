@@ -167,6 +167,7 @@ pub(crate) fn database(name: &str, bytes: u64, tables: u32) -> Database {
             attached_indexes: Vec::new(),
             indexed_tables: Vec::new(),
             always_triggers: Vec::new(),
+            computed: Vec::new(),
             load_order_constraints: Vec::new(),
             event_triggers: Vec::new(),
             hashed_by_enum: Default::default(),

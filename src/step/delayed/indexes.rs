@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::waiting::{LOCK_TIMEOUT, patiently};
-use super::{columns, views};
+use super::{columns, early, views};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::inspect::{NamedIndex, droppable_indexes, indexes_by_name};
@@ -72,6 +72,7 @@ pub(crate) async fn recreate_indexes(context: &Context) -> Result<Output, StepEr
         .map(|index| escape_control(&qualified(index)).into_owned())
         .collect();
     if lost.is_empty() {
+        early::rebuild(context).await?;
         let session = context.session(Side::Target).for_refresh();
         let connection = ours::open(context, &session).await?;
         views::refresh(context, &connection).await?;

@@ -3,6 +3,7 @@
 
 mod columns;
 mod copy;
+mod early;
 mod indexes;
 mod large_objects;
 mod load;

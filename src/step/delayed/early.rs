@@ -1,0 +1,39 @@
+//! Indexes that the restore built by functions which read delayed tables, while those were empty.
+
+use super::waiting::{LOCK_TIMEOUT, patiently};
+use crate::failpoint::reach;
+use crate::inspect::computed;
+use crate::plan::Side;
+use crate::postgres::quote_qualified;
+use crate::step::{Context, StepError, ours};
+
+/// Builds them again, one after the other. How they were built the first time is not known, so that a step that is done again
+/// begins with the first.
+pub(super) async fn rebuild(context: &Context) -> Result<(), StepError> {
+    let session = context.session(Side::Target).for_load();
+    let connection = ours::open(context, &session.lock_timeout(LOCK_TIMEOUT)).await?;
+    let delayed = context.delayed_tables();
+    let mut found = computed(&connection).await?;
+    found.retain(|computed| {
+        computed.is_index
+            && !computed
+                .too_early(|table| delayed.contains(table))
+                .is_empty()
+    });
+    for index in found {
+        let name = quote_qualified(&index.table.schema, &index.name);
+        let sql = format!("REINDEX INDEX {name}");
+        patiently(context, || async {
+            let action =
+                format!("build the index {name} again, whose function reads delayed tables");
+            let built = connection
+                .attempt(action, &context.shared.stop, connection.batch_execute(&sql))
+                .await;
+            Ok(built?)
+        })
+        .await?;
+        reach!("rebuilt {name}");
+    }
+    connection.close().await;
+    Ok(())
+}

@@ -13,6 +13,7 @@ mod databases;
 mod definitions;
 mod delayed;
 mod detaching;
+mod families;
 mod indexes;
 mod libraries;
 mod load_order;
@@ -44,6 +45,7 @@ pub(crate) use delayed::{
     NamedIndex, Reference, droppable_indexes, indexes_by_name, references_between,
 };
 pub(crate) use detaching::{PendingDetach, pending_detaches};
+pub(crate) use families::families;
 pub(crate) use indexes::{Index, indexable_tables, valid_indexes};
 pub(crate) use locks::{DumpedTable, dumped_tables, tables_in_use, unlocked_tables};
 pub(crate) use materialized_views::{MaterializedView, filled_materialized_views};

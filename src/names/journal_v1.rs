@@ -65,6 +65,7 @@ impl OutputV1 {
             }
             Kind::DelayedDump => dumped().map(|dump| {
                 Product::DelayedDump(DelayedDump {
+                    newer: Vec::new(),
                     dump,
                     counts,
                     large_objects: None,

@@ -88,6 +88,9 @@ pub struct DelayedDump {
     /// What its rows consist of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<TableColumns>,
+    /// Tables that belong to the delayed ones, were made after the regular dump, and have rows under its snapshot: it holds none of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub newer: Vec<TableCount>,
 }
 
 /// There are none, which is known.

@@ -106,7 +106,10 @@ pub(crate) fn for_new_table(database: &Database, relation: &Relation) -> Finding
     Finding::new(Code::DelayTooNew, message)
         .database(&database.name)
         .object(relation.table_name().to_string())
-        .fix("none where it may stay behind; otherwise create it on the target and copy its rows after the run")
+        .fix(
+            "none where it may stay behind; otherwise create it on the target and copy its rows after the run; under a later snapshot \
+             the run ends with a difference until they are there, or target/differed is waived",
+        )
 }
 
 /// Large objects that come with the regular restore, and that rows of delayed tables may refer to.

@@ -80,6 +80,7 @@ fn output_of(kind: Kind) -> Output {
             large_objects: None,
         }),
         Kind::DelayedDump => Product::DelayedDump(DelayedDump {
+            newer: Vec::new(),
             dump: dumped(),
             counts: vec![rows("table_0000", 20)],
             large_objects: None,

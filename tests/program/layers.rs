@@ -14,8 +14,9 @@ use super::support::place;
 /// Every module with those that it may use. A module stands below all that use it, so the table has no
 /// cycle. Modules may use themselves. `main.rs` and `lib.rs` join them and are not in it; tests may use
 /// anything.
-const MAY_USE: [(&str, &[&str]); 26] = [
+const MAY_USE: [(&str, &[&str]); 27] = [
     ("disk", &[]),
+    ("private_directory", &[]),
     ("escape", &[]),
     ("names", &[]),
     ("exit", &[]),
@@ -53,6 +54,7 @@ const MAY_USE: [(&str, &[&str]); 26] = [
             "failpoint",
             "plan",
             "graph",
+            "private_directory",
         ],
     ),
     ("inspect", &["names", "catalog", "plan", "postgres"]),
@@ -79,6 +81,7 @@ const MAY_USE: [(&str, &[&str]); 26] = [
             "inspect",
             "mark",
             "verify",
+            "private_directory",
         ],
     ),
     (
@@ -138,6 +141,7 @@ const MAY_USE: [(&str, &[&str]); 26] = [
             "verify",
             "run",
             "report",
+            "private_directory",
         ],
     ),
 ];

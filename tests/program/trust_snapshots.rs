@@ -255,3 +255,52 @@ fn sequences_that_were_set_back_after_a_later_snapshot_are_not_behind_its_rows()
     assert_eq!(target.psql("erp", "SELECT count(*) FROM up"), "10000");
     assert_no_value_comes_again(&target);
 }
+
+/// As a job that makes partitions does: rows leave a delayed table for one that is in no dump.
+#[test]
+fn partitions_that_are_newer_than_the_regular_dump_are_asked_for() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE events (id int, word text) PARTITION BY RANGE (id);
+         CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM (0) TO (1000);
+         CREATE TABLE events_rest PARTITION OF events DEFAULT;
+         INSERT INTO events SELECT n, 'e' FROM generate_series(1, 1300) n",
+    );
+    let project = Project::between(&source, &target)
+        .with("[delay]\ntable_data = [\"erp.events\", \"erp.log_*\"]\nsnapshot = \"later\"");
+    project.killed_at("journal step-done erp/verify synced:1");
+    source.psql(
+        "erp",
+        "CREATE TABLE events_2 (LIKE events);
+         WITH old AS (DELETE FROM events_rest RETURNING *) INSERT INTO events_2 SELECT * FROM old;
+         ALTER TABLE events ATTACH PARTITION events_2 FOR VALUES FROM (1000) TO (2000);
+         CREATE TABLE events_3 PARTITION OF events FOR VALUES FROM (2000) TO (3000);
+         CREATE TABLE log_1 AS SELECT 1 AS id; CREATE TABLE other AS SELECT 1 AS id",
+    );
+    let told = project.run(&["run"]).expect_code(5);
+    told.says(&[
+        "made on the source after the regular dump",
+        "public.events_2",
+        "public.log_1",
+        "--table='\"public\".\"events_2\"'",
+    ]);
+    let said = [told.stdout.as_str(), &told.stderr].concat();
+    assert!(
+        !said.contains("erp public.events_3") && !said.contains("public.other"),
+        "{said}"
+    );
+    project
+        .run(&["run"])
+        .expect_code(5)
+        .says(&["public.events_2"]);
+    target.psql(
+        "erp",
+        "CREATE TABLE events_2 PARTITION OF events FOR VALUES FROM (1000) TO (2000);
+         INSERT INTO events SELECT n, 'e' FROM generate_series(1000, 1300) n;
+         CREATE TABLE log_1 AS SELECT 1 AS id",
+    );
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM events"), "1300");
+}

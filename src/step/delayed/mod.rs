@@ -8,6 +8,7 @@ mod indexes;
 mod large_objects;
 mod load;
 mod loaded;
+mod newer;
 mod order;
 mod proof;
 mod references;
@@ -76,15 +77,23 @@ pub(super) async fn dump(context: &Context) -> Result<Output, StepError> {
         )?;
         Ok(count_large_objects(&pool, &context.stop).await?)
     };
-    let (dump, (counts, large_objects)) = tokio::try_join!(dump::into(context, &archive), async {
-        // One after the other: what the step claims of connections is meant for either.
-        let counts = counting.await?;
-        let large_objects: Result<u64, StepError> = counting_objects.await;
-        Ok((counts, large_objects?))
-    })?;
+    let (dump, (counts, large_objects, newer)) =
+        tokio::try_join!(dump::into(context, &archive), async {
+            // One after the other: what the step claims of connections is meant for either.
+            let counts = counting.await?;
+            let large_objects: Result<u64, StepError> = counting_objects.await;
+            let newer = newer::count(context, &session, snapshot).await?;
+            Ok((counts, large_objects?, newer))
+        })?;
     let sequences = snapshot.sequences().to_vec();
+    let warnings = warning.into_iter().chain(newer::warning(&newer));
     let counts = (counts, Some(large_objects));
-    Ok(output(dump, counts, sequences, columns, warning))
+    let mut output = output(dump, counts, sequences, columns, None);
+    output.warnings.extend(warnings);
+    if let Product::DelayedDump(dump) = &mut output.product {
+        dump.newer = newer;
+    }
+    Ok(output)
 }
 
 fn output(
@@ -103,6 +112,7 @@ fn output(
             large_objects,
             sequences: Some(sequences),
             columns,
+            newer: Vec::new(),
         }),
     }
 }

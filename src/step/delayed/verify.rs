@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::count;
 use super::proof::Broken;
-use super::{large_objects, references, uniqueness, writers};
+use super::{large_objects, newer, references, uniqueness, writers};
 use crate::graph::delayed_archive;
 use crate::names::{
     Compared, Counts, Kind, Output, Product, RelationKind, TableCount, TableName, TableResult,
@@ -27,11 +27,16 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         .collect();
     let beside = beside(context)?;
     let views_by_name = views.iter().map(|view| view.table.clone());
-    let names = views_by_name.chain(beside.keys().cloned()).collect();
+    let dump = context.delayed_dump()?;
+    let of_newer = dump.newer.iter().map(|count| count.table.clone());
+    let names = views_by_name
+        .chain(beside.keys().cloned())
+        .chain(of_newer)
+        .collect();
     let stop = &context.shared.stop;
     let now = count(context, Side::Target, &session, &names, stop).await?;
     // As they were dumped: the plan may say something else since.
-    let (kind, note) = if context.delayed_dump()?.is_later() {
+    let (kind, note) = if dump.is_later() {
         (Kind::DelayedDump, Some(later(context)?))
     } else {
         (Kind::SourceCounts, None)
@@ -66,11 +71,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     broken.extend(uniqueness::prove(context, &pool, queries).await?);
     drop(pool);
     broken.sort_by(|a, b| a.message.cmp(&b.message));
-    let differing: Vec<TableName> = tables
-        .iter()
-        .filter(|result| !result.matches)
-        .map(|result| result.table.clone())
-        .collect();
+    let mut differing = differing_of(&tables);
     // What clients do to what they may use is theirs.
     if context.is_closed && !differing.is_empty() {
         others::record_difference(context, &differing).await?;
@@ -83,6 +84,14 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         // Of these a person has to say that they were brought: clients may have made as many others.
         others::record_difference(context, &[table()]).await?;
     }
+    let newer = newer::compare(dump, &now, context.is_difference_accepted());
+    let missing = differing_of(&newer);
+    if !missing.is_empty() {
+        // A person is to bring them.
+        regular::ask_for_correction(context, missing.clone()).await?;
+        differing.extend(missing.iter().cloned());
+    }
+    tables.extend(newer);
     let of_large_objects = told(&tables).map(|told| format!("\n{told}"));
     let of_large_objects = of_large_objects.unwrap_or_default();
     let mut tables = with_broken(tables, &broken);
@@ -151,6 +160,10 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
              lo_from_bytea(oid, contents) on the target, its owner by ALTER LARGE OBJECT … OWNER TO …",
         )
     };
+    let error = match missing.is_empty() {
+        true => error,
+        false => error.help(newer::help(context, &missing)),
+    };
     Err(error
         .help("look at them in the report")
         .help(make_again_or_waive(context))
@@ -188,6 +201,11 @@ fn without_loaded_rows(
         }
     }
     told
+}
+
+fn differing_of(results: &[TableResult]) -> Vec<TableName> {
+    let differing = results.iter().filter(|result| !result.matches);
+    differing.map(|result| result.table.clone()).collect()
 }
 
 /// The tables in which rows are deleted or changed, or the delayed tables that get parents, where a person does as is advised.

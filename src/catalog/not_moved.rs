@@ -22,6 +22,9 @@ pub(crate) enum NotMovedKind {
     ExtensionOwner,
     /// A table of an extension that is not marked as configuration (detail: the extension).
     ExtensionRows,
+    /// A sequence of an extension that is not marked as configuration and counts no rows that are (detail: the extension, and in
+    /// parentheses where the sequence stands).
+    ExtensionSequence,
     /// An index that is not valid: it was never built, or is being built (detail: whether it is unique).
     InvalidIndex,
     /// Privileges in the information schema other than those on the target (detail: those of other roles than the owner).
@@ -52,6 +55,8 @@ pub(crate) enum NotMovedKind {
     SystemSchema,
     /// A text search configuration or dictionary of the system other than that of the target (detail: what it consists of).
     TextSearch,
+    /// A sequence that is unlogged, on a standby.
+    UnloggedSequence,
     /// A definition that only a superuser may read.
     UnreadableDefinition,
 }

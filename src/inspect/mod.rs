@@ -26,6 +26,7 @@ mod oversized;
 mod own;
 mod query;
 mod roles;
+mod scripted;
 mod sequences;
 mod server;
 mod server_settings;
@@ -51,7 +52,8 @@ pub(crate) use locks::{DumpedTable, dumped_tables, tables_in_use, unlocked_table
 pub(crate) use materialized_views::{MaterializedView, filled_materialized_views};
 pub(crate) use members::{Member, members};
 pub(crate) use own::{own_of, without_default_privileges};
-pub(crate) use sequences::{Sequence, sequences};
+pub(crate) use scripted::{ScriptedRows, scripted_rows};
+pub(crate) use sequences::{ScriptedSequence, Sequence, scripted_sequences, sequences};
 pub(crate) use server::system_identifier;
 pub(crate) use types::{type_meanings, types_in};
 pub(crate) use written::{await_our_sessions, filled, written, written_to_others};

@@ -4,6 +4,7 @@ use super::column_order;
 use super::detaching::pending_detaches;
 use super::indexes::OF_NO_EXTENSION;
 use super::query::{self, USER_SCHEMA, member_of_extension};
+use super::sequences::scripted_sequences;
 use crate::catalog::{NotMoved, NotMovedKind};
 use crate::postgres::{Connection, Error};
 
@@ -155,10 +156,12 @@ pub(super) async fn of_database(connection: &Connection) -> Result<Vec<NotMoved>
         ),
         (NotMovedKind::SystemOwner, system_owners()),
         (NotMovedKind::SystemSchema, system_schemas()),
+        (NotMovedKind::UnloggedSequence, unlogged_sequences()),
     ];
     for (what, sql) in queries {
         found.extend(read(connection, what, &sql).await?);
     }
+    found.extend(extension_sequences(connection).await?);
     found.extend(unreadable_definitions(connection).await?);
     if connection.version().major() >= 1000 {
         let what = NotMovedKind::SubscriptionCopying;
@@ -220,6 +223,34 @@ const EXTENSION_ROWS: &str = "\
     JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid \
     WHERE c.relkind IN ('r', 'm') AND NOT c.oid = ANY (coalesce(e.extconfig, '{}')) \
       AND pg_relation_size(c.oid) > 0 ORDER BY 1";
+
+/// Sequences of extensions that are not where they begin.
+async fn extension_sequences(connection: &Connection) -> Result<Vec<NotMoved>, Error> {
+    let found = scripted_sequences(connection).await?.into_iter();
+    let found = found.filter_map(|found| {
+        let stands = match &found.sequence {
+            Some(sequence) if !sequence.is_used() => return None,
+            Some(sequence) => sequence.value.last.to_string(),
+            None => "not readable".to_owned(),
+        };
+        Some(NotMoved {
+            what: NotMovedKind::ExtensionSequence,
+            object: found.name.to_string(),
+            detail: format!("{} ({stands})", found.extension),
+        })
+    });
+    Ok(found.collect())
+}
+
+/// Those of users that a standby has no values of.
+fn unlogged_sequences() -> String {
+    format!(
+        "SELECT n.nspname || '.' || c.relname, ''::text FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind = 'S' AND c.relpersistence = 'u' AND pg_is_in_recovery() AND {USER_SCHEMA} AND NOT {} ORDER BY 1",
+        member_of_extension("pg_class", "c")
+    )
+}
 
 /// Everything with a list of privileges that names a role which does not exist.
 fn acl_without_role(major: u32) -> String {

@@ -255,6 +255,14 @@ fn of_database(
             ),
             "compare the table on both sides after the run, and copy what is missing by hand",
         ),
+        NotMovedKind::ExtensionSequence => (
+            Code::SourceExtensionRows,
+            format!(
+                "the sequence belongs to the extension {detail} and is not marked as configuration (pg_extension_config_dump), so \
+                 pg_dump does not bring along where it stands: on the target it stands where the extension's script leaves it"
+            ),
+            "compare it on both sides after the run, and setval on the target where it is behind",
+        ),
         NotMovedKind::Dropped => (
             Code::SourceDroppedObject,
             format!("the source has no {object}; a new database has it, so it is on the target"),
@@ -292,6 +300,13 @@ fn of_database(
             ),
             "use one of your own (CREATE TEXT SEARCH CONFIGURATION … (COPY = …)) on the source; or make the change on the target after \
              the run, and compute columns and indexes again",
+        ),
+        NotMovedKind::UnloggedSequence => (
+            Code::SourceUnloggedOnStandby,
+            "the sequence is unlogged and the source is a standby, which cannot read it: on the target it begins again, before the \
+             values that are in the tables"
+                .to_owned(),
+            "use the primary as the source, or setval on the target after the run",
         ),
         NotMovedKind::UnreadableDefinition => (
             Code::SourceUnreadableDefinition,

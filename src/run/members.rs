@@ -1,11 +1,13 @@
-//! What was changed on the source of tables and functions that belong to extensions: no client program brings it along, and only
+//! What was changed on the source of tables, rows, sequences and functions that belong to extensions: no client program brings it along, and only
 //! beside what CREATE EXTENSION made on the target does it show.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::inspect::{Member, members};
+use crate::inspect::{
+    Member, ScriptedRows, ScriptedSequence, members, scripted_rows, scripted_sequences,
+};
 use crate::names::some_of;
 use crate::plan::Endpoint;
 use crate::postgres::{self, Session, connect, escape_control};
@@ -36,7 +38,7 @@ pub(super) async fn not_on_target(shared: &Shared) -> Vec<(Option<String>, Strin
         // The run is over: a server that is away is not waited for, nor asked about the other databases.
         Err(error) => {
             let message = format!(
-                "it could not be seen whether tables and functions of extensions are on the target as they are on the source: {error}"
+                "it could not be seen whether tables, rows, sequences and functions of extensions are on the target as they are on the source: {error}"
             );
             return vec![(None, message)];
         }
@@ -49,25 +51,99 @@ pub(super) async fn not_on_target(shared: &Shared) -> Vec<(Option<String>, Strin
     found.into_iter().flat_map(about).collect()
 }
 
+/// What of the extensions of a database is as their scripts and others left it.
+struct State {
+    members: Vec<Member>,
+    sequences: Vec<ScriptedSequence>,
+    rows: Vec<ScriptedRows>,
+    /// The server's.
+    major: u32,
+}
+
 async fn look(shared: &Shared, database: &str) -> Result<Vec<String>, postgres::Error> {
-    let source = read(shared, &shared.source, database).await?;
-    if source.is_empty() {
+    let source = read(shared, &shared.source, database, None).await?;
+    if source.members.is_empty() && source.sequences.is_empty() && source.rows.is_empty() {
         return Ok(Vec::new());
     }
-    let target = read(shared, &shared.target, database).await?;
-    Ok(compare(&source, &target))
+    let target = read(shared, &shared.target, database, Some(&source.rows)).await?;
+    let mut found = compare(&source.members, &target.members);
+    found.extend(sequences_behind(&source.sequences, &target.sequences));
+    found.extend(other_rows(&source, &target));
+    Ok(found)
 }
 
 async fn read(
     shared: &Shared,
     endpoint: &Endpoint,
     database: &str,
-) -> Result<Vec<Member>, postgres::Error> {
+    conditions: Option<&[ScriptedRows]>,
+) -> Result<State, postgres::Error> {
     let session = Session::new(&shared.application.application_name_for("members"));
     let connection = connect(endpoint, database, &session).await?;
-    let members = members(&connection).await?;
+    let state = State {
+        members: members(&connection).await?,
+        sequences: scripted_sequences(&connection).await?,
+        rows: scripted_rows(&connection, conditions).await?,
+        major: connection.version().major(),
+    };
     connection.close().await;
-    Ok(members)
+    Ok(state)
+}
+
+/// Sequences of extensions that no dump brings along, and that would give out values again.
+fn sequences_behind(source: &[ScriptedSequence], target: &[ScriptedSequence]) -> Option<String> {
+    let behind = source.iter().filter_map(|here| {
+        let there = target.iter().find(|one| one.name == here.name)?;
+        let (name, extension) = (&here.name, &here.extension);
+        match (&here.sequence, &there.sequence) {
+            (Some(here), Some(there)) if there.is_behind(here) => Some(format!(
+                "{name} of {extension} ({}, on the target {})",
+                here.value.last, there.value.last
+            )),
+            (Some(_), Some(_)) => None,
+            _ => Some(format!("{name} of {extension} (not readable)")),
+        }
+    });
+    let behind: Vec<String> = behind
+        .map(|one| escape_control(&one).into_owned())
+        .collect();
+    (!behind.is_empty()).then(|| {
+        format!(
+            "sequences that extensions made and did not mark as configuration are on the target where their scripts left them, because \
+             pg_dump does not bring them along: {}; setval them on the target to where they stand on the source",
+            some_of(&behind, SHOWN)
+        )
+    })
+}
+
+/// Rows that the conditions of configuration tables leave out of the dump, where an extension has the same version on both sides.
+fn other_rows(source: &State, target: &State) -> Option<String> {
+    let writes_alike = (source.major < 1200) == (target.major < 1200);
+    let other = source.rows.iter().filter_map(|here| {
+        let same = |one: &&ScriptedRows| one.table == here.table && one.extension == here.extension;
+        let there = target.rows.iter().find(same)?;
+        let what = match (&here.rows, &there.rows) {
+            (Some(here), Some(there)) if here.number != there.number => {
+                format!("{} rows, on the target {}", here.number, there.number)
+            }
+            (Some(here), Some(there))
+                if here.digest != there.digest && (here.is_plain || writes_alike) =>
+            {
+                format!("{} rows, on the target with other values", here.number)
+            }
+            (Some(_), Some(_)) => return None,
+            _ => "not readable".to_owned(),
+        };
+        Some(format!("{} of {} ({what})", here.table, here.extension))
+    });
+    let other: Vec<String> = other.map(|one| escape_control(&one).into_owned()).collect();
+    (!other.is_empty()).then(|| {
+        format!(
+            "rows of configuration tables that the extension's condition (pg_extension_config_dump) leaves out of the dump are not on the \
+             target as on the source: {}; compare the tables, and make on the target the changes that were made on the source",
+            some_of(&other, SHOWN)
+        )
+    })
 }
 
 /// Of what both have. Where the extension is of another version, its script may have made other parts, so that only those count that

@@ -65,6 +65,7 @@ mod trust_delayed;
 mod trust_detached;
 mod trust_encodings;
 mod trust_ends;
+mod trust_extensions;
 mod trust_globals;
 mod trust_large_objects;
 mod trust_left;

@@ -4,10 +4,12 @@ use super::query;
 use crate::names::TableName;
 use crate::postgres::{Connection, Error};
 
-/// A materialized view that holds data.
+/// A materialized view.
 pub(crate) struct MaterializedView {
     pub(crate) oid: u32,
     pub(crate) table: TableName,
+    /// Whether it can be read.
+    pub(crate) is_filled: bool,
     /// Materialized views that it reads by the catalog, through other views as well.
     pub(crate) reads: Vec<u32>,
     /// Those whose names are in the text of a function that it calls, or that are behind such a name.
@@ -32,7 +34,7 @@ const VIEWS: &str = "\
         WHERE oid >= 16384), \
     reached (view, class, oid, is_certain) AS ( \
         SELECT oid, 'pg_catalog.pg_class'::regclass::oid, oid, true FROM pg_catalog.pg_class \
-        WHERE relkind = 'm' AND relispopulated \
+        WHERE relkind = 'm' \
         UNION SELECT reached.view, used.class, used.oid, reached.is_certain AND used.is_certain \
         FROM reached CROSS JOIN LATERAL ( \
             SELECT d.refclassid, d.refobjid, true FROM pg_catalog.pg_depend d \
@@ -43,7 +45,7 @@ const VIEWS: &str = "\
             JOIN pg_catalog.pg_language l ON l.oid = f.prolang AND l.lanname NOT IN ('internal', 'c') \
             JOIN named ON position(named.name IN lower(f.prosrc)) > 0 \
             WHERE reached.class = 'pg_catalog.pg_proc'::regclass AND f.oid = reached.oid) used (class, oid, is_certain)) \
-    SELECT c.oid, n.nspname::text, c.relname::text, \
+    SELECT c.oid, n.nspname::text, c.relname::text, c.relispopulated, \
            ARRAY(SELECT u.oid FROM reached JOIN pg_catalog.pg_class u ON u.oid = reached.oid \
                  WHERE reached.view = c.oid AND reached.class = 'pg_catalog.pg_class'::regclass \
                    AND u.relkind = 'm' AND u.oid <> c.oid AND reached.is_certain), \
@@ -51,15 +53,15 @@ const VIEWS: &str = "\
                  WHERE reached.view = c.oid AND reached.class = 'pg_catalog.pg_class'::regclass \
                    AND u.relkind = 'm' AND u.oid <> c.oid AND NOT reached.is_certain) \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-    WHERE c.relkind = 'm' AND c.relispopulated \
+    WHERE c.relkind = 'm' \
     ORDER BY n.nspname::text COLLATE \"C\", c.relname::text COLLATE \"C\"";
 
-/// The materialized views that hold data, by schema and name.
+/// The materialized views, by schema and name.
 ///
 /// # Errors
 ///
 /// A catalog that cannot be read.
-pub(crate) async fn filled_materialized_views(
+pub(crate) async fn materialized_views(
     connection: &Connection,
 ) -> Result<Vec<MaterializedView>, Error> {
     let rows = query::rows(connection, "list the materialized views", VIEWS).await?;
@@ -69,8 +71,9 @@ pub(crate) async fn filled_materialized_views(
             schema: row.get(1),
             name: row.get(2),
         },
-        reads: row.get(3),
-        names: row.get(4),
+        is_filled: row.get(3),
+        reads: row.get(4),
+        names: row.get(5),
     });
     Ok(views.collect())
 }

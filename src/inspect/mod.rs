@@ -49,7 +49,7 @@ pub(crate) use detaching::{PendingDetach, pending_detaches};
 pub(crate) use families::families;
 pub(crate) use indexes::{Index, indexable_tables, valid_indexes};
 pub(crate) use locks::{DumpedTable, dumped_tables, tables_in_use, unlocked_tables};
-pub(crate) use materialized_views::{MaterializedView, filled_materialized_views};
+pub(crate) use materialized_views::{MaterializedView, materialized_views};
 pub(crate) use members::{Member, members};
 pub(crate) use own::{own_of, without_default_privileges};
 pub(crate) use scripted::{ScriptedRows, scripted_rows};

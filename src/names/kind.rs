@@ -167,7 +167,13 @@ impl Kind {
                 compares: true,
                 // Counts of before say nothing of what is there now.
                 forgotten_with: &[Kind::TargetCounts],
-                reads: &[Kind::Dump, Kind::SourceCounts, Kind::TargetCounts],
+                reads: &[
+                    Kind::Dump,
+                    Kind::SourceCounts,
+                    // Which views could not be filled.
+                    Kind::Restore,
+                    Kind::TargetCounts,
+                ],
                 ..PLAIN
             },
             Kind::DelayedDump => Traits {

@@ -212,9 +212,27 @@ pub struct Restored {
     /// The sequences of the delayed tables, and those of no table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sequences: Vec<MadeSequence>,
-    /// Where tables are delayed: the object ids of the materialized views that it filled.
+    /// Where tables are delayed: the object ids of the materialized views that it filled, or could not fill while these
+    /// tables were empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub views: Vec<u32>,
+}
+
+impl Restored {
+    /// Whether it could not fill this materialized view, and may go on all the same.
+    pub(crate) fn leaves_empty(&self, view: &TableName) -> bool {
+        let entry = view_data(view);
+        let mut accepted = self.errors.iter().filter(|error| error.accepted);
+        accepted.any(|error| error.object == entry)
+    }
+}
+
+/// What an entry of an archive that fills a materialized view is called, before the view's name.
+pub(crate) const VIEW_DATA: &str = "MATERIALIZED VIEW DATA ";
+
+/// The entry of an archive that fills this materialized view, as `[[accept]]` calls it.
+pub(crate) fn view_data(view: &TableName) -> String {
+    format!("{VIEW_DATA}{}.{}", view.schema, view.name)
 }
 
 /// A delayed table on the target.

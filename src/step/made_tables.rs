@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Context, StepError, sequences};
-use crate::inspect::{columns_of, filled_materialized_views};
+use crate::inspect::{columns_of, materialized_views};
 use crate::names::{MadeTable, Restored, TableName};
 use crate::plan::Side;
 use crate::postgres::{Connection, escape_control, quote_identifier};
@@ -37,7 +37,8 @@ pub(super) async fn record(context: &Context, restored: &mut Restored) -> Result
     let names: BTreeSet<TableName> = loaded_by.chain(delayed.iter().cloned()).collect();
     restored.delayed = under(&connection, names).await?;
     restored.sequences = sequences::made(&connection, &delayed).await?;
-    let views = filled_materialized_views(&connection).await?;
+    let mut views = materialized_views(&connection).await?;
+    views.retain(|view| view.is_filled || restored.leaves_empty(&view.table));
     restored.views = views.iter().map(|view| view.oid).collect();
     connection.close().await;
     Ok(())

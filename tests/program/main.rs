@@ -83,5 +83,6 @@ mod trust_source;
 mod trust_tablespaces;
 mod trust_types;
 mod trust_verify;
+mod trust_views;
 mod tuning;
 mod unlogged;

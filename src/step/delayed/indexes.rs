@@ -75,9 +75,12 @@ pub(crate) async fn recreate_indexes(context: &Context) -> Result<Output, StepEr
         early::rebuild(context).await?;
         let session = context.session(Side::Target).for_refresh();
         let connection = ours::open(context, &session).await?;
-        views::refresh(context, &connection).await?;
+        let warnings = views::refresh(context, &connection).await?;
         connection.close().await;
-        return Ok(Output::default());
+        return Ok(Output {
+            warnings,
+            ..Output::default()
+        });
     }
     Err(StepError::new(format!(
         "database \"{}\": after the delayed load these indexes are not what they were: {}",

@@ -3,15 +3,21 @@
 use std::collections::BTreeSet;
 
 use crate::failpoint::reach;
-use crate::inspect::{MaterializedView, filled_materialized_views};
-use crate::names::{RelationKind, TableName};
+use crate::inspect::{MaterializedView, materialized_views};
+use crate::names::{RelationKind, TableName, view_data};
 use crate::plan::Side;
-use crate::postgres::Connection;
+use crate::postgres::{Class, Connection};
+use crate::process::restore_log::accepted;
+use crate::step::error::printable;
 use crate::step::{Context, StepError};
 
 /// Refreshes those again that the source has, each after those that it reads. All of them: what a view reads through a function is in
-/// no catalog. Those that clients made meanwhile are theirs.
-pub(super) async fn refresh(context: &Context, connection: &Connection) -> Result<(), StepError> {
+/// no catalog. Those that clients made meanwhile are theirs. What the plan
+/// accepts of the restore it accepts here: a line for each.
+pub(super) async fn refresh(
+    context: &Context,
+    connection: &Connection,
+) -> Result<Vec<String>, StepError> {
     let counted = context.counts(Side::Source)?.tables.iter();
     let restored: BTreeSet<&TableName> = counted
         .filter(|count| count.kind == RelationKind::MaterializedView)
@@ -21,20 +27,38 @@ pub(super) async fn refresh(context: &Context, connection: &Connection) -> Resul
     let made = context
         .restored()
         .map_or(&[][..], |restored| &restored.views);
-    let mut views = filled_materialized_views(connection).await?;
-    views.retain(|view| restored.contains(&view.table) || made.contains(&view.oid));
+    let mut views = materialized_views(connection).await?;
+    views.retain(|view| {
+        made.contains(&view.oid) || view.is_filled && restored.contains(&view.table)
+    });
+    let mut left = Vec::new();
     for view in in_order(&views) {
         let name = view.quoted();
-        connection
+        let refreshed = connection
             .attempt(
                 format!("refresh the materialized view {name}"),
                 &context.shared.stop,
                 connection.batch_execute(&format!("REFRESH MATERIALIZED VIEW {name}")),
             )
-            .await?;
+            .await;
         reach!("refreshed {name}");
+        let Err(error) = refreshed else { continue };
+        let entry = view_data(view);
+        let is_of_view = error.class() == Class::Fail && error.sqlstate().is_some();
+        if is_of_view && accepted(&context.plan().accept, context.database_name(), &entry) {
+            left.push(format!("{} is not filled: {error}", printable(&entry)));
+            continue;
+        }
+        let error = StepError::from(error);
+        return Err(match is_of_view {
+            true => error.help(format!(
+                "fix the cause on the target, or accept it in the plan ([[accept]] with database, object = \"{}\" and reason), and run again",
+                printable(&entry)
+            )),
+            false => error,
+        });
     }
-    Ok(())
+    Ok(left)
 }
 
 /// Each view after those that it reads, and otherwise as pg_dump orders them: from the last by name on, what no other one reads.
@@ -74,6 +98,7 @@ mod tests {
             .map(|(oid, (name, reads, names))| MaterializedView {
                 oid,
                 table: TableName::new("public", *name),
+                is_filled: true,
                 reads: reads.to_vec(),
                 names: names.to_vec(),
             })

@@ -13,7 +13,7 @@ use super::{Context, StepError, create, exhausted, made_tables, others, ours, se
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::archive;
-use crate::names::{Output, Product, RestoreError, Restored};
+use crate::names::{Output, Product, RestoreError, Restored, VIEW_DATA};
 use crate::plan::Side;
 use crate::postgres::{Class, Exhausted, READ_ONLY};
 use crate::process::restore_log::{RestoreLog, RestoreReport, Toc, accepted};
@@ -153,7 +153,7 @@ async fn restore(
             error
         };
         let errors = restore_errors(context, &whole);
-        return Err(error.with_output(output(&whole, errors)));
+        return Err(error.with_output(output(context, &whole, errors)));
     }
     is_ours().await?;
     Ok(whole)
@@ -176,10 +176,10 @@ fn judge(context: &Context, report: &RestoreReport) -> Result<Output, StepError>
     }
     let errors = restore_errors(context, report);
     if errors.iter().any(|error| !error.accepted) {
-        return Err(refusal(context, &errors).with_output(output(report, errors)));
+        return Err(refusal(context, &errors).with_output(output(context, report, errors)));
     }
     if report.fatal.is_empty() {
-        return Ok(output(report, errors));
+        return Ok(output(context, report, errors));
     }
     let error = StepError::new(format!(
         "database \"{}\": {}",
@@ -193,7 +193,7 @@ fn judge(context: &Context, report: &RestoreReport) -> Result<Output, StepError>
         context.log_file().display(),
         shell::quote(context.database_name())
     ));
-    Err(error.with_output(output(report, errors)))
+    Err(error.with_output(output(context, report, errors)))
 }
 
 /// An entry for which the target had no room, whatever the plan accepts. Other errors may follow from it.
@@ -257,9 +257,18 @@ pub(super) async fn list(
     Ok(String::from_utf8_lossy(&finished.stdout).into_owned())
 }
 
-fn output(report: &RestoreReport, errors: Vec<RestoreError>) -> Output {
+fn output(context: &Context, report: &RestoreReport, errors: Vec<RestoreError>) -> Output {
+    let mut warnings: Vec<String> = report.warnings.iter().map(|line| printable(line)).collect();
+    let postponed = errors.iter().filter(|error| is_postponed(context, error));
+    warnings.extend(postponed.map(|error| {
+        format!(
+            "{}: cannot be filled while the delayed tables are empty, and is filled after their load: {}",
+            printable(&error.object),
+            error.message.lines().next().unwrap_or_default()
+        )
+    }));
     Output {
-        warnings: report.warnings.iter().map(|line| printable(line)).collect(),
+        warnings,
         product: Product::Restore(Restored {
             errors,
             ..Restored::default()
@@ -269,12 +278,21 @@ fn output(report: &RestoreReport, errors: Vec<RestoreError>) -> Output {
 
 fn restore_errors(context: &Context, report: &RestoreReport) -> Vec<RestoreError> {
     let database = context.database_name();
-    let entries = report.errors.iter().map(|error| RestoreError {
-        object: error.object.clone(),
-        message: printable(&error.message),
-        accepted: accepted(&context.plan().accept, database, &error.object),
+    let entries = report.errors.iter().map(|error| {
+        let mut error = RestoreError {
+            object: error.object.clone(),
+            message: printable(&error.message),
+            accepted: accepted(&context.plan().accept, database, &error.object),
+        };
+        error.accepted |= is_postponed(context, &error);
+        error
     });
     entries.collect()
+}
+
+/// A materialized view may read a delayed table, in a function as well: it is filled once their rows are there.
+fn is_postponed(context: &Context, error: &RestoreError) -> bool {
+    error.object.starts_with(VIEW_DATA) && !context.delayed_tables().is_empty()
 }
 
 fn refusal(context: &Context, errors: &[RestoreError]) -> StepError {

@@ -3,7 +3,7 @@
 
 use super::query;
 use crate::names::TableName;
-use crate::postgres::{Connection, Error};
+use crate::postgres::{Class, Connection, Error};
 
 /// A configuration table with a condition, and the rows outside of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(crate) struct ScriptedRows {
     pub(crate) version: String,
     /// `WHERE …`: the rows that are dumped.
     pub(crate) condition: String,
-    /// `None`: our role may not read them.
+    /// `None`: they cannot be read.
     pub(crate) rows: Option<Rows>,
 }
 
@@ -55,11 +55,16 @@ pub(crate) async fn scripted_rows(
         }
         if row.get(5) {
             let columns: Option<String> = row.get(6);
-            let rows = read(connection, &found, columns.as_deref().unwrap_or("NULL")).await?;
-            found.rows = Some(Rows {
-                is_plain: row.get(7),
-                ..rows
-            });
+            let read = read(connection, &found, columns.as_deref().unwrap_or("NULL")).await;
+            found.rows = match read {
+                Ok(rows) => Some(Rows {
+                    is_plain: row.get(7),
+                    ..rows
+                }),
+                // A policy, a type that cannot be written as text: of this table alone.
+                Err(error) if error.class() == Class::Fail && error.sqlstate().is_some() => None,
+                Err(error) => return Err(error),
+            };
         }
         all.push(found);
     }

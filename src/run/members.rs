@@ -140,7 +140,8 @@ fn other_rows(source: &State, target: &State) -> Option<String> {
     (!other.is_empty()).then(|| {
         format!(
             "rows of configuration tables that the extension's condition (pg_extension_config_dump) leaves out of the dump are not on the \
-             target as on the source: {}; compare the tables, and make on the target the changes that were made on the source",
+             target as on the source: {}; compare the tables, and make on the target what was changed on the source by hand (what a script computes by itself, such as a time or \
+             an identifier of the installation, may differ)",
             some_of(&other, SHOWN)
         )
     })

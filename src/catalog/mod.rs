@@ -354,7 +354,9 @@ pub struct Computed {
     pub is_index: bool,
     /// An index that a delayed load of its table drops and builds again.
     pub is_made_again: bool,
-    /// Tables, but for its own.
+    /// Functions in it read materialized views, which have the rows of these tables only once they are refreshed.
+    pub reads_views: bool,
+    /// Tables; its own only by way of a materialized view.
     pub reads: Vec<TableName>,
 }
 

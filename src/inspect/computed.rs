@@ -6,7 +6,8 @@ use crate::catalog::Computed;
 use crate::names::TableName;
 use crate::postgres::{Connection, Error};
 
-/// Indexes by expressions or with predicates, and stored generated columns, each with the tables that functions in them read: by
+/// Indexes by expressions or with predicates, and stored generated columns, each with the tables that functions in them read (its own
+/// only by way of a materialized view): by
 /// `pg_depend`, and, of functions whose text is kept as it was written, by the names of tables, views and functions in it.
 const COMPUTED: &str = "\
     WITH RECURSIVE named (class, oid, name, is_word) AS ( \
@@ -44,13 +45,17 @@ const COMPUTED: &str = "\
            k.part = 0, \
            CASE WHEN k.part = 0 THEN i.relname::text ELSE a.attname::text END, \
            EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indexrelid = i.oid AND k.part = 0 AND DROPPABLE), \
-           rn.nspname::text, r.relname::text \
-    FROM (SELECT DISTINCT part_of AS oid, part, of_table FROM kept) k \
+           rn.nspname::text, r.relname::text, k.reads_views \
+    FROM (SELECT part_of AS oid, part, of_table, \
+                 EXISTS (SELECT FROM reached m JOIN pg_catalog.pg_class v ON v.oid = m.oid AND v.relkind = 'm' \
+                         WHERE m.kept = kept.part_of AND m.part = kept.part AND v.oid <> kept.of_table \
+                           AND m.class = 'pg_catalog.pg_class'::regclass) AS reads_views \
+          FROM kept GROUP BY part_of, part, of_table) k \
     JOIN pg_catalog.pg_class t ON t.oid = k.of_table \
     JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace \
     JOIN pg_catalog.pg_class i ON i.oid = k.oid \
     JOIN reached ON reached.kept = k.oid AND reached.part = k.part AND reached.class = 'pg_catalog.pg_class'::regclass \
-    JOIN pg_catalog.pg_class r ON r.oid = reached.oid AND r.relkind = 'r' AND r.oid <> t.oid \
+    JOIN pg_catalog.pg_class r ON r.oid = reached.oid AND r.relkind = 'r' AND (r.oid <> t.oid OR k.reads_views) \
     JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace \
     LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = k.of_table AND a.attnum = k.part AND k.part > 0 \
     WHERE USER_TABLE \
@@ -102,6 +107,7 @@ pub(crate) async fn computed(connection: &Connection) -> Result<Vec<Computed>, E
                 name,
                 is_index,
                 is_made_again: row.get(4),
+                reads_views: row.get(7),
                 reads: vec![reads],
             }),
         }

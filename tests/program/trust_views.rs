@@ -62,3 +62,46 @@ fn a_view_that_cannot_be_filled_is_accepted_everywhere() {
         assert_eq!(target.psql("erp", filled), "f");
     }
 }
+
+/// An index is built by what its function finds, so that one by a function which reads a materialized view has to wait for the view.
+#[test]
+fn indexes_that_are_computed_from_a_view_are_built_when_it_is_filled() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE big (id int, grp int);
+         INSERT INTO big SELECT n, n % 10 FROM generate_series(1, 1000) n;
+         CREATE MATERIALIZED VIEW weights AS SELECT grp, count(*)::int AS n FROM big GROUP BY grp;
+         CREATE MATERIALIZED VIEW share AS SELECT 1000 / count(*)::int AS n FROM big;
+         CREATE FUNCTION weight(int) RETURNS int LANGUAGE sql IMMUTABLE AS
+             'SELECT coalesce((SELECT n FROM public.weights WHERE grp = $1), -1)';
+         CREATE FUNCTION shared(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT n FROM public.share';
+         CREATE INDEX big_weight ON big (weight(grp));
+         CREATE INDEX big_shared ON big (shared(grp));
+         CREATE UNIQUE INDEX big_unique ON big (id) WHERE weight(grp) = 100;
+         CREATE TABLE small (grp int);
+         INSERT INTO small SELECT generate_series(0, 9);
+         CREATE FUNCTION caught(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+             'BEGIN RETURN public.weight($1); EXCEPTION WHEN OTHERS THEN RETURN -1; END';
+         CREATE INDEX small_weight ON small (caught(grp));
+         CREATE MATERIALIZED VIEW heavy AS SELECT grp FROM small;
+         CREATE INDEX heavy_weight ON heavy (weight(grp))",
+    );
+    let project = Project::between(&source, &target).with("[delay]\ntable_data = [\"erp.big\"]\n");
+    let told = project.run(&["run"]).expect_code(0);
+    for index in ["big_unique", "small_weight"] {
+        told.says(&[&*format!("public.{index}: it is an index of public.")]);
+    }
+    for (table, rows) in [
+        ("big WHERE weight(grp) = 100", "1000"),
+        ("big WHERE shared(grp) = 1", "1000"),
+        ("big WHERE weight(grp) = 100 AND id < 11", "10"),
+        ("small WHERE caught(grp) = 100", "10"),
+        ("heavy WHERE weight(grp) = 100", "10"),
+    ] {
+        let by_index = format!("SET enable_seqscan = off; SELECT count(*) FROM {table}");
+        assert_eq!(target.psql("erp", &by_index), rows, "{table}");
+    }
+    compare::assert_same(&source, &target, "erp");
+}

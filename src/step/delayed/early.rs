@@ -7,15 +7,16 @@ use crate::plan::Side;
 use crate::postgres::quote_qualified;
 use crate::step::{Context, StepError, ours};
 
-/// Builds them again, one after the other. How they were built the first time is not known, so that a step that is done again
+/// Builds those again that read materialized views, or those that do not, one after the other. How they were built the first time is not known, so that a step that is done again
 /// begins with the first.
-pub(super) async fn rebuild(context: &Context) -> Result<(), StepError> {
+pub(super) async fn rebuild(context: &Context, reads_views: bool) -> Result<(), StepError> {
     let session = context.session(Side::Target).for_load();
     let connection = ours::open(context, &session.lock_timeout(LOCK_TIMEOUT)).await?;
     let delayed = context.delayed_tables();
     let mut found = computed(&connection).await?;
     found.retain(|computed| {
         computed.is_index
+            && computed.reads_views == reads_views
             && !computed
                 .too_early(|table| delayed.contains(table))
                 .is_empty()

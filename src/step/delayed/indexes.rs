@@ -1,5 +1,6 @@
 //! `drop-indexes` and `recreate-indexes`: the secondary indexes of delayed tables.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -49,7 +50,8 @@ pub(crate) async fn drop_indexes(context: &Context) -> Result<Output, StepError>
 }
 
 /// Makes the dropped indexes again, those of the largest table first, and refreshes what was computed from
-/// the tables while they were empty. An index that is there already is left alone.
+/// the tables while they were empty. What is computed from materialized views comes after these. An index that is there already is
+/// left alone.
 pub(crate) async fn recreate_indexes(context: &Context) -> Result<Output, StepError> {
     let mut indexes = context.dropped_indexes.clone();
     indexes.sort_by(|a, b| {
@@ -60,7 +62,17 @@ pub(crate) async fn recreate_indexes(context: &Context) -> Result<Output, StepEr
     ensure_names(context, &connection, &indexes).await?;
     let there = indexes_by_name(&connection, &indexes).await?;
     connection.close().await;
-    build_all(context, &indexes, &there).await?;
+    let reading = reading_views(context)?;
+    let is_last = |index: &IndexDefinition| reading.contains(&(&*index.schema, &*index.name));
+    let (last, first): (Vec<_>, Vec<_>) = indexes.iter().cloned().partition(is_last);
+    build_all(context, &first, &there).await?;
+    early::rebuild(context, false).await?;
+    let session = context.session(Side::Target).for_refresh();
+    let connection = ours::open(context, &session).await?;
+    let warnings = views::refresh(context, &connection).await?;
+    connection.close().await;
+    build_all(context, &last, &there).await?;
+    early::rebuild(context, true).await?;
     let connection = ours::open(context, &context.session(Side::Target)).await?;
     // Those that were given other names meanwhile may lack indexes, and others may have them.
     ensure_names(context, &connection, &indexes).await?;
@@ -72,11 +84,6 @@ pub(crate) async fn recreate_indexes(context: &Context) -> Result<Output, StepEr
         .map(|index| escape_control(&qualified(index)).into_owned())
         .collect();
     if lost.is_empty() {
-        early::rebuild(context).await?;
-        let session = context.session(Side::Target).for_refresh();
-        let connection = ours::open(context, &session).await?;
-        let warnings = views::refresh(context, &connection).await?;
-        connection.close().await;
         return Ok(Output {
             warnings,
             ..Output::default()
@@ -88,6 +95,16 @@ pub(crate) async fn recreate_indexes(context: &Context) -> Result<Output, StepEr
         lost.join(", ")
     ))
     .help("their definitions are in the journal, in the record of the change drop-indexes"))
+}
+
+/// By schema and name, of the source, the indexes by functions that read materialized views.
+fn reading_views(context: &Context) -> Result<HashSet<(&str, &str)>, StepError> {
+    let contents = context.database()?.contents.iter();
+    let computed = contents.flat_map(|contents| &contents.computed);
+    let reading = computed.filter(|computed| computed.is_index && computed.reads_views);
+    Ok(reading
+        .map(|computed| (&*computed.table.schema, &*computed.name))
+        .collect())
 }
 
 /// Fails where a table, or a column that an index to be made may be of, was given another name.

@@ -51,7 +51,7 @@ pub(super) async fn read(
 }
 
 /// Settings of which clients of the source expect what it has: they decide what is read, shown and computed.
-const OF_CLIENTS: [&str; 21] = [
+const OF_CLIENTS: [&str; 26] = [
     "array_nulls",
     "backslash_quote",
     "bytea_output",
@@ -61,19 +61,29 @@ const OF_CLIENTS: [&str; 21] = [
     "default_text_search_config",
     "default_transaction_isolation",
     "extra_float_digits",
+    "gin_fuzzy_search_limit",
     "intervalstyle",
     "lc_monetary",
     "lc_numeric",
     "lc_time",
+    "lo_compat_privileges",
+    "max_prepared_transactions",
+    "quote_all_identifiers",
     "row_security",
     "search_path",
     "standard_conforming_strings",
     "timezone",
     "timezone_abbreviations",
+    "track_commit_timestamp",
     "transform_null_equals",
     "xmlbinary",
     "xmloption",
 ];
+
+/// Customized parameters in the configuration files. A value may be a secret, so that no more than its digest is kept.
+const CUSTOMIZED: &str = "\
+    SELECT lower(name), pg_catalog.md5(setting) FROM pg_catalog.pg_file_settings \
+    WHERE applied AND strpos(name, '.') > 0 AND lower(name) <> 'plpgsql.variable_conflict' AND setting IS NOT NULL ORDER BY seqno";
 
 /// Those of the server, by name in lower case: what RESET goes back to, in a session with values of its own as ours. Left out are
 /// those that ALTER ROLE or ALTER DATABASE set for it.
@@ -101,6 +111,20 @@ pub(super) async fn of_clients(connection: &Connection) -> Result<BTreeMap<Strin
     // What it means changed with 12.
     if major < 1200 {
         found.remove("extra_float_digits");
+    }
+    if major >= 905 {
+        let sql = "SELECT has_table_privilege('pg_catalog.pg_file_settings', 'SELECT') \
+                   AND has_function_privilege('pg_catalog.pg_show_all_file_settings()', 'EXECUTE')";
+        let may_read = query::row(
+            connection,
+            "ask for the right to read the configuration files",
+            sql,
+        )
+        .await?;
+        if may_read.get(0) {
+            let action = "read customized parameters";
+            found.extend(query::pairs(connection, action, CUSTOMIZED).await?);
+        }
     }
     Ok(found)
 }

@@ -78,6 +78,35 @@ fn what_nobody_changed_is_not_told() {
     }
 }
 
+/// Policies and functions read them, and a value may be a secret.
+#[test]
+fn customized_parameters_of_the_server_are_told_by_their_names() {
+    let source = Server::of(16)
+        .set("myapp.region", "eu-of-source")
+        .set("myapp.same", "alike")
+        .set("lo_compat_privileges", "on")
+        .set("max_prepared_transactions", "7")
+        .start();
+    let target = Server::of(18)
+        .set("myapp.same", "alike")
+        .set("track_commit_timestamp", "on")
+        .start();
+    source.psql("postgres", "CREATE DATABASE erp");
+    let project = Project::between(&source, &target);
+    let check = project.run(&["check"]).expect_code(0);
+    check.says(&[
+        "target/other-settings",
+        "lo_compat_privileges = on (target: off)",
+        "max_prepared_transactions = 7 (target: 0)",
+        "the customized parameters myapp.region, whose values are not shown here",
+        "restart the server",
+    ]);
+    let said = check.said();
+    for not_told in ["eu-of-source", "myapp.same", "track_commit"] {
+        assert!(!said.contains(not_told), "{said}");
+    }
+}
+
 /// As initdb and administrators make them for a whole server.
 #[test]
 fn settings_of_the_source_that_change_results_are_told() {

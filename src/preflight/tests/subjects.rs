@@ -146,7 +146,7 @@ fn settings_for_clients_that_differ_are_told_with_the_statements() {
         "absent",
     ]);
     assert_snapshot!(lines(&case.compile()), @r#"
-    Warn target/other-settings [] these settings of the source are not as on the target, and are not brought along: datestyle = ISO, DMY (target: ISO, MDY), search_path = app, "$user" (target: "$user", public); materialized views that are refreshed there, functions and clients compute and show by the target's
+    Warn target/other-settings [] these settings of the source are not as on the target, and are not brought along: datestyle = ISO, DMY (target: ISO, MDY), search_path = app, "$user" (target: "$user", public); materialized views that are refreshed there, policies, functions and clients compute and show by the target's
       fix: where clients count on them, on the target before the run: ALTER SYSTEM SET datestyle = 'ISO, DMY'; ALTER SYSTEM SET search_path = app, "$user"; SELECT pg_reload_conf()
     "#);
     let target = &mut case.inspection.target.configuration.of_clients;

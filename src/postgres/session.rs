@@ -20,13 +20,18 @@ pub(crate) const VALUES_FROM_TEXT: [(&str, &str); 4] = [
     ("lc_monetary", "C"),
 ];
 
+/// Comes before whatever names a function or an operator: by the database's own setting, its owner's might be meant, and would run with
+/// our rights.
+const OWN_NAMES_ONLY: &str = "SET search_path = 'pg_catalog';\n";
+
 /// Says that transactions write nothing, unless they say otherwise.
 const READ_ONLY: &str = "default_transaction_read_only";
 
 /// That of a database or a role is the application's, and comes along with the data. That of the server itself is its owner's
 /// protection, or the provider's where the disk is almost full: it stays, also where it is set while we are at work.
 const OVERRULE_OWN_READ_ONLY: &str = "SELECT pg_catalog.set_config(name, 'off', false) FROM pg_catalog.pg_settings \
-     WHERE name = 'default_transaction_read_only' AND source IN ('database', 'user', 'database user');\n";
+     WHERE name OPERATOR(pg_catalog.=) 'default_transaction_read_only' \
+     AND source OPERATOR(pg_catalog.=) ANY ('{database, user, database user}');\n";
 
 /// What a connection presents itself as, and what it is for.
 #[derive(Debug, Clone)]
@@ -138,7 +143,7 @@ impl Session {
         let mut settings = vec![
             ("statement_timeout", "0"),
             ("lock_timeout", lock_timeout.as_str()),
-            // What the server prints has qualified names, and no function of a user comes before its own.
+            // Again, after the settings that are given. What the server prints has qualified names.
             ("search_path", "pg_catalog"),
             ("default_transaction_isolation", "read committed"),
             ("default_transaction_deferrable", "off"),
@@ -162,6 +167,8 @@ impl Session {
                 ("TimeZone", "UTC"),
                 ("bytea_output", "hex"),
                 ("extra_float_digits", "3"),
+                // The planner would compute with the tables' CHECK constraints, and call their functions.
+                ("constraint_exclusion", "off"),
             ]),
             Purpose::Load => settings.extend(VALUES_FROM_TEXT),
             Purpose::Refresh | Purpose::Client => {}
@@ -177,7 +184,7 @@ impl Session {
             }
         }
         // The plan's role, whatever role its sessions begin as there: it may read or own nothing.
-        let mut statements = "SET role = 'none';\n".to_owned();
+        let mut statements = format!("{OWN_NAMES_ONLY}SET role = 'none';\n");
         if side == Side::Target && !override_read_only {
             statements.push_str(OVERRULE_OWN_READ_ONLY);
         }
@@ -204,7 +211,7 @@ impl Session {
 /// rights (CVE-2024-7348). What loads, builds and refreshes needs views. The minor versions before those of August 2024 do not know the
 /// parameter.
 const TABLES_ALONE: &str = "SELECT pg_catalog.set_config(name, 'view, foreign-table', false) \
-    FROM pg_catalog.pg_settings WHERE name = 'restrict_nonsystem_relation_kind';\n";
+    FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'restrict_nonsystem_relation_kind';\n";
 
 /// Begins a read-only transaction that sees what the exported snapshot of this id sees, in a session with the same
 /// database. When the snapshot is gone it fails, with SQLSTATE 22023 on older servers and 42704 on newer ones.
@@ -225,6 +232,7 @@ mod tests {
     fn each_version_gets_the_settings_that_it_has() {
         let session = Session::new("pg-migrate/p/d/dump").lock_timeout(Duration::from_secs(10));
         insta::assert_snapshot!(session.setup(Side::Source, Version(90_524), false), @r"
+        SET search_path = 'pg_catalog';
         SET role = 'none';
         SET statement_timeout = '0';
         SET lock_timeout = '10000ms';
@@ -240,6 +248,7 @@ mod tests {
         SET TimeZone = 'UTC';
         SET bytea_output = 'hex';
         SET extra_float_digits = '3';
+        SET constraint_exclusion = 'off';
         ");
         let timeouts = |version| {
             let setup = session.setup(Side::Target, Version(version), true);
@@ -261,9 +270,35 @@ mod tests {
         let session = Session::new("x").settings(settings.into_iter());
         let setup = session.setup(Side::Target, Version(180_006), true);
         assert!(setup.starts_with(
-            "SET role = 'none';\nSET \"maintenance_work_mem\" = '2GB';\nSET \"row_security\" = 'on';\nSET statement_timeout"
+            "SET search_path = 'pg_catalog';\nSET role = 'none';\nSET \"maintenance_work_mem\" = '2GB';\nSET \"row_security\" = 'on';\nSET statement_timeout"
         ));
         assert!(setup.contains("SET row_security = 'off'"));
+    }
+
+    /// The database's own would come first otherwise, and its owner may have put an operator there.
+    #[test]
+    fn nothing_comes_before_the_search_path() {
+        let session = || Session::new("x");
+        for session in [
+            session(),
+            session().for_load(),
+            session().for_refresh(),
+            session().settings([("search_path", "app")].into_iter()),
+        ] {
+            for side in [Side::Source, Side::Target] {
+                for (version, override_read_only) in [(90_524, true), (180_006, false)] {
+                    let setup = session.setup(side, Version(version), override_read_only);
+                    assert!(setup.starts_with(OWN_NAMES_ONLY), "{setup}");
+                    let last = setup.rfind("search_path").map(|at| &setup[at..]);
+                    let is_ours = |rest: &str| rest.starts_with("search_path = 'pg_catalog';");
+                    assert!(last.is_some_and(is_ours), "{setup}");
+                }
+            }
+        }
+        let setup = session()
+            .like_a_client()
+            .setup(Side::Target, Version(180_006), false);
+        assert_eq!(setup, "");
     }
 
     #[test]

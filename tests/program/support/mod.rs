@@ -12,5 +12,6 @@ pub mod project;
 pub mod proxy;
 pub mod server;
 pub mod standby;
+pub mod thief;
 pub mod tls;
 pub mod watch;

@@ -12,7 +12,7 @@ use tokio_postgres::error::SqlState;
 use super::super::archive::LIST;
 use super::copy::{CopyError, Script};
 use super::waiting::{LOCK_TIMEOUT, patiently};
-use super::{columns, loaded, order};
+use super::{columns, keys, loaded, order};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::delayed_archive;
@@ -114,7 +114,14 @@ async fn load_turn(
     let results: Vec<Result<Load, (u32, StepError)>> = stream::iter(turn)
         .map(async |dump_id| {
             let table = tables[&dump_id];
-            match load_table(context, archive, TableRows { dump_id, table }, sent).await {
+            match Box::pin(load_table(
+                context,
+                archive,
+                TableRows { dump_id, table },
+                sent,
+            ))
+            .await
+            {
                 Err(error) if error.parent_missing => Ok(Err((dump_id, error))),
                 result => result.map(Ok),
             }
@@ -256,7 +263,7 @@ async fn copy_table(
         .ok_or_else(|| StepError::fault(format!("no table in {statement}")))?;
     let name = table.quoted();
     let action = format!("load {name}");
-    let switched_off = patiently(context, || begin(context, connection, &name)).await?;
+    let switched_off = patiently(context, || Box::pin(begin(context, connection, &name))).await?;
     loaded::refuse_other_rows(context, connection, &table).await?;
 
     let on_bytes = |bytes| {
@@ -279,7 +286,9 @@ async fn copy_table(
     reach!("copied {name}");
     let rows = match result {
         Ok(rows) => rows,
-        Err(error) => return Err(explain(connection, &name, &action, error).await),
+        Err(error) => {
+            return Err(Box::pin(explain(context, connection, &name, &action, error)).await);
+        }
     };
     // Until it is committed, the table that has the rows keeps its name.
     let target_table = Box::pin(ensure_loaded(context, connection, &table)).await?;
@@ -389,6 +398,10 @@ async fn begin(
         .await
         .map_err(connection.failed(format!("begin the load of {name}")))?;
     reach!("began the load of {name}");
+    if let Err(error) = lock(context, connection, name).await {
+        let _ = connection.batch_execute("ROLLBACK").await;
+        return Err(error);
+    }
     let firing = firing(context, connection, name).await?;
     if firing.is_empty() {
         return Ok(firing);
@@ -406,6 +419,25 @@ async fn begin(
     }
     switched_off.map_err(|error| cannot_switch_off(connection, name, error))?;
     Ok(firing)
+}
+
+/// Until the end of the load nobody gives the table, or what it is loaded by way of, a trigger, an index, a partition, or another
+/// shape, so that what is looked at from here on is what the rows get to. Clients read and write it meanwhile; who waits for this lock
+/// keeps none of them waiting, so it may be waited for as long as it takes.
+async fn lock(context: &Context, connection: &Connection, name: &str) -> Result<(), StepError> {
+    let row = connection
+        .query_one(
+            "SELECT relkind = 'p' FROM pg_catalog.pg_class WHERE oid = $1::text::regclass",
+            &[&name],
+        )
+        .await
+        .map_err(connection.failed(format!("look for {name}")))?;
+    let only = if row.get(0) { "" } else { "ONLY " };
+    let sql = format!("LOCK TABLE {only}{name} IN SHARE UPDATE EXCLUSIVE MODE");
+    let locked = connection.batch_execute(&sql);
+    let stop = &context.shared.stop;
+    let action = format!("lock {name} for its load");
+    Ok(connection.attempt(action, stop, locked).await?)
 }
 
 fn cannot_switch_off(
@@ -450,7 +482,13 @@ async fn firing(
 }
 
 /// What went wrong, and for rows that clients inserted already, which.
-async fn explain(connection: &Connection, name: &str, action: &str, error: CopyError) -> StepError {
+async fn explain(
+    context: &Context,
+    connection: &Connection,
+    name: &str,
+    action: &str,
+    error: CopyError,
+) -> StepError {
     let taken = match &error {
         CopyError::Server(error) => error.code() == Some(&SqlState::UNIQUE_VIOLATION),
         _ => false,
@@ -458,7 +496,7 @@ async fn explain(connection: &Connection, name: &str, action: &str, error: CopyE
     let mut failure = failed(connection, action, error);
     if taken {
         let range = match connection.batch_execute("ROLLBACK").await {
-            Ok(()) => key_range(connection, name).await,
+            Ok(()) => keys::key_range(context, name).await,
             Err(_) => None,
         };
         if let Some(range) = range {
@@ -470,40 +508,6 @@ async fn explain(connection: &Connection, name: &str, action: &str, error: CopyE
         }
     }
     failure
-}
-
-/// `3 rows that clients inserted, with id from 1 to 7`.
-async fn key_range(connection: &Connection, name: &str) -> Option<String> {
-    let key = connection
-        .query_opt(
-            "SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) \
-             FROM pg_catalog.pg_index i \
-             JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) \
-             WHERE i.indrelid = $1::text::regclass AND i.indisprimary",
-            &[&name],
-        )
-        .await
-        .ok()??;
-    let key: String = key.get::<_, Option<String>>(0)?;
-    let row = connection
-        .query_one(
-            &format!(
-                "SELECT count(*), \
-                        (SELECT ROW({key})::text FROM {name} ORDER BY {key} LIMIT 1), \
-                        (SELECT ROW({key})::text FROM {name} ORDER BY ROW({key}) DESC LIMIT 1) FROM {name}"
-            ),
-            &[],
-        )
-        .await
-        .ok()?;
-    let text = |column| row.get::<_, Option<String>>(column);
-    let bare = |key: String| key.trim_start_matches('(').trim_end_matches(')').to_owned();
-    Some(format!(
-        "{} rows that clients inserted, with {key} from {} to {}",
-        row.get::<_, i64>(0),
-        bare(text(1)?),
-        bare(text(2)?)
-    ))
 }
 
 fn failed(connection: &Connection, action: &str, error: CopyError) -> StepError {

@@ -5,6 +5,7 @@ mod columns;
 mod copy;
 mod early;
 mod indexes;
+mod keys;
 mod large_objects;
 mod load;
 mod loaded;

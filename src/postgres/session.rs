@@ -12,13 +12,12 @@ use crate::catalog::Version;
 use crate::plan::Side;
 
 /// Settings by which text becomes a value in another way than pg_dump meant it. A database or a role may have others.
-/// pg_restore sets the rest itself: `client_encoding`, `standard_conforming_strings`, `xmloption`.
-pub(crate) const VALUES_FROM_TEXT: [(&str, &str); 4] = [
-    ("array_nulls", "on"),
-    ("DateStyle", "ISO, MDY"),
-    ("IntervalStyle", "postgres"),
-    ("lc_monetary", "C"),
-];
+/// pg_restore sets the rest itself: `client_encoding`, `standard_conforming_strings`, `xmloption`. Dates and intervals as pg_dump
+/// writes them mean the same under every `DateStyle` and `IntervalStyle`, by which the database's own functions compute.
+pub(crate) const VALUES_FROM_TEXT: [(&str, &str); 2] = [NULLS, ("lc_monetary", "C")];
+
+/// Of constants in definitions too.
+const NULLS: (&str, &str) = ("array_nulls", "on");
 
 /// Comes before whatever names a function or an operator: by the database's own setting, its owner's might be meant, and would run with
 /// our rights.
@@ -53,6 +52,8 @@ enum Purpose {
     Load,
     /// Rows are computed by the database's settings.
     Refresh,
+    /// Index entries are.
+    Build,
     /// Nothing is set.
     Client,
 }
@@ -80,6 +81,12 @@ impl Session {
     /// A session that computes rows, all by the database's own settings.
     pub(crate) fn for_refresh(mut self) -> Self {
         self.purpose = Purpose::Refresh;
+        self
+    }
+
+    /// A session that builds indexes, whose entries are computed by the database's own settings.
+    pub(crate) fn for_build(mut self) -> Self {
+        self.purpose = Purpose::Build;
         self
     }
 
@@ -171,6 +178,7 @@ impl Session {
                 ("constraint_exclusion", "off"),
             ]),
             Purpose::Load => settings.extend(VALUES_FROM_TEXT),
+            Purpose::Build => settings.push(NULLS),
             Purpose::Refresh | Purpose::Client => {}
         }
         let since = [

@@ -245,6 +245,7 @@ impl<'a> Dispatcher<'a> {
         let state = self.journal.state();
         let mut given = Given {
             is_retry,
+            was_begun: state.steps.contains_key(id),
             ..Given::default()
         };
         if id.kind.is_tuning() {
@@ -526,6 +527,7 @@ struct Given {
     differences: Option<BTreeSet<TableName>>,
     asked: BTreeSet<TableName>,
     may_drop: bool,
+    was_begun: bool,
     is_closed: bool,
     is_shut: bool,
     tuned: BTreeMap<String, TunedSetting>,
@@ -565,6 +567,7 @@ async fn attempt(
         differences: given.differences,
         asked: given.asked,
         may_drop: given.may_drop,
+        was_begun: given.was_begun,
         is_closed: given.is_closed,
         is_shut: given.is_shut,
         tuned: given.tuned,

@@ -100,6 +100,8 @@ pub(crate) struct Context {
     pub differences: Option<BTreeSet<TableName>>,
     /// By the journal, a person was told to delete or change rows of these tables of it.
     pub asked: BTreeSet<TableName>,
+    /// By the journal, an attempt before this one began, in whichever run.
+    pub was_begun: bool,
     /// By the journal, no other role may connect to it yet.
     pub is_closed: bool,
     /// By the journal, no role may connect to it: it was to be dropped.
@@ -168,6 +170,7 @@ impl Context {
             differences: None,
             asked: BTreeSet::new(),
             may_drop: false,
+            was_begun: false,
             is_closed: false,
             is_shut: false,
             closed: Vec::new(),

@@ -105,3 +105,79 @@ fn indexes_that_are_computed_from_a_view_are_built_when_it_is_filled() {
     }
     compare::assert_same(&source, &target, "erp");
 }
+
+/// What a person corrects as the run asked for is in views and indexes as well, once the run completes.
+#[test]
+fn views_follow_the_rows_that_a_person_corrects() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE parents (id int PRIMARY KEY);
+         INSERT INTO parents SELECT generate_series(1, 10);
+         CREATE TABLE big (id int PRIMARY KEY, parent int REFERENCES parents);
+         INSERT INTO big SELECT n, 1 + n % 10 FROM generate_series(1, 1000) n;
+         CREATE MATERIALIZED VIEW total AS SELECT count(*) AS n FROM big;
+         CREATE FUNCTION many(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+             'BEGIN RETURN $1 + (SELECT n::int FROM public.total); EXCEPTION WHEN OTHERS THEN RETURN -1; END';
+         CREATE INDEX by_many ON big (many(id))",
+    );
+    let project = Project::between(&source, &target)
+        .with("[delay]\ntable_data = [\"erp.big\"]\n[target.tuning]\nmode = \"off\"\n");
+    project.killed_at("journal step-done erp/verify synced:1");
+    target.psql("erp", "DELETE FROM parents WHERE id = 3");
+    let told = project.run(&["run"]).expect_code(5);
+    told.says(&["or delete these rows there"]);
+    target.psql("erp", "DELETE FROM big WHERE parent = 3");
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT n FROM total"), "900");
+    let by_index = "SET enable_seqscan = off; SELECT count(*) FROM big WHERE many(id) = 901";
+    assert_eq!(target.psql("erp", by_index), "1");
+}
+
+/// Text that functions make of dates and intervals is what it is under the database's own settings.
+#[test]
+fn index_entries_are_computed_by_the_settings_of_the_database() {
+    let (source, target) = (Server::start(12), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "postgres",
+        "ALTER DATABASE erp SET datestyle = 'German, DMY'; ALTER DATABASE erp SET intervalstyle = 'sql_standard'",
+    );
+    source.psql(
+        "erp",
+        "CREATE FUNCTION txt(date) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1::text';
+         CREATE FUNCTION txt(interval) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1::text';
+         CREATE TABLE regular (id int PRIMARY KEY, d date, i interval,
+             shown text GENERATED ALWAYS AS (txt(d)) STORED, CHECK (txt(d) LIKE '__.__.____%'));
+         INSERT INTO regular SELECT n, '2025-01-01'::date + n, n * '-1 day 01:00'::interval FROM generate_series(0, 99) n;
+         INSERT INTO regular VALUES (200, '0044-03-15 BC', '-1 year -2 months +3 days -04:05:06.7'), (201, '0101-02-03', '-04:05'),
+             (202, '12345-06-07', '1 mon -1 day');
+         CREATE INDEX by_date ON regular (txt(d));
+         CREATE INDEX by_interval ON regular (txt(i));
+         CREATE TABLE big (LIKE regular INCLUDING ALL);
+         INSERT INTO big (id, d, i) SELECT id, d, i FROM regular",
+    );
+    let project = Project::between(&source, &target).with("[delay]\ntable_data = [\"erp.big\"]\n");
+    project.run(&["run"]).expect_code(0);
+    for table in ["regular", "big"] {
+        for condition in [
+            "txt(d) = '02.01.2025'",
+            "txt(d) = '15.03.0044 BC'",
+            "txt(i) = (SELECT i::text FROM regular WHERE id = 7)",
+        ] {
+            let rows =
+                format!("SET enable_seqscan = off; SELECT count(*) FROM {table} WHERE {condition}");
+            assert_eq!(source.psql("erp", &rows), "1", "{table}: {condition}");
+            assert_eq!(target.psql("erp", &rows), "1", "{table}: {condition}");
+        }
+        let all = format!(
+            "SET datestyle = ISO; SELECT md5(string_agg(r::text, ',' ORDER BY id)) FROM {table} r"
+        );
+        assert_eq!(
+            source.psql("erp", &all),
+            target.psql("erp", &all),
+            "{table}"
+        );
+    }
+}

@@ -16,7 +16,7 @@ use crate::plan::Side;
 use crate::postgres::{
     Connection, Pool, escape_control, quote_identifier, quote_literal, quote_qualified,
 };
-use crate::step::{Context, StepError, made_tables, ours, regular};
+use crate::step::{Context, StepError, made_tables, ours, regular, tuning};
 
 /// Drops the secondary indexes, each on record with everything that makes it what it is.
 pub(crate) async fn drop_indexes(context: &Context) -> Result<Output, StepError> {
@@ -66,13 +66,10 @@ pub(crate) async fn recreate_indexes(context: &Context) -> Result<Output, StepEr
     let is_last = |index: &IndexDefinition| reading.contains(&(&*index.schema, &*index.name));
     let (last, first): (Vec<_>, Vec<_>) = indexes.iter().cloned().partition(is_last);
     build_all(context, &first, &there).await?;
-    early::rebuild(context, false).await?;
-    let session = context.session(Side::Target).for_refresh();
-    let connection = ours::open(context, &session).await?;
-    let warnings = views::refresh(context, &connection).await?;
-    connection.close().await;
+    early::rebuild(context, false, false).await?;
+    let warnings = views::refresh(context).await?;
     build_all(context, &last, &there).await?;
-    early::rebuild(context, true).await?;
+    early::rebuild(context, true, false).await?;
     let connection = ours::open(context, &context.session(Side::Target)).await?;
     // Those that were given other names meanwhile may lack indexes, and others may have them.
     ensure_names(context, &connection, &indexes).await?;
@@ -95,6 +92,16 @@ pub(crate) async fn recreate_indexes(context: &Context) -> Result<Output, StepEr
         lost.join(", ")
     ))
     .help("their definitions are in the journal, in the record of the change drop-indexes"))
+}
+
+/// Computes again what reads the delayed tables, whose rows a person may have corrected as the run asked for. A line for each materialized view
+/// that the plan accepts as it is.
+pub(super) async fn compute_again(context: &Context) -> Result<Vec<String>, StepError> {
+    early::rebuild(context, false, true).await?;
+    let warnings = views::refresh(context).await?;
+    early::rebuild(context, true, true).await?;
+    tuning::flush_commits(context).await?;
+    Ok(warnings)
 }
 
 /// By schema and name, of the source, the indexes by functions that read materialized views.
@@ -129,7 +136,7 @@ async fn build_all(
     indexes: &[IndexDefinition],
     there: &[NamedIndex],
 ) -> Result<(), StepError> {
-    let session = context.session(Side::Target).for_load();
+    let session = context.session(Side::Target).for_build();
     let session = if context.plan().delay.concurrently {
         // Nobody waits behind such a build.
         session

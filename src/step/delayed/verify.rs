@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::count;
 use super::proof::Broken;
-use super::{large_objects, newer, references, uniqueness, writers};
+use super::{indexes, large_objects, newer, references, uniqueness, writers};
 use crate::graph::delayed_archive;
 use crate::names::{
     Compared, Counts, Kind, Output, Product, RelationKind, TableCount, TableName, TableResult,
@@ -20,6 +20,11 @@ use crate::verify::large_objects::{KEEP_AWAY, table, told};
 /// there. Where clients may use the database already, what they added or removed meanwhile is reported, and no difference.
 pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     let session = context.session(Side::Target);
+    let left_empty = match context.was_begun {
+        // It may have asked a person to correct rows.
+        true => indexes::compute_again(context).await?,
+        false => Vec::new(),
+    };
     let replaced = replaced(context).await?;
     let before = context.counts(Side::Source)?.tables.iter();
     let views: Vec<&TableCount> = before
@@ -101,6 +106,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         .chain(again)
         .chain(removed.flatten())
         .chain(gone)
+        .chain(left_empty)
         .collect();
     warnings.extend(views.iter().filter_map(refreshed_otherwise));
     tables.extend(views);

@@ -6,18 +6,17 @@ use crate::failpoint::reach;
 use crate::inspect::{MaterializedView, materialized_views};
 use crate::names::{RelationKind, TableName, view_data};
 use crate::plan::Side;
-use crate::postgres::{Class, Connection};
+use crate::postgres::Class;
 use crate::process::restore_log::accepted;
 use crate::step::error::printable;
-use crate::step::{Context, StepError};
+use crate::step::{Context, StepError, ours};
 
 /// Refreshes those again that the source has, each after those that it reads. All of them: what a view reads through a function is in
 /// no catalog. Those that clients made meanwhile are theirs. What the plan
 /// accepts of the restore it accepts here: a line for each.
-pub(super) async fn refresh(
-    context: &Context,
-    connection: &Connection,
-) -> Result<Vec<String>, StepError> {
+pub(super) async fn refresh(context: &Context) -> Result<Vec<String>, StepError> {
+    let session = context.session(Side::Target).for_refresh();
+    let connection = ours::open(context, &session).await?;
     let counted = context.counts(Side::Source)?.tables.iter();
     let restored: BTreeSet<&TableName> = counted
         .filter(|count| count.kind == RelationKind::MaterializedView)
@@ -27,7 +26,7 @@ pub(super) async fn refresh(
     let made = context
         .restored()
         .map_or(&[][..], |restored| &restored.views);
-    let mut views = materialized_views(connection).await?;
+    let mut views = materialized_views(&connection).await?;
     views.retain(|view| {
         made.contains(&view.oid) || view.is_filled && restored.contains(&view.table)
     });
@@ -58,6 +57,7 @@ pub(super) async fn refresh(
             false => error,
         });
     }
+    connection.close().await;
     Ok(left)
 }
 

@@ -105,7 +105,11 @@ fn check_server<'t>(side: &str, server: &'t DeTable<'t>, problems: &mut Vec<Prob
             );
         }
         Some(("disable", span)) => {
-            for name in ["sslrootcert", "sslcert", "sslkey"] {
+            let binding = text(server, "channel_binding");
+            let requires_binding = binding.is_some_and(|(binding, _)| binding == "require");
+            let binding = requires_binding.then_some("channel_binding");
+            let files = ["sslrootcert", "sslcert", "sslkey", "sslcrl"];
+            for name in files.into_iter().chain(binding) {
                 if let Some((key, _)) = find(server, name) {
                     problems.push(
                         Problem::new(format!(

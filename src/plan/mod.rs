@@ -13,6 +13,7 @@ mod model;
 mod parse;
 pub(crate) mod password;
 mod problem;
+mod protection;
 mod scalar;
 mod schema;
 mod secret;
@@ -22,4 +23,7 @@ pub(crate) mod template;
 pub use model::*;
 pub use parse::{load, parse};
 pub use problem::PlanError;
+pub(crate) use protection::{
+    ChannelBinding, Link, Method, Protection, RequireAuth, Seen, TlsVersion,
+};
 pub use schema::{schema, schema_text};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use globset::GlobMatcher;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::Keys;
 use super::password::Password;
+use super::protection::{ChannelBinding, Method, Protection, RequireAuth, TlsVersion};
 use crate::escape::escape_control;
 use crate::finding::Code;
 use crate::names::Watch;
@@ -103,6 +104,14 @@ pub enum SslMode {
 }
 
 impl SslMode {
+    /// Whether there is no connection without TLS.
+    pub fn is_always_tls(self) -> bool {
+        matches!(
+            self,
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull
+        )
+    }
+
     /// The word libpq uses.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -132,6 +141,10 @@ pub struct Server {
     pub sslrootcert: Option<PathBuf>,
     pub sslcert: Option<PathBuf>,
     pub sslkey: Option<PathBuf>,
+    pub sslcrl: Option<PathBuf>,
+    pub(crate) min_tls: Option<TlsVersion>,
+    pub(crate) require_auth: Option<RequireAuth>,
+    pub(crate) channel_binding: Option<ChannelBinding>,
     pub connect_timeout: Duration,
     /// This run's connection budget on the server; `None`: what the server has free, less a reserve.
     pub max_connections: Option<u32>,
@@ -475,11 +488,27 @@ pub(crate) struct Endpoint {
     pub sslrootcert: Option<PathBuf>,
     pub sslcert: Option<PathBuf>,
     pub sslkey: Option<PathBuf>,
+    pub protection: Protection,
     pub connect_timeout: Duration,
     /// What all connections to it saw of the server.
     pub watch: Watch,
     /// See [`Server::override_read_only`].
     pub override_read_only: bool,
+}
+
+impl Endpoint {
+    /// Whether the connection goes over a Unix-domain socket, where there is no TLS.
+    pub(crate) fn is_socket(&self) -> bool {
+        self.hostaddr.is_none() && Path::new(&self.host).is_absolute()
+    }
+
+    /// Whether a server gets the password in clear that asks for it so: where nobody between can read it, or the plan says so.
+    pub(crate) fn sends_passwords(&self) -> bool {
+        let require_auth = self.protection.require_auth.as_ref();
+        self.is_socket()
+            || self.sslmode.is_always_tls()
+            || require_auth.is_some_and(|list| list.names(Method::Password))
+    }
 }
 
 impl fmt::Display for Endpoint {

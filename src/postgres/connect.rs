@@ -122,7 +122,7 @@ impl Connection {
             biased;
             result = &mut query => result,
             () = stop.cancelled() => {
-                cancel(self.cancel_token(), &self.dialer.tls).await;
+                cancel(self.cancel_token(), self.dialer.handshake_to_cancel()).await;
                 match timeout(CANCEL_TIMEOUT, query).await {
                     Ok(result) => result,
                     Err(_) => return Err(Error::interrupted(self.place(), action)),
@@ -135,11 +135,12 @@ impl Connection {
     /// Until the guard is dropped, has the server cancel what this connection is at when `stop` is cancelled, and what comes after
     /// that: a commit that waits for a standby, as a statement that waits for a lock, waits for ever otherwise.
     pub(crate) fn cancel_when(&self, stop: &CancellationToken) -> CancelGuard {
-        let (stop, token, tls) = (stop.clone(), self.cancel_token(), self.dialer.tls.clone());
+        let (stop, token) = (stop.clone(), self.cancel_token());
+        let handshake = self.dialer.handshake_to_cancel();
         CancelGuard(tokio::spawn(async move {
             stop.cancelled().await;
             loop {
-                cancel(token.clone(), &tls).await;
+                cancel(token.clone(), handshake.clone()).await;
                 tokio::time::sleep(CANCEL_AGAIN).await;
             }
         }))

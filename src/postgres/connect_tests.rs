@@ -8,7 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::super::{Class, Session};
 use super::*;
-use crate::plan::{Side, SslMode};
+use crate::plan::password::Password;
+use crate::plan::{RequireAuth, Side, SslMode};
 
 /// What the server answers to an SSLRequest (PostgreSQL manual, 54.2.11).
 const NO_TLS: &[u8] = b"N";
@@ -73,6 +74,7 @@ fn endpoint(port: u16, sslmode: SslMode) -> Endpoint {
         sslrootcert: None,
         sslcert: None,
         sslkey: None,
+        protection: crate::plan::Protection::default(),
         connect_timeout: Duration::from_secs(5),
         watch: crate::names::Watch::default(),
         override_read_only: false,
@@ -107,7 +109,7 @@ async fn a_server_without_tls_is_told_from_other_failures() {
     insta::assert_snapshot!(shown(&error, port), @r#"
     cannot connect (database "erp" of the target server 127.0.0.1:PORT)
     < error performing TLS handshake
-    < server does not support TLS
+    < the server does not support TLS
     help: `target.sslmode` = "require" requires TLS, and the server does not support it: set ssl = on there, or choose `prefer` or `disable`.
     "#);
 }
@@ -115,7 +117,9 @@ async fn a_server_without_tls_is_told_from_other_failures() {
 #[tokio::test]
 async fn a_server_that_asks_for_a_password_in_vain_is_told_too() {
     let (port, _server) = serve(vec![vec![ASK_PASSWORD.into()]]).await;
-    let error = error_of(&endpoint(port, SslMode::Disable)).await;
+    let mut endpoint = endpoint(port, SslMode::Disable);
+    endpoint.protection.require_auth = RequireAuth::parse("password").ok();
+    let error = error_of(&endpoint).await;
     assert_eq!(error.class(), Class::Fail);
     insta::assert_snapshot!(shown(&error, port), @r#"
     cannot connect (database "erp" of the target server 127.0.0.1:PORT)
@@ -123,6 +127,27 @@ async fn a_server_that_asks_for_a_password_in_vain_is_told_too() {
     < password missing
     help: The server asks for a password and there is none: set `target.password`, or add a line for this server to the password file.
     "#);
+}
+
+#[tokio::test]
+async fn a_password_does_not_leave_in_clear() {
+    for sslmode in [SslMode::Disable, SslMode::Prefer] {
+        let mut answers = vec![ASK_PASSWORD.to_vec()];
+        if sslmode == SslMode::Prefer {
+            answers.insert(0, NO_TLS.to_vec());
+        }
+        let (port, server) = serve(vec![answers]).await;
+        let mut endpoint = endpoint(port, sslmode);
+        endpoint.password = Some(Password::fixed("hunter2".into()));
+        let error = error_of(&endpoint).await;
+        assert_eq!(error.class(), Class::Fail);
+        assert!(shown(&error, port).contains("asks for the password in clear"));
+        let seen = format!("{:?}", server.await.unwrap());
+        assert!(
+            !seen.contains("hunter2") && !seen.contains("104, 117, 110, 116"),
+            "{seen}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
-use tokio_postgres::config::SslMode as Encryption;
+use tokio_postgres::config::{ChannelBinding as Binding, SslMode as Encryption, SslNegotiation};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 
 use super::class::{io_error, tls_error};
-use super::endpoint::is_socket;
 use super::error::Error;
 use super::event_triggers;
+use super::gate::{Gate, Policy};
+use super::handshake::{Handshake, NoTls, Stream};
 use super::identifier::{KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL};
 use super::notices::Notices;
 use super::place::Place;
@@ -29,7 +29,7 @@ use crate::catalog::Version;
 use crate::escape::escape_control_lines;
 use crate::names::Stranger;
 use crate::plan::password::{Known, Password};
-use crate::plan::{Endpoint, SslMode};
+use crate::plan::{ChannelBinding, Endpoint, SslMode};
 
 /// What is tried while connecting, for messages.
 pub(super) const CONNECT: &str = "connect";
@@ -40,13 +40,12 @@ pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long a request to cancel a query may take to reach the server.
 const CANCEL_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-type Driven =
-    tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+type Driven = tokio_postgres::Connection<Socket, Gate<Stream>>;
 
 /// What it takes to connect, and what is known of the connections that were made.
 pub(super) struct Dialer {
     pub(super) place: Place,
-    pub(super) tls: MakeRustlsConnect,
+    tls: MakeRustlsConnect,
     /// Ends every connection when it is cancelled.
     pub(super) stop: CancellationToken,
     /// Why a connection was lost, the first time that one was. The client itself only learns
@@ -79,6 +78,11 @@ impl Dialer {
             .user(&endpoint.user)
             .dbname(database)
             .application_name(session.application())
+            .channel_binding(match endpoint.protection.channel_binding {
+                ChannelBinding::Disable => Binding::Disable,
+                ChannelBinding::Prefer => Binding::Prefer,
+                ChannelBinding::Require => Binding::Require,
+            })
             .keepalives(true)
             .keepalives_idle(KEEPALIVE_IDLE)
             .keepalives_interval(KEEPALIVE_INTERVAL)
@@ -205,13 +209,13 @@ impl Dialer {
         let open_with = |encryption| self.open_with(encryption, password);
         match endpoint.sslmode {
             // There is no TLS over Unix-domain sockets, and libpq ignores sslmode for them.
-            _ if is_socket(endpoint) => open_with(Encryption::Disable).await,
+            _ if endpoint.is_socket() => open_with(Encryption::Disable).await,
             SslMode::Disable => open_with(Encryption::Disable).await,
             SslMode::Allow => match open_with(Encryption::Disable).await {
                 Err(plain) if is_refused(&plain) => {
                     let encrypted = open_with(Encryption::Require).await;
                     // That TLS is not offered explains less than why plain text was refused.
-                    encrypted.map_err(|error| if says_nothing(&error) { plain } else { error })
+                    encrypted.map_err(|error| if is_without_tls(&error) { plain } else { error })
                 }
                 result => result,
             },
@@ -234,24 +238,53 @@ impl Dialer {
         encryption: Encryption,
         password: Option<&Known>,
     ) -> Result<(Client, Driven), tokio_postgres::Error> {
+        let endpoint = self.place.endpoint();
         let mut config = self.config.clone();
-        config.ssl_mode(encryption);
+        if endpoint.is_socket() {
+            config.ssl_mode(Encryption::Disable);
+        } else {
+            // All of it is the handshake's.
+            config.ssl_mode(Encryption::Require);
+            config.ssl_negotiation(SslNegotiation::Direct);
+        }
         if let Some(password) = password {
             config.password(password.expose());
         }
-        let endpoint = self.place.endpoint();
+        let handshake = self.handshake(encryption);
         if !event_triggers::can_be_off(endpoint) {
-            return config.connect(self.tls.clone()).await;
+            return config.connect(handshake).await;
         }
         let mut without = config.clone();
         without.options(event_triggers::OFF);
-        match without.connect(self.tls.clone()).await {
+        match without.connect(handshake.clone()).await {
             Err(error) if event_triggers::is_refusal(&error) => {}
             result => return result,
         }
-        let connected = config.connect(self.tls.clone()).await?;
+        let connected = config.connect(handshake).await?;
         event_triggers::remember_refusal(endpoint);
         Ok(connected)
+    }
+
+    fn handshake(&self, encryption: Encryption) -> Handshake {
+        let endpoint = self.place.endpoint();
+        Handshake {
+            tls: self.tls.clone(),
+            encryption,
+            policy: Policy {
+                protection: endpoint.protection.clone(),
+                sends_passwords: endpoint.sends_passwords(),
+            },
+        }
+    }
+
+    /// What requests to cancel a query begin with.
+    pub(super) fn handshake_to_cancel(&self) -> Handshake {
+        let sslmode = self.place.endpoint().sslmode;
+        self.handshake(match sslmode {
+            SslMode::Disable => Encryption::Disable,
+            _ if sslmode.is_always_tls() => Encryption::Require,
+            _ => Encryption::Prefer,
+        })
     }
 
     /// Starts the task that talks with the server. It ends with the client, when the connection
@@ -322,8 +355,8 @@ fn not_a_server() -> tokio_postgres::Error {
 
 /// Asks the server to cancel the query of one connection. A request that does not arrive is not an
 /// error: the caller is about to close the connection anyway.
-pub(super) async fn cancel(token: CancelToken, tls: &MakeRustlsConnect) {
-    match timeout(CANCEL_REQUEST_TIMEOUT, token.cancel_query(tls.clone())).await {
+pub(super) async fn cancel(token: CancelToken, handshake: Handshake) {
+    match timeout(CANCEL_REQUEST_TIMEOUT, token.cancel_query(handshake)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a query could not be cancelled"),
         Err(_) => tracing::debug!("a query could not be cancelled in time"),
@@ -340,9 +373,9 @@ fn is_login_refused(error: &tokio_postgres::Error) -> bool {
     is_refused(error) || error.code() == Some(&SqlState::INVALID_PASSWORD)
 }
 
-/// The error comes neither from the server nor from the network: the server does not offer TLS.
-fn says_nothing(error: &tokio_postgres::Error) -> bool {
-    error.code().is_none() && io_error(error).is_none()
+/// The server does not offer TLS.
+fn is_without_tls(error: &tokio_postgres::Error) -> bool {
+    io_error(error).is_some_and(|error| error.get_ref().is_some_and(|inner| inner.is::<NoTls>()))
 }
 
 /// Some connection poolers report no version that can be read.

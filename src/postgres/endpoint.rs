@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use miette::Diagnostic;
 use secrecy::SecretString;
@@ -13,7 +13,10 @@ use super::service_file::{self, Service, ServiceError};
 use crate::escape::escape_control;
 use crate::names::Watch;
 use crate::plan::password::Password;
-use crate::plan::{Endpoint, PasswordSource, Server, Side, SslMode, Value};
+use crate::plan::{
+    ChannelBinding, Endpoint, Method, PasswordSource, Protection, RequireAuth, Seen, Server, Side,
+    SslMode, TlsVersion, Value,
+};
 
 /// How a server is reached, and what the user should know about how that was found out.
 #[derive(Debug)]
@@ -41,6 +44,28 @@ pub(crate) enum EndpointError {
         value: String,
         wanted: &'static str,
     },
+    #[error(
+        "{origin} asks for `{key}` = {value:?} of connections to the {side}, which pg-migrate cannot give"
+    )]
+    #[diagnostic(help(
+        "Without it connections would be less protected than they are to be: remove it there for this program, and see \
+         `sslmode`, `require_auth` and `channel_binding` of the plan."
+    ))]
+    Unsupported {
+        side: Side,
+        key: &'static str,
+        origin: String,
+        value: String,
+    },
+    #[error(
+        "require_auth = \"{require_auth}\" is asked for of the {side}, which is reached by a Unix-domain socket: pg-migrate \
+         looks at what a server asks for over TCP alone"
+    )]
+    #[diagnostic(help(
+        "Set `{side}.host` to an address that the server listens on; or do without `require_auth` (PGREQUIREAUTH): a socket \
+         leads to this machine's own server."
+    ))]
+    RequireAuthOnSocket { side: Side, require_auth: String },
     #[error("`{side}.host` names several servers: {host:?}")]
     #[diagnostic(help(
         "Name one: a migration must read the same server from its start to its end."
@@ -115,12 +140,14 @@ pub(crate) async fn resolve(
     let database = sources
         .text("database", &server.database, "dbname")?
         .unwrap_or_else(default);
+    sources.refuse_what_hardens()?;
     let sslmode = match server.sslmode {
         Some(mode) => mode,
         None => sources
-            .service_value("sslmode", "an sslmode", parse_sslmode)?
+            .setting("sslmode", "PGSSLMODE", "an sslmode", parse_sslmode)?
             .unwrap_or_default(),
     };
+    let protection = sources.protection(sslmode)?;
     let (sslrootcert, sslcert, sslkey) = sources.certificates(sslmode);
     let wanted = Wanted {
         host: &host,
@@ -141,12 +168,33 @@ pub(crate) async fn resolve(
         sslrootcert,
         sslcert,
         sslkey,
+        protection,
         connect_timeout: server.connect_timeout,
         watch: Watch::default(),
         override_read_only: server.override_read_only,
     };
+    if let Some(require_auth) = &endpoint.protection.require_auth
+        && endpoint.is_socket()
+        && !require_auth.allows(Method::None)
+    {
+        return Err(EndpointError::RequireAuthOnSocket {
+            side: server.side,
+            require_auth: require_auth.to_string(),
+        });
+    }
     Ok(Resolved { endpoint, warnings })
 }
+
+/// What libpq knows, protects connections, and is not known here: its key, its variable, and values that ask for nothing.
+const UNSUPPORTED: [(&str, &str, &[&str]); 7] = [
+    ("gssencmode", "PGGSSENCMODE", &["disable", "prefer"]),
+    ("requirepeer", "PGREQUIREPEER", &[]),
+    ("requiressl", "PGREQUIRESSL", &["0"]),
+    ("sslcertmode", "PGSSLCERTMODE", &["allow"]),
+    ("sslcrldir", "PGSSLCRLDIR", &[]),
+    ("sslnegotiation", "PGSSLNEGOTIATION", &["postgres"]),
+    ("min_protocol_version", "PGMINPROTOCOLVERSION", &["3.0"]),
+];
 
 /// All that one server's address and password can come from.
 struct Sources<'a, E> {
@@ -161,7 +209,10 @@ impl<E: Environment> Sources<'_, E> {
         let Some(service) = &self.service else {
             return Vec::new();
         };
-        let mut unused: Vec<_> = service.unused.iter().map(String::as_str).collect();
+        let unused = service.unused.iter().map(|(key, _)| key.as_str());
+        let mut unused: Vec<_> = unused
+            .filter(|key| UNSUPPORTED.iter().all(|(known, _, _)| known != key))
+            .collect();
         // The plan always has a connect_timeout, its own or the default.
         let timeout = self.server.connect_timeout.as_secs().to_string();
         if service
@@ -272,10 +323,106 @@ impl<E: Environment> Sources<'_, E> {
         }
     }
 
-    fn file(&self, value: &Option<PathBuf>, key: &'static str) -> Option<PathBuf> {
+    /// The service's value, or the environment's: what protects a connection holds for every program that libpq serves.
+    fn setting<T>(
+        &self,
+        key: &'static str,
+        variable: &str,
+        wanted: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, EndpointError> {
+        let of_service = self.service_value(key, wanted, &parse)?;
+        let set = self.environment.variable(variable);
+        match set.filter(|text| of_service.is_none() && !text.is_empty()) {
+            None => Ok(of_service),
+            Some(text) => match parse(&text) {
+                Some(value) => Ok(Some(value)),
+                None => Err(self.invalid(key, variable, text, wanted)),
+            },
+        }
+    }
+
+    fn refuse_what_hardens(&self) -> Result<(), EndpointError> {
+        let refused = |key, origin, value| EndpointError::Unsupported {
+            side: self.server.side,
+            key,
+            origin,
+            value,
+        };
+        for (key, variable, harmless) in UNSUPPORTED {
+            let asks = |value: &str| !value.is_empty() && !harmless.contains(&value);
+            if let Some(service) = &self.service
+                && let Some((_, value)) = service.unused.iter().find(|(name, _)| name == key)
+                && asks(value)
+            {
+                return Err(refused(key, self.origin(service), value.clone()));
+            }
+            if let Some(value) = self.environment.variable(variable)
+                && asks(&value)
+            {
+                let origin = format!("the environment variable {variable}");
+                return Err(refused(key, origin, value));
+            }
+        }
+        Ok(())
+    }
+
+    fn protection(&self, sslmode: SslMode) -> Result<Protection, EndpointError> {
+        let require_auth = self.setting(
+            "require_auth",
+            "PGREQUIREAUTH",
+            "a list of authentication methods as libpq has it",
+            |text| RequireAuth::parse(text).ok(),
+        )?;
+        let channel_binding = self.setting(
+            "channel_binding",
+            "PGCHANNELBINDING",
+            "disable, prefer or require",
+            |text| {
+                let mut all = ChannelBinding::ALL.into_iter();
+                all.find(|binding| binding.as_str() == text)
+            },
+        )?;
+        let min_tls = self.setting(
+            "ssl_min_protocol_version",
+            "PGSSLMINPROTOCOLVERSION",
+            "a version of TLS up to TLSv1.3",
+            |text| match text {
+                "TLSv1" | "TLSv1.1" | "TLSv1.2" => Some(TlsVersion::V1_2),
+                "TLSv1.3" => Some(TlsVersion::V1_3),
+                _ => None,
+            },
+        )?;
+        let sslcrl = self
+            .file(&self.server.sslcrl, "sslcrl", "PGSSLCRL")
+            .or_else(|| {
+                self.own("root.crl")
+                    .filter(|file| sslmode.is_always_tls() && file.exists())
+            });
+        let server = self.server;
+        Ok(Protection {
+            require_auth: server.require_auth.clone().or(require_auth),
+            channel_binding: server
+                .channel_binding
+                .or(channel_binding)
+                .unwrap_or_default(),
+            sslcrl,
+            min_tls: server.min_tls.or(min_tls).unwrap_or_default(),
+            seen: Seen::default(),
+        })
+    }
+
+    fn file(&self, value: &Option<PathBuf>, key: &'static str, variable: &str) -> Option<PathBuf> {
+        let set = || self.environment.variable(variable).map(PathBuf::from);
         value
             .clone()
             .or_else(|| self.service.as_ref()?.get(key).map(PathBuf::from))
+            .or_else(|| set().filter(|path| !path.as_os_str().is_empty()))
+    }
+
+    /// Where libpq looks for files that nothing names.
+    fn own(&self, name: &str) -> Option<PathBuf> {
+        Some(self.environment.home()?.join(".postgresql").join(name))
     }
 
     /// `sslrootcert`, `sslcert`, `sslkey`.
@@ -283,24 +430,18 @@ impl<E: Environment> Sources<'_, E> {
         &self,
         sslmode: SslMode,
     ) -> (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>) {
-        let home = self.environment.home();
-        let own = |name: &str| Some(home.as_deref()?.join(".postgresql").join(name));
-        let existing = |name: &str| own(name).filter(|file| file.exists());
-        // Where there is a root certificate, `require` checks it as `verify-ca` does (PostgreSQL manual, 32.19.1).
-        let checks = matches!(
-            sslmode,
-            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull
-        );
+        let existing = |name: &str| self.own(name).filter(|file| file.exists());
         let root = self
-            .file(&self.server.sslrootcert, "sslrootcert")
-            .or_else(|| existing("root.crt").filter(|_| checks));
+            .file(&self.server.sslrootcert, "sslrootcert", "PGSSLROOTCERT")
+            // Where there is a root certificate, `require` checks it as `verify-ca` does (PostgreSQL manual, 32.19.1).
+            .or_else(|| existing("root.crt").filter(|_| sslmode.is_always_tls()));
         let certificate = self
-            .file(&self.server.sslcert, "sslcert")
+            .file(&self.server.sslcert, "sslcert", "PGSSLCERT")
             .or_else(|| existing("postgresql.crt").filter(|_| sslmode != SslMode::Disable));
         // Without asking whether it exists: a certificate without its key is an error, not no certificate.
         let key = self
-            .file(&self.server.sslkey, "sslkey")
-            .or_else(|| certificate.as_ref().and_then(|_| own("postgresql.key")));
+            .file(&self.server.sslkey, "sslkey", "PGSSLKEY")
+            .or_else(|| self.own("postgresql.key").filter(|_| certificate.is_some()));
         (root, certificate, key)
     }
 
@@ -424,11 +565,6 @@ fn parse_sslmode(text: &str) -> Option<SslMode> {
     ]
     .into_iter()
     .find(|mode| mode.as_str() == text)
-}
-
-/// Whether the connection goes over a Unix-domain socket, where there is no TLS.
-pub(super) fn is_socket(endpoint: &Endpoint) -> bool {
-    endpoint.hostaddr.is_none() && Path::new(&endpoint.host).is_absolute()
 }
 
 #[cfg(test)]

@@ -65,6 +65,10 @@ fn server() -> Server {
         sslrootcert: None,
         sslcert: None,
         sslkey: None,
+        sslcrl: None,
+        min_tls: None,
+        require_auth: None,
+        channel_binding: None,
         connect_timeout: Duration::from_secs(10),
         max_connections: None,
         override_read_only: false,
@@ -171,7 +175,7 @@ async fn service_files_are_searched_in_order() {
 async fn what_a_service_says_in_vain_is_told() {
     let machine = Machine::new(&[]).with_file(
         ".pg_service.conf",
-        "[prod]\nsslcrl=/crl.pem\nconnect_timeout=60\n",
+        "[prod]\nkeepalives=1\nsslcrl=/crl.pem\nconnect_timeout=60\n",
     );
     let mut server = server();
     server.service = Some("prod".into());
@@ -179,7 +183,7 @@ async fn what_a_service_says_in_vain_is_told() {
     let home = machine.home.path().display().to_string();
     let warnings = resolved.warnings.join("\n").replace(&home, "HOME");
     insta::assert_snapshot!(warnings, @r#"
-    `sslcrl` of the service "prod" (HOME/.pg_service.conf) is not used
+    `keepalives` of the service "prod" (HOME/.pg_service.conf) is not used
     `connect_timeout` of the service "prod" (HOME/.pg_service.conf) is not used
     "#);
 }

@@ -11,6 +11,8 @@ use tokio_postgres::error::SqlState;
 
 use super::class::{io_error, tls_error};
 use super::exhausted::Exhausted;
+use super::gate::Refusal;
+use super::handshake::NoTls;
 use super::identifier::quote_identifier;
 use super::place::Place;
 use crate::escape::escape_control;
@@ -33,7 +35,7 @@ pub(super) fn for_error(error: &tokio_postgres::Error, place: &Place) -> Option<
     } else if let Some(error) = tls_error(error) {
         Some(for_tls(error, place.endpoint()))
     } else if let Some(error) = io_error(error) {
-        for_io(error, place)
+        for_beginning(error, place.endpoint()).or_else(|| for_io(error, place))
     } else {
         for_refusal(error, place.endpoint())
     }
@@ -133,6 +135,32 @@ fn for_sqlstate(code: &SqlState, place: &Place) -> Option<String> {
     }
 }
 
+/// Advice about a server that does not have, or asks for, what the plan says.
+fn for_beginning(error: &io::Error, endpoint: &Endpoint) -> Option<String> {
+    let Endpoint { side, sslmode, .. } = endpoint;
+    let inner = error.get_ref()?;
+    if inner.is::<NoTls>() {
+        return Some(format!(
+            "`{side}.sslmode` = \"{}\" requires TLS, and the server does not support it: set ssl = on there, \
+             or choose `prefer` or `disable`.",
+            sslmode.as_str()
+        ));
+    }
+    Some(match inner.downcast_ref()? {
+        Refusal::PasswordInClear => format!(
+            "`{side}.sslmode` = \"{}\" does not make sure of TLS, and whoever is between could read the password: set `{side}.sslmode` \
+             to \"verify-full\" (or \"require\"), have the server ask for scram-sha-256 (pg_hba.conf), or say \
+             `{side}.require_auth` = \"password\" where the network is yours.",
+            sslmode.as_str()
+        ),
+        Refusal::Method { .. } | Refusal::Nothing { .. } => format!(
+            "Have the server ask for it (pg_hba.conf, password_encryption), or change `{side}.require_auth` (where the plan does not \
+             have it: require_auth of the service, or PGREQUIREAUTH). What answers may not be the server."
+        ),
+        Refusal::Unknown(_) => "Have the server ask for scram-sha-256 (pg_hba.conf).".to_owned(),
+    })
+}
+
 fn for_io(error: &io::Error, place: &Place) -> Option<String> {
     let Endpoint {
         side, host, port, ..
@@ -187,11 +215,21 @@ fn for_tls(error: &rustls::Error, endpoint: &Endpoint) -> String {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         ) => format!(
             "The server's certificate is for another host: set `{side}.host` to the name in it instead of \
-             \"{host}\", or accept any certificate of this CA by `{side}.sslmode` = \"verify-ca\"."
+             \"{host}\" (only subjectAltName counts, a common name does not), or accept any certificate of this CA by \
+             `{side}.sslmode` = \"verify-ca\"."
         ),
         rustls::Error::InvalidCertificate(
             CertificateError::Expired | CertificateError::ExpiredContext { .. },
         ) => "The server's certificate has expired: renew it on the server.".to_owned(),
+        rustls::Error::InvalidCertificate(CertificateError::Revoked) => {
+            "The server's certificate was revoked: let its owner give it another one.".to_owned()
+        }
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownRevocationStatus | CertificateError::ExpiredRevocationList
+            | CertificateError::ExpiredRevocationListContext { .. },
+        ) => format!(
+            "`{side}.sslcrl` has no list of this CA, or one that has expired: get the CA's present one."
+        ),
         rustls::Error::InvalidCertificate(_) => format!(
             "The server's certificate cannot be verified. Certificates of X.509 version 1 and with \
              SHA-1 signatures are not accepted: reissue it (version 3, subjectAltName, SHA-256), or \
@@ -213,11 +251,6 @@ fn for_tls(error: &rustls::Error, endpoint: &Endpoint) -> String {
 fn for_refusal(error: &tokio_postgres::Error, endpoint: &Endpoint) -> Option<String> {
     let Endpoint { side, .. } = endpoint;
     match error.to_string().as_str() {
-        "error performing TLS handshake" => Some(format!(
-            "`{side}.sslmode` = \"{}\" requires TLS, and the server does not support it: set ssl = on there, \
-             or choose `prefer` or `disable`.",
-            endpoint.sslmode.as_str()
-        )),
         "invalid configuration" if endpoint.password.is_none() => Some(format!(
             "The server asks for a password and there is none: set `{side}.password`, or add a line \
              for this server to the password file."

@@ -120,6 +120,7 @@ mod tests {
             sslrootcert: Some("/etc/my certs/ca.pem".into()),
             sslcert: None,
             sslkey: None,
+            protection: crate::plan::Protection::default(),
             connect_timeout: Duration::from_millis(2_500),
             watch: crate::names::Watch::default(),
             override_read_only: false,

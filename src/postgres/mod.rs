@@ -12,6 +12,8 @@ mod environment;
 mod error;
 mod event_triggers;
 mod exhausted;
+mod gate;
+mod handshake;
 mod help;
 mod identifier;
 mod leftovers;

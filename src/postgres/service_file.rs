@@ -11,7 +11,7 @@ use super::environment::Environment;
 use crate::escape::escape_control;
 
 /// The keys of one service that are used here.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 16] = [
     "host",
     "hostaddr",
     "port",
@@ -23,6 +23,10 @@ const KNOWN: [&str; 12] = [
     "sslrootcert",
     "sslcert",
     "sslkey",
+    "sslcrl",
+    "ssl_min_protocol_version",
+    "require_auth",
+    "channel_binding",
     "connect_timeout",
 ];
 
@@ -35,8 +39,8 @@ pub(super) struct Service {
     /// Values by key, without the password.
     values: HashMap<&'static str, String>,
     pub(super) password: Option<SecretString>,
-    /// Keys that libpq would use and this program does not, in the file's order.
-    pub(super) unused: Vec<String>,
+    /// Keys that libpq would use and this program does not, in the file's order, and their values.
+    pub(super) unused: Vec<(String, String)>,
 }
 
 /// Why a service cannot be read.
@@ -153,7 +157,7 @@ fn parse(text: &str, name: &str, file: &Path) -> Result<Option<Service>, Service
                 .entry(known)
                 .or_insert_with(|| value.to_owned());
         } else {
-            service.unused.push(key.to_owned());
+            service.unused.push((key.to_owned(), value.to_owned()));
         }
     }
     Ok(found)
@@ -188,7 +192,10 @@ host=wrong
         assert_eq!(service.get("port"), Some("5433"));
         assert_eq!(service.get("user"), Some("o'brien = x"));
         assert_eq!(service.password.unwrap().expose_secret(), "p=w");
-        assert_eq!(service.unused, ["options"]);
+        assert_eq!(
+            service.unused,
+            [("options".to_owned(), "-c geqo=off".to_owned())]
+        );
         assert!(parse(FILE, "old", Path::new("f")).unwrap().is_none());
     }
 

@@ -13,14 +13,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use miette::Diagnostic;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::endpoint::is_socket;
 use super::verifier::{Check, Trusted, Verifier};
-use crate::plan::{Endpoint, Side, SslMode};
+use crate::plan::{Endpoint, Side, SslMode, TlsVersion};
+use crate::private_directory::is_private;
 
 /// The value of `sslrootcert` that means the operating system's certificates.
 const SYSTEM_ROOTS: &str = "system";
@@ -43,7 +46,7 @@ pub(super) enum TlsError {
         path: PathBuf,
         wanted: &'static str,
     },
-    #[error("{key} of the {side}, {}, contains a certificate that cannot be used", path.display())]
+    #[error("{key} of the {side}, {}, cannot be used", path.display())]
     Unusable {
         side: Side,
         key: &'static str,
@@ -66,6 +69,15 @@ pub(super) enum TlsError {
     WeakSystemRoots { side: Side },
     #[error("`{side}.sslcert` and `{side}.sslkey` must be set together")]
     Incomplete { side: Side },
+    #[error("other users may read {key} of the {side}, {}", path.display())]
+    #[diagnostic(help(
+        "Take their permissions away (chmod 0600); a file of root's may be readable for its group (chmod 0640)."
+    ))]
+    Readable {
+        side: Side,
+        key: &'static str,
+        path: PathBuf,
+    },
     #[error("the client certificate of the {side} does not match its key")]
     ClientCertificate { side: Side, source: rustls::Error },
 }
@@ -74,12 +86,17 @@ pub(super) enum TlsError {
 pub(super) fn connector(endpoint: &Endpoint) -> Result<MakeRustlsConnect, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let check = check(endpoint)?;
+    let versions: &[&SupportedProtocolVersion] = match endpoint.protection.min_tls {
+        TlsVersion::V1_2 => &[&TLS12, &TLS13],
+        TlsVersion::V1_3 => &[&TLS13],
+    };
+    let verifier = Verifier::new(check, &provider, endpoint.protection.seen.clone());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .expect("ring supports TLS 1.2 and 1.3")
         // Only libpq's rules need it, which are not those of browsers: Verifier checks what `sslmode` asks for.
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Verifier::new(check, &provider)));
+        .with_custom_certificate_verifier(Arc::new(verifier));
     let config = match client_certificate(endpoint)? {
         None => builder.with_no_client_auth(),
         Some((certificates, key)) => {
@@ -134,6 +151,7 @@ fn trusted(endpoint: &Endpoint) -> Result<Trusted, TlsError> {
             return Err(TlsError::NoSystemRoots { side, reason });
         }
         return Ok(Trusted {
+            revoking: revoking(endpoint, &roots)?,
             roots,
             certificates: Vec::new(),
         });
@@ -150,14 +168,57 @@ fn trusted(endpoint: &Endpoint) -> Result<Trusted, TlsError> {
             })?;
     }
     Ok(Trusted {
+        revoking: revoking(endpoint, &roots)?,
         roots,
         certificates,
     })
 }
 
+/// Looks at the lists of revoked certificates too, where there are any: then each certificate of a chain has to be in the reach of
+/// one that is still valid, as OpenSSL has it.
+fn revoking(
+    endpoint: &Endpoint,
+    roots: &RootCertStore,
+) -> Result<Option<Arc<dyn ServerCertVerifier>>, TlsError> {
+    let Some(path) = &endpoint.protection.sslcrl else {
+        return Ok(None);
+    };
+    let (side, key) = (endpoint.side, "sslcrl");
+    let lists = CertificateRevocationListDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|source| TlsError::Unreadable {
+            side,
+            key,
+            path: path.clone(),
+            source,
+        })?;
+    if lists.is_empty() {
+        return Err(TlsError::Empty {
+            side,
+            key,
+            path: path.clone(),
+            wanted: "list of revoked certificates",
+        });
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots.clone()), provider)
+        .with_crls(lists)
+        .enforce_revocation_expiration()
+        .build();
+    match verifier {
+        Ok(verifier) => Ok(Some(verifier)),
+        Err(error) => Err(TlsError::Unusable {
+            side,
+            key,
+            path: path.clone(),
+            source: rustls::Error::General(error.to_string()),
+        }),
+    }
+}
+
 /// No connection will ever be encrypted, so no file is read: libpq does not complain of them either.
 fn is_plain(endpoint: &Endpoint) -> bool {
-    endpoint.sslmode == SslMode::Disable || is_socket(endpoint)
+    endpoint.sslmode == SslMode::Disable || endpoint.is_socket()
 }
 
 type ClientCertificate = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
@@ -173,6 +234,13 @@ fn client_certificate(endpoint: &Endpoint) -> Result<Option<ClientCertificate>, 
         _ => return Err(TlsError::Incomplete { side }),
     };
     let certificates = certificates(side, "sslcert", certificate)?;
+    if !is_private(key).unwrap_or(true) {
+        return Err(TlsError::Readable {
+            side,
+            key: "sslkey",
+            path: key.clone(),
+        });
+    }
     let key = PrivateKeyDer::from_pem_file(key).map_err(|source| match source {
         pem::Error::NoItemsFound => TlsError::Empty {
             side,

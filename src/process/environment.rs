@@ -3,8 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 
-use crate::plan::Endpoint;
 use crate::plan::password::{Known, Password};
+use crate::plan::{Endpoint, Protection};
 use crate::postgres::application_name;
 
 /// What a client program of PostgreSQL finds in its environment (PostgreSQL manual, 32.15
@@ -17,6 +17,8 @@ pub(crate) struct PgEnvironment {
     password: Option<Known>,
     application: Option<String>,
     options: Option<String>,
+    /// What protects its connections.
+    protection: Vec<(&'static str, OsString)>,
 }
 
 impl PgEnvironment {
@@ -27,6 +29,7 @@ impl PgEnvironment {
             password: endpoint.password.as_ref().map(Password::now),
             application: Some(application_name(application)),
             options: None,
+            protection: protection(endpoint),
         }
     }
 
@@ -55,7 +58,8 @@ impl PgEnvironment {
     }
 
     fn variables(&self) -> Vec<(&'static str, OsString)> {
-        let mut variables = vec![("LC_MESSAGES", OsString::from("C"))];
+        let mut variables = self.protection.clone();
+        variables.push(("LC_MESSAGES", OsString::from("C")));
         if let Some(password) = &self.password {
             variables.push(("PGPASSWORD", password.expose().into()));
         }
@@ -67,6 +71,31 @@ impl PgEnvironment {
         }
         variables
     }
+}
+
+/// What the connection string of a plan does not show (PostgreSQL manual, 32.15). Programs before 16 do not know PGREQUIREAUTH, nor those
+/// before 13 the others.
+fn protection(endpoint: &Endpoint) -> Vec<(&'static str, OsString)> {
+    let Protection {
+        require_auth,
+        channel_binding,
+        sslcrl,
+        min_tls,
+        ..
+    } = &endpoint.protection;
+    let mut variables: Vec<(&'static str, OsString)> = vec![
+        ("PGCHANNELBINDING", channel_binding.as_str().into()),
+        ("PGSSLMINPROTOCOLVERSION", min_tls.as_str().into()),
+    ];
+    match require_auth {
+        Some(list) => variables.push(("PGREQUIREAUTH", list.to_string().into())),
+        None if endpoint.sends_passwords() => {}
+        None => variables.push(("PGREQUIREAUTH", "!password".into())),
+    }
+    if let Some(path) = sslcrl {
+        variables.push(("PGSSLCRL", path.into()));
+    }
+    variables
 }
 
 /// `LC_ALL` and `LANGUAGE` would win over `LC_MESSAGES`.
@@ -135,7 +164,7 @@ mod tests {
         let environment = PgEnvironment {
             password: Some(Password::fixed("hunter2".into()).now()),
             application: Some("pg-migrate/p/d/dump".into()),
-            options: None,
+            ..PgEnvironment::default()
         }
         .options("-c session_replication_role=replica");
         insta::assert_debug_snapshot!(environment, @r#"

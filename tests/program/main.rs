@@ -52,6 +52,7 @@ mod owners_settings;
 mod plan_files;
 mod planning;
 mod private_files;
+mod protection;
 mod public_cases;
 mod redoing;
 mod secrets;

@@ -91,6 +91,7 @@ fn endpoint(side: Side, host: &str) -> Endpoint {
         sslrootcert: None,
         sslcert: None,
         sslkey: None,
+        protection: crate::plan::Protection::default(),
         connect_timeout: std::time::Duration::from_secs(10),
         watch: crate::names::Watch::default(),
         override_read_only: false,

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::model::{FoundUnsafe, SslMode, TuningMode};
+use crate::plan::protection::{ChannelBinding, RequireAuth, TlsVersion};
 use crate::plan::scalar::{Host, SettingName, Text, Timeout, Variable};
 
 /// The reference for a key that counts connections or jobs: PostgreSQL's largest
@@ -91,6 +92,19 @@ pub(in crate::plan) struct ServerKeys {
     pub sslcert: Option<Text>,
     /// File with the key of our client certificate (PEM), relative to the plan file.
     pub sslkey: Option<Text>,
+    /// File with the certificates that were revoked (PEM), relative to the plan file. Only for a server whose certificate
+    /// is checked.
+    pub sslcrl: Option<Text>,
+    /// The oldest version of TLS. Default: `TLSv1.2`.
+    #[schemars(extend("default" = "TLSv1.2"))]
+    pub ssl_min_protocol_version: Option<TlsVersion>,
+    /// The authentication methods that the server may ask for, in libpq's words, separated by commas: `scram-sha-256`,
+    /// `md5`, `password`, `gss`, `sspi`, `oauth`, `none`; with `!` before each, those that it may not. A password is never
+    /// sent in clear over a connection that may be without TLS, unless `password` is named here.
+    pub require_auth: Option<RequireAuth>,
+    /// Whether SCRAM's answer holds for this server's certificate alone: `disable`, `prefer` or `require`. Default: `prefer`.
+    #[schemars(extend("default" = "prefer"))]
+    pub channel_binding: Option<ChannelBinding>,
     /// How long a connection attempt may take. Units: ms, s, m (or min), h. Default: `10s`.
     #[serde(default = "ten_seconds")]
     pub connect_timeout: Timeout,

@@ -16,6 +16,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::model::{Compression, DelayPattern};
+use super::protection::RequireAuth;
 pub(super) use parse::{Invalid, Scalar};
 pub(super) use patterns::Glob;
 pub(super) use quantities::{Pause, Size, Timeout};
@@ -44,6 +45,7 @@ const SCALARS: &[(&str, &str, Parse)] = &[
     entry::<Glob>(),
     entry::<DelayPattern>(),
     entry::<SettingName>(),
+    entry::<RequireAuth>(),
 ];
 
 const fn entry<S: Scalar>() -> (&'static str, &'static str, Parse) {
@@ -99,6 +101,7 @@ scalar!(
     Glob,
     DelayPattern,
     SettingName,
+    RequireAuth,
 );
 
 #[cfg(test)]

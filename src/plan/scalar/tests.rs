@@ -33,6 +33,17 @@ type Examples = (
 );
 
 const EXAMPLES: &[Examples] = &[
+    (
+        "authentication-methods",
+        &[
+            "scram-sha-256",
+            "none",
+            "scram-sha-256,gss",
+            "!password,!md5",
+        ],
+        &["", "scram", "MD5", "md5,", "md5, gss", "!"],
+        &["md5,md5", "md5,!gss"],
+    ),
     ("text", &["a", " a b "], &["", " \t"], &[]),
     (
         "plan-name",

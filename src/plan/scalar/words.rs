@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::parse::{Invalid, Scalar, invalid};
 use crate::escape::misleads;
+use crate::plan::protection::RequireAuth;
 
 /// Texts that mean themselves, once they are found valid.
 macro_rules! word {
@@ -139,6 +140,21 @@ impl Scalar for SettingName {
             );
         }
         Ok(SettingName(text.to_ascii_lowercase()))
+    }
+}
+
+impl Scalar for RequireAuth {
+    const FORMAT: &'static str = "authentication-methods";
+    const PATTERN: &'static str = "^(!?(password|md5|gss|sspi|scram-sha-256|oauth|none))(,!?(password|md5|gss|sspi|scram-sha-256|oauth|none))*$";
+
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        RequireAuth::parse(text).or_else(|message| {
+            invalid(
+                message,
+                "write libpq's words with commas and without blanks, as in \"scram-sha-256\", \"scram-sha-256,gss\", or what the server \
+                 may not ask for, \"!password,!md5\"",
+            )
+        })
     }
 }
 

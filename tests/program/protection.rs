@@ -437,6 +437,7 @@ enum Use {
 }
 
 /// Asks libpq itself.
+#[expect(clippy::disallowed_methods, reason = "libpq is asked by way of Python")]
 fn known_to_libpq() -> Vec<(String, String)> {
     const ASK: &str = "
 import ctypes, glob, sys

@@ -54,22 +54,6 @@ fn sentence(error: &fs_mistrust::Error) -> String {
     }
 }
 
-/// Whether nobody but its owner may read a file, which is us or root; of root's also its group, as libpq has it for keys
-/// (PostgreSQL manual, 32.19.2 "Client Certificates").
-///
-/// # Errors
-///
-/// A file that cannot be looked at.
-pub(crate) fn is_private(file: &Path) -> io::Result<bool> {
-    let metadata = fs::metadata(file)?;
-    let forbidden = match metadata.uid() {
-        0 => 0o037,
-        _ => 0o077,
-    };
-    // A pipe (`<(…)` of a shell) is nobody's file.
-    Ok(!metadata.is_file() || metadata.mode() & forbidden == 0)
-}
-
 /// Makes the directory where it is missing, and closes it to others (mode 0700).
 ///
 /// # Errors

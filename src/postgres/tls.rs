@@ -9,6 +9,7 @@
 //! | verify-ca | yes | signed by `sslrootcert` |
 //! | verify-full | yes | signed by `sslrootcert`, and for this host |
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,7 +24,6 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::verifier::{Check, Trusted, Verifier};
 use crate::plan::{Endpoint, Side, SslMode, TlsVersion};
-use crate::private_directory::is_private;
 
 /// The value of `sslrootcert` that means the operating system's certificates.
 const SYSTEM_ROOTS: &str = "system";
@@ -234,7 +234,7 @@ fn client_certificate(endpoint: &Endpoint) -> Result<Option<ClientCertificate>, 
         _ => return Err(TlsError::Incomplete { side }),
     };
     let certificates = certificates(side, "sslcert", certificate)?;
-    if !is_private(key).unwrap_or(true) {
+    if is_readable_by_others(key) {
         return Err(TlsError::Readable {
             side,
             key: "sslkey",
@@ -256,6 +256,15 @@ fn client_certificate(endpoint: &Endpoint) -> Result<Option<ClientCertificate>, 
         },
     })?;
     Ok(Some((certificates, key)))
+}
+
+/// As libpq has it (PostgreSQL manual, 32.19.2 "Client Certificates"): of root's file its group is no other. What cannot be looked at is
+/// told by who reads it, and a pipe (`<(…)` of a shell) is nobody's file.
+fn is_readable_by_others(file: &Path) -> bool {
+    file.metadata().is_ok_and(|metadata| {
+        let others = if metadata.uid() == 0 { 0o037 } else { 0o077 };
+        metadata.is_file() && metadata.mode() & others != 0
+    })
 }
 
 fn certificates(

@@ -24,6 +24,7 @@ mod names;
 mod not_moved;
 mod oversized;
 mod own;
+mod planned;
 mod query;
 mod roles;
 mod scripted;

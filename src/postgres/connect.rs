@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::Object;
+use futures_util::TryStreamExt;
 use tokio::time::timeout;
 use tokio_postgres::Client;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -130,6 +132,25 @@ impl Connection {
             }
         };
         result.map_err(|error| self.dialer.explain(action, error).during(stop))
+    }
+
+    /// How many rows `COPY … TO STDOUT` yields.
+    pub(crate) async fn copied_rows(
+        &self,
+        action: &str,
+        stop: &CancellationToken,
+        sql: &str,
+    ) -> Result<u64, Error> {
+        let copied = async {
+            let mut rows = pin!(self.copy_out(sql).await?);
+            let mut count = 0;
+            while let Some(part) = rows.try_next().await? {
+                // Line breaks in values are written as `\\n`.
+                count += memchr::memchr_iter(b'\n', &part).count() as u64;
+            }
+            Ok(count)
+        };
+        self.attempt(action, stop, copied).await
     }
 
     /// Until the guard is dropped, has the server cancel what this connection is at when `stop` is cancelled, and what comes after

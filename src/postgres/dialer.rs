@@ -109,6 +109,10 @@ impl Dialer {
         }))
     }
 
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// How long [`Dialer::dial`] may take; `None`: without a limit.
     pub(super) fn limit(&self) -> Option<Duration> {
         self.config

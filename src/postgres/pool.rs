@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config};
 use tokio_util::sync::DropGuard;
 
-use super::connect::Connection;
+use super::connect::{Connection, connect};
 use super::dialer::{CONNECT, Dialer};
 use super::error::Error;
 use super::session::Session;
@@ -59,6 +59,13 @@ impl Pool {
             dialer,
             _stop: stop,
         })
+    }
+
+    /// A connection beside those of the pool, which sees what is there now, whatever snapshot these are under. It ends when it is dropped.
+    pub(crate) async fn apart(&self) -> Result<Connection, Error> {
+        let place = &self.dialer.place;
+        let session = self.dialer.session().clone().without_snapshot();
+        connect(place.endpoint(), place.database(), &session).await
     }
 
     /// A connection, as soon as one is free. It comes back to the pool when it is dropped.

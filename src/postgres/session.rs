@@ -109,6 +109,12 @@ impl Session {
         self
     }
 
+    /// Sees what is there.
+    pub(super) fn without_snapshot(mut self) -> Self {
+        self.snapshot = None;
+        self
+    }
+
     /// Sets these parameters as well; those that every session sets cannot be overridden by them.
     pub(crate) fn settings<'a>(
         mut self,

@@ -76,14 +76,34 @@ impl Snapshot {
         sql: &str,
     ) -> Result<Row, Error> {
         let connection = &self.connection;
+        let query = connection.attempt(action, stop, connection.query_one(sql, &[]));
+        self.apart(action, query).await
+    }
+
+    /// As [`Self::query_one`], how many rows `COPY … TO STDOUT` yields.
+    pub(crate) async fn copied_rows(
+        &self,
+        action: &str,
+        stop: &CancellationToken,
+        sql: &str,
+    ) -> Result<u64, Error> {
+        let query = self.connection.copied_rows(action, stop, sql);
+        self.apart(action, query).await
+    }
+
+    /// Awaits a query of the snapshot's own connection.
+    async fn apart<T>(
+        &self,
+        action: &str,
+        query: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let connection = &self.connection;
         let _one_at_a_time = self.queries.lock().await;
         connection
             .batch_execute("SAVEPOINT before_query")
             .await
             .map_err(connection.failed(action))?;
-        let result = connection
-            .attempt(action, stop, connection.query_one(sql, &[]))
-            .await;
+        let result = query.await;
         connection
             .batch_execute("ROLLBACK TO SAVEPOINT before_query; RELEASE SAVEPOINT before_query")
             .await

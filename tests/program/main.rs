@@ -47,6 +47,7 @@ mod night_target;
 mod night_told;
 mod night_turns;
 mod owners;
+mod owners_counts;
 mod owners_loads;
 mod owners_settings;
 mod plan_files;

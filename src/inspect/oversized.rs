@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::planned::not_to_be_planned;
 use super::query::{self, USER_SCHEMA};
 use crate::catalog::Oversized;
 use crate::names::TableName;
@@ -38,7 +39,10 @@ struct Suspect {
 pub(super) async fn read(connection: &Connection) -> Result<Vec<Oversized>, Error> {
     let begun = Instant::now();
     let mut found = Vec::new();
-    for suspect in suspects(connection).await? {
+    let unplanned = not_to_be_planned(connection).await?;
+    let mut suspects = suspects(connection).await?;
+    suspects.retain(|suspect| !unplanned.contains_key(&suspect.table));
+    for suspect in suspects {
         if begun.elapsed() > OF_A_DATABASE {
             tracing::info!(
                 "not every large table was asked for its largest rows: it takes too long"

@@ -32,6 +32,15 @@ pub(crate) enum Error {
     )]
     #[diagnostic(help("rename it on the target, and run again"))]
     Foreign,
+    #[error(
+        "the database \"{MARK_DATABASE}\" of the {server}, or something in it, belongs to {owners}: no superuser, as the role is that \
+         pg-migrate connects as there, so that nothing in it is read or believed"
+    )]
+    #[diagnostic(help(
+        "functions and triggers of their owners would run with our rights. Where a plan of theirs keeps what it does there, connect as that \
+         role; otherwise rename or drop the database, and run again"
+    ))]
+    NotTrusted { server: String, owners: String },
 }
 
 impl Error {
@@ -64,7 +73,9 @@ impl Error {
     pub(crate) fn class(&self) -> Class {
         match self {
             Error::Postgres(error) => error.class(),
-            Error::TakenOver | Error::WentBack | Error::Foreign => Class::Fail,
+            Error::TakenOver | Error::WentBack | Error::Foreign | Error::NotTrusted { .. } => {
+                Class::Fail
+            }
         }
     }
 }

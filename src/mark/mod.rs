@@ -23,7 +23,9 @@ use crate::catalog::{MARK_COMMENT, MARK_DATABASE};
 use crate::inspect::contents_of;
 use crate::journal::{Change, Position, State, TunedSetting};
 use crate::plan::Endpoint;
-use crate::postgres::{Application, Connection, Session, connect, quote_identifier, quote_literal};
+use crate::postgres::{
+    Application, Connection, Session, connect, escape_control, quote_identifier, quote_literal,
+};
 
 pub(crate) use error::Error;
 pub(crate) use left::{Lacks, Left, LeftDatabase};
@@ -166,7 +168,7 @@ impl Mark {
             }
         }
         server.close().await;
-        let connection = connect(target, MARK_DATABASE, session).await?;
+        let connection = open_trusted(target, session).await?;
         let may_write = match rows::may_write(&connection).await? {
             Some(may_write) => may_write,
             None => {
@@ -522,11 +524,40 @@ impl Mark {
         let open = held.take().filter(|connection| !is_lost(connection));
         let open = match open {
             Some(open) => open,
-            None => connect(&self.0.target, MARK_DATABASE, &self.0.session).await?,
+            None => open_trusted(&self.0.target, &self.0.session).await?,
         };
         Ok(held.insert(open))
     }
 }
+
+/// Connects to it, and looks at nothing in it but the catalog before it is known whose all of it is: what belongs to a role with fewer
+/// rights than ours would run with ours.
+async fn open_trusted(server: &Endpoint, session: &Session) -> Result<Connection, Error> {
+    let connection = connect(server, MARK_DATABASE, session).await?;
+    let row = connection
+        .query_one(OWNERS, &[])
+        .await
+        .map_err(connection.failed("read whose the mark is"))?;
+    match row.get::<_, Option<String>>(0) {
+        None => Ok(connection),
+        Some(owners) => Err(Error::NotTrusted {
+            server: server.to_string(),
+            owners: escape_control(&owners).into_owned(),
+        }),
+    }
+}
+
+/// Where our role is a superuser: which others, that are none, own the database or something in it.
+const OWNERS: &str = "\
+    SELECT string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname) FROM pg_catalog.pg_roles r \
+    WHERE NOT r.rolsuper AND r.oid >= 16384 \
+      AND (SELECT o.rolsuper FROM pg_catalog.pg_roles o WHERE o.rolname = current_user) \
+      AND r.oid IN (SELECT datdba FROM pg_catalog.pg_database WHERE datname = current_database() \
+                    UNION ALL SELECT nspowner FROM pg_catalog.pg_namespace \
+                    UNION ALL SELECT relowner FROM pg_catalog.pg_class \
+                    UNION ALL SELECT typowner FROM pg_catalog.pg_type \
+                    UNION ALL SELECT oprowner FROM pg_catalog.pg_operator \
+                    UNION ALL SELECT proowner FROM pg_catalog.pg_proc)";
 
 /// As [`Mark::connected_or_gone`], for its tables.
 fn gone_or(result: Result<(), Error>) -> Result<(), Error> {

@@ -49,6 +49,7 @@ mod night_turns;
 mod owners;
 mod owners_counts;
 mod owners_loads;
+mod owners_marks;
 mod owners_settings;
 mod plan_files;
 mod planning;

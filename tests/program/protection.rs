@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
@@ -44,7 +46,21 @@ fn server(tls: Tls) -> Server {
     );
     fs::write(server.data_directory().join("pg_hba.conf"), ACCESS).unwrap();
     server.psql("postgres", "SELECT pg_reload_conf()");
+    until("the new pg_hba.conf", || {
+        server.lets_in("postgres", "trust", "")
+    });
     server
+}
+
+/// Waits for what the server does by itself.
+fn until(what: &str, condition: impl Fn() -> bool) {
+    for _ in 0..300 {
+        if condition() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{what} does not come");
 }
 
 /// One connection: a host name, a role, and libpq's settings.
@@ -313,7 +329,10 @@ fn certificates_are_looked_at_as_psql_does() {
             &format!("ALTER SYSTEM SET ssl_key_file = '{key}'"),
         );
         server.psql("postgres", "SELECT pg_reload_conf()");
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        // A new session has what its parent has, which encrypts the next ones.
+        until("the new certificate", || {
+            server.psql("postgres", "SHOW ssl_key_file") == key
+        });
         let mut rows = Vec::new();
         for sslmode in ["require", "verify-ca", "verify-full"] {
             let row = Row::new("scram", &[("sslmode", sslmode)]);

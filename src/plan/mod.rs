@@ -23,7 +23,5 @@ pub(crate) mod template;
 pub use model::*;
 pub use parse::{load, parse};
 pub use problem::PlanError;
-pub(crate) use protection::{
-    ChannelBinding, Link, Method, Protection, RequireAuth, Seen, TlsVersion,
-};
+pub(crate) use protection::{ChannelBinding, Method, Protection, RequireAuth, Seen, TlsVersion};
 pub use schema::{schema, schema_text};

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::plan::{Link, Method, Protection};
+use crate::plan::{Method, Protection};
 
 /// What a server may ask for on one connection.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub(super) enum Refusal {
 /// A connection to a server, as a client library reads it.
 pub(super) struct Gate<S> {
     stream: S,
-    /// `None`: the client is in, or was refused.
+    /// `None`: the client is in.
     watcher: Option<Watcher>,
 }
 
@@ -150,11 +150,8 @@ impl Watcher {
         let offers_binding = rest.windows(5).any(|word| word == b"-PLUS");
         let protection = &self.policy.protection;
         protection.seen.update(|link| {
-            *link = Link {
-                method: Some(method),
-                offers_binding,
-                ..*link
-            };
+            link.method = Some(method);
+            link.offers_binding = offers_binding;
         });
         if let Some(require_auth) = &protection.require_auth
             && !require_auth.allows(method)

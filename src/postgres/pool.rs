@@ -61,8 +61,11 @@ impl Pool {
         })
     }
 
-    /// A connection beside those of the pool, which sees what is there now, whatever snapshot these are under. It ends when it is dropped.
+    /// A connection that sees what is there now: one beside those of the pool where these are under a snapshot.
     pub(crate) async fn apart(&self) -> Result<Connection, Error> {
+        if self.dialer.session().snapshot().is_none() {
+            return self.get().await;
+        }
         let place = &self.dialer.place;
         let session = self.dialer.session().clone().without_snapshot();
         connect(place.endpoint(), place.database(), &session).await

@@ -184,22 +184,8 @@ fn revoking(
         return Ok(None);
     };
     let (side, key) = (endpoint.side, "sslcrl");
-    let lists = CertificateRevocationListDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|source| TlsError::Unreadable {
-            side,
-            key,
-            path: path.clone(),
-            source,
-        })?;
-    if lists.is_empty() {
-        return Err(TlsError::Empty {
-            side,
-            key,
-            path: path.clone(),
-            wanted: "list of revoked certificates",
-        });
-    }
+    let lists: Vec<CertificateRevocationListDer<'static>> =
+        items(side, key, path, "list of revoked certificates")?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots.clone()), provider)
         .with_crls(lists)
@@ -272,7 +258,17 @@ fn certificates(
     key: &'static str,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let certificates = CertificateDer::pem_file_iter(path)
+    items(side, key, path, "certificate")
+}
+
+/// All of one kind that are in a file, at least one.
+fn items<T: PemObject>(
+    side: Side,
+    key: &'static str,
+    path: &Path,
+    wanted: &'static str,
+) -> Result<Vec<T>, TlsError> {
+    let items = T::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|source| TlsError::Unreadable {
             side,
@@ -280,13 +276,13 @@ fn certificates(
             path: path.to_owned(),
             source,
         })?;
-    if certificates.is_empty() {
+    if items.is_empty() {
         return Err(TlsError::Empty {
             side,
             key,
             path: path.to_owned(),
-            wanted: "certificate",
+            wanted,
         });
     }
-    Ok(certificates)
+    Ok(items)
 }

@@ -8,8 +8,8 @@ use crate::plan::Side;
 use crate::postgres::quote_qualified;
 use crate::step::{Context, StepError, ours};
 
-/// Builds those again that read materialized views, or those that do not, one after the other. How they were built the first time is not known, so that a step that is done again
-/// begins with the first. `is_again`: the rows were changed since the indexes of the delayed tables were made again, so that these are
+/// Builds those again that read materialized views, or those that do not, one after the other. How they were built the first
+/// time is not known, so that a step that is done again begins with the first. `is_again`: the rows were changed since the indexes of the delayed tables were made again, so that these are
 /// built as well.
 pub(super) async fn rebuild(
     context: &Context,

@@ -81,10 +81,7 @@ pub(crate) async fn recreate_indexes(context: &Context) -> Result<Output, StepEr
         .map(|index| escape_control(&qualified(index)).into_owned())
         .collect();
     if lost.is_empty() {
-        return Ok(Output {
-            warnings,
-            ..Output::default()
-        });
+        return Ok(Output::of_warnings(warnings));
     }
     Err(StepError::new(format!(
         "database \"{}\": after the delayed load these indexes are not what they were: {}",

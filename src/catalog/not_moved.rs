@@ -31,6 +31,8 @@ pub(crate) enum NotMovedKind {
     InformationSchema,
     /// A stored generated column that functions, text search configurations or collations of users compute (detail: the column, and which).
     GeneratedColumn,
+    /// A foreign server that leads to the source itself (detail: its address).
+    LeadsToSource,
     /// A membership one side of which is gone (detail: the member).
     MembershipWithoutRole,
     /// A setting, the comment or a membership of the role that runs the migration on the target.
@@ -41,12 +43,18 @@ pub(crate) enum NotMovedKind {
     ReferenceDisabled,
     /// Privileges on a function that CREATE TYPE … AS RANGE made.
     RangeFunction,
+    /// A replication slot (detail: of which kind).
+    ReplicationSlot,
     /// A security label of a database (detail: its provider).
     SecurityLabel,
+    /// A table with columns of what one server counts for itself, such as transaction ids (detail: the columns with their types).
+    ServerValues,
     /// ALTER ROLE ALL SET (detail: the value).
     SettingOfAllRoles,
     /// A subscription whose initial copy has not ended (detail: of which tables).
     SubscriptionCopying,
+    /// A cast or function of the system other than that of the target (detail: what it does).
+    SystemObject,
     /// An object of the system with another owner (detail: the owner).
     SystemOwner,
     /// Privileges on a function or table of the system, in a database that does not migrate.
@@ -59,6 +67,8 @@ pub(crate) enum NotMovedKind {
     UnloggedSequence,
     /// A definition that only a superuser may read.
     UnreadableDefinition,
+    /// A materialized view, which the restore computes again.
+    ViewComputedAgain,
 }
 
 /// A library that a setting of the source loads into sessions, and that the target does not have.

@@ -11,13 +11,22 @@ use crate::escape::hexadecimal;
 /// may. A setting that there is not has no entry.
 pub(crate) type Properties = BTreeMap<String, String>;
 
-/// The properties of a database that `ALTER DATABASE` and the like change.
+/// Which database it is: of another one nothing has to be the same.
+const IDENTITY: &str = "identity";
+
+/// Whether the database that has the name now is another than the one that this is about. Journals of earlier versions do not tell.
+pub(crate) fn is_of_another(was: &Properties, now: &Properties) -> bool {
+    was.contains_key(IDENTITY) && was.get(IDENTITY) != now.get(IDENTITY)
+}
+
+/// The properties of a database that `ALTER DATABASE` and the like change, and which database it is.
 pub(crate) fn properties(database: &Database) -> Properties {
     let mut properties = Properties::new();
     let mut add = |what: String, value: String| {
         let digest = hexadecimal(&Sha256::digest(value.as_bytes()));
         properties.insert(what, digest);
     };
+    add(IDENTITY.to_owned(), database.oid.to_string());
     add("owner".to_owned(), database.owner.clone());
     add(
         "comment".to_owned(),
@@ -72,6 +81,7 @@ pub(crate) fn changed<'a>(
 ) -> BTreeSet<&'a str> {
     was.keys()
         .chain(source.keys())
+        .filter(|what| *what != IDENTITY)
         .filter(|what| {
             let now = source.get(*what);
             was.get(*what) != now && target.get(*what) != now

@@ -8,6 +8,7 @@ use crate::catalog::{
 use crate::finding::{Code, Finding};
 use crate::graph::select;
 use crate::journal::{Created, State, Status};
+use crate::mark::Marked;
 use crate::names::{Kind, Product, StepId, TableName};
 use crate::plan::Plan;
 use crate::preflight::{self, Changed, Unfinished};
@@ -33,7 +34,7 @@ pub(super) fn findings(
     found.extend(not_remade(plan, state, inspection));
     found.extend(unfinished(plan, state, inspection));
     found.extend(opened(state, &inspection.target));
-    found.extend(dumped_before(plan, state));
+    found.extend(dumped_before(plan, state, inspection));
     let differed = state.differences.iter().filter(|(name, _)| {
         !is_created_next(name, state) && !is_missing(name, state, &inspection.target)
     });
@@ -78,7 +79,7 @@ pub(super) fn by_mark(
     found
 }
 
-/// Findings about roles and tablespaces that were on the target before, and that no plan of this name made, under whatever state directory.
+/// Findings about roles and tablespaces that were on the target before, and that this plan did not make.
 pub(super) fn roles_there(
     plan: &Plan,
     marking: &Marking,
@@ -95,14 +96,16 @@ pub(super) fn roles_there(
     found
 }
 
-/// Whether a plan of this name made the target's role, or set it before.
+/// Whether this plan made the target's role, or set it before; or one of its name under another state directory, which handed nothing
+/// over: its state was lost. Where clients have a database of it, the role is theirs, and that plan may have had another source.
 fn is_ours(role: &Role, marking: &Marking, state: &State) -> bool {
-    let mut others = marking.others.iter();
+    let made = |other: &&Marked| other.roles.get(&role.name) == Some(&role.oid);
+    let mut others = marking.others.iter().filter(made);
     state
         .touched_roles
         .contains(&format!("role \"{}\"", role.name))
         || state.created_roles.contains_key(&role.name)
-        || others.any(|other| other.roles.get(&role.name) == Some(&role.oid))
+        || others.any(|other| !other.databases.iter().any(|one| one.is_handed_over))
 }
 
 /// Roles of the target that the run leaves as they are, although the source has some of these names: its bootstrap superuser, those
@@ -307,24 +310,28 @@ fn unfinished(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Findin
     .collect()
 }
 
-/// Dumps that are done, of databases that are not verified.
-fn dumped_before(plan: &Plan, state: &State) -> Option<Finding> {
-    if plan.source_read_only {
+/// Dumps that are done, of databases that are verified and of those that are not, where something is left to do.
+fn dumped_before(plan: &Plan, state: &State, inspection: &Inspection) -> Option<Finding> {
+    let selected = select(plan, &inspection.source);
+    let mut names = selected.iter().map(|database| database.name.as_str());
+    let is_over = names
+        .all(|name| state.verified.contains_key(name) && how_unfinished(state, name).is_none());
+    if plan.source_read_only || is_over {
         return None;
     }
     let dumps = state.steps.iter().filter_map(|(step, dump)| {
         let name = step.database_name()?;
-        let verify = StepId::database(name, Kind::Verify);
-        let is_meant = step.kind == Kind::Dump
-            && dump.status == Status::Done
-            && plan.databases.takes(name)
-            && !state.is_done(&verify)
-            && !state.verified.contains_key(&**name);
+        let is_meant =
+            step.kind == Kind::Dump && dump.status == Status::Done && plan.databases.takes(name);
         is_meant.then_some((&**name, dump.started))
     });
     let mut dumps: Vec<_> = dumps.collect();
     dumps.sort_by_key(|(name, begun)| (*begun, *name));
-    preflight::for_dumps_of_earlier_run(&dumps)
+    let (verified, dumps): (Vec<_>, Vec<_>) = dumps.into_iter().partition(|(name, _)| {
+        let verify = StepId::database(&(*name).into(), Kind::Verify);
+        state.is_done(&verify) || state.verified.contains_key(*name)
+    });
+    preflight::for_dumps_of_earlier_run(&dumps, &verified)
 }
 
 fn how_unfinished(state: &State, name: &str) -> Option<Unfinished> {

@@ -358,6 +358,11 @@ codes! {
         why "A login trigger runs for each session of the run, and may write to the source or refuse the session; a superuser of 17 and later switches event triggers off for its sessions."
         fix "GRANT SET ON PARAMETER event_triggers to the source's role, or use a superuser for [source]."
 
+    SourceLeadsHere "source/leads-here" Warn Object "0.2.0"
+        what "a foreign server leads to the source"
+        why "Foreign servers are moved with their options, so one that names the source itself has the target read and write there, also once clients have changed over."
+        fix "ALTER SERVER … OPTIONS (SET host …) on the target after the run."
+
     SourceMarkUnreadable "source/mark-unreadable" Block Migration "0.2.0"
         what "an earlier migration's mark is closed"
         why "The source was the target of a migration, whose record there (database pg_migrate_mark) our role cannot read: what that left half done would be copied as it is."
@@ -433,6 +438,11 @@ codes! {
         why "ALTER TABLE … DISABLE TRIGGER ALL disables the triggers of foreign keys too, which no dump brings along: on the target they are enabled, and refuse what the source takes."
         fix "ALTER TABLE … ENABLE TRIGGER ALL on the source, or DISABLE TRIGGER ALL on the target after the run."
 
+    SourceReplicationSlots "source/replication-slots" Warn Migration "0.2.0"
+        what "replication slots stay behind"
+        why "A replication slot is a place in the WAL of its server, so none is brought along: a standby or a subscriber of the source does not follow the target, and misses what clients write there before it has a slot."
+        fix "See who reads from the slots, and make them on the target before clients write there."
+
     SourceRoleKeptOut "source/role-kept-out" Warn Role "0.2.0"
         what "a role is kept out"
         why "NOLOGIN, CONNECTION LIMIT 0 and default_transaction_read_only migrate with the role: what keeps an application from the source for the night keeps it from the target in the morning."
@@ -452,6 +462,11 @@ codes! {
         what "a security label of a database"
         why "A security label of a database is in no archive, and is not brought along."
         fix "SECURITY LABEL ON DATABASE on the target after the run."
+
+    SourceServerValues "source/server-values" Warn Object "0.2.0"
+        what "transaction ids or WAL positions"
+        why "Transaction ids, snapshots and WAL positions begin elsewhere on the target, so that stored ones compare with its own as if they were of the future or of long ago: an outbox or queue that waits for old transactions may wait for ever, or pass rows over."
+        fix "See what uses the columns, and begin their values again on the target after the run."
 
     SourceSessionsHidden "source/sessions-hidden" Warn Migration "0.2.0"
         what "the role does not see other sessions"
@@ -477,6 +492,11 @@ codes! {
         what "a subscription copies its tables still"
         why "The source is a logical subscriber, and its tables have none or not all of their publisher's rows until the initial copy has ended: what is dumped before is taken for all of them, and both servers agree on it."
         fix "Wait until srsubstate of pg_subscription_rel is r or s for every table; or exclude the database, or drop the subscription."
+
+    SourceSystemObject "source/system-object" Fix Object "0.2.0"
+        what "a part of the system was changed"
+        why "pg_dump leaves out what initdb made, so a cast that was made implicit, or a function that was altered, is on the target as every new server has it."
+        fix "Make the change on the target before the run, where it is still wanted."
 
     SourceSystemOwner "source/system-owner" Warn Object "0.2.0"
         what "another owner of a part of the system"
@@ -517,6 +537,11 @@ codes! {
         what "a row is too large for COPY"
         why "COPY writes at most 1 GB of text for a row, and a bytea as two characters a byte, so pg_dump fails at a row with more, after hours perhaps."
         fix "Split the value over several rows; or copy the row to a file with COPY … WITH (FORMAT binary), take its value out for the migration, and load the file on the target afterwards."
+
+    SourceViewsComputed "source/views-computed" Info Database "0.2.0"
+        what "materialized views are computed again"
+        why "A dump has the query of a materialized view and not its rows, so that the target's shows the rows of the dump as the target's settings compute them, where the source's may show an older state."
+        fix "Nothing where it is refreshed regularly; otherwise compare it after the run, and keep what must not change in a table."
 
     SourceWentBack "source/went-back" Block Migration "0.2.0"
         what "another source, or an older state of it"

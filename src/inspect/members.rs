@@ -1,4 +1,4 @@
-//! What can be changed of the tables and functions of an extension after it was created. Its script makes them, and whether a
+//! What can be changed of the tables, functions and types of an extension after it was created. Its script makes them, and whether a
 //! constraint, an index or a trigger is the script's does not show: it is no member of its own.
 
 use super::query;
@@ -9,7 +9,7 @@ use crate::postgres::{Connection, Error};
 pub(crate) struct Member {
     pub(crate) extension: String,
     pub(crate) version: String,
-    /// The table or function.
+    /// The table, function or type.
     pub(crate) object: String,
     /// `index by_day`, `row level security`.
     pub(crate) part: String,
@@ -17,7 +17,7 @@ pub(crate) struct Member {
     pub(crate) definition: String,
 }
 
-/// Of the tables of extensions, and of their functions; constraints for NOT NULL (18 and later) are told with the columns.
+/// Of the tables of extensions, of their functions, and which types they have; constraints for NOT NULL (18 and later) are told with the columns.
 const MEMBERS: &str = "\
     WITH member AS MATERIALIZED ( \
         SELECT e.extname, e.extversion, d.classid, d.objid FROM pg_catalog.pg_depend d \
@@ -55,6 +55,10 @@ const MEMBERS: &str = "\
         UNION ALL SELECT 'security and settings', concat_ws(' ', p.prosecdef, p.proconfig::text) \
         UNION ALL SELECT 'comment', coalesce(obj_description(p.oid, 'pg_proc'), '')) AS part (name, definition) \
     WHERE m.classid = 'pg_catalog.pg_proc'::regclass \
+    UNION ALL \
+    SELECT m.extname::text, m.extversion, t.oid::regtype::text, 'type', t.typtype::text FROM member m \
+    JOIN pg_catalog.pg_type t ON t.oid = m.objid \
+    WHERE m.classid = 'pg_catalog.pg_type'::regclass AND t.typtype IN ('b', 'd', 'e', 'r') AND t.typelem = 0 \
     ORDER BY 1, 3, 4";
 
 /// Every part of what belongs to extensions in the connection's database.

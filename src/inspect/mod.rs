@@ -13,6 +13,7 @@ mod databases;
 mod definitions;
 mod delayed;
 mod detaching;
+mod elsewhere;
 mod families;
 mod indexes;
 mod libraries;
@@ -127,7 +128,7 @@ pub(crate) async fn servers(
             target_facts.makeable_tablespaces =
                 tablespaces::makeable(&in_source_server, &in_target).await?;
         }
-        let of_target = system_objects::read(&in_target).await?;
+        let of_target = system_objects::read_target(&in_target).await?;
         for contents in in_source.values_mut() {
             system_objects::retain_other(&mut contents.not_moved, &of_target);
         }
@@ -291,6 +292,7 @@ async fn look_into_one(plan: &Plan, endpoint: &Endpoint, name: &str) -> Result<C
         } else {
             let mut found = not_moved::of_database(&connection).await?;
             found.extend(system_objects::read(&connection).await?);
+            found.extend(elsewhere::read(&connection, endpoint).await?);
             found
         };
     }

@@ -40,6 +40,18 @@ pub(super) async fn of_server(
     ] {
         found.extend(read(source, what, sql).await?);
     }
+    let slots = match source.version().major() {
+        ..904 => None,
+        904..1000 => Some("true"),
+        _ => Some("NOT temporary"),
+    };
+    if let Some(kept) = slots {
+        let sql = format!(
+            "SELECT slot_name::text, concat_ws(' ', slot_type, 'in database ' || quote_ident(database)) \
+             FROM pg_catalog.pg_replication_slots WHERE {kept} ORDER BY 1"
+        );
+        found.extend(read(source, NotMovedKind::ReplicationSlot, &sql).await?);
+    }
     let there = both(target, target_user).await?;
     let mut here = both(source, target_user).await?;
     here.retain(|not_moved| !there.contains(not_moved));
@@ -395,6 +407,11 @@ fn system_schemas() -> String {
             "pg_opfamily",
             "'operator family ' || o.opfname",
             "opfnamespace",
+        ),
+        (
+            "pg_collation",
+            "'collation ' || quote_ident(o.collname)",
+            "collnamespace",
         ),
         (
             "pg_conversion",

@@ -33,33 +33,65 @@ const INFORMATION_SCHEMA: &str = "\
           FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
           WHERE n.nspname = 'information_schema' AND p.oid < 16384) AS o ORDER BY 1";
 
+/// Casts that are not as initdb made them (BootstrapTransactionId, FrozenTransactionId), and functions with what it gives to none.
+const CASTS_AND_FUNCTIONS: &str = "\
+    SELECT 'cast (' || format_type(c.castsource, NULL) || ' AS ' || format_type(c.casttarget, NULL) || ')', \
+           CASE c.castcontext WHEN 'i' THEN 'implicit' WHEN 'a' THEN 'in assignments' ELSE 'explicit' END \
+    FROM pg_catalog.pg_cast c WHERE c.oid < 16384 AND c.xmin::text NOT IN ('1', '2') \
+    UNION ALL SELECT 'function ' || p.oid::regprocedure, \
+           concat_ws(', ', CASE WHEN p.prosecdef THEN 'security definer' END, 'settings ' || p.proconfig::text) \
+    FROM pg_catalog.pg_proc p \
+    WHERE p.oid < 16384 AND p.pronamespace = 'pg_catalog'::regnamespace AND (p.prosecdef OR p.proconfig IS NOT NULL) ORDER BY 1";
+
+/// Named as in `not_moved::system_schemas`. Those of the operating system are there from the start, or are imported later.
+const COLLATIONS: &str = "\
+    SELECT 'collation ' || quote_ident(c.collname), ''::text FROM pg_catalog.pg_collation c \
+    WHERE c.collnamespace = 'pg_catalog'::regnamespace";
+
 /// Every such object of the connection's database, as it is.
 pub(super) async fn read(connection: &Connection) -> Result<Vec<NotMoved>, Error> {
     let mut found = Vec::new();
     for (what, sql) in [
         (NotMovedKind::TextSearch, TEXT_SEARCH),
         (NotMovedKind::InformationSchema, INFORMATION_SCHEMA),
+        (NotMovedKind::SystemObject, CASTS_AND_FUNCTIONS),
     ] {
-        let rows = query::rows(connection, "read objects of the system", sql).await?;
-        found.extend(rows.iter().map(|row| NotMoved {
-            what,
-            object: row.get(0),
-            detail: row.get(1),
-        }));
+        found.extend(read_one(connection, what, sql).await?);
     }
     Ok(found)
 }
 
+/// As [`read`] of the target, with what users may have added on the source and is on the target as well.
+pub(super) async fn read_target(connection: &Connection) -> Result<Vec<NotMoved>, Error> {
+    let mut found = read(connection).await?;
+    found.extend(read_one(connection, NotMovedKind::SystemSchema, COLLATIONS).await?);
+    Ok(found)
+}
+
+async fn read_one(
+    connection: &Connection,
+    what: NotMovedKind,
+    sql: &str,
+) -> Result<Vec<NotMoved>, Error> {
+    let rows = query::rows(connection, "read objects of the system", sql).await?;
+    let found = rows.iter().map(|row| NotMoved {
+        what,
+        object: row.get(0),
+        detail: row.get(1),
+    });
+    Ok(found.collect())
+}
+
 /// Keeps of such objects those that the target has otherwise.
 pub(super) fn retain_other(found: &mut Vec<NotMoved>, of_target: &[NotMoved]) {
-    found.retain(|one| {
-        let is_compared = matches!(
-            one.what,
-            NotMovedKind::TextSearch | NotMovedKind::InformationSchema
-        );
-        let mut same = of_target
-            .iter()
-            .filter(|there| there.what == one.what && there.object == one.object);
-        !is_compared || same.any(|there| there.detail != one.detail)
+    found.retain(|one| match one.what {
+        NotMovedKind::TextSearch | NotMovedKind::InformationSchema => {
+            let mut there = of_target.iter();
+            there.any(|there| {
+                there.what == one.what && there.object == one.object && there.detail != one.detail
+            })
+        }
+        NotMovedKind::SystemObject | NotMovedKind::SystemSchema => !of_target.contains(one),
+        _ => true,
     });
 }

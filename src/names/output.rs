@@ -241,6 +241,9 @@ pub struct MadeTable {
     pub table: TableName,
     /// Its object id, which it keeps under any name.
     pub oid: u32,
+    /// The role that it belongs to. Earlier versions did not write it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// Number and name of each column.
     pub columns: Vec<(i16, String)>,
 }

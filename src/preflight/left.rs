@@ -94,22 +94,43 @@ pub(crate) fn for_opened(database: &str) -> Finding {
 
 /// Dumps of an earlier run that are still to be restored or verified: the databases' names, and when each was begun, the oldest
 /// first.
-pub(crate) fn for_dumps_of_earlier_run(dumps: &[(&str, jiff::Timestamp)]) -> Option<Finding> {
-    let (_, oldest) = dumps.first()?;
-    let named: Vec<String> = dumps
-        .iter()
-        .map(|(name, begun)| format!("\"{name}\" ({begun:.0})"))
-        .collect();
-    let message = format!(
-        "an earlier run dumped these databases, the first at {oldest:.0}, and the run goes on with what the source had then: {}; what \
-         was written to it since is not moved",
+pub(crate) fn for_dumps_of_earlier_run(
+    dumps: &[(&str, jiff::Timestamp)],
+    verified: &[(&str, jiff::Timestamp)],
+) -> Option<Finding> {
+    let named = |dumps: &[(&str, jiff::Timestamp)]| {
+        let named = dumps.iter();
+        let named: Vec<String> = named
+            .map(|(name, begun)| format!("\"{name}\" ({begun:.0})"))
+            .collect();
         some_of(&named, 5)
+    };
+    let (mut parts, mut fixes) = (Vec::new(), Vec::new());
+    if let Some((_, oldest)) = dumps.first() {
+        parts.push(format!(
+            "an earlier run dumped these databases, the first at {oldest:.0}, and the run goes on with what the source had then: {}",
+            named(dumps)
+        ));
+        fixes.push(
+            "pg-migrate reset PLAN --database DB --step dump for each that is to be dumped again",
+        );
+    }
+    if let Some((_, oldest)) = verified.first() {
+        parts.push(format!(
+            "earlier runs verified these, by dumps the first of which is of {oldest:.0}, and they stay as they are: {}",
+            named(verified)
+        ));
+        fixes.push("pg-migrate reset PLAN --database DB --drop DB for each that is verified and is to be moved again");
+    }
+    if parts.is_empty() {
+        return None;
+    }
+    parts.push("what was written to the source since is not moved".to_owned());
+    let fix = format!(
+        "where somebody wrote to the source since: {}",
+        fixes.join("; ")
     );
-    Some(
-        Finding::new(Code::SourceDumpOfEarlierRun, message).fix(
-            "where somebody wrote to the source since: pg-migrate reset PLAN --database DB --step dump for each that is to be dumped again",
-        ),
-    )
+    Some(Finding::new(Code::SourceDumpOfEarlierRun, parts.join("; ")).fix(fix))
 }
 
 /// A difference that a verification found, of a database that was not made again since.

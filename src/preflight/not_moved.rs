@@ -10,8 +10,28 @@ pub(super) fn for_server(globals: bool, inspection: &Inspection) -> Vec<Finding>
     for not_moved in &inspection.source.not_moved {
         found.extend(of_server(globals, not_moved));
     }
+    found.extend(slots(&inspection.source.not_moved));
     found.extend(of_installation(&inspection.source));
     found
+}
+
+/// One for all of them. Whoever reads from one has a place in the source's WAL.
+fn slots(not_moved: &[NotMoved]) -> Option<Finding> {
+    let slots = not_moved.iter();
+    let slots = slots.filter(|found| found.what == NotMovedKind::ReplicationSlot);
+    let slots: Vec<String> = slots
+        .map(|found| format!("\"{}\" ({})", found.object, found.detail))
+        .collect();
+    (!slots.is_empty()).then(|| {
+        let message = format!(
+            "replication slots are not brought along, and what reads from them (standbys, subscribers, change data capture) goes on reading from \
+             the source: {}",
+            some_of(&slots, 5)
+        );
+        Finding::new(Code::SourceReplicationSlots, message).fix(
+            "see who reads from them; for the target, standbys are made again, and slots of subscribers are made before clients write there",
+        )
+    })
 }
 
 fn of_server(
@@ -168,17 +188,35 @@ pub(super) fn for_database(database: &Database, target: &ServerFacts) -> Vec<Fin
     let each = contents.not_moved.iter();
     each.filter_map(|found| of_database(found, target))
         .chain(information_schema(&contents.not_moved))
+        .chain(views_computed_again(&contents.not_moved))
         .map(|finding| finding.database(&database.name))
         .collect()
 }
 
+fn objects_of(not_moved: &[NotMoved], kind: NotMovedKind) -> Vec<&str> {
+    let found = not_moved.iter().filter(|found| found.what == kind);
+    found.map(|found| found.object.as_str()).collect()
+}
+
+/// One for all of them.
+fn views_computed_again(not_moved: &[NotMoved]) -> Option<Finding> {
+    let views = objects_of(not_moved, NotMovedKind::ViewComputedAgain);
+    (!views.is_empty()).then(|| {
+        let message = format!(
+            "materialized views have no rows in a dump; the restore computes them, from the rows of the dump, by the settings of the target and of \
+             its migrating role: {}",
+            some_of(&views, 5)
+        );
+        Finding::new(Code::SourceViewsComputed, message).fix(
+            "where one keeps an older state, or was refreshed by a role with settings of its own (ALTER ROLE … SET), compare it after the run; \
+             keep what must not change in a table",
+        )
+    })
+}
+
 /// One for all of its views: they are mostly changed together.
 fn information_schema(not_moved: &[NotMoved]) -> Option<Finding> {
-    let changed: Vec<&str> = not_moved
-        .iter()
-        .filter(|found| found.what == NotMovedKind::InformationSchema)
-        .map(|found| found.object.as_str())
-        .collect();
+    let changed = objects_of(not_moved, NotMovedKind::InformationSchema);
     (!changed.is_empty()).then(|| {
         let message = format!(
             "its privileges were changed, and pg_dump brings none of them along: {}",
@@ -281,6 +319,27 @@ fn of_database(
             ),
             "wait until pg_subscription_rel.srsubstate is r or s for each of them on the source; or exclude the database; where their \
              rows are not wanted, DROP SUBSCRIPTION or a waiver",
+        ),
+        NotMovedKind::LeadsToSource => (
+            Code::SourceLeadsHere,
+            format!("the foreign server leads to {detail}, which is the source: on the target it does so still, after the switch too"),
+            "ALTER SERVER … OPTIONS (SET host …) on the target after the run; or keep the source's name for the target",
+        ),
+        NotMovedKind::ServerValues => (
+            Code::SourceServerValues,
+            format!(
+                "it keeps what the source counts for itself, and the target counts from elsewhere: {detail}; a comparison with the target's \
+                 own transaction ids, snapshots or WAL positions finds too much, or nothing for a long time"
+            ),
+            "see what uses the columns (outboxes, queues, heartbeats), and begin their values again on the target after the run",
+        ),
+        NotMovedKind::SystemObject => (
+            Code::SourceSystemObject,
+            format!(
+                "the {object} of pg_catalog is not as on the target ({detail}), and pg_dump does not bring it along: statements, views and \
+                 functions that rely on it fail or compute something else"
+            ),
+            "make the change on the target before the run, where it is still wanted",
         ),
         NotMovedKind::SystemOwner => (
             Code::SourceSystemOwner,

@@ -50,7 +50,7 @@ fn finding(
         let owners = [&one.owner, &other.owner];
         let is_told = |one: &&TablespacePrivilege| {
             let grantee = one.grantee.as_ref();
-            grantee.is_none_or(|role| !owners.contains(&role) && !target.keeps_role(role))
+            grantee.is_none_or(|role| !owners.contains(&role) && *role != target.user)
         };
         let privileges = one.privileges.difference(&other.privileges);
         privileges.filter(is_told).map(in_words).collect()

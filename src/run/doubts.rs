@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::control::Older;
-use crate::catalog::{Inspection, ServerFacts};
+use crate::catalog::{Inspection, ServerFacts, is_of_another, properties};
 use crate::journal::{self, Change, Entry, Journal, State};
 use crate::names::{Continuity, Kind, Product, Sighting, StepId, continuity};
 
@@ -80,8 +80,10 @@ impl Doubts {
             disowned: Vec::new(),
             behind: None,
         });
-        let replaced = dumped(state).filter(|name| is_replaced(name, state, &inspection.source));
-        let replaced = split(replaced, is_kept);
+        let mut replaced: BTreeSet<String> = dumped(state).collect();
+        replaced.extend(state.made_from.keys().cloned());
+        replaced.retain(|name| is_replaced(name, state, &inspection.source));
+        let replaced = split(replaced.into_iter(), is_kept);
         Doubts {
             target,
             source,
@@ -226,15 +228,20 @@ fn dumped(state: &State) -> impl Iterator<Item = String> {
     names.into_iter()
 }
 
-/// Another database of the source has the name of the one that was dumped. One that is gone is not moved.
+/// Another database of the source has the name of the one that was dumped, or as which the target's was created. One that is gone is not
+/// moved.
 fn is_replaced(name: &str, state: &State, source: &ServerFacts) -> bool {
     let dump = state.output_of(&StepId::database(&name.into(), Kind::Dump));
     let was = dump.and_then(|output| match &output.product {
         Product::Dump(dump) => dump.dump.database,
         _ => None,
     });
-    let is = source.database(name).map(|database| database.oid);
-    was.zip(is).is_some_and(|(was, is)| was != is)
+    let Some(is) = source.database(name) else {
+        return false;
+    };
+    let made_from = state.made_from.get(name);
+    was.is_some_and(|was| was != is.oid)
+        || made_from.is_some_and(|was| is_of_another(was, &properties(is)))
 }
 
 #[cfg(test)]

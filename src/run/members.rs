@@ -1,7 +1,7 @@
 //! What was changed on the source of tables, rows, sequences and functions that belong to extensions: no client program brings it along, and only
 //! beside what CREATE EXTENSION made on the target does it show.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -147,8 +147,8 @@ fn other_rows(source: &State, target: &State) -> Option<String> {
     })
 }
 
-/// Of what both have. Where the extension is of another version, its script may have made other parts, so that only those count that
-/// the target does not have at all.
+/// What the source has, and of what both have the parts. Where the extension is of another version, its script may have made other objects
+/// and parts, so that only those parts count that the target does not have at all.
 fn compare(source: &[Member], target: &[Member]) -> Vec<String> {
     let by_part = |members: &[Member]| -> HashMap<(String, String), Member> {
         let members = members.iter();
@@ -166,6 +166,18 @@ fn compare(source: &[Member], target: &[Member]) -> Vec<String> {
         .map(|one| (one.extension.as_str(), one.version.as_str()))
         .collect();
     let mut differences: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    // ALTER EXTENSION … ADD, by a person.
+    let added = source.iter().filter(|one| {
+        let is_same_version = versions.get(one.extension.as_str()) == Some(&one.version.as_str());
+        is_same_version && !in_target.contains(&one.object)
+    });
+    let added: BTreeSet<(&str, &str)> = added
+        .map(|one| (one.extension.as_str(), one.object.as_str()))
+        .collect();
+    for (extension, object) in added {
+        let list = differences.entry(extension).or_default();
+        list.push(format!("all of {object}"));
+    }
     for one in source.iter().filter(|one| in_target.contains(&one.object)) {
         let is_same_version = versions.get(one.extension.as_str()) == Some(&one.version.as_str());
         let differs = match there.get(&(one.object.clone(), one.part.clone())) {
@@ -244,7 +256,7 @@ mod tests {
                 "CREATE TRIGGER theirs",
             ),
         ];
-        insta::assert_snapshot!(compare(&source("1.0"), &target).join("\n"), @"what the extension jobs made was changed on the source, which pg_dump does not bring along: column id of public.job, index mine of public.job, trigger theirs of public.job (not on the source); make the same changes on the target");
+        insta::assert_snapshot!(compare(&source("1.0"), &target).join("\n"), @"what the extension jobs made was changed on the source, which pg_dump does not bring along: all of public.gone, column id of public.job, index mine of public.job, trigger theirs of public.job (not on the source); make the same changes on the target");
         insta::assert_snapshot!(compare(&source("1.1"), &target).join("\n"), @"what the extension jobs made was changed on the source, which pg_dump does not bring along: index mine of public.job; make the same changes on the target");
         assert_eq!(compare(&target, &target), Vec::<String>::new());
     }

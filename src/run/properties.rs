@@ -1,7 +1,7 @@
 //! What belongs to a database as a whole: what changed of it on the source after it was set on the target, and what only the target
 //! has.
 
-use crate::catalog::{Database, changed, only_on_target, properties};
+use crate::catalog::{Database, changed, is_of_another, only_on_target, properties};
 use crate::inspect;
 use crate::journal::State;
 use crate::plan::Endpoint;
@@ -59,6 +59,12 @@ fn told(name: &str, state: &State, source: &[Database], target: &[Database]) -> 
     // A journal of an earlier version does not say what was set.
     let was = state.made_from.get(name).filter(|was| !was.is_empty())?;
     let source = properties(find(source, name)?);
+    if is_of_another(was, &source) {
+        return Some(format!(
+            "database \"{name}\": the source's database of this name is not the one that was moved, which was dropped or renamed since: \
+             where the target shall have the other one, `pg-migrate reset PLAN --database NAME --drop NAME`, and run again"
+        ));
+    }
     let target = properties(find(target, name)?);
     let changed = changed(was, &source, &target);
     (!changed.is_empty()).then(|| {

@@ -74,12 +74,28 @@ pub(super) async fn into(
     written
 }
 
+/// Fails where the database that has the name now is not the one that this run looked at: the target's was made as that is.
+fn ensure_same_database(context: &Context, snapshot: &LockedSnapshot) -> Result<(), StepError> {
+    let seen = context.database()?;
+    if snapshot.database() == seen.oid {
+        return Ok(());
+    }
+    Err(StepError::new(format!(
+        "database \"{}\": on the source, another database got this name after this run looked at it (object id {} instead of {})",
+        context.shown_database(),
+        snapshot.database(),
+        seen.oid
+    ))
+    .help("run again: what this run made of it is made again as the one is that has the name now"))
+}
+
 /// Runs pg_dump, and reads what it wrote.
 async fn write(
     context: &Context,
     path: &Path,
     snapshot: &LockedSnapshot,
 ) -> Result<(Dumped, Vec<String>), StepError> {
+    ensure_same_database(context, snapshot)?;
     let command: Vec<String> = context
         .step()
         .command

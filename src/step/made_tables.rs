@@ -15,7 +15,8 @@ const TABLES: &str = "\
            ARRAY(SELECT a.attnum FROM pg_catalog.pg_attribute a \
                  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum), \
            ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a \
-                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) \
+                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum), \
+           pg_get_userbyid(c.relowner)::text \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[])) \
     ORDER BY n.nspname::text COLLATE \"C\", c.relname::text COLLATE \"C\"";
@@ -60,6 +61,7 @@ async fn under(
         MadeTable {
             table: TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)),
             oid: row.get(2),
+            owner: row.get(5),
             columns: numbers.into_iter().zip(columns).collect(),
         }
     });
@@ -109,6 +111,7 @@ pub(super) async fn ensure_same(
         .map_err(connection.failed("read what the delayed tables are called"))?;
     let there = under(connection, made.iter().map(|made| made.table.clone())).await?;
     let (mut replaced, mut renamed, mut columns) = (Vec::new(), Vec::new(), Vec::new());
+    let mut others = Vec::new();
     for made in made {
         let name = rows.iter().find(|row| row.get::<_, u32>(0) == made.oid);
         let name = name.map(|row| TableName::new(row.get::<_, &str>(1), row.get::<_, &str>(2)));
@@ -118,9 +121,17 @@ pub(super) async fn ensure_same(
                 renamed.push((made.table, name, there.is_some()))
             }
             (Some(_), Some(there)) => columns.extend(renamed_columns(&made, there, &matters)),
-            (None, Some(_)) => replaced.push(made.table),
+            (None, Some(there)) => match (made.owner, &there.owner) {
+                (Some(before), Some(now)) if before != *now => {
+                    others.push((made.table, before, now.clone()));
+                }
+                _ => replaced.push(made.table),
+            },
             (_, None) => {}
         }
+    }
+    if !others.is_empty() {
+        return Err(of_others(context, &others));
     }
     if !renamed.is_empty() {
         return Err(other_names(context, &renamed));
@@ -221,6 +232,31 @@ fn other_names(context: &Context, renamed: &[(TableName, TableName, bool)]) -> S
     ))
 }
 
+/// Whoever owns the schema may drop a table of another role and make one of its own: it would get that role's rows.
+fn of_others(context: &Context, others: &[(TableName, String, String)]) -> StepError {
+    let what = others.iter().map(|(table, before, now)| {
+        format!("{table} belonged to role \"{before}\", and what has its name now belongs to role \"{now}\"")
+    });
+    let back = others.iter().map(|(table, before, _)| {
+        format!(
+            "ALTER TABLE {} OWNER TO {};",
+            table.quoted(),
+            quote_identifier(before)
+        )
+    });
+    StepError::new(format!(
+        "database \"{}\": delayed tables were dropped on the target and others, of other roles, have their names: their rows would \
+         go to these roles; this step changed nothing:{}",
+        context.shown_database(),
+        lines(what)
+    ))
+    .help(format!(
+        "on the target, look at these tables and their triggers, give them to the roles that they belonged to where they are meant, and run \
+         pg-migrate again:{}",
+        lines(back)
+    ))
+}
+
 fn other_columns(context: &Context, renamed: &[RenamedColumn]) -> StepError {
     let what = renamed.iter().map(|column| {
         let taken = if column.is_taken {
@@ -271,6 +307,7 @@ mod tests {
         MadeTable {
             table: TableName::new("public", "t"),
             oid,
+            owner: None,
             columns: columns
                 .iter()
                 .map(|(number, name)| (*number, (*name).to_owned()))

@@ -183,7 +183,8 @@ struct Used {
     highest: i64,
 }
 
-/// Of these tables, and of those that they are partitions or children of.
+/// Of these tables, and of those that they are partitions or children of. A sequence that the table's owner may not count on by himself is
+/// not moved for him, whatever his defaults name.
 async fn used_by(
     connection: &Connection,
     tables: &BTreeSet<TableName>,
@@ -214,6 +215,7 @@ async fn used_by(
              JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = used.number \
              LEFT JOIN pg_catalog.pg_attrdef f ON f.adrelid = t.oid AND f.adnum = a.attnum \
              WHERE used.relation IN (SELECT oid FROM delayed) \
+               AND pg_catalog.has_sequence_privilege(t.relowner, s.oid, 'USAGE, UPDATE') \
              ORDER BY n.nspname::text COLLATE \"C\", s.relname::text COLLATE \"C\", t.oid, a.attnum",
             &[&names],
         )

@@ -92,3 +92,51 @@ fn the_keys_that_clients_inserted_are_told_where_the_load_fails_by_one() {
     let told = project.run(&["run"]).expect_code(4);
     told.says(&["holds 2 rows that clients inserted, with id from 50 to 70"]);
 }
+
+/// Whoever owns a schema may drop what others have in it.
+#[test]
+fn a_table_that_a_schemas_owner_put_into_the_place_of_anothers_gets_none_of_its_rows() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    thief::enter(&source);
+    source.psql("postgres", "CREATE DATABASE erp; CREATE ROLE payroll");
+    source.psql(
+        "erp",
+        "CREATE SCHEMA shared AUTHORIZATION mallory; CREATE TABLE shared.pay (id int, amount int);
+         ALTER TABLE shared.pay OWNER TO payroll; INSERT INTO shared.pay SELECT n, n FROM generate_series(1, 100) n",
+    );
+    let project = Project::between(&source, &target)
+        .with("[delay]\ntable_data = [\"erp.shared.pay\"]\n[target.tuning]\nmode = \"off\"\n");
+    project.killed_at("journal step-done erp/verify synced:1");
+    target.psql(
+        "erp",
+        "SET ROLE mallory; DROP TABLE shared.pay; CREATE TABLE shared.pay (id int, amount int)",
+    );
+    let told = project.run(&["run"]).expect_code(4);
+    told.says(&[
+        "shared.pay belonged to role \"payroll\", and what has its name now belongs to role \"mallory\"",
+    ]);
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM shared.pay"), "0");
+
+    // What it advises.
+    target.psql("erp", "ALTER TABLE \"shared\".\"pay\" OWNER TO \"payroll\"");
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM shared.pay"), "100");
+}
+
+/// A default may name any sequence.
+#[test]
+fn a_sequence_that_the_owner_of_a_delayed_table_may_not_use_is_not_moved_on_for_him() {
+    let (_source, target, project) = with_delayed_table("");
+    target.psql(
+        "erp",
+        "CREATE SCHEMA bank; CREATE SEQUENCE bank.numbers; CREATE SEQUENCE bank.open; GRANT USAGE ON SCHEMA bank TO mallory;
+         GRANT USAGE ON SEQUENCE bank.open TO mallory",
+    );
+    target.psql(
+        "erp",
+        "SET ROLE mallory; ALTER TABLE evil.late ALTER id SET DEFAULT nextval('bank.numbers'), ADD other int DEFAULT nextval('bank.open')",
+    );
+    project.run(&["run"]).expect_code(0);
+    let stands = "SELECT last_value, is_called FROM bank.numbers";
+    assert_eq!(target.psql("erp", stands), "1|f");
+}

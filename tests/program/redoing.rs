@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
+use crate::support::held::Held;
 use crate::support::project::Project;
 use crate::support::server::Server;
 use crate::support::{compare, fill};
@@ -271,6 +272,17 @@ fn a_run_that_goes_on_with_an_old_dump_says_of_when_it_is() {
     assert!(report.contains("an earlier run dumped"), "{report}");
     let silent = project.run(&["check"]).expect_code(0);
     assert!(!silent.said().contains("earlier run"), "{silent:?}");
+
+    // Of what is verified as well, as long as something is left to do.
+    source.psql("postgres", "CREATE DATABASE db3");
+    let told = [
+        "earlier runs verified these, by dumps the first of which is of 2",
+        "\"db1\" (2",
+        "reset PLAN --database DB --drop DB",
+    ];
+    project.run(&["run"]).expect_code(0).says(&told[..2]);
+    source.psql("postgres", "CREATE DATABASE db4");
+    project.run(&["check"]).expect_code(0).says(&told);
     project
         .run(&["run"])
         .expect_code(0)
@@ -305,4 +317,70 @@ fn other_delayed_tables_begin_a_database_again_and_never_one_that_may_be_used() 
     ]);
     let kept = "SELECT word FROM table1 WHERE id = 777";
     assert_eq!(target.psql("db1", kept), "by a client");
+}
+
+/// As a nightly refresh does: the new one is made beside the old one and takes its name.
+#[test]
+fn a_database_of_the_source_that_another_one_replaces_during_a_run_is_not_mixed_with_it() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql(
+        "postgres",
+        "CREATE DATABASE erp TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'",
+    );
+    source.psql("erp", "CREATE TABLE t AS SELECT 1 AS n");
+    source.psql("postgres", "CREATE DATABASE fresh");
+    source.psql(
+        "fresh",
+        "CREATE TABLE t AS SELECT n FROM generate_series(1, 2) n",
+    );
+    source.psql("postgres", "CREATE DATABASE first");
+    source.psql(
+        "first",
+        "CREATE TABLE t AS SELECT n FROM generate_series(1, 100000) n",
+    );
+    let project = Project::between(&source, &target).with(
+        "[databases]\ninclude = [\"erp\", \"first\"]\n[parallelism]\nmax_parallel = 1\n[source]\nlock_timeout = \"60s\"\n",
+    );
+    let swap = || {
+        source.psql("postgres", "ALTER DATABASE erp RENAME TO old");
+        source.psql("postgres", "ALTER DATABASE fresh RENAME TO erp");
+    };
+    let encoding = "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = 'erp'";
+    let held = Held::begin(&source, "first", "LOCK TABLE t");
+    let mut run = project.start(&["run"]);
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    run.until("the run waits", || source.psql("first", waits) != "0");
+    swap();
+    held.commit();
+    run.wait().expect_code(4).says(&[
+        "another database got this name after this run looked at it",
+        "run again: what this run made of it is made again",
+    ]);
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("postgres", encoding), "UTF8");
+    assert_eq!(target.psql("erp", "SELECT count(*) FROM t"), "2");
+}
+
+/// As above, where the run that made the target's was killed before it read anything.
+#[test]
+fn a_database_of_the_source_that_another_one_replaces_between_two_runs_is_made_again() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql(
+        "postgres",
+        "CREATE DATABASE erp TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'",
+    );
+    let project = Project::between(&source, &target);
+    project.killed_at("journal step-done erp/create synced:1");
+    source.psql("postgres", "ALTER DATABASE erp RENAME TO old");
+    source.psql("postgres", "CREATE DATABASE erp");
+    project.run(&["run"]).expect_code(0);
+    let encoding = "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = 'erp'";
+    assert_eq!(target.psql("postgres", encoding), "UTF8");
+
+    // Once it is verified, it stays, and that is told by the run as well as by check.
+    source.psql("postgres", "DROP DATABASE erp");
+    source.psql("postgres", "CREATE DATABASE erp");
+    let told = ["is not the one that was"];
+    project.run(&["check"]).says(&told);
+    project.run(&["run"]).expect_code(0).says(&told);
 }

@@ -23,7 +23,10 @@ fn changes_of_what_the_system_made_are_told_before() {
          ALTER TEXT SEARCH DICTIONARY pg_catalog.german_stem (StopWords);
          INSERT INTO docs SELECT n, 'running shoes' FROM generate_series(1, 10) n;
          REVOKE ALL ON information_schema.tables FROM PUBLIC;
-         REVOKE USAGE ON SCHEMA information_schema FROM PUBLIC",
+         REVOKE USAGE ON SCHEMA information_schema FROM PUBLIC;
+         UPDATE pg_cast SET castcontext = 'i' WHERE castsource = 'int'::regtype AND casttarget = 'bool'::regtype;
+         ALTER FUNCTION pg_catalog.lower(text) SET search_path = pg_catalog;
+         CREATE COLLATION pg_catalog.own (locale = 'C')",
     );
     let told = [
         "source/text-search: database \"erp\", configuration english: the text search configuration english of pg_catalog is not as \
@@ -31,6 +34,10 @@ fn changes_of_what_the_system_made_are_told_before() {
         "source/text-search: database \"erp\", dictionary german_stem: ",
         "source/information-schema: database \"erp\", information_schema: its privileges were changed, and pg_dump brings none of \
          them along: tables, the schema itself",
+        "source/system-object: database \"erp\", cast (integer AS boolean): the cast (integer AS boolean) of pg_catalog is not as on \
+         the target (implicit)",
+        "source/system-object: database \"erp\", function lower(text): ",
+        "source/system-schema: database \"erp\", collation own: ",
     ];
     project.run(&["run"]).expect_code(0).says(&told);
     // What it is about.
@@ -38,6 +45,74 @@ fn changes_of_what_the_system_made_are_told_before() {
     assert_eq!(words, "'run':1 'shoe':2");
     let sees = "SELECT has_schema_privilege('pg_monitor', 'information_schema', 'USAGE')";
     assert_eq!(target.psql("erp", sees), "t");
+    let cast = "SELECT castcontext FROM pg_cast WHERE castsource = 'int'::regtype AND casttarget = 'bool'::regtype";
+    assert_eq!(target.psql("erp", cast), "e");
+}
+
+#[test]
+fn changes_of_the_system_that_the_target_has_as_well_are_not_told() {
+    let changes = "
+        UPDATE pg_cast SET castcontext = 'i' WHERE castsource = 'int'::regtype AND casttarget = 'bool'::regtype;
+        ALTER FUNCTION pg_catalog.lower(text) SET search_path = pg_catalog;
+        CREATE COLLATION pg_catalog.own (locale = 'C')";
+    let (_source, target, project) = servers(changes);
+    target.psql("postgres", changes);
+    let said = project.run(&["check"]).expect_code(0).said();
+    assert!(!said.contains("source/system-"), "{said}");
+}
+
+/// What reads from a slot goes on reading from the source.
+#[test]
+fn replication_slots_are_told_before() {
+    let source = Server::of(16).set("wal_level", "logical").start();
+    let target = Server::start(18);
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "SELECT pg_create_logical_replication_slot('cdc', 'pgoutput'), pg_create_physical_replication_slot('standby1')",
+    );
+    let told = [
+        "source/replication-slots: ",
+        "\"cdc\" (logical in database erp), \"standby1\" (physical)",
+    ];
+    Project::between(&source, &target)
+        .run(&["check"])
+        .expect_code(0)
+        .says(&told);
+}
+
+/// An outbox that waits for old transactions, a foreign server that leads to the old server, a view that keeps its rows.
+#[test]
+fn what_means_something_else_on_another_server_is_told_before() {
+    let (source, target, project) = servers(
+        "CREATE TABLE outbox (id int PRIMARY KEY, written xid8, seen pg_snapshot, at pg_lsn[], plain oid);
+         INSERT INTO outbox VALUES (1, '900', '800:800:', '{0/16B3748}', 1);
+         CREATE EXTENSION postgres_fdw;
+         CREATE SERVER other FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'elsewhere.invalid', port '5432');
+         CREATE TABLE sales AS SELECT 1 AS n;
+         CREATE MATERIALIZED VIEW frozen AS SELECT sum(n) FROM sales;
+         CREATE MATERIALIZED VIEW never AS SELECT sum(n) FROM sales WITH NO DATA;
+         UPDATE sales SET n = 2",
+    );
+    let options = format!("host '127.0.0.1', port '{}'", source.port());
+    let itself =
+        format!("CREATE SERVER itself FOREIGN DATA WRAPPER postgres_fdw OPTIONS ({options})");
+    source.psql("erp", &itself);
+    let plan = project.run(&["plan"]).expect_code(0);
+    plan.says(&["source/views-computed", "its migrating role: public.frozen"]);
+    let run = project.run(&["run"]).expect_code(0);
+    run.says(&[
+        "source/server-values: database \"erp\", public.outbox: it keeps what the source counts for itself, and the target counts from \
+         elsewhere: written xid8, seen pg_snapshot, at pg_lsn[]; ",
+        "source/leads-here: database \"erp\", itself: the foreign server leads to ",
+    ]);
+    let said = format!("{} {}", plan.said(), run.said());
+    for not_told in ["erp\", other", "public.never", "erp\", public.sales"] {
+        assert!(!said.contains(not_told), "{said}");
+    }
+    // What it is about.
+    assert_eq!(source.psql("erp", "SELECT sum FROM frozen"), "1");
+    assert_eq!(target.psql("erp", "SELECT sum FROM frozen"), "2");
 }
 
 /// As scripts do that give back what later versions took away.
@@ -72,6 +147,11 @@ fn what_nobody_changed_is_not_told() {
             "source/text-search",
             "source/information-schema",
             "source/system-schema",
+            "source/system-object",
+            "source/server-values",
+            "source/leads-here",
+            "source/views-computed",
+            "source/replication-slots",
         ] {
             assert!(!said.contains(code), "{major}: {said}");
         }
@@ -215,4 +295,26 @@ fn what_was_changed_of_an_extensions_members_is_told_after_the_run() {
          level security of public.job, security and settings of public.job_add(text), trigger job_set of public.job; make the same",
     ]);
     assert!(!finished.said().contains("crm: what"));
+}
+
+/// ALTER EXTENSION … ADD: pg_dump takes them for what the extension's script makes.
+#[test]
+fn what_was_added_to_an_extension_is_told_after_the_run() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    install_extension(&source);
+    install_extension(&target);
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE EXTENSION pg_migrate_jobs;
+         CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE VIEW seen AS SELECT 1 AS one;
+         CREATE DOMAIN whole AS int;
+         ALTER EXTENSION pg_migrate_jobs ADD FUNCTION mine(); ALTER EXTENSION pg_migrate_jobs ADD VIEW seen;
+         ALTER EXTENSION pg_migrate_jobs ADD DOMAIN whole",
+    );
+    let finished = Project::between(&source, &target)
+        .run(&["run"])
+        .expect_code(0);
+    finished
+        .says(&["all of public.mine(), all of public.seen, all of public.whole; make the same"]);
 }

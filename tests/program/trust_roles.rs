@@ -434,3 +434,68 @@ fn a_role_that_joins_a_group_of_the_target_is_told() {
     let check = project.run(&["check"]).said();
     assert!(!check.contains("members of it"), "{check}");
 }
+
+/// Two servers that go to one target by plans of the same name, and a plan that begins again from another directory.
+#[test]
+fn a_role_that_a_plan_of_this_name_handed_over_is_not_overwritten() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    let other = Server::start(15);
+    for server in [&source, &other] {
+        server.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'of the source'");
+    }
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    other.psql("postgres", "ALTER ROLE app SUPERUSER");
+    other.psql("postgres", "CREATE DATABASE crm OWNER app");
+    Project::between(&source, &target)
+        .run(&["run"])
+        .expect_code(0);
+    target.psql("postgres", "ALTER ROLE app PASSWORD 'rotated' NOLOGIN");
+    let password = target.psql("postgres", STORED);
+    for from in [&other, &source] {
+        let project = Project::between(from, &target).with("[databases]\nexclude = [\"erp\"]\n");
+        let told = project.run(&["run"]).expect_code(3);
+        told.says(&["target/role-differs: ROLE app"]);
+    }
+    assert_eq!(target.psql("postgres", STORED), password);
+    let attributes = "SELECT rolsuper, rolcanlogin FROM pg_roles WHERE rolname = 'app'";
+    assert_eq!(target.psql("postgres", attributes), "f|f");
+}
+
+/// From 16 on, memberships have these options, and not the member.
+#[test]
+fn how_members_use_roles_follows_the_source_between_two_runs() {
+    let uses =
+        "SELECT m.member::regrole::text, m.inherit_option, m.set_option FROM pg_auth_members m
+        WHERE m.roleid = 'team'::regrole ORDER BY 1";
+    for (major, now, then) in [
+        (
+            15,
+            "ALTER ROLE a NOINHERIT; ALTER ROLE b INHERIT",
+            "a|f|t\nb|t|t",
+        ),
+        (
+            16,
+            "GRANT team TO a WITH INHERIT FALSE, SET FALSE; GRANT team TO b WITH INHERIT TRUE, SET TRUE",
+            "a|f|f\nb|t|t",
+        ),
+    ] {
+        let (source, target) = (Server::start(major), Server::start(18));
+        source.psql(
+            "postgres",
+            "CREATE ROLE team; CREATE ROLE a; CREATE ROLE b NOINHERIT; GRANT team TO a, b; CREATE DATABASE erp",
+        );
+        if major >= 16 {
+            source.psql("postgres", "GRANT team TO b WITH INHERIT FALSE, SET FALSE");
+        }
+        let project = Project::between(&source, &target);
+        project.killed_at("journal step-done globals synced:1");
+        source.psql("postgres", now);
+        let finished = project.run(&["run"]).expect_code(0);
+        assert_eq!(target.psql("postgres", uses), then, "{major}");
+        let said = finished.said();
+        assert!(
+            !said.contains("on the target, and not on the source"),
+            "{said}"
+        );
+    }
+}

@@ -189,6 +189,10 @@ fn a_tablespace_that_was_there_and_is_not_alike_is_told() {
     for server in [&source, &target] {
         space(server, "same");
         server.psql("postgres", "CREATE ROLE app");
+        // With another salt: it is left as it is there.
+        let kept =
+            "SET password_encryption = 'scram-sha-256'; CREATE ROLE kept LOGIN PASSWORD 'alike'";
+        server.psql("postgres", kept);
         for sql in [
             "ALTER TABLESPACE same SET (seq_page_cost = 2)",
             "GRANT CREATE ON TABLESPACE same TO app",
@@ -198,7 +202,7 @@ fn a_tablespace_that_was_there_and_is_not_alike_is_told() {
     }
     for sql in [
         "ALTER TABLESPACE fast SET (random_page_cost = 1.1)",
-        "GRANT CREATE ON TABLESPACE fast TO app",
+        "GRANT CREATE ON TABLESPACE fast TO app, kept",
         "COMMENT ON TABLESPACE fast IS 'of the source'",
         "ALTER TABLESPACE fast OWNER TO app",
     ] {
@@ -215,10 +219,13 @@ fn a_tablespace_that_was_there_and_is_not_alike_is_told() {
     let ended = project.run(&["run"]).expect_code(0);
     ended.says(&[
         "target/tablespace-differs: TABLESPACE fast: it was on the target before this plan, which did not make it, and is not as on the \
-         source; the run sets the source's: random_page_cost = 1.1 (there 3), its comment; what the target has is left as it is: its owner \
+         source; the run sets the source's: random_page_cost = 1.1 (there 3), CREATE for the role \"kept\", its \
+         comment; what the target has is left as it is: its owner \
          \"postgres\" (\"app\" on the source), a setting effective_io_concurrency, CREATE for PUBLIC",
     ]);
     assert!(!ended.said().contains("TABLESPACE same"));
+    let may = "SELECT has_tablespace_privilege('kept', 'fast', 'CREATE')";
+    assert_eq!(target.psql("postgres", may), "t");
     let options = "SELECT spcoptions FROM pg_tablespace WHERE spcname = 'fast'";
     assert!(
         target

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::chosen::chosen;
 use super::dump::dump;
-use super::since::{BySubject, Since, by_subject, completed, digests, only_on_target, since};
+use super::since::{
+    BySubject, Completion, Since, by_subject, completed, digests, only_on_target, since,
+};
 use super::statement::Statement;
 use super::{Action, OnError, Planned, Run, Skip, Target, plan, statements};
 use crate::failpoint::reach;
@@ -48,10 +50,15 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
     let needed = needed(context);
     let target = Target::new(&context.shared.inspection.target, needed);
     let is_made = |role: &str| matches!(context.created_roles.get(role), Some(Some(_)));
-    let with_passwords = context.shared.inspection.source.reads_passwords;
+    let by = Completion {
+        source: &source,
+        target: &before,
+        with_passwords: context.shared.inspection.source.reads_passwords,
+        with_options: context.shared.inspection.target.version.major() >= 1600,
+    };
     let completed: Vec<_> = dumped
         .iter()
-        .map(|sql| completed(sql, &before, is_made, with_passwords))
+        .map(|sql| completed(sql, &by, is_made))
         .collect();
     let completed: Vec<&str> = completed.iter().map(AsRef::as_ref).collect();
     let mut actions = plan(&completed, &target);

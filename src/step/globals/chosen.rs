@@ -22,7 +22,9 @@ pub(super) fn chosen<'a>(
         .copied()
         .filter(|sql| {
             let statement = Statement::classify(sql);
-            changed_role(&statement).is_none_or(|role| !target.kept_roles.contains(role))
+            // What a role may do in a tablespace is the tablespace's.
+            matches!(statement, Statement::PrivilegeOnTablespace { .. })
+                || changed_role(&statement).is_none_or(|role| !target.kept_roles.contains(role))
         })
         .collect();
     with_choices(&statements, &plan.tablespaces)

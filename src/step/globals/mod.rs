@@ -8,6 +8,7 @@ mod apply;
 mod chosen;
 mod dump;
 mod lexer;
+mod membership;
 mod plan;
 mod since;
 mod split;

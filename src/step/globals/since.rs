@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use super::lexer::{TokenKind, tokens};
+use super::membership::{explicit, used_otherwise};
 use super::plan::subject_of;
 use super::statement::Statement;
 use crate::escape::hexadecimal;
@@ -98,7 +99,9 @@ pub(crate) fn only_on_target(
             .flat_map(|sql| words_of(sql, with_passwords))
             .collect()
     };
-    words(target).difference(&words(source)).cloned().collect()
+    let (source_words, target_words) = (words(source), words(target));
+    let only = target_words.difference(&source_words).cloned();
+    only.chain(used_otherwise(source, target)).collect()
 }
 
 fn words_of(sql: &str, with_passwords: bool) -> Vec<String> {
@@ -184,20 +187,42 @@ fn words(sql: &str) -> impl Iterator<Item = &str> {
         .map(|token| &sql[token.span])
 }
 
-/// The statement of the source, with what takes away again what only the target has, where it is about attributes of a role that
-/// this plan made. Its other statements are left as they are.
+/// What decides about the statements of the source.
+pub(crate) struct Completion<'a> {
+    pub source: &'a BySubject<'a>,
+    pub target: &'a BySubject<'a>,
+    /// The source's passwords are known.
+    pub with_passwords: bool,
+    /// Memberships have options on the target (16 and later).
+    pub with_options: bool,
+}
+
+/// The statement of the source, with what takes away again what only the target has, where it is about attributes or memberships of a
+/// role that this plan made. Its other statements are left as they are.
 pub(crate) fn completed<'a>(
     sql: &'a str,
-    target: &BySubject<'_>,
+    by: &Completion<'_>,
     is_made: impl Fn(&str) -> bool,
-    with_passwords: bool,
 ) -> Cow<'a, str> {
     let statement = Statement::classify(sql);
+    let subject = subject_of(&statement);
+    let subject = subject.as_ref();
+    let there = subject.and_then(|subject| by.target.get(subject));
+    let with_passwords = by.with_passwords;
     let role = match &statement {
         Statement::AlterRole { role, .. } if is_made(role) => role,
+        Statement::GrantRole { role, member, .. } if by.with_options && is_made(member) => {
+            let is_there = |sql: &&str| matches!(Statement::classify(sql), Statement::GrantRole { role: of, .. } if of == *role);
+            let of_source = subject.and_then(|subject| by.source.get(subject));
+            return match of_source {
+                Some(of_source) if there.into_iter().flatten().any(is_there) => {
+                    explicit(sql, of_source).into()
+                }
+                _ => sql.into(),
+            };
+        }
         _ => return sql.into(),
     };
-    let there = subject_of(&statement).and_then(|subject| target.get(&subject));
     let is_there = |clause: &Clause| {
         let mut statements = there.into_iter().flatten();
         statements.any(|sql| {
@@ -288,7 +313,13 @@ mod tests {
         ];
         let (target, source) = (by_subject(&was), by_subject(&now));
         let complete = |is_made: bool, with_passwords| {
-            completed(now[0], &target, |_| is_made, with_passwords).into_owned()
+            let by = Completion {
+                source: &source,
+                target: &target,
+                with_passwords,
+                with_options: false,
+            };
+            completed(now[0], &by, |_| is_made).into_owned()
         };
         assert_eq!(
             complete(true, true),

@@ -1,0 +1,75 @@
+//! What arrives as it is and means something else on another server, or is computed there again.
+
+use super::query::{self, USER_SCHEMA};
+use crate::catalog::{NotMoved, NotMovedKind};
+use crate::plan::Endpoint;
+use crate::postgres::{Connection, Error};
+
+/// Tables with columns of what one server counts for itself: transaction ids, snapshots, positions of the WAL, row versions.
+fn server_values() -> String {
+    format!(
+        "SELECT n.nspname || '.' || c.relname, string_agg(a.attname || ' ' || format_type(a.atttypid, NULL), ', ' ORDER BY a.attnum) \
+         FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         JOIN pg_catalog.pg_type t ON t.oid = a.atttypid LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem \
+         WHERE c.relkind IN ('r', 'p') AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid) \
+           AND a.attnum > 0 AND NOT a.attisdropped AND {USER_SCHEMA} AND t.oid < 16384 \
+           AND coalesce(e.typname, t.typname) IN ('xid', 'xid8', 'cid', 'tid', 'txid_snapshot', 'pg_snapshot', 'pg_lsn') \
+         GROUP BY n.nspname, c.relname ORDER BY 1"
+    )
+}
+
+/// Materialized views with rows.
+fn views_computed_again() -> String {
+    format!(
+        "SELECT n.nspname || '.' || c.relname, ''::text FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind = 'm' AND c.relispopulated AND {USER_SCHEMA} ORDER BY 1"
+    )
+}
+
+/// Foreign servers that lead to the source itself, by the plan's words or by its address.
+const LEADS_HERE: &str = "\
+    SELECT s.srvname::text, concat_ws(':', coalesce(o.hostaddr, o.host), o.port) FROM pg_catalog.pg_foreign_server s, LATERAL ( \
+        SELECT max(v.option_value) FILTER (WHERE v.option_name = 'host') AS host, \
+               max(v.option_value) FILTER (WHERE v.option_name = 'hostaddr') AS hostaddr, \
+               coalesce(max(v.option_value) FILTER (WHERE v.option_name = 'port'), '5432') AS port \
+        FROM pg_options_to_table(s.srvoptions) v) o \
+    WHERE (o.host = ANY ($1) OR o.hostaddr = ANY ($1) OR host(inet_server_addr()) IN (o.host, o.hostaddr)) \
+      AND o.port IN ($2, inet_server_port()::text) ORDER BY 1";
+
+/// Reads all of that in the connection's database.
+pub(super) async fn read(
+    connection: &Connection,
+    endpoint: &Endpoint,
+) -> Result<Vec<NotMoved>, Error> {
+    let mut found = Vec::new();
+    for (what, sql) in [
+        (NotMovedKind::ServerValues, server_values()),
+        (NotMovedKind::ViewComputedAgain, views_computed_again()),
+    ] {
+        let rows = query::rows(connection, "look for what is not moved", &sql).await?;
+        found.extend(rows.iter().map(|row| NotMoved {
+            what,
+            object: row.get(0),
+            detail: row.get(1),
+        }));
+    }
+    let hosts: Vec<String> = [
+        Some(endpoint.host.clone()),
+        endpoint.hostaddr.map(|address| address.to_string()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let rows = connection
+        .query(LEADS_HERE, &[&hosts, &endpoint.port.to_string()])
+        .await
+        .map_err(connection.failed("read where foreign servers lead"))?;
+    found.extend(rows.iter().map(|row| NotMoved {
+        what: NotMovedKind::LeadsToSource,
+        object: row.get(0),
+        detail: row.get(1),
+    }));
+    Ok(found)
+}

@@ -146,7 +146,8 @@ impl Keys {
             text.push_str("\n[verify]\nmode = \"fast\"\n");
         }
         if !self.exclude.is_empty() {
-            let names = list(&mut self.exclude.iter().map(String::as_str));
+            let globs: Vec<String> = self.exclude.iter().map(|name| glob(name)).collect();
+            let names = list(&mut globs.iter().map(String::as_str));
             text.push_str(&format!("\n[databases]\nexclude = {names}\n"));
         }
         for code in &self.waived {
@@ -154,6 +155,16 @@ impl Keys {
         }
         text
     }
+}
+
+/// What matches this name alone.
+fn glob(name: &str) -> String {
+    name.chars()
+        .flat_map(|char| {
+            let escape = matches!(char, '\\' | '*' | '?' | '[' | ']' | '{' | '}').then_some('\\');
+            escape.into_iter().chain([char])
+        })
+        .collect()
 }
 
 impl<'a> People<'a> {

@@ -2,6 +2,7 @@
 //! well all the same, or says what to do, and doing that leads to its end.
 
 mod advice;
+mod crossing;
 mod directories;
 mod hand;
 mod night;
@@ -166,6 +167,7 @@ impl People<'_> {
         }
         let mut wrong = nothing_lives_on(&self.project, &[&self.source, &self.target], &self.name);
         wrong.extend(self.changes_of_foreign());
+        wrong.extend(self.made_a_difference(finished));
         if finished.signal.is_none() && outlet == Outlet::Files {
             wrong.extend(self.left_unsafe_untold(finished));
         }

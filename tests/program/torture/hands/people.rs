@@ -57,7 +57,7 @@ pub struct People<'a> {
     /// Databases of which the run under way has taken its snapshot.
     pub under_snapshot: BTreeSet<String>,
     pub is_running: bool,
-    /// The hands of the night that found what they need.
+    /// Of the hands of the night, and of those that cross a run: which found what they need.
     pub struck: BTreeSet<Hand>,
     begun: Instant,
     pub story: Vec<String>,
@@ -388,6 +388,7 @@ impl<'a> People<'a> {
                 let _ = self.on_source(hand, &database, &mut chance)
                     || self.on_target(hand, &database, &mut chance)
                     || self.with_program(hand, &database, &mut chance)
+                    || self.crossing(hand, &mut chance)
                     || self.at_night(hand, &mut chance);
             }
         }

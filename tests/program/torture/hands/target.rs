@@ -24,7 +24,10 @@ impl People<'_> {
                 );
                 self.target_now(&sql);
             }
-            Hand::RecreateFilled if is_ours => {
+            Hand::RecreateFilled | Hand::Supplant if is_ours => {
+                if hand == Hand::Supplant {
+                    self.struck.insert(hand);
+                }
                 self.drop_ours(database);
                 self.make_filled(database);
             }
@@ -55,6 +58,7 @@ impl People<'_> {
             | Hand::DropVerified
             | Hand::RecreateEmpty
             | Hand::RecreateFilled
+            | Hand::Supplant
             | Hand::Rename
             | Hand::FillOurs
             | Hand::OpenSession
@@ -135,7 +139,7 @@ impl People<'_> {
     }
 
     /// Clients insert as soon as the database is open to them, also into delayed tables.
-    fn client_writes(&mut self, database: &str) {
+    pub fn client_writes(&mut self, database: &str) {
         let number = CLIENTS + self.number();
         let mut tables = vec!["hand_log"];
         if has_delayed(database) {

@@ -30,11 +30,15 @@ pub fn put(chance: &mut Chance, rounds: &mut Vec<Round>, variant: &mut Variant) 
         pick: chance.next(),
     };
     let mut during = Vec::new();
+    // Mostly the run is left to what it meets.
+    if chance.percent(70) {
+        rounds[0].end = End::ByItself;
+    }
     match hand {
         // Some begin before the run has taken a snapshot, whatever that takes here.
         Hand::LongReload => {
-            for _ in 0..1 + chance.below(3) {
-                during.push((When::After(chance.below(200) as u32), act(chance)));
+            for _ in 0..3 {
+                during.push((When::After(chance.below(300) as u32), act(chance)));
             }
         }
         Hand::WriteLate => {
@@ -123,7 +127,7 @@ impl People<'_> {
     /// that the run starts from here on, one after the other, any.
     fn out_of_memory(&mut self, chance: &mut Chance) {
         let deadline = Instant::now() + run_takes() / 2;
-        let number = 1 + chance.below(7);
+        let number = 1 + chance.below(4);
         let pause = run_takes() * chance.below(40) as u32 / 1000;
         let mut seen = BTreeSet::new();
         while Instant::now() < deadline {
@@ -136,7 +140,7 @@ impl People<'_> {
             if seen.len() >= number && !found.is_empty() {
                 break;
             }
-            sleep(Duration::from_millis(2));
+            sleep(Duration::from_millis(5));
         }
         sleep(pause);
         let restoring = self.restoring();
@@ -158,7 +162,9 @@ impl People<'_> {
                 let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
                 let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
                 let is_leader = parent.is_none_or(|name| name != "pg_restore");
-                (is_leader && arguments.contains("--dbname")).then_some((*pid, arguments))
+                // Neither a list of what is in an archive nor the making of tables takes memory.
+                let is_large = arguments.contains("--dbname") && !arguments.contains("/pre-data.");
+                (is_leader && is_large).then_some((*pid, arguments))
             })
             .collect()
     }

@@ -62,7 +62,7 @@ pub enum Hand {
     LongReload,
     /// Clients go on to write into delayed tables after the regular dump.
     WriteLate,
-    /// As `RecreateFilled`, between the making of a database and the end of its restore.
+    /// As `RecreateFilled`, between the making of a database and its restore, and nobody else may connect to it.
     Supplant,
     /// A person wants a database to be made again, and clients write to it.
     RedoUsed,

@@ -249,7 +249,11 @@ impl<'a> People<'a> {
         let last = finished
             .stderr
             .lines()
-            .filter(|line| line.contains('×') || line.contains("failed"))
+            .filter(|line| {
+                ["×", "failed", "FAILED"]
+                    .iter()
+                    .any(|word| line.contains(word))
+            })
             .take(3)
             .collect::<Vec<_>>()
             .join(" / ");

@@ -92,9 +92,10 @@ impl People<'_> {
                 one.regular = reload("public.hand_reload", n);
                 open = match hand {
                     Hand::ReloadOpen => 0.6,
-                    // Until well after the snapshot of a run that begins now.
+                    // Until well after the snapshot of a run that begins now. pg_dump waits no longer than ten seconds.
                     Hand::LongReload => {
-                        run_takes().as_secs_f64() * (500 + chance.below(300)) as f64 / 1000.0
+                        let part = (500 + chance.below(300)) as f64 / 1000.0;
+                        (run_takes().as_secs_f64() * part).min(8.0)
                     }
                     _ => 0.0,
                 };

@@ -13,7 +13,9 @@ impl People<'_> {
         let is_ours = exists && !self.foreign.contains_key(database);
         let is_verified = self.is_done(&format!("{database}/verify"));
         match hand {
-            Hand::FillBefore if !exists && !self.is_running => self.make_filled(database),
+            Hand::FillBefore if !exists && !self.is_running => {
+                self.make_filled(database, false);
+            }
             Hand::DropUnverified if is_ours && !is_verified => self.drop_ours(database),
             Hand::DropVerified if is_ours && is_verified => self.drop_ours(database),
             Hand::RecreateEmpty if is_ours => {
@@ -24,12 +26,14 @@ impl People<'_> {
                 );
                 self.target_now(&sql);
             }
-            Hand::RecreateFilled | Hand::Supplant if is_ours => {
-                if hand == Hand::Supplant {
-                    self.struck.insert(hand);
-                }
+            Hand::RecreateFilled if is_ours => {
                 self.drop_ours(database);
-                self.make_filled(database);
+                self.make_filled(database, false);
+            }
+            Hand::Supplant if is_ours => {
+                self.drop_ours(database);
+                self.make_filled(database, true);
+                self.struck.insert(hand);
             }
             Hand::Rename if is_ours => self.rename(database),
             Hand::FillOurs if is_ours => self.fill_ours(database, is_verified),
@@ -75,10 +79,14 @@ impl People<'_> {
         done.is_ok()
     }
 
-    fn make_filled(&mut self, database: &str) {
+    /// `is_private`: nobody else may connect, so that by that it is not to be told from one that a run has just made.
+    fn make_filled(&mut self, database: &str, is_private: bool) {
         let quoted = identifier(database);
         if !self.target_now(&format!("CREATE DATABASE {quoted} TEMPLATE template0")) {
             return;
+        }
+        if is_private {
+            self.target_now(&format!("REVOKE CONNECT ON DATABASE {quoted} FROM PUBLIC"));
         }
         let sql = "CREATE TABLE public.by_hand AS SELECT 7 AS n";
         let filled = self.target.try_psql(database, sql);

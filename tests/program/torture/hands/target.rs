@@ -14,7 +14,7 @@ impl People<'_> {
         let is_verified = self.is_done(&format!("{database}/verify"));
         match hand {
             Hand::FillBefore if !exists && !self.is_running => {
-                self.make_filled(database, false);
+                self.make_filled(database);
             }
             Hand::DropUnverified if is_ours && !is_verified => self.drop_ours(database),
             Hand::DropVerified if is_ours && is_verified => self.drop_ours(database),
@@ -28,12 +28,10 @@ impl People<'_> {
             }
             Hand::RecreateFilled if is_ours => {
                 self.drop_ours(database);
-                self.make_filled(database, false);
+                self.make_filled(database);
             }
             Hand::Supplant if is_ours => {
-                self.drop_ours(database);
-                self.make_filled(database, true);
-                self.struck.insert(hand);
+                self.supplant(database);
             }
             Hand::Rename if is_ours => self.rename(database),
             Hand::FillOurs if is_ours => self.fill_ours(database, is_verified),
@@ -79,20 +77,38 @@ impl People<'_> {
         done.is_ok()
     }
 
-    /// `is_private`: nobody else may connect, so that by that it is not to be told from one that a run has just made.
-    fn make_filled(&mut self, database: &str, is_private: bool) {
+    fn make_filled(&mut self, database: &str) {
         let quoted = identifier(database);
         if !self.target_now(&format!("CREATE DATABASE {quoted} TEMPLATE template0")) {
             return;
-        }
-        if is_private {
-            self.target_now(&format!("REVOKE CONNECT ON DATABASE {quoted} FROM PUBLIC"));
         }
         let sql = "CREATE TABLE public.by_hand AS SELECT 7 AS n";
         let filled = self.target.try_psql(database, sql);
         self.tell(format!("target {database:?}: filled by hand: {filled:?}"));
         let print = self.print_of(database);
         self.foreign.insert(database.to_owned(), print);
+    }
+
+    /// One that was made and filled under another name is put into the place of ours. Nobody else may connect: by that it is not to be
+    /// told from one that a run has just made.
+    fn supplant(&mut self, database: &str) {
+        let instead = format!("instead_{}", self.number());
+        if !self.target_now(&format!("CREATE DATABASE {instead} TEMPLATE template0")) {
+            return;
+        }
+        self.target_now(&format!("REVOKE CONNECT ON DATABASE {instead} FROM PUBLIC"));
+        let sql = "CREATE TABLE public.by_hand AS SELECT 7 AS n";
+        let filled = self.target.try_psql(&instead, sql);
+        self.tell(format!("target {instead:?}: filled by hand: {filled:?}"));
+        let print = self.print_of(&instead);
+        self.drop_ours(database);
+        let quoted = identifier(database);
+        if self.target_now(&format!("ALTER DATABASE {instead} RENAME TO {quoted}")) {
+            self.foreign.insert(database.to_owned(), print);
+            self.struck.insert(Hand::Supplant);
+        } else {
+            self.target_now(&format!("DROP DATABASE {instead}"));
+        }
     }
 
     fn drop_ours(&mut self, database: &str) {

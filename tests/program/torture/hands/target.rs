@@ -211,7 +211,7 @@ impl People<'_> {
         );
         let inside = self.target.try_psql(
             database,
-            "SELECT string_agg(relname || relkind, ' ' ORDER BY relname) FROM pg_class
+            "SELECT string_agg(format('%s%s', relname, relkind), ' ' ORDER BY relname) FROM pg_class
              WHERE relnamespace = 'public'::regnamespace;
              SELECT count(*) FROM public.by_hand",
         );

@@ -9,7 +9,8 @@
 //!   less. A label means the same trial whatever this says.
 //! - `TORTURE_SEED`: a number, for other instants; 1 otherwise.
 //! - `TORTURE_WORKERS`: trials at a time; 2 otherwise.
-//! - `TORTURE_ONLY`: the label of one trial, as printed where one failed, to repeat it alone.
+//! - `TORTURE_ONLY`: the label of one trial, as printed where one failed, to repeat it alone. One with hands then
+//!   says what they did, also where all is right.
 //! - `TORTURE_HAND`: of `hands`, as many trials in which this one takes part, or one of these, as `hands/hand.rs` calls them.
 //! - `TORTURE_MINUTES`: no trial begins later. The next campaign goes on where this one stopped.
 //!

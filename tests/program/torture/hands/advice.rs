@@ -57,6 +57,10 @@ const ADVICE: &[(&str, Remedy)] = &[
         remove_tables_by_hand,
     ),
     ("the run that compiled it", seal_again),
+    (
+        "to keep it as it is, exclude it (databases.exclude)",
+        keep_used,
+    ),
     ("DROP DATABASE on the target, and run again", drop_unused),
     ("run again", just_again),
     ("another run holds", just_again),
@@ -272,6 +276,19 @@ fn drop_unused(people: &mut People<'_>) -> bool {
         }
     }
     dropped
+}
+
+/// What was to be made again, and clients use.
+fn keep_used(people: &mut People<'_>) -> bool {
+    let mut any = false;
+    for database in DATABASES {
+        let is_used = people.client_rows.iter().any(|(of, _, _)| of == database);
+        if is_used && !people.is_done(&format!("{database}/verify")) {
+            any |= people.keys.exclude.insert(database.to_owned());
+        }
+    }
+    people.write_plan();
+    any
 }
 
 fn take_later_snapshot(people: &mut People<'_>) -> bool {

@@ -57,6 +57,17 @@ pub enum Hand {
     RestartSource,
     RestartTarget,
     CrashTarget,
+    // What meets a run in the moment that matters.
+    /// A load that truncates its table before the snapshot and commits after it.
+    LongReload,
+    /// Clients go on to write into delayed tables after the regular dump.
+    WriteLate,
+    /// As `RecreateFilled`, between the making of a database and its restore, and nobody else may connect to it.
+    Supplant,
+    /// A person wants a database to be made again, and clients write to it.
+    RedoUsed,
+    /// The kernel kills a pg_restore.
+    OutOfMemory,
     // Of the night.
     /// The standby of the source gets nothing more from here on, that of the target.
     SourceLags,
@@ -177,6 +188,9 @@ pub const DURING: &[Hand] = &[
     RestartTarget,
     CrashTarget,
 ];
+
+/// What meets a run in the moment that matters. A trial has one of these, or none.
+pub const CROSSING: &[Hand] = &[LongReload, WriteLate, Supplant, RedoUsed, OutOfMemory];
 
 /// What happens around runs at night. A trial has one of these, or none, or two.
 pub const NIGHT: &[Hand] = &[

@@ -2,6 +2,7 @@
 //! well all the same, or says what to do, and doing that leads to its end.
 
 mod advice;
+mod crossing;
 mod directories;
 mod hand;
 mod night;
@@ -44,6 +45,8 @@ pub fn play(stage: &Stage, name: &str, variant: Variant, script: &Script) -> Ver
     let mut wrong = std::mem::take(&mut people.wrong);
     if !wrong.is_empty() {
         wrong.push(people.story.join("\n"));
+    } else if std::env::var_os("TORTURE_ONLY").is_some_and(|label| !label.is_empty()) {
+        println!("{}", people.story.join("\n"));
     }
     Verdict {
         resumes,
@@ -166,6 +169,7 @@ impl People<'_> {
         }
         let mut wrong = nothing_lives_on(&self.project, &[&self.source, &self.target], &self.name);
         wrong.extend(self.changes_of_foreign());
+        wrong.extend(self.made_a_difference(finished));
         if finished.signal.is_none() && outlet == Outlet::Files {
             wrong.extend(self.left_unsafe_untold(finished));
         }

@@ -57,7 +57,7 @@ pub struct People<'a> {
     /// Databases of which the run under way has taken its snapshot.
     pub under_snapshot: BTreeSet<String>,
     pub is_running: bool,
-    /// The hands of the night that found what they need.
+    /// Of the hands of the night, and of those that cross a run: which found what they need.
     pub struck: BTreeSet<Hand>,
     begun: Instant,
     pub story: Vec<String>,
@@ -146,7 +146,8 @@ impl Keys {
             text.push_str("\n[verify]\nmode = \"fast\"\n");
         }
         if !self.exclude.is_empty() {
-            let names = list(&mut self.exclude.iter().map(String::as_str));
+            let globs: Vec<String> = self.exclude.iter().map(|name| glob(name)).collect();
+            let names = list(&mut globs.iter().map(String::as_str));
             text.push_str(&format!("\n[databases]\nexclude = {names}\n"));
         }
         for code in &self.waived {
@@ -154,6 +155,16 @@ impl Keys {
         }
         text
     }
+}
+
+/// What matches this name alone.
+fn glob(name: &str) -> String {
+    name.chars()
+        .flat_map(|char| {
+            let escape = matches!(char, '\\' | '*' | '?' | '[' | ']' | '{' | '}').then_some('\\');
+            escape.into_iter().chain([char])
+        })
+        .collect()
 }
 
 impl<'a> People<'a> {
@@ -238,7 +249,11 @@ impl<'a> People<'a> {
         let last = finished
             .stderr
             .lines()
-            .filter(|line| line.contains('×') || line.contains("failed"))
+            .filter(|line| {
+                ["×", "failed", "FAILED"]
+                    .iter()
+                    .any(|word| line.contains(word))
+            })
             .take(3)
             .collect::<Vec<_>>()
             .join(" / ");
@@ -377,6 +392,7 @@ impl<'a> People<'a> {
                 let _ = self.on_source(hand, &database, &mut chance)
                     || self.on_target(hand, &database, &mut chance)
                     || self.with_program(hand, &database, &mut chance)
+                    || self.crossing(hand, &mut chance)
                     || self.at_night(hand, &mut chance);
             }
         }

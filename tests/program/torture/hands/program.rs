@@ -42,7 +42,7 @@ impl People<'_> {
         true
     }
 
-    fn verb(&mut self, arguments: &[&str]) {
+    pub fn verb(&mut self, arguments: &[&str]) {
         let finished = self.project.run(arguments);
         self.heard(&arguments.join(" "), &finished);
         // What these print is their work: it failed where the disk of their output is full.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::crossing;
 use super::hand::{BETWEEN, DURING, Hand, NIGHT};
 use crate::torture::chance::Chance;
 use crate::torture::faults::Fault;
@@ -128,11 +129,13 @@ pub fn a_few(seed: u64, trials: usize) -> Vec<Trial> {
 fn of_number(seed: u64, number: usize) -> Trial {
     const VARIANTS: [Variant; 3] = [Variant::Same, Variant::Same, Variant::Later];
     let mut chance = Chance::of(seed, "hands", number);
-    let variant = *chance.pick(&VARIANTS);
+    let mut variant = *chance.pick(&VARIANTS);
     let rounds = 1 + chance.below(3);
     let rounds = (0..rounds).map(|_| round(&mut chance));
     let mut rounds = rounds.collect();
     night(&mut Chance::of(seed, "night", number), &mut rounds);
+    let mut chance = Chance::of(seed, "crossing", number);
+    crossing::put(&mut chance, &mut rounds, &mut variant);
     Trial {
         scope: "hands",
         label: format!("hands {number}"),

@@ -5,6 +5,7 @@ use super::people::People;
 use super::watch::has_delayed;
 use crate::support::server::{identifier, random_word};
 use crate::torture::chance::Chance;
+use crate::torture::run_takes;
 
 impl People<'_> {
     /// Whether the hand is one of these.
@@ -54,7 +55,7 @@ impl People<'_> {
     fn changes_rows(&mut self, hand: Hand, database: &str, chance: &mut Chance) -> bool {
         let is_delayed = matches!(
             hand,
-            Hand::WriteDelayed | Hand::ReloadDelayed | Hand::ParentAndChild
+            Hand::WriteDelayed | Hand::WriteLate | Hand::ReloadDelayed | Hand::ParentAndChild
         );
         let database = match is_delayed && !has_delayed(database) {
             true => "events",
@@ -82,14 +83,22 @@ impl People<'_> {
                 );
                 one.regular.push_str(&of_the_application(database, n));
             }
-            Hand::WriteDelayed => {
+            Hand::WriteDelayed | Hand::WriteLate => {
                 batch = false;
                 one.delayed = format!("DELETE FROM public.later_children WHERE id = {n};");
                 one.delayed.push_str(&of_delayed(database, n));
             }
-            Hand::Reload | Hand::ReloadOpen => {
+            Hand::Reload | Hand::ReloadOpen | Hand::LongReload => {
                 one.regular = reload("public.hand_reload", n);
-                open = if hand == Hand::ReloadOpen { 0.6 } else { 0.0 };
+                open = match hand {
+                    Hand::ReloadOpen => 0.6,
+                    // Until well after the snapshot of a run that begins now. pg_dump waits no longer than ten seconds.
+                    Hand::LongReload => {
+                        let part = (500 + chance.below(300)) as f64 / 1000.0;
+                        (run_takes().as_secs_f64() * part).min(8.0)
+                    }
+                    _ => 0.0,
+                };
             }
             Hand::ReloadDelayed => {
                 one.delayed = reload("public.later_reload", n);

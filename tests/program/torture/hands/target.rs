@@ -13,7 +13,9 @@ impl People<'_> {
         let is_ours = exists && !self.foreign.contains_key(database);
         let is_verified = self.is_done(&format!("{database}/verify"));
         match hand {
-            Hand::FillBefore if !exists && !self.is_running => self.make_filled(database),
+            Hand::FillBefore if !exists && !self.is_running => {
+                self.make_filled(database);
+            }
             Hand::DropUnverified if is_ours && !is_verified => self.drop_ours(database),
             Hand::DropVerified if is_ours && is_verified => self.drop_ours(database),
             Hand::RecreateEmpty if is_ours => {
@@ -27,6 +29,9 @@ impl People<'_> {
             Hand::RecreateFilled if is_ours => {
                 self.drop_ours(database);
                 self.make_filled(database);
+            }
+            Hand::Supplant if is_ours => {
+                self.supplant(database);
             }
             Hand::Rename if is_ours => self.rename(database),
             Hand::FillOurs if is_ours => self.fill_ours(database, is_verified),
@@ -55,6 +60,7 @@ impl People<'_> {
             | Hand::DropVerified
             | Hand::RecreateEmpty
             | Hand::RecreateFilled
+            | Hand::Supplant
             | Hand::Rename
             | Hand::FillOurs
             | Hand::OpenSession
@@ -81,6 +87,28 @@ impl People<'_> {
         self.tell(format!("target {database:?}: filled by hand: {filled:?}"));
         let print = self.print_of(database);
         self.foreign.insert(database.to_owned(), print);
+    }
+
+    /// One that was made and filled under another name is put into the place of ours. Nobody else may connect: by that it is not to be
+    /// told from one that a run has just made.
+    fn supplant(&mut self, database: &str) {
+        let instead = format!("instead_{}", self.number());
+        if !self.target_now(&format!("CREATE DATABASE {instead} TEMPLATE template0")) {
+            return;
+        }
+        self.target_now(&format!("REVOKE CONNECT ON DATABASE {instead} FROM PUBLIC"));
+        let sql = "CREATE TABLE public.by_hand AS SELECT 7 AS n";
+        let filled = self.target.try_psql(&instead, sql);
+        self.tell(format!("target {instead:?}: filled by hand: {filled:?}"));
+        let print = self.print_of(&instead);
+        self.drop_ours(database);
+        let quoted = identifier(database);
+        if self.target_now(&format!("ALTER DATABASE {instead} RENAME TO {quoted}")) {
+            self.foreign.insert(database.to_owned(), print);
+            self.struck.insert(Hand::Supplant);
+        } else {
+            self.target_now(&format!("DROP DATABASE {instead}"));
+        }
     }
 
     fn drop_ours(&mut self, database: &str) {
@@ -135,7 +163,7 @@ impl People<'_> {
     }
 
     /// Clients insert as soon as the database is open to them, also into delayed tables.
-    fn client_writes(&mut self, database: &str) {
+    pub fn client_writes(&mut self, database: &str) {
         let number = CLIENTS + self.number();
         let mut tables = vec!["hand_log"];
         if has_delayed(database) {
@@ -183,7 +211,7 @@ impl People<'_> {
         );
         let inside = self.target.try_psql(
             database,
-            "SELECT string_agg(relname || relkind, ' ' ORDER BY relname) FROM pg_class
+            "SELECT string_agg(format('%s%s', relname, relkind), ' ' ORDER BY relname) FROM pg_class
              WHERE relnamespace = 'public'::regnamespace;
              SELECT count(*) FROM public.by_hand",
         );

@@ -8,7 +8,6 @@ use crate::catalog::{
 use crate::finding::{Code, Finding};
 use crate::graph::select;
 use crate::journal::{Created, State, Status};
-use crate::mark::Marked;
 use crate::names::{Kind, Product, StepId, TableName};
 use crate::plan::Plan;
 use crate::preflight::{self, Changed, Unfinished};
@@ -99,8 +98,8 @@ pub(super) fn roles_there(
 /// Whether this plan made the target's role, or set it before; or one of its name under another state directory, which handed nothing
 /// over: its state was lost. Where clients have a database of it, the role is theirs, and that plan may have had another source.
 fn is_ours(role: &Role, marking: &Marking, state: &State) -> bool {
-    let made = |other: &&Marked| other.roles.get(&role.name) == Some(&role.oid);
-    let mut others = marking.others.iter().filter(made);
+    let others = marking.others.iter();
+    let mut others = others.filter(|other| other.roles.get(&role.name) == Some(&role.oid));
     state
         .touched_roles
         .contains(&format!("role \"{}\"", role.name))

@@ -343,6 +343,11 @@ codes! {
         why "Each server has databases postgres and template1 of its own, so settings and privileges of those of the source do not migrate."
         fix "Set them on the target by hand."
 
+    SourceLeadsHere "source/leads-here" Warn Object "0.2.0"
+        what "a foreign server leads to the source"
+        why "Foreign servers are moved with their options, so one that names the source itself has the target read and write there, also once clients have changed over."
+        fix "ALTER SERVER … OPTIONS (SET host …) on the target after the run."
+
     SourceLeftUnsafe "source/left-unsafe" Block Migration "0.2.0"
         what "a migration left the source unsafe"
         why "The source was the target of a plan that left its settings for the load (fsync off, say), or whose machine went down meanwhile: what is copied from it may be damaged, and counts that match do not show it."
@@ -357,11 +362,6 @@ codes! {
         what "login triggers fire for our sessions"
         why "A login trigger runs for each session of the run, and may write to the source or refuse the session; a superuser of 17 and later switches event triggers off for its sessions."
         fix "GRANT SET ON PARAMETER event_triggers to the source's role, or use a superuser for [source]."
-
-    SourceLeadsHere "source/leads-here" Warn Object "0.2.0"
-        what "a foreign server leads to the source"
-        why "Foreign servers are moved with their options, so one that names the source itself has the target read and write there, also once clients have changed over."
-        fix "ALTER SERVER … OPTIONS (SET host …) on the target after the run."
 
     SourceMarkUnreadable "source/mark-unreadable" Block Migration "0.2.0"
         what "an earlier migration's mark is closed"

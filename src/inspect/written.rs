@@ -12,9 +12,10 @@ use crate::postgres::{Application, Connection, Error, quote_literal};
 /// Before 15 the statistics go to a collector, and what it shows may be half a second old (`PGSTAT_STAT_INTERVAL`).
 const COLLECTOR_DELAY: Duration = Duration::from_millis(700);
 
-/// How often, and how long, to look whether sessions of ours that have ended are gone: they report what they wrote last.
+/// How often, and how long, to look whether sessions of ours that have ended are gone: they report what they wrote last. What one of a busy
+/// server reports after the look would be taken for another's.
 const LOOK: Duration = Duration::from_millis(50);
-const LOOKS: u32 = 40;
+const LOOKS: u32 = 400;
 
 /// What ANALYZE writes, by autovacuum as well, is nothing of a client's. Each side of the difference counts every row. A standby counts
 /// nothing that its primary writes: there it is the next transaction id, which every write moves on, in whatever database.

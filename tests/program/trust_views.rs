@@ -181,3 +181,20 @@ fn index_entries_are_computed_by_the_settings_of_the_database() {
         );
     }
 }
+
+/// What a run itself computes again is nobody else's: killed between its last look and the record that the step is done.
+#[test]
+fn a_verification_that_was_killed_at_its_end_finds_no_difference_of_its_own_making() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE big AS SELECT n AS id FROM generate_series(1, 1000) n;
+         CREATE MATERIALIZED VIEW total AS SELECT count(*) AS n FROM big",
+    );
+    let project = Project::between(&source, &target).with("[delay]\ntable_data = [\"erp.big\"]\n");
+    project.killed_at("journal restored-database erp synced:2");
+    assert!(!project.has("step-done", "erp/delayed-verify"));
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("erp", "SELECT n FROM total"), "1000");
+}

@@ -20,11 +20,12 @@ use crate::step::{Context, StepError, made_tables, ours, regular, tuning};
 
 /// Drops the secondary indexes, each on record with everything that makes it what it is.
 pub(crate) async fn drop_indexes(context: &Context) -> Result<Output, StepError> {
+    // It waits for other sessions of this run to end, so that none is open yet.
+    let mut warnings = regular::look_before_the_first_write(context).await?;
     let session = context.session(Side::Target).lock_timeout(LOCK_TIMEOUT);
     let connection = ours::open(context, &session).await?;
     columns::ensure_names(context, &connection, |_| true).await?;
-    let mut warnings = columns::ensure_fit(context, &connection, |_| true).await?;
-    warnings.extend(regular::look_before_the_first_write(context).await?);
+    warnings.extend(columns::ensure_fit(context, &connection, |_| true).await?);
     let indexes = definitions(context, &connection).await?;
     if !indexes.is_empty() {
         context

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rustls::server::ServerConnection;
@@ -135,6 +136,140 @@ fn a_certificate_that_nobody_signed_is_enough_with_its_key() {
             let impostor = Impostor::with(certificate, key.clone_key(), version);
             let (said, is_believed) = check(&server, impostor);
             assert!(is_believed, "{version:?}: {said}");
+        }
+    }
+}
+
+/// Answers in a server's place that it has no TLS, whatever the server has, and asks for the password as it is.
+struct Stripper {
+    port: u16,
+    has_password: Arc<AtomicBool>,
+}
+
+impl Stripper {
+    fn start() -> Stripper {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let has_password = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&has_password);
+        // It ends with the test's process.
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                if gets_password(client.unwrap()).unwrap_or(false) {
+                    told.store(true, Ordering::SeqCst);
+                }
+            }
+        });
+        Stripper { port, has_password }
+    }
+
+    /// Whether somebody sent it one since it was asked last.
+    fn has_password(&self) -> bool {
+        self.has_password.swap(false, Ordering::SeqCst)
+    }
+}
+
+/// Plays the server up to the client's answer (PostgreSQL manual, "Message Flow").
+fn gets_password(mut client: TcpStream) -> std::io::Result<bool> {
+    loop {
+        let mut start = [0; 8];
+        client.read_exact(&mut start)?;
+        let length = u32::from_be_bytes(start[..4].try_into().unwrap());
+        // SSLRequest and GSSENCRequest.
+        if matches!(start[4..], [0x04, 0xd2, 0x16, 0x2f | 0x30]) {
+            client.write_all(b"N")?;
+            continue;
+        }
+        let mut parameters = vec![0; length as usize - 8];
+        client.read_exact(&mut parameters)?;
+        client.write_all(&[b'R', 0, 0, 0, 8, 0, 0, 0, 3])?;
+        let mut answer = [0; 1];
+        client.read_exact(&mut answer)?;
+        let mut rest = [0; 64];
+        let read = client.read(&mut rest)?;
+        let has_password = String::from_utf8_lossy(&rest[..read]).contains(SECRET);
+        return Ok(answer == *b"p" && has_password);
+    }
+}
+
+const SECRET: &str = "told to nobody";
+
+/// What each program tells somebody in the middle that strips TLS and asks for the password: psql by its own rules, which `check` follows
+/// but for one, that a password never goes out in clear unless the plan says so.
+#[test]
+fn who_strips_tls_and_asks_for_the_password_gets_none() {
+    let server = Server::of(16).tls(Tls::Required).start();
+    let root = server.certificates().authority();
+    let root = root.to_str().unwrap();
+    // Settings, and whether psql and pg-migrate give it away.
+    let rows: [(&[(&str, &str)], bool, bool); 10] = [
+        (&[("sslmode", "disable")], true, false),
+        (&[("sslmode", "allow")], true, false),
+        (&[("sslmode", "prefer")], true, false),
+        (
+            &[("sslmode", "prefer"), ("require_auth", "password")],
+            true,
+            true,
+        ),
+        (
+            &[("sslmode", "prefer"), ("require_auth", "!password")],
+            false,
+            false,
+        ),
+        (
+            &[("sslmode", "prefer"), ("require_auth", "scram-sha-256")],
+            false,
+            false,
+        ),
+        (
+            &[("sslmode", "prefer"), ("channel_binding", "require")],
+            false,
+            false,
+        ),
+        (&[("sslmode", "require")], false, false),
+        (
+            &[("sslmode", "verify-ca"), ("sslrootcert", root)],
+            false,
+            false,
+        ),
+        (
+            &[("sslmode", "verify-full"), ("sslrootcert", root)],
+            false,
+            false,
+        ),
+    ];
+    let stripper = Stripper::start();
+    for (settings, by_psql, by_us) in rows {
+        let conninfo: Vec<String> = settings
+            .iter()
+            .map(|(key, value)| format!("{key}='{value}'"))
+            .collect();
+        let conninfo = format!(
+            "host=127.0.0.1 port={} user=app dbname=postgres {}",
+            stripper.port,
+            conninfo.join(" ")
+        );
+        // The other clients were built without TLS.
+        let mut psql = server.client_of(17, "psql", "postgres");
+        psql.env("PGPASSWORD", SECRET)
+            .args(["--no-psqlrc", "-c", "SELECT 1", &conninfo]);
+        assert!(!psql.output().unwrap().status.success());
+        assert_eq!(stripper.has_password(), by_psql, "psql: {settings:?}");
+
+        for verb in ["check", "plan", "run", "verify"] {
+            let mut project = Project::between(&server, &server)
+                .source("host", "\"127.0.0.1\"")
+                .source("port", &stripper.port.to_string())
+                .source("user", "\"app\"")
+                .variable("SOURCE_PASSWORD", SECRET)
+                .clients(17);
+            for (key, value) in settings {
+                project = project.source(key, &string(value));
+            }
+            let finished = project.run(&[verb]);
+            assert_ne!(finished.code, Some(0), "{}", finished.said());
+            assert!(!finished.said().contains(SECRET), "{}", finished.said());
+            assert_eq!(stripper.has_password(), by_us, "{verb}: {settings:?}");
         }
     }
 }

@@ -17,6 +17,7 @@ mod worker;
 
 pub use script::{Script, a_few, of_hands, of_label};
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::support::project::{Finished, Outlet};
@@ -102,13 +103,14 @@ impl People<'_> {
             new: Vec::new(),
         };
         let mut read = 0;
+        let mut seen = Rc::default();
         while running.is_running() {
             let records = watch::records(&self.project);
-            clock.new = records
-                .iter()
-                .skip(known)
-                .filter_map(watch::event)
-                .collect();
+            if !Rc::ptr_eq(&records, &seen) {
+                let new = records.iter().skip(known);
+                clock.new = new.filter_map(watch::event).collect();
+                seen = records;
+            }
             for event in clock.new.iter().skip(read) {
                 if let (Some(snapshot), Some(database)) = (&event.snapshot, &event.database)
                     && event.kind == "hold-snapshot"

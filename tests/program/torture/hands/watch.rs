@@ -1,9 +1,13 @@
 //! The journal of a run under way, as the hands read it, and what the run's snapshots show.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -28,14 +32,47 @@ pub struct Event {
     pub snapshot: Option<String>,
 }
 
+/// A journal as it was read last.
+struct Journal {
+    path: PathBuf,
+    bytes: u64,
+    changed: SystemTime,
+    records: Rc<Vec<Value>>,
+}
+
+thread_local! {
+    /// A hand looks every few milliseconds, and mostly sees what it saw before.
+    static LAST: RefCell<Option<Journal>> = const { RefCell::new(None) };
+}
+
 /// Every whole record of the journal; none where there is no journal yet.
-pub fn records(project: &Project) -> Vec<Value> {
+pub fn records(project: &Project) -> Rc<Vec<Value>> {
     let path = project.state_directory().join("journal.jsonl");
-    let text = fs::read(path).unwrap_or_default();
-    String::from_utf8_lossy(&text)
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect()
+    let found = fs::metadata(&path).and_then(|found| Ok((found.len(), found.modified()?)));
+    let Ok((bytes, changed)) = found else {
+        return Rc::default();
+    };
+    LAST.with_borrow_mut(|last| {
+        if let Some(last) = last
+            && last.path == path
+            && (last.bytes, last.changed) == (bytes, changed)
+        {
+            return Rc::clone(&last.records);
+        }
+        let text = fs::read(&path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let records = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        let records = Rc::new(records.collect());
+        *last = Some(Journal {
+            path,
+            bytes,
+            changed,
+            records: Rc::clone(&records),
+        });
+        records
+    })
 }
 
 pub fn event(record: &Value) -> Option<Event> {
@@ -65,7 +102,7 @@ pub fn event(record: &Value) -> Option<Event> {
 /// The steps that are done and not forgotten, with the snapshot of each where it has one.
 pub fn done(project: &Project) -> BTreeMap<String, Option<String>> {
     let mut done = BTreeMap::new();
-    for record in records(project) {
+    for record in records(project).iter() {
         for step in record["entry"]["forgotten"]["steps"]
             .as_array()
             .into_iter()
@@ -73,7 +110,7 @@ pub fn done(project: &Project) -> BTreeMap<String, Option<String>> {
         {
             done.remove(step.as_str().unwrap_or_default());
         }
-        match event(&record) {
+        match event(record) {
             Some(event) if event.kind == "step-done" => {
                 done.insert(event.step, event.snapshot);
             }
@@ -113,7 +150,7 @@ pub fn is_open(project: &Project, database: &str) -> bool {
 pub fn taken_between(project: &Project, step: &str) -> Option<(Timestamp, Timestamp)> {
     let mut between = None;
     let mut begun = None;
-    for record in records(project) {
+    for record in records(project).iter() {
         let at: Option<Timestamp> = record["at"].as_str().and_then(|at| at.parse().ok());
         if !record["entry"]["run-started"].is_null() {
             begun = at;

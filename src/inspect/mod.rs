@@ -122,17 +122,23 @@ pub(crate) async fn servers(
     in_source.extend(in_installation);
     source_facts.not_moved = {
         let in_source_server = open(plan, source, &source.database).await?;
-        let in_target = open(plan, target, &target.database).await?;
-        target_facts.lacked_libraries = libraries::lacked(&in_source_server, &in_target).await?;
+        let in_target_server = open(plan, target, &target.database).await?;
+        target_facts.lacked_libraries =
+            libraries::lacked(&in_source_server, &in_target_server).await?;
         if plan.globals && target_facts.is_superuser {
             target_facts.makeable_tablespaces =
-                tablespaces::makeable(&in_source_server, &in_target).await?;
+                tablespaces::makeable(&in_source_server, &in_target_server).await?;
         }
-        let of_target = system_objects::read_target(&in_target).await?;
-        for contents in in_source.values_mut() {
-            system_objects::retain_other(&mut contents.not_moved, &of_target);
+        let of_target = system_objects::read_target(&in_target_server).await?;
+        for (name, contents) in &mut in_source {
+            // One that is there, empty, may come from a template of its own.
+            let there = in_target.get(name).map(|there| &there.not_moved);
+            let there = there
+                .filter(|there| !there.is_empty())
+                .unwrap_or(&of_target);
+            system_objects::retain_other(&mut contents.not_moved, there);
         }
-        not_moved::of_server(&in_source_server, &in_target, &target_facts.user).await?
+        not_moved::of_server(&in_source_server, &in_target_server, &target_facts.user).await?
     };
     fill(&mut source_facts, in_source);
     in_target.extend(in_others);
@@ -279,6 +285,7 @@ async fn look_into_one(plan: &Plan, endpoint: &Endpoint, name: &str) -> Result<C
     if endpoint.side == Side::Target && contents.is_empty() {
         contents.own = own_of(&connection).await?;
         contents.without_default_privileges = without_default_privileges(&connection).await?;
+        contents.not_moved = system_objects::read_target(&connection).await?;
     }
     if endpoint.side == Side::Source {
         if !matches!(name, "postgres" | "template1") {

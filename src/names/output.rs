@@ -212,6 +212,9 @@ pub struct Restored {
     /// The sequences of the delayed tables, and those of no table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sequences: Vec<MadeSequence>,
+    /// Where tables are delayed: where every sequence stood before clients came.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stood: Vec<SequenceValue>,
     /// Where tables are delayed: the object ids of the materialized views that it filled, or could not fill while these
     /// tables were empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -153,12 +153,13 @@ const SPLIT_NAMED: usize = 5;
 /// delayed in part.
 pub(crate) fn for_later_snapshot(database: &str, split: &[TableName]) -> Finding {
     let message = "its delayed tables are dumped as they are later than the others (delay.snapshot = \"later\"): a row that clients move \
-                   between a delayed table and another in between arrives in both or in none, and the counts match";
+                   between a delayed table and another in between arrives in both or in none, and the counts match; and where clients write \
+                   to both servers in between, the same numbers of sequences are given out on both";
     let finding = Finding::new(Code::DelayLaterSnapshot, message).database(database);
     if split.is_empty() {
         return finding.fix(
-            "let no job move rows between them until delayed-dump is done; or delay.snapshot = \"same\"; or source.read_only = true, \
-             where nobody writes to the source",
+            "let no job move rows between them until delayed-dump is done, and let clients write to one server alone; or \
+             delay.snapshot = \"same\"; or source.read_only = true, where nobody writes to the source",
         );
     }
     let message = format!(

@@ -38,6 +38,8 @@ pub(super) async fn record(context: &Context, restored: &mut Restored) -> Result
     let names: BTreeSet<TableName> = loaded_by.chain(delayed.iter().cloned()).collect();
     restored.delayed = under(&connection, names).await?;
     restored.sequences = sequences::made(&connection, &delayed).await?;
+    let stood = crate::inspect::sequences(&connection).await?.into_iter();
+    restored.stood = stood.map(|sequence| sequence.value).collect();
     let mut views = materialized_views(&connection).await?;
     views.retain(|view| view.is_filled || restored.leaves_empty(&view.table));
     restored.views = views.iter().map(|view| view.oid).collect();

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::inspect::{Sequence, sequences};
-use crate::names::{MadeSequence, SequenceValue, TableName};
+use crate::names::{MadeSequence, SequenceValue, TableName, some_of};
 use crate::plan::Side;
 use crate::postgres::{Connection, escape_control, quote_identifier};
 use crate::step::{Context, StepError};
@@ -78,6 +78,53 @@ pub(super) async fn advance_for_delayed(context: &Context) -> Result<Vec<String>
         .iter()
         .map(|line| escape_control(line).into_owned())
         .collect())
+}
+
+/// Those that gave out values on both servers, to clients of each, after the regular dump and before a later one: what a value stands for on
+/// one server is not what it stands for on the other. Before any is moved on.
+pub(super) async fn given_out_twice(context: &Context) -> Result<Option<String>, StepError> {
+    let dump = context.delayed_dump()?;
+    let stood = context.restored().map_or(&[][..], |made| &made.stood);
+    let later = dump.sequences.as_ref().filter(|_| dump.is_later());
+    let (Some(later), false) = (later, stood.is_empty()) else {
+        return Ok(None);
+    };
+    let connection = open(context).await?;
+    let stood: HashMap<_, _> = stood.iter().map(|one| (one.name(), one)).collect();
+    let mut twice = Vec::new();
+    for source in later {
+        let Some(before) = stood.get(&source.name()) else {
+            continue;
+        };
+        let Some(counting) = counting(&connection, source).await? else {
+            continue;
+        };
+        let by = counting.increment;
+        let ahead = |value: i128| (value - before.given_out(by)) * i128::from(by.signum()) > 0;
+        let target = SequenceValue {
+            last: counting.last,
+            is_called: counting.is_called,
+            ..source.clone()
+        };
+        let (here, there) = (source.given_out(by), target.given_out(by));
+        if !counting.cycles && ahead(here) && ahead(there) {
+            twice.push(format!(
+                "{} (after {}: up to {here} on the source, up to {there} on the target)",
+                TableName::new(&*source.schema, &*source.sequence),
+                before.given_out(by)
+            ));
+        }
+    }
+    connection.close().await;
+    Ok((!twice.is_empty()).then(|| {
+        format!(
+            "database \"{}\": after the regular dump, clients of both servers were given values of the same sequences: {}; what refers to such a value in the \
+             delayed rows was written for a row of the source, and the row of this number on the target may be another one; a number may \
+             come twice where no key forbids it: compare the rows that have these values",
+            context.shown_database(),
+            escape_control(&some_of(&twice, 8))
+        )
+    }))
 }
 
 /// Sequences that columns of the delayed tables use on the target, and that the source does not have so: a client put them into the
@@ -181,10 +228,11 @@ struct Used {
     is_plain: bool,
     lowest: i64,
     highest: i64,
+    /// The table's owner may count on it by himself.
+    is_owners: bool,
 }
 
-/// Of these tables, and of those that they are partitions or children of. A sequence that the table's owner may not count on by himself is
-/// not moved for him, whatever his defaults name.
+/// Of these tables, and of those that they are partitions or children of.
 async fn used_by(
     connection: &Connection,
     tables: &BTreeSet<TableName>,
@@ -206,7 +254,7 @@ async fn used_by(
              SELECT s.oid, n.nspname::text, s.relname::text, tn.nspname::text, t.relname::text, a.attname::text, \
                     a.atttypid IN ('int2'::pg_catalog.regtype, 'int4'::pg_catalog.regtype, 'int8'::pg_catalog.regtype) \
                     AND coalesce(pg_catalog.pg_get_expr(f.adbin, f.adrelid) ~ '^\\(?nextval\\([^()]*\\)\\)?(::[a-z]+)?$', true), \
-                    q.seqmin, q.seqmax \
+                    q.seqmin, q.seqmax, pg_catalog.has_sequence_privilege(t.relowner, s.oid, 'USAGE, UPDATE') \
              FROM used JOIN pg_catalog.pg_class s ON s.oid = used.sequence AND s.relkind = 'S' \
              JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid AND NOT q.seqcycle \
              JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace \
@@ -215,7 +263,6 @@ async fn used_by(
              JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = used.number \
              LEFT JOIN pg_catalog.pg_attrdef f ON f.adrelid = t.oid AND f.adnum = a.attnum \
              WHERE used.relation IN (SELECT oid FROM delayed) \
-               AND pg_catalog.has_sequence_privilege(t.relowner, s.oid, 'USAGE, UPDATE') \
              ORDER BY n.nspname::text COLLATE \"C\", s.relname::text COLLATE \"C\", t.oid, a.attnum",
             &[&names],
         )
@@ -230,6 +277,7 @@ async fn used_by(
         is_plain: row.get(6),
         lowest: row.get(7),
         highest: row.get(8),
+        is_owners: row.get(9),
     });
     Ok(used.collect())
 }
@@ -243,6 +291,13 @@ impl Used {
     ) -> Result<Option<String>, StepError> {
         let (sequence, table, column) = (&self.sequence, &self.table, &self.column);
         let what = format!("the sequence {sequence}, which the column {column} of {table} uses");
+        // His defaults may name any.
+        if !self.is_owners {
+            return Ok(Some(format!(
+                "{what}, is not the one of the source, and the owner of the table may not use it, so it was not moved: where it is meant, \
+                 setval it to the largest value there"
+            )));
+        }
         if !self.is_plain {
             return Ok(Some(format!(
                 "{what}, is not the one of the source: whether it stands behind the rows is not known, look at it"

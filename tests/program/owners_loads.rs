@@ -136,7 +136,10 @@ fn a_sequence_that_the_owner_of_a_delayed_table_may_not_use_is_not_moved_on_for_
         "erp",
         "SET ROLE mallory; ALTER TABLE evil.late ALTER id SET DEFAULT nextval('bank.numbers'), ADD other int DEFAULT nextval('bank.open')",
     );
-    project.run(&["run"]).expect_code(0);
+    project.run(&["run"]).expect_code(0).says(&[
+        "the sequence bank.numbers, which the column id of evil.late uses, is not the one of the source, and the owner of the table may not \
+         use it, so it was not moved",
+    ]);
     let stands = "SELECT last_value, is_called FROM bank.numbers";
     assert_eq!(target.psql("erp", stands), "1|f");
 }

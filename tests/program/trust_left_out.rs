@@ -49,6 +49,21 @@ fn changes_of_what_the_system_made_are_told_before() {
     assert_eq!(target.psql("erp", cast), "e");
 }
 
+/// One that was made before, from a template of its own, is looked at itself.
+#[test]
+fn changes_of_the_system_in_a_database_that_was_there_are_told() {
+    let (_source, target, project) = servers("SELECT 1");
+    target.psql("postgres", "CREATE DATABASE erp");
+    target.psql(
+        "erp",
+        "ALTER TEXT SEARCH CONFIGURATION pg_catalog.english ALTER MAPPING FOR asciiword WITH simple",
+    );
+    project
+        .run(&["check"])
+        .expect_code(0)
+        .says(&["source/text-search: database \"erp\", configuration english"]);
+}
+
 #[test]
 fn changes_of_the_system_that_the_target_has_as_well_are_not_told() {
     let changes = "

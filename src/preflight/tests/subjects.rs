@@ -418,8 +418,8 @@ fn large_objects_that_come_before_the_rows_of_delayed_tables_are_said() {
     assert_snapshot!(lines(&Case::new(&later, vec![erp]).compile()), @r#"
     Warn delay/large-objects [erp] large objects come with the regular restore, and the rows of these delayed tables, which may refer to them, come later: public.table_0001; until then vacuumlo on the target removes them as if nobody needed them; those that clients make or change on the source between the two dumps (delay.snapshot = "later") do not arrive
       fix: run no vacuumlo, and no job like it, on the target until the run has ended; and let no client make or change large objects on the source between the two dumps, or delay.snapshot = "same"
-    Warn delay/later-snapshot [erp] its delayed tables are dumped as they are later than the others (delay.snapshot = "later"): a row that clients move between a delayed table and another in between arrives in both or in none, and the counts match
-      fix: let no job move rows between them until delayed-dump is done; or delay.snapshot = "same"; or source.read_only = true, where nobody writes to the source
+    Warn delay/later-snapshot [erp] its delayed tables are dumped as they are later than the others (delay.snapshot = "later"): a row that clients move between a delayed table and another in between arrives in both or in none, and the counts match; and where clients write to both servers in between, the same numbers of sequences are given out on both
+      fix: let no job move rows between them until delayed-dump is done, and let clients write to one server alone; or delay.snapshot = "same"; or source.read_only = true, where nobody writes to the source
     "#);
 }
 

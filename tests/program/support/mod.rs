@@ -10,6 +10,7 @@ pub mod place;
 pub mod pooler;
 pub mod project;
 pub mod proxy;
+pub mod scram;
 pub mod server;
 pub mod standby;
 pub mod thief;

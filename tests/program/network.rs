@@ -194,6 +194,9 @@ fn gets_password(mut client: TcpStream) -> std::io::Result<bool> {
 
 const SECRET: &str = "told to nobody";
 
+/// Settings, and whether psql and pg-migrate give the password away by them.
+type Row<'a> = (&'a [(&'a str, &'a str)], bool, bool);
+
 /// What each program tells somebody in the middle that strips TLS and asks for the password: psql by its own rules, which `check` follows
 /// but for one, that a password never goes out in clear unless the plan says so.
 #[test]
@@ -201,8 +204,7 @@ fn who_strips_tls_and_asks_for_the_password_gets_none() {
     let server = Server::of(16).tls(Tls::Required).start();
     let root = server.certificates().authority();
     let root = root.to_str().unwrap();
-    // Settings, and whether psql and pg-migrate give it away.
-    let rows: [(&[(&str, &str)], bool, bool); 10] = [
+    let rows: [Row<'_>; 10] = [
         (&[("sslmode", "disable")], true, false),
         (&[("sslmode", "allow")], true, false),
         (&[("sslmode", "prefer")], true, false),

@@ -1,6 +1,7 @@
 //! What arrives as it is and means something else on another server, or is computed there again.
 
-use super::query::{self, USER_SCHEMA};
+use super::not_moved;
+use super::query::USER_SCHEMA;
 use crate::catalog::{NotMoved, NotMovedKind};
 use crate::plan::Endpoint;
 use crate::postgres::{Connection, Error};
@@ -48,12 +49,7 @@ pub(super) async fn read(
         (NotMovedKind::ServerValues, server_values()),
         (NotMovedKind::ViewComputedAgain, views_computed_again()),
     ] {
-        let rows = query::rows(connection, "look for what is not moved", &sql).await?;
-        found.extend(rows.iter().map(|row| NotMoved {
-            what,
-            object: row.get(0),
-            detail: row.get(1),
-        }));
+        found.extend(not_moved::read(connection, what, &sql).await?);
     }
     let hosts: Vec<String> = [
         Some(endpoint.host.clone()),

@@ -486,7 +486,8 @@ async fn unreadable_definitions(connection: &Connection) -> Result<Vec<NotMoved>
     Ok(found)
 }
 
-async fn read(
+/// Reads what a query finds: the object, and what of it.
+pub(super) async fn read(
     connection: &Connection,
     what: NotMovedKind,
     sql: &str,

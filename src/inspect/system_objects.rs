@@ -1,7 +1,7 @@
 //! What a person may change of the objects that initdb made, and pg_dump leaves out. Whether it was changed shows beside the other
 //! server: what initdb makes of these is the same in all versions.
 
-use super::query;
+use super::not_moved;
 use crate::catalog::{NotMoved, NotMovedKind};
 use crate::postgres::{Connection, Error};
 
@@ -56,7 +56,7 @@ pub(super) async fn read(connection: &Connection) -> Result<Vec<NotMoved>, Error
         (NotMovedKind::InformationSchema, INFORMATION_SCHEMA),
         (NotMovedKind::SystemObject, CASTS_AND_FUNCTIONS),
     ] {
-        found.extend(read_one(connection, what, sql).await?);
+        found.extend(not_moved::read(connection, what, sql).await?);
     }
     Ok(found)
 }
@@ -64,22 +64,8 @@ pub(super) async fn read(connection: &Connection) -> Result<Vec<NotMoved>, Error
 /// As [`read`] of the target, with what users may have added on the source and is on the target as well.
 pub(super) async fn read_target(connection: &Connection) -> Result<Vec<NotMoved>, Error> {
     let mut found = read(connection).await?;
-    found.extend(read_one(connection, NotMovedKind::SystemSchema, COLLATIONS).await?);
+    found.extend(not_moved::read(connection, NotMovedKind::SystemSchema, COLLATIONS).await?);
     Ok(found)
-}
-
-async fn read_one(
-    connection: &Connection,
-    what: NotMovedKind,
-    sql: &str,
-) -> Result<Vec<NotMoved>, Error> {
-    let rows = query::rows(connection, "read objects of the system", sql).await?;
-    let found = rows.iter().map(|row| NotMoved {
-        what,
-        object: row.get(0),
-        detail: row.get(1),
-    });
-    Ok(found.collect())
 }
 
 /// Keeps of such objects those that the target has otherwise.

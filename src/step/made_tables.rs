@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Context, StepError, sequences};
-use crate::inspect::{columns_of, materialized_views};
+use crate::inspect::{self, columns_of, materialized_views};
 use crate::names::{MadeTable, Restored, TableName};
 use crate::plan::Side;
 use crate::postgres::{Connection, escape_control, quote_identifier};
@@ -38,7 +38,7 @@ pub(super) async fn record(context: &Context, restored: &mut Restored) -> Result
     let names: BTreeSet<TableName> = loaded_by.chain(delayed.iter().cloned()).collect();
     restored.delayed = under(&connection, names).await?;
     restored.sequences = sequences::made(&connection, &delayed).await?;
-    let stood = crate::inspect::sequences(&connection).await?.into_iter();
+    let stood = inspect::sequences(&connection).await?.into_iter();
     restored.stood = stood.map(|sequence| sequence.value).collect();
     let mut views = materialized_views(&connection).await?;
     views.retain(|view| view.is_filled || restored.leaves_empty(&view.table));

@@ -85,8 +85,9 @@ pub(super) fn roles_there(
     state: &State,
     inspection: &Inspection,
 ) -> Vec<Finding> {
-    let mut found =
-        preflight::for_roles_there(plan, inspection, |role| is_ours(role, marking, state));
+    let mut found = preflight::for_roles_there(plan, inspection, |role| {
+        is_ours(role, marking, state, &inspection.source)
+    });
     found.extend(preflight::for_tablespaces_there(plan, inspection, |name| {
         state
             .touched_roles
@@ -96,10 +97,12 @@ pub(super) fn roles_there(
 }
 
 /// Whether this plan made the target's role, or set it before; or one of its name under another state directory, which handed nothing
-/// over: its state was lost. Where clients have a database of it, the role is theirs, and that plan may have had another source.
-fn is_ours(role: &Role, marking: &Marking, state: &State) -> bool {
+/// over and has the same source: its state was lost. Where clients have a database of it, the role is theirs.
+fn is_ours(role: &Role, marking: &Marking, state: &State, source: &ServerFacts) -> bool {
     let others = marking.others.iter();
-    let mut others = others.filter(|other| other.roles.get(&role.name) == Some(&role.oid));
+    let mut others = others.filter(|other| {
+        other.roles.get(&role.name) == Some(&role.oid) && other.source == source.system_identifier
+    });
     state
         .touched_roles
         .contains(&format!("role \"{}\"", role.name))
@@ -130,7 +133,8 @@ pub(super) fn kept_roles(
             || preflight::is_waived_for(Code::TargetRoleDiffers, &subject, &plan.waive, today);
         let is_left = role.sends_wal || is_alike && !is_asked_for();
         role.name != target.user
-            && (role.is_bootstrap_superuser() || is_left && !is_ours(role, marking, state))
+            && (role.is_bootstrap_superuser()
+                || is_left && !is_ours(role, marking, state, &inspection.source))
     };
     let roles = target.roles.iter().filter(is_kept);
     roles.map(|role| role.name.clone()).collect()

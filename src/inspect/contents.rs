@@ -233,7 +233,7 @@ async fn unreadable(connection: &Connection) -> Result<(Vec<TableName>, u64), Er
 
 /// What of the connection's database is in another tablespace than its default one. What belongs to an extension is made
 /// by it, wherever that is.
-async fn placed(connection: &Connection) -> Result<Vec<Placed>, Error> {
+pub(super) async fn placed(connection: &Connection) -> Result<Vec<Placed>, Error> {
     let rows = query::rows(
         connection,
         "list what is in other tablespaces",

@@ -1,6 +1,7 @@
 //! A look at a live server: SQL in, `catalog` out. The only place with catalog queries, each by the
 //! server's version.
 
+mod appeared;
 mod column_order;
 mod columns;
 mod computed;
@@ -37,6 +38,7 @@ mod tablespaces;
 mod types;
 mod written;
 
+pub(crate) use appeared::{Appeared, appeared};
 pub(crate) use columns::columns_of;
 pub(crate) use computed::computed;
 pub(crate) use condition::await_replay;
@@ -64,7 +66,7 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::catalog::{Contents, Database, ServerFacts};
+use crate::catalog::{Contents, Database, NotMoved, ServerFacts};
 use crate::plan::{Endpoint, Plan, Retry, Side, TuningMode};
 use crate::postgres::{Application, Connection, Error, Session, connect, with_retries};
 
@@ -131,12 +133,8 @@ pub(crate) async fn servers(
         }
         let of_target = system_objects::read_target(&in_target_server).await?;
         for (name, contents) in &mut in_source {
-            // One that is there, empty, may come from a template of its own.
-            let there = in_target.get(name).map(|there| &there.not_moved);
-            let there = there
-                .filter(|there| !there.is_empty())
-                .unwrap_or(&of_target);
-            system_objects::retain_other(&mut contents.not_moved, there);
+            let in_target = in_target.get(name);
+            system_objects::retain_other(&mut contents.not_moved, &of_target, in_target);
         }
         not_moved::of_server(&in_source_server, &in_target_server, &target_facts.user).await?
     };
@@ -297,13 +295,18 @@ async fn look_into_one(plan: &Plan, endpoint: &Endpoint, name: &str) -> Result<C
         contents.not_moved = if matches!(name, "postgres" | "template1") {
             not_moved::of_installation(&connection).await?
         } else {
-            let mut found = not_moved::of_database(&connection).await?;
-            found.extend(system_objects::read(&connection).await?);
-            found.extend(elsewhere::read(&connection, endpoint).await?);
-            found
+            not_moved_of(&connection, endpoint).await?
         };
     }
     Ok(contents)
+}
+
+/// What of the connection's database, one of the source, is not moved. What is of the system is not compared with the target yet.
+async fn not_moved_of(connection: &Connection, source: &Endpoint) -> Result<Vec<NotMoved>, Error> {
+    let mut found = not_moved::of_database(connection).await?;
+    found.extend(system_objects::read(connection).await?);
+    found.extend(elsewhere::read(connection, source).await?);
+    Ok(found)
 }
 
 /// Asking for the size of a table takes a lock on it.

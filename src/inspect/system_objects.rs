@@ -2,7 +2,7 @@
 //! server: what initdb makes of these is the same in all versions.
 
 use super::not_moved;
-use crate::catalog::{NotMoved, NotMovedKind};
+use crate::catalog::{Contents, NotMoved, NotMovedKind};
 use crate::postgres::{Connection, Error};
 
 /// Text search: which dictionaries a configuration asks for each kind of token, and what dictionaries are made with.
@@ -68,8 +68,17 @@ pub(super) async fn read_target(connection: &Connection) -> Result<Vec<NotMoved>
     Ok(found)
 }
 
-/// Keeps of such objects those that the target has otherwise.
-pub(super) fn retain_other(found: &mut Vec<NotMoved>, of_target: &[NotMoved]) {
+/// Keeps of such objects those that the target has otherwise. `in_target`: the target's database of the same name, where there was
+/// one, empty: it may come from a template of its own.
+pub(super) fn retain_other(
+    found: &mut Vec<NotMoved>,
+    of_target: &[NotMoved],
+    in_target: Option<&Contents>,
+) {
+    let of_target = match in_target {
+        Some(there) if !there.not_moved.is_empty() => &there.not_moved,
+        _ => of_target,
+    };
     found.retain(|one| match one.what {
         NotMovedKind::TextSearch | NotMovedKind::InformationSchema => {
             let mut there = of_target.iter();

@@ -393,13 +393,17 @@ impl Mark {
     /// # Errors
     ///
     /// A target that cannot be reached.
-    pub(crate) async fn use_roles(&self, names: &[&str]) -> Result<(), Error> {
+    pub(crate) async fn use_roles(
+        &self,
+        source: Option<&str>,
+        names: &[&str],
+    ) -> Result<(), Error> {
         let Inner { state, run, .. } = &*self.0;
         let mut held = self.0.connection.lock().await;
         let Some(connection) = self.connected_or_gone(&mut held).await? else {
             return Ok(());
         };
-        gone_or(roles::note(connection, (state, run), names).await)
+        gone_or(roles::note(connection, (state, run), source, names).await)
     }
 
     /// Which plans need which roles, but for our state directory. Empty where our role may not see it.

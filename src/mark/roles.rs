@@ -12,19 +12,20 @@ pub(crate) struct RoleUser {
     pub state: String,
 }
 
-/// Puts down which roles the source of our plan has now.
+/// Puts down which source our plan has (its system_identifier), and which roles that has now.
 pub(super) async fn note(
     connection: &Connection,
     (state, run): (&str, &str),
+    source: Option<&str>,
     roles: &[&str],
 ) -> Result<(), Error> {
     connection
         .execute(
-            "WITH s AS (SELECT id FROM mark.state WHERE id = $1 AND run = $2), \
+            "WITH s AS (UPDATE mark.state SET source = $4 WHERE id = $1 AND run = $2 RETURNING id), \
                   d AS (DELETE FROM mark.used_role u USING s WHERE u.state = s.id AND u.name <> ALL ($3)) \
              INSERT INTO mark.used_role (state, name) SELECT s.id, n.name FROM s, unnest($3::text[]) AS n (name) \
              ON CONFLICT DO NOTHING",
-            &[&state, &run, &roles],
+            &[&state, &run, &roles, &source],
         )
         .await
         .map_err(connection.failed("write the mark"))?;

@@ -14,10 +14,11 @@ use crate::postgres::Connection;
 const TABLES: &str = "\
     CREATE SCHEMA mark; \
     CREATE TABLE mark.state ( \
-        id text PRIMARY KEY, plan text NOT NULL, run text NOT NULL, \
+        id text PRIMARY KEY, plan text NOT NULL, source text, run text NOT NULL, \
         change bigint NOT NULL, changed text NOT NULL, started timestamptz NOT NULL DEFAULT now()); \
     COMMENT ON TABLE mark.state IS \
-        'A row for each state directory: its plan, the run that is or was at work, its last change that is in the journal as well.'; \
+        'A row for each state directory: its plan, the system_identifier of its source, the run that is or was at work, its last change \
+that is in the journal as well.'; \
     CREATE TABLE mark.database ( \
         state text NOT NULL REFERENCES mark.state ON DELETE CASCADE, name text NOT NULL, \
         oid oid, was_there boolean NOT NULL DEFAULT false, verified timestamptz, handed_over timestamptz, \
@@ -58,6 +59,8 @@ pub(crate) struct Entry {
 pub(crate) struct Marked {
     /// The id of the state directory.
     pub state: String,
+    /// The system_identifier of its source, where that is known.
+    pub source: Option<String>,
     /// The databases that it made, and that it was about to make, which have no object id.
     pub databases: Vec<MarkedDatabase>,
     pub roles: BTreeMap<String, u32>,
@@ -146,11 +149,11 @@ pub(super) async fn of_plan(connection: &Connection, plan: &str) -> Result<Vec<M
         let rows = connection.query(&sql, &[&plan]).await;
         rows.map_err(connection.failed("read the mark"))
     };
-    let states = rows("SELECT s.id, s.plan FROM mark.state s").await?;
+    let states = rows("SELECT s.id, s.source FROM mark.state s").await?;
     let mut found: BTreeMap<String, Marked> = BTreeMap::new();
     for row in &states {
         let state: String = row.get(0);
-        found.entry(state).or_default();
+        found.entry(state).or_default().source = row.get(1);
     }
     let databases = "SELECT state, name, oid, was_there, verified IS NOT NULL, handed_over IS NOT NULL \
                      FROM mark.database d JOIN mark.state s ON s.id = d.state";

@@ -54,6 +54,7 @@ pub(crate) use left::{
     for_unfinished,
 };
 pub(crate) use locks::for_lock_table;
+pub(crate) use not_moved::for_appeared;
 pub(crate) use roles_there::{differs_in_salt_alone, for_roles_there};
 pub(crate) use selection::{Earlier, for_selection};
 pub(crate) use settings::{for_setting, for_settings_out_of_reach, for_unknown_setting};

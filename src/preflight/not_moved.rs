@@ -2,17 +2,23 @@
 
 use crate::catalog::{Database, Inspection, NotMoved, NotMovedKind, Privilege, ServerFacts};
 use crate::finding::{Code, Finding, Severity};
+use crate::inspect::Appeared;
 use crate::names::some_of;
+use crate::plan::Plan;
 
 /// About the server as a whole, and its databases that do not migrate.
 pub(super) fn for_server(globals: bool, inspection: &Inspection) -> Vec<Finding> {
-    let mut found: Vec<Finding> = Vec::new();
-    for not_moved in &inspection.source.not_moved {
-        found.extend(of_server(globals, not_moved));
-    }
-    found.extend(slots(&inspection.source.not_moved));
-    found.extend(of_installation(&inspection.source));
+    let source = &inspection.source;
+    let mut found = in_server(globals, &source.not_moved);
+    found.extend(of_installation(source));
     found
+}
+
+fn in_server(globals: bool, not_moved: &[NotMoved]) -> Vec<Finding> {
+    let each = not_moved.iter();
+    each.filter_map(|one| of_server(globals, one))
+        .chain(slots(not_moved))
+        .collect()
 }
 
 /// One for all of them. Whoever reads from one has a place in the source's WAL.
@@ -182,15 +188,59 @@ fn privileges(database: &Database) -> Vec<String> {
 
 /// About a database that migrates.
 pub(super) fn for_database(database: &Database, target: &ServerFacts) -> Vec<Finding> {
-    let Some(contents) = &database.contents else {
-        return Vec::new();
-    };
-    let each = contents.not_moved.iter();
-    each.filter_map(|found| of_database(found, target))
-        .chain(information_schema(&contents.not_moved))
-        .chain(views_computed_again(&contents.not_moved))
-        .map(|finding| finding.database(&database.name))
+    let contents = database.contents.iter();
+    contents
+        .flat_map(|contents| in_database(&database.name, &contents.not_moved, target))
         .collect()
+}
+
+fn in_database(name: &str, not_moved: &[NotMoved], target: &ServerFacts) -> Vec<Finding> {
+    let each = not_moved.iter();
+    each.filter_map(|found| of_database(found, target))
+        .chain(system_collations(not_moved))
+        .chain(information_schema(not_moved))
+        .chain(views_computed_again(not_moved))
+        .map(|finding| finding.database(name))
+        .collect()
+}
+
+/// About what appeared on the source after a run's first look: sentences, for nothing of it keeps a run from starting any more.
+pub(crate) fn for_appeared(plan: &Plan, appeared: &Appeared, target: &ServerFacts) -> Vec<String> {
+    let findings = match &appeared.database {
+        None => in_server(plan.globals, &appeared.not_moved),
+        Some(name) => in_database(name, &appeared.not_moved, target),
+    };
+    let reported = findings
+        .iter()
+        .filter(|finding| finding.severity != Severity::Info);
+    let mut sentences: Vec<String> = reported
+        .map(|finding| {
+            let fix = finding.fix.as_deref().unwrap_or_default();
+            format!("since this run's first look the source has what a dump made then does not bring along, or brings along otherwise: {finding}; {fix}")
+        })
+        .collect();
+    // Without a choice, pg_restore puts it where the archive says.
+    if !plan.tablespaces.0.is_empty() && !appeared.placed.is_empty() {
+        let placed = appeared.placed.iter();
+        let placed: Vec<String> = placed
+            .map(|placed| {
+                format!(
+                    "{} {} into \"{}\"",
+                    placed.kind.word(),
+                    placed.name,
+                    placed.tablespace
+                )
+            })
+            .collect();
+        sentences.push(format!(
+            "database \"{}\": since this run's first look, these were put into another tablespace on the source, and may be in the \
+             default tablespace of the database on the target, whatever [tablespaces] says: {}; ALTER … SET TABLESPACE there, where \
+             they are to be elsewhere",
+            appeared.database.as_deref().unwrap_or_default(),
+            some_of(&placed, 5)
+        ));
+    }
+    sentences
 }
 
 fn objects_of(not_moved: &[NotMoved], kind: NotMovedKind) -> Vec<&str> {
@@ -211,6 +261,27 @@ fn views_computed_again(not_moved: &[NotMoved]) -> Option<Finding> {
             "where one keeps an older state, or was refreshed by a role with settings of its own (ALTER ROLE … SET), compare it after the run; \
              keep what must not change in a table",
         )
+    })
+}
+
+/// Of pg_import_system_collations there are hundreds.
+fn is_collation(found: &NotMoved) -> bool {
+    found.what == NotMovedKind::SystemSchema && found.object.starts_with("collation ")
+}
+
+/// One for all of them.
+fn system_collations(not_moved: &[NotMoved]) -> Option<Finding> {
+    let found = not_moved.iter().filter(|found| is_collation(found));
+    let names: Vec<&str> = found.map(|found| found.object.as_str()).collect();
+    (!names.is_empty()).then(|| {
+        let message = format!(
+            "collations of a schema of the system that the target does not have, which pg_dump leaves out: {}; what uses one of them is not \
+             restored",
+            some_of(&names, 5)
+        );
+        Finding::new(Code::SourceSystemSchema, message)
+            .object("pg_catalog")
+            .fix("install their locales on the target's host and call pg_import_system_collations there; or make them in a schema of your own")
     })
 }
 
@@ -237,6 +308,7 @@ fn of_database(
     target: &ServerFacts,
 ) -> Option<Finding> {
     let (code, message, fix) = match what {
+        NotMovedKind::SystemSchema if object.starts_with("collation ") => return None,
         NotMovedKind::AclWithoutRole => (
             Code::SourceAclWithoutRole,
             format!("a privilege on it is held by a role that is gone (oid {detail}); it may take others along"),

@@ -1,4 +1,4 @@
-//! Tablespaces that were on the target before, and that are not as the source has them.
+//! Tablespaces that are on the target, and that are not as the source has them.
 
 use crate::catalog::{Inspection, ServerFacts, Tablespace, TablespacePrivilege};
 use crate::finding::{Code, Finding};
@@ -15,16 +15,17 @@ pub(crate) fn for_tablespaces_there(
         return Vec::new();
     }
     let there = target.tablespace_facts.iter();
-    let there = there.filter(|(name, _)| !is_ours(name) && !plan.tablespaces.chooses(name));
+    let there = there.filter(|(name, _)| !plan.tablespaces.chooses(name));
     there
         .filter_map(|(name, there)| {
-            finding(name, source.tablespace_facts.get(name)?, there, target)
+            let facts = source.tablespace_facts.get(name)?;
+            finding((name, is_ours(name)), facts, there, target)
         })
         .collect()
 }
 
 fn finding(
-    name: &str,
+    (name, is_ours): (&str, bool),
     source: &Tablespace,
     there: &Tablespace,
     target: &ServerFacts,
@@ -62,17 +63,20 @@ fn finding(
         (None, Some(_)) => left.push("a comment".to_owned()),
         _ => {}
     }
-    if !target.is_superuser {
-        // The server denies it to others than owners, and the run says so.
+    if !target.is_superuser || is_ours {
+        // The server denies it to others than owners, and the run says so. What this plan set before, it sets again without a word.
         set.clear();
     }
     if set.is_empty() && left.is_empty() {
         return None;
     }
-    let mut parts = vec![
-        "it was on the target before this plan, which did not make it, and is not as on the source"
-            .to_owned(),
-    ];
+    let what = match is_ours {
+        true => "this plan made or set it, and it is not as on the source",
+        false => {
+            "it was on the target before this plan, which did not make it, and is not as on the source"
+        }
+    };
+    let mut parts = vec![what.to_owned()];
     if !set.is_empty() {
         parts.push(format!("the run sets the source's: {}", set.join(", ")));
     }

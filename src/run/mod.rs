@@ -175,7 +175,8 @@ impl Job {
         if let Some(mark) = &control.mark {
             let roles = self.inspection.source.roles.iter();
             let roles: Vec<&str> = roles.map(|role| &*role.name).collect();
-            mark.use_roles(&roles).await?;
+            let source = self.inspection.source.system_identifier.as_deref();
+            mark.use_roles(source, &roles).await?;
         }
         let (changes, requests) = mpsc::channel(16);
         let shared = Arc::new(Shared {

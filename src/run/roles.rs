@@ -13,9 +13,11 @@ use super::properties::{changed_since_creation, more_on_target, read_again};
 use super::warn::warn;
 use crate::catalog::Database;
 use crate::graph::is_selected;
+use crate::inspect;
 use crate::journal::{self, Journal, State};
 use crate::names::{Kind, StepId};
-use crate::postgres::{Application, escape_control};
+use crate::postgres::{self, Application, escape_control, with_retries};
+use crate::preflight;
 use crate::step::{Context, Shared, globals};
 
 /// Reads the source's roles and databases once more after a run, and tells what changed since they were migrated.
@@ -71,6 +73,9 @@ pub(super) async fn tell_changes(
         );
         warn(shared, journal, None, message)?;
     }
+    for message in appeared(shared).await {
+        warn(shared, journal, None, message)?;
+    }
     let members = members::not_on_target(shared).await;
     for (database, message) in members
         .into_iter()
@@ -79,6 +84,26 @@ pub(super) async fn tell_changes(
         warn(shared, journal, database, message)?;
     }
     Ok(())
+}
+
+/// What is not moved, and was not on the source yet when the findings of this run were made.
+async fn appeared(shared: &Shared) -> Vec<String> {
+    let servers = (&shared.source, &shared.target);
+    let names: Vec<String> = shared.graph.database_names().cloned().collect();
+    let look = |_| inspect::appeared(&shared.plan, servers, &shared.inspection, names.iter());
+    match with_retries(&shared.plan.retry, postgres::Error::class, look).await {
+        Ok(appeared) => {
+            let target = &shared.inspection.target;
+            let appeared = appeared.iter();
+            appeared
+                .flat_map(|one| preflight::for_appeared(&shared.plan, one, target))
+                .collect()
+        }
+        Err(error) => vec![format!(
+            "it could not be seen whether the source has since this run's first look what a dump does not bring along: {error}; \
+             `pg-migrate check` looks again"
+        )],
+    }
 }
 
 /// Databases of the source that migrate by the plan, and that this run does not know.

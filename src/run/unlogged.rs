@@ -181,13 +181,12 @@ fn of_database(
         .flat_map(|dump| dump.counts())
         .chain(counted.counts());
     let rows_of = |table: &TableName| counts.clone().find(|count| count.table == *table)?.rows;
-    let contents = inspection
-        .source
-        .database(&database.name)?
-        .contents
-        .as_ref();
-    let unlogged: BTreeSet<TableName> = contents
+    // A table that was unlogged when it was dumped may be logged on the source by now.
+    let sides = [&inspection.source, &inspection.target];
+    let there = sides
         .into_iter()
+        .filter_map(|side| side.database(&database.name)?.contents.as_ref());
+    let unlogged: BTreeSet<TableName> = there
         .flat_map(|contents| &contents.relations)
         .filter(|relation| relation.unlogged && relation.kind == RelationKind::Table)
         .map(Relation::table_name)

@@ -37,7 +37,8 @@ fn changes_of_what_the_system_made_are_told_before() {
         "source/system-object: database \"erp\", cast (integer AS boolean): the cast (integer AS boolean) of pg_catalog is not as on \
          the target (implicit)",
         "source/system-object: database \"erp\", function lower(text): ",
-        "source/system-schema: database \"erp\", collation own: ",
+        "source/system-schema: database \"erp\", pg_catalog: collations of a schema of the system that the target does not have, which \
+         pg_dump leaves out: collation own",
     ];
     project.run(&["run"]).expect_code(0).says(&told);
     // What it is about.

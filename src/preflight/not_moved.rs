@@ -216,7 +216,7 @@ pub(crate) fn for_appeared(plan: &Plan, appeared: &Appeared, target: &ServerFact
     let mut sentences: Vec<String> = reported
         .map(|finding| {
             let fix = finding.fix.as_deref().unwrap_or_default();
-            format!("since this run's first look the source has what a dump made then does not bring along, or brings along otherwise: {finding}; {fix}")
+            format!("since this run's first look the source has what a dump does not bring along as it is: {finding}; {fix}")
         })
         .collect();
     // Without a choice, pg_restore puts it where the archive says.

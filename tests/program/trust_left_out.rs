@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::support::paused::Paused;
 use crate::support::project::Project;
 use crate::support::server::Server;
 
@@ -75,6 +76,36 @@ fn changes_of_the_system_that_the_target_has_as_well_are_not_told() {
     target.psql("postgres", changes);
     let said = project.run(&["check"]).expect_code(0).said();
     assert!(!said.contains("source/system-"), "{said}");
+}
+
+/// What the findings before the run cannot know.
+#[test]
+fn what_comes_to_the_source_during_a_run_is_told_at_its_end() {
+    let (source, _target, project) = servers("CREATE TABLE t AS SELECT 1 AS id");
+    source.psql("erp", "CREATE MATERIALIZED VIEW early AS SELECT id FROM t");
+    let (project, globals) = Paused::of(project, "pg_dumpall", "--globals-only");
+    let mut running = project.start(&["run"]);
+    globals.until_reached(&mut running);
+    source.psql(
+        "erp",
+        "ALTER TEXT SEARCH CONFIGURATION pg_catalog.english ALTER MAPPING FOR asciiword WITH simple;
+         CREATE TABLE outbox (written xid8);
+         CREATE MATERIALIZED VIEW late AS SELECT id FROM t",
+    );
+    source.psql("postgres", "ALTER ROLE ALL SET work_mem = '7MB'");
+    globals.go();
+    let ended = running.wait().expect_code(0);
+    ended.says(&[
+        "since this run's first look the source has what a dump does not bring along as it is: source/text-search: database \"erp\", \
+         configuration english",
+        "does not bring along as it is: source/server-values: database \"erp\", public.outbox",
+        "does not bring along as it is: source/setting-of-all-roles: work_mem",
+    ]);
+    let said = ended.said();
+    assert!(!said.contains("views-computed"), "{said}");
+    // It is a finding of the next run.
+    let said = project.run(&["check"]).said();
+    assert!(said.contains("source/text-search"), "{said}");
 }
 
 /// What reads from a slot goes on reading from the source.

@@ -461,6 +461,32 @@ fn a_role_that_a_plan_of_this_name_handed_over_is_not_overwritten() {
     assert_eq!(target.psql("postgres", attributes), "f|f");
 }
 
+/// The first has handed nothing over yet.
+#[test]
+fn a_role_that_a_plan_of_this_name_made_from_another_source_is_not_overwritten() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    let other = Server::start(15);
+    for server in [&source, &other] {
+        server.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'of the source'");
+    }
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    other.psql("postgres", "ALTER ROLE app SUPERUSER");
+    other.psql("postgres", "CREATE DATABASE crm OWNER app");
+    let globals = "journal step-done globals synced:1";
+    Project::between(&source, &target).killed_at(globals);
+    Project::between(&other, &target)
+        .run(&["run"])
+        .expect_code(3)
+        .says(&["target/role-differs: ROLE app"]);
+    // From the same source, its state directory is lost.
+    source.psql("postgres", "ALTER ROLE app CREATEDB");
+    Project::between(&source, &target)
+        .run(&["run"])
+        .expect_code(0);
+    let attributes = "SELECT rolsuper, rolcreatedb FROM pg_roles WHERE rolname = 'app'";
+    assert_eq!(target.psql("postgres", attributes), "f|t");
+}
+
 /// From 16 on, memberships have these options, and not the member.
 #[test]
 fn how_members_use_roles_follows_the_source_between_two_runs() {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::support::data::give_to_server;
+use crate::support::paused::Paused;
 use crate::support::project::Project;
 use crate::support::server::Server;
 
@@ -232,6 +233,56 @@ fn a_tablespace_that_was_there_and_is_not_alike_is_told() {
             .psql("postgres", options)
             .contains("random_page_cost=1.1")
     );
+}
+
+/// What this plan set and the source gave up stays on the target.
+#[test]
+fn what_a_tablespace_lost_on_the_source_between_two_runs_is_told() {
+    let (source, target) = spaced();
+    space(&target, "fast");
+    for sql in [
+        "ALTER TABLESPACE fast SET (random_page_cost = 1.1)",
+        "GRANT CREATE ON TABLESPACE fast TO PUBLIC",
+        "COMMENT ON TABLESPACE fast IS 'of the source'",
+    ] {
+        source.psql("postgres", sql);
+    }
+    let project = Project::between(&source, &target);
+    project.killed_at("journal step-done globals synced:1");
+    for sql in [
+        "ALTER TABLESPACE fast RESET (random_page_cost)",
+        "ALTER TABLESPACE fast SET (seq_page_cost = 2)",
+        "REVOKE CREATE ON TABLESPACE fast FROM PUBLIC",
+        "COMMENT ON TABLESPACE fast IS NULL",
+    ] {
+        source.psql("postgres", sql);
+    }
+    let told = "target/tablespace-differs: TABLESPACE fast: this plan made or set it, and it is not as on the source; what the target \
+                has is left as it is: a setting random_page_cost, CREATE for PUBLIC, a comment";
+    project.run(&["run"]).expect_code(0).says(&[told]);
+    let options = "SELECT spcoptions::text LIKE '%seq_page_cost=2%' FROM pg_tablespace WHERE spcname = 'fast'";
+    assert_eq!(target.psql("postgres", options), "t");
+}
+
+/// The run places what was there at its first look.
+#[test]
+fn what_gets_another_tablespace_during_a_run_is_told() {
+    let (source, target) = spaced();
+    space(&source, "late");
+    space(&target, "new");
+    source.psql("erp", "CREATE TABLE u AS SELECT 1 AS id");
+    let project =
+        Project::between(&source, &target).with("[tablespaces]\nfast = \"new\"\nlate = \"new\"\n");
+    let (project, globals) = Paused::of(project, "pg_dumpall", "--globals-only");
+    let mut running = project.start(&["run"]);
+    globals.until_reached(&mut running);
+    source.psql("erp", "ALTER TABLE u SET TABLESPACE late");
+    globals.go();
+    running.wait().expect_code(0).says(&[
+        "database \"erp\": since this run's first look, these were put into another tablespace on the source",
+        "table public.u into \"late\"",
+    ]);
+    assert_eq!(places(&target, "erp"), "database pg_default, t new");
 }
 
 /// Also where our role may neither set it nor take it away.

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::place::{self, server_user};
-use super::scram;
 use super::server::random_word;
 
 /// What tells one pristine data directory from another.
@@ -26,7 +25,7 @@ pub fn installation(major: u32) -> PathBuf {
 pub fn pristine(shape: &Shape) -> (PathBuf, String) {
     let home = place::servers().join("pristine");
     fs::create_dir_all(&home).unwrap();
-    let key = format!("{}-{}-{}-1", shape.major, shape.encoding, shape.locale);
+    let key = format!("{}-{}-{}", shape.major, shape.encoding, shape.locale);
     let lock = File::create(home.join(format!(".{key}.lock"))).unwrap();
     lock.lock().unwrap();
     let (done, password_file) = (home.join(&key), home.join(format!("{key}.password")));
@@ -54,12 +53,7 @@ fn initdb(shape: &Shape, home: &Path, done: &Path, password: &str) {
     let scratch = tempfile::tempdir_in(home).unwrap();
     give_to_server(scratch.path());
     let password_file = scratch.path().join("password");
-    // Older ones take what looks like a verifier for a password.
-    let stored = match shape.major {
-        ..14 => password.to_owned(),
-        _ => scram::verifier(password),
-    };
-    fs::write(&password_file, stored).unwrap();
+    fs::write(&password_file, password).unwrap();
     give_to_server(&password_file);
     let mut command = Command::new(installation(shape.major).join("bin/initdb"));
     as_server_user(&mut command)

@@ -17,6 +17,7 @@ use nix::sys::signal::Signal;
 use super::child;
 use super::data::{Shape, as_server_user, copy_tree, give_to_server, installation, pristine};
 use super::place::{self, Scratch};
+use super::scram;
 use super::tls::Certificates;
 
 /// How long a server may take to start or to stop. Generous: the machine may be busy.
@@ -308,9 +309,10 @@ impl Server {
     /// Gives the superuser another password, with characters that each layer has to quote: every server has its own.
     pub fn change_password(&mut self) {
         let password = format!(r#"{} '"\:%="#, random_word("pw"));
+        let stored = literal(&scram::verifier(&password));
         self.psql(
             "postgres",
-            &format!("ALTER ROLE postgres PASSWORD {}", literal(&password)),
+            &format!("ALTER ROLE postgres PASSWORD {stored}"),
         );
         self.password = password;
     }

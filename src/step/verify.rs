@@ -205,9 +205,18 @@ fn what_next(context: &Context) -> String {
 
 /// The two ways on from a difference in a database that was verified.
 pub(super) fn make_again_or_waive(context: &Context) -> String {
+    let waive = "; where a person corrected the rows and stands for them: a waiver for target/differed, with the database's name as its \
+                 object, and run again";
+    again_or(context, waive)
+}
+
+pub(super) fn make_again(context: &Context) -> String {
+    again_or(context, "")
+}
+
+fn again_or(context: &Context, other: &str) -> String {
     format!(
-        "to load them again, create the database again: pg-migrate reset PLAN --database {0} --drop {0}; where a person corrected \
-         the rows and stands for them: a waiver for target/differed, with the database's name as its object, and run again{1}",
+        "to load them again, create the database again: pg-migrate reset PLAN --database {0} --drop {0}{other}{1}",
         shell::quote(context.database_name()),
         match context.is_closed {
             true => "; until then it stays closed to clients",

@@ -12,7 +12,7 @@ use crate::names::{
 };
 use crate::plan::Side;
 use crate::postgres::{Pool, escape_control};
-use crate::step::verify::{CHANGED, DIFFERED, make_again_or_waive, remove_archive};
+use crate::step::verify::{CHANGED, DIFFERED, make_again, make_again_or_waive, remove_archive};
 use crate::step::{Context, StepError, made_tables, others, ours, regular};
 use crate::verify::large_objects::{KEEP_AWAY, table, told};
 
@@ -172,9 +172,14 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         true => error,
         false => error.help(newer::help(context, &missing)),
     };
+    // Nobody can stand for tables that are not there.
+    let again = match missing.len() == differing.len() {
+        true => make_again(context),
+        false => make_again_or_waive(context),
+    };
     Err(error
         .help("look at them in the report")
-        .help(make_again_or_waive(context))
+        .help(again)
         .with_output(output))
 }
 

@@ -355,7 +355,7 @@ fn reference_schema(
     objects
 }
 
-fn pg_dump(server: &Server, database: &str, options: &[&str]) -> String {
+pub fn pg_dump(server: &Server, database: &str, options: &[&str]) -> String {
     let mut command = server.client("pg_dump", database);
     command.args(options);
     run_with_input(command, "")

@@ -2,6 +2,7 @@
 
 use super::people::People;
 use super::watch;
+use crate::support::compare;
 use crate::support::project::Finished;
 use crate::support::server::identifier;
 use crate::torture::stage::{DATABASES, Variant};
@@ -43,6 +44,10 @@ const ADVICE: &[(&str, Remedy)] = &[
     ("`pg-migrate revert", revert),
     ("target/promoted", look_at_promoted),
     ("target.tuning.shared_target = true", accept_shared_target),
+    (
+        "bring the tables that are newer than the regular dump",
+        bring_newer,
+    ),
     ("a waiver for target/differed", stand_for_what_is_there),
     ("delete these rows there, and run again", delete_orphans),
     ("drop or rename it", drop_what_is_by_hand),
@@ -199,6 +204,30 @@ fn include_again(people: &mut People<'_>) -> bool {
     let any = !people.keys.exclude.is_empty();
     people.keys.exclude.clear();
     people.write_plan();
+    any
+}
+
+/// By pg_dump, as the run says.
+fn bring_newer(people: &mut People<'_>) -> bool {
+    let names = "SELECT relname FROM pg_class WHERE relname LIKE 'later_new_%' ORDER BY 1";
+    let mut any = false;
+    for database in ["events", "shop"] {
+        let there = people.target.try_psql(database, names).unwrap_or_default();
+        let there: Vec<&str> = there.lines().collect();
+        for table in people.source.psql(database, names).lines() {
+            if there.contains(&table) {
+                continue;
+            }
+            let options = [&*format!("--table=public.{table}")];
+            let script = compare::pg_dump(people.source, database, &options);
+            people.target.psql(database, &script);
+            people.tell(format!("target {database:?}: {table} is brought"));
+            people
+                .brought
+                .insert((database, people.oid(database), table.to_owned()));
+            any = true;
+        }
+    }
     any
 }
 

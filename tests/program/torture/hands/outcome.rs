@@ -135,7 +135,20 @@ impl People<'_> {
         if let Err(error) = self.target.try_psql(database, &sql) {
             wrong.push(format!("{database:?}: {error}"));
         }
+        wrong.extend(self.brought_tables(database));
         wrong
+    }
+
+    /// As those of clients: no dump of ours brought them.
+    fn brought_tables(&self, database: &str) -> Vec<String> {
+        let oid = self.oid(database);
+        let brought = self.brought.iter();
+        let brought = brought.filter(|(of, made, _)| *of == database && *made == oid);
+        let removed = brought.map(|(_, _, table)| {
+            let sql = format!("SET default_transaction_read_only = off; DROP TABLE public.{table}");
+            self.target.try_psql(database, &sql)
+        });
+        removed.filter_map(Result::err).collect()
     }
 
     fn lost_rows_of_clients(&self, database: &str) -> Vec<String> {

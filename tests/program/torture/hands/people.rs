@@ -51,6 +51,8 @@ pub struct People<'a> {
     pub disturbed: BTreeSet<String>,
     /// Databases of the target in which a person deleted the rows that a run had named, whose parents are not there.
     pub orphans_deleted: BTreeSet<String>,
+    /// Tables that were newer than the dump of their database, which had that object id, and that a person brought.
+    pub brought: BTreeSet<(&'static str, Option<String>, String)>,
     pub sessions: Vec<Child>,
     /// A client of the source wrote under a run's snapshot.
     pub wrote_meanwhile: bool,
@@ -209,6 +211,7 @@ impl<'a> People<'a> {
             client_rows: BTreeSet::new(),
             disturbed: BTreeSet::new(),
             orphans_deleted: BTreeSet::new(),
+            brought: BTreeSet::new(),
             sessions: Vec::new(),
             wrote_meanwhile: false,
             under_snapshot: BTreeSet::new(),

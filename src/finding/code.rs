@@ -713,6 +713,11 @@ codes! {
         why "A database cannot be given to a role that does not exist, and with globals.migrate = false the run does not create it."
         fix "Create the role on the target, or set globals.migrate = true."
 
+    TargetPasswordsWritten "target/passwords-written" Warn Migration "0.2.0"
+        what "the target's log gets passwords"
+        why "Roles are made with their passwords as the source stores them. The run's session switches off what writes statements down (log_statement and the like, pg_stat_statements, pgaudit); this role may not, so whoever reads the target's log reads them: he may try passwords against them, and log in by an MD5 hash."
+        fix "Switch the settings off on the target until the step globals is done, or use a role that may set them."
+
     TargetPromoted "target/promoted" Block Timeline "0.2.0"
         what "the target was promoted meanwhile"
         why "A standby that takes over may lack the last WAL of the server that failed, so that what a run restored and counted as done is gone without a sign; what clients cannot use yet is restored again by the next run."

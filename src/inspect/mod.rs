@@ -33,6 +33,7 @@ mod scripted;
 mod sequences;
 mod server;
 mod server_settings;
+mod statement_log;
 mod system_objects;
 mod tablespaces;
 mod types;
@@ -59,6 +60,7 @@ pub(crate) use own::{own_of, without_default_privileges};
 pub(crate) use scripted::{ScriptedRows, scripted_rows};
 pub(crate) use sequences::{ScriptedSequence, Sequence, scripted_sequences, sequences};
 pub(crate) use server::system_identifier;
+pub(crate) use statement_log::keep_out_of_log;
 pub(crate) use types::{type_meanings, types_in};
 pub(crate) use written::{await_our_sessions, filled, written, written_to_others};
 

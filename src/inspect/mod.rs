@@ -26,6 +26,7 @@ mod names;
 mod not_moved;
 mod oversized;
 mod own;
+mod owners_code;
 mod planned;
 mod query;
 mod roles;

@@ -36,7 +36,10 @@ pub(crate) enum EndpointError {
         key: &'static str,
         variable: String,
     },
-    #[error("{origin} does not give {wanted} for `{key}` of the {side}{}", shown(value))]
+    #[error(
+        "{origin} does not give {wanted} for `{key}` of the {side}{}",
+        shown(value)
+    )]
     Invalid {
         side: Side,
         key: &'static str,
@@ -291,12 +294,7 @@ impl<E: Environment> Sources<'_, E> {
         }
     }
 
-    fn invalid(
-        &self,
-        key: &'static str,
-        variable: &str,
-        wanted: &'static str,
-    ) -> EndpointError {
+    fn invalid(&self, key: &'static str, variable: &str, wanted: &'static str) -> EndpointError {
         EndpointError::Invalid {
             side: self.server.side,
             key,

@@ -174,7 +174,9 @@ fn cell(text: &str) -> String {
         for c in escape_control(line).chars() {
             match c {
                 '/' if escaped.ends_with(':') => escaped.push_str("\\/"),
-                '.' if escaped.ends_with("www") || escaped.ends_with("WWW") => escaped.push_str("\\."),
+                '.' if escaped.ends_with("www") || escaped.ends_with("WWW") => {
+                    escaped.push_str("\\.")
+                }
                 '<' => escaped.push_str("&lt;"),
                 '>' => escaped.push_str("&gt;"),
                 '&' => escaped.push_str("&amp;"),

@@ -133,6 +133,8 @@ pub struct Configuration {
     pub not_archived: Option<String>,
     /// Lines of `pg_hba.conf` ask for `scram-sha-256`; `None`: they may not be read.
     pub asks_for_scram: Option<bool>,
+    /// Settings that our role may not change for its sessions, and by which the statements that set passwords are written down there.
+    pub writes_passwords: Vec<String>,
     /// Of them, those that a commit may wait for, or that may be such.
     pub synchronous_replicas: u32,
     pub slots: Vec<ReplicationSlot>,

@@ -37,6 +37,8 @@ pub(crate) enum NotMovedKind {
     MembershipWithoutRole,
     /// A setting, the comment or a membership of the role that runs the migration on the target.
     MigratingRole,
+    /// A function of a role that is no superuser, which runs with the rights of the target's role (detail: its role, and what calls it).
+    OwnersCode,
     /// The schema public or the language plpgsql, which a new database has and this one does not.
     Dropped,
     /// A foreign key whose own triggers are disabled (detail: the foreign key).

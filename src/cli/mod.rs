@@ -25,6 +25,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
 use clap::Parser;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
 
 use crate::exit::Exit;
@@ -37,6 +38,8 @@ pub fn main() -> ExitCode {
     // State, logs and archives hold what the databases hold: no other user may read them, whatever the shell's
     // umask is.
     umask(Mode::from_bits_truncate(0o077));
+    // A core dump would hold passwords and rows, one of a client program as well, which inherits this.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     let arguments = Arguments::parse();
     let terminal = Terminal::new(arguments.color);
     let runtime = match tokio::runtime::Builder::new_multi_thread()

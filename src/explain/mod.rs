@@ -16,10 +16,11 @@ pub(crate) enum Topic {
     Archives,
     Parallelism,
     Night,
+    Security,
 }
 
 impl Topic {
-    pub(crate) const ALL: [Topic; 7] = [
+    pub(crate) const ALL: [Topic; 8] = [
         Topic::Steps,
         Topic::Delay,
         Topic::Tuning,
@@ -27,6 +28,7 @@ impl Topic {
         Topic::Archives,
         Topic::Parallelism,
         Topic::Night,
+        Topic::Security,
     ];
 
     /// The word that asks for it.
@@ -39,6 +41,7 @@ impl Topic {
             Topic::Archives => "archives",
             Topic::Parallelism => "parallelism",
             Topic::Night => "night",
+            Topic::Security => "security",
         }
     }
 
@@ -51,6 +54,7 @@ impl Topic {
             Topic::Archives => include_str!("topics/archives.txt"),
             Topic::Parallelism => include_str!("topics/parallelism.txt"),
             Topic::Night => include_str!("topics/night.txt"),
+            Topic::Security => include_str!("topics/security.txt"),
         }
     }
 

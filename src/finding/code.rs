@@ -408,6 +408,11 @@ codes! {
         why "Where old_snapshot_threshold is set (PostgreSQL 9.6 to 16), a session that imported a snapshot, as pg_dump's do, reads tables that were vacuumed since as they are later, without an error: the target would hold a state that the source never had."
         fix "Set old_snapshot_threshold = -1 on the source and restart it. Where the source is not written to during the run, set source.read_only = true."
 
+    SourceOwnersCode "source/owners-code" Warn Object "0.2.0"
+        what "code of an owner runs with our rights"
+        why "CHECK constraints, also of domains, generated columns, partition keys and implicit casts may call functions of roles that are no superusers. COPY and the check of a new foreign key run them as the target's role, so that whoever wrote such a function, or may replace it, gets that role's rights: as a superuser's, all. With target.untrusted_owners = true it blocks the run."
+        fix "Read the function; give it to a role that you trust until the run is done, or take away what calls it."
+
     SourcePasswordsUnreadable "source/passwords-unreadable" Warn Migration "0.1.0"
         what "roles migrate without passwords"
         why "Passwords are read from pg_authid, which the source's role may not read; roles that log in by password cannot log in to the target until they get one."
@@ -712,6 +717,11 @@ codes! {
         what "a database's owner is not on the target"
         why "A database cannot be given to a role that does not exist, and with globals.migrate = false the run does not create it."
         fix "Create the role on the target, or set globals.migrate = true."
+
+    TargetPasswordsWritten "target/passwords-written" Warn Migration "0.2.0"
+        what "the target's log gets passwords"
+        why "Roles are made with their passwords as the source stores them. The run's session switches off what writes statements down (log_statement and the like, pg_stat_statements, pgaudit); this role may not, so whoever reads the target's log reads them: he may try passwords against them, and log in by an MD5 hash."
+        fix "Switch the settings off on the target until the step globals is done, or use a role that may set them."
 
     TargetPromoted "target/promoted" Block Timeline "0.2.0"
         what "the target was promoted meanwhile"

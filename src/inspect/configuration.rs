@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{query, server_settings};
+use super::{query, server_settings, statement_log};
 use crate::catalog::parameter::{Changeable, Parameter};
 use crate::catalog::{Configuration, ReplicationSlot};
 use crate::postgres::{Connection, Error};
@@ -74,6 +74,7 @@ pub(super) async fn read(connection: &Connection) -> Result<Configuration, Error
         base_backups: number(2),
         not_archived,
         asks_for_scram,
+        writes_passwords: statement_log::keep_out_of_log(connection).await?,
         slots,
     };
     // Before 11 no function reads outside the data directory.

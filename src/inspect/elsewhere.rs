@@ -1,7 +1,7 @@
-//! What arrives as it is and means something else on another server, or is computed there again.
+//! What arrives as it is and means something else on another server, is computed there again, or runs with other rights.
 
-use super::not_moved;
 use super::query::USER_SCHEMA;
+use super::{not_moved, owners_code};
 use crate::catalog::{NotMoved, NotMovedKind};
 use crate::plan::Endpoint;
 use crate::postgres::{Connection, Error};
@@ -48,6 +48,10 @@ pub(super) async fn read(
     for (what, sql) in [
         (NotMovedKind::ServerValues, server_values()),
         (NotMovedKind::ViewComputedAgain, views_computed_again()),
+        (
+            NotMovedKind::OwnersCode,
+            owners_code::sql(connection.version().major()),
+        ),
     ] {
         found.extend(not_moved::read(connection, what, &sql).await?);
     }

@@ -20,6 +20,7 @@ pub(super) fn check(file: &DeTable<'_>) -> Vec<Problem> {
         }
     }
     problems.extend(one_server(file));
+    problems.extend(passwords_elsewhere(file));
     check_tuning(file, &mut problems);
     check_databases(file, &mut problems);
     check_tablespaces(file, &mut problems);
@@ -131,6 +132,32 @@ fn check_server<'t>(side: &str, server: &'t DeTable<'t>, problems: &mut Vec<Prob
                 .help("name the system's bundle, /etc/ssl/certs/ca-certificates.crt on Debian"),
         );
     }
+}
+
+/// Keys that are shown, on the terminal and in reports, and name the variable of a password.
+fn passwords_elsewhere<'t>(file: &'t DeTable<'t>) -> Vec<Problem> {
+    let variable = |server: &'t DeTable<'t>, key| text(table(server, key)?, "env");
+    let servers = || {
+        ["source", "target"]
+            .into_iter()
+            .filter_map(|side| Some((side, table(file, side)?)))
+    };
+    let mut problems = Vec::new();
+    for (name, password) in servers().filter_map(|(_, server)| variable(server, "password")) {
+        for (side, server) in servers() {
+            for key in ["host", "port", "user", "database"] {
+                if let Some((_, at)) = variable(server, key).filter(|(other, _)| *other == name) {
+                    problems.push(
+                        Problem::new(format!("`{side}.{key}` would show a password"))
+                            .at(at, "this is shown")
+                            .at(password.clone(), "this is secret")
+                            .help("name the variable that holds it"),
+                    );
+                }
+            }
+        }
+    }
+    problems
 }
 
 /// Where a server is, if the plan itself says so.

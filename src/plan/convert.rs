@@ -40,6 +40,7 @@ pub(super) fn plan(document: Document, origin: Origin<'_>) -> Plan {
             ..server(Side::Target, document.target.server, directory)
         },
         source_read_only: document.source.read_only,
+        untrusted_owners: document.target.untrusted_owners,
         source_lock_timeout: document.source.lock_timeout.0,
         tuning: Tuning {
             mode: document.target.tuning.mode,

@@ -46,6 +46,8 @@ pub struct Plan {
     pub target: Server,
     /// No client writes to the source, so a new snapshot is as good as an older one.
     pub source_read_only: bool,
+    /// Code of the source's owners that would run with our rights keeps the run from starting.
+    pub untrusted_owners: bool,
     /// How long one of our sessions may wait for a lock on the source (`lock_timeout`).
     pub source_lock_timeout: Duration,
     pub tuning: Tuning,

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use super::environment::{Environment, Failure};
 use super::password_file::{self, Wanted};
 use super::service_file::{self, Service, ServiceError};
+use super::tls::is_readable_by_others;
 use crate::escape::escape_control;
 use crate::names::Watch;
 use crate::plan::password::Password;
@@ -35,13 +36,17 @@ pub(crate) enum EndpointError {
         key: &'static str,
         variable: String,
     },
-    #[error("{origin} gives {value:?} for `{key}` of the {side}, which is not {wanted}")]
+    #[error(
+        "{origin} does not give {wanted} for `{key}` of the {side}{}",
+        shown(value)
+    )]
     Invalid {
         side: Side,
         key: &'static str,
         /// `the environment variable OLD_PORT`, `the service "old-prod" (/etc/pg_service.conf)`.
         origin: String,
-        value: String,
+        /// `None`: it may be another variable than was meant, and hold a password.
+        value: Option<String>,
         wanted: &'static str,
     },
     #[error(
@@ -81,6 +86,12 @@ pub(crate) enum EndpointError {
         path: PathBuf,
         source: io::Error,
     },
+    #[error("the file {} with the password of the {side} may be read by other users of this machine", path.display())]
+    #[diagnostic(help(
+        "chmod 0600 it, or 0640 where it belongs to root; then change the password, if others may have read it. `{side}.password` of \
+         the plan names this file."
+    ))]
+    PasswordFileOpen { side: Side, path: PathBuf },
     #[error("the command of `{side}.password` of the plan failed")]
     PasswordCommand {
         side: Side,
@@ -258,7 +269,7 @@ impl<E: Environment> Sources<'_, E> {
             Some(Value::Env(name)) => {
                 let text = self.variable(key, name)?;
                 if text.is_empty() {
-                    return Err(self.invalid(key, name, text, "a name"));
+                    return Err(self.invalid(key, name, "a name"));
                 }
                 Ok(Some(text))
             }
@@ -276,25 +287,19 @@ impl<E: Environment> Sources<'_, E> {
                 let text = self.variable(KEY, name)?;
                 match parse(&text) {
                     Some(port) => Ok(Some(port)),
-                    None => Err(self.invalid(KEY, name, text, WANTED)),
+                    None => Err(self.invalid(KEY, name, WANTED)),
                 }
             }
             None => self.service_value(KEY, WANTED, parse),
         }
     }
 
-    fn invalid(
-        &self,
-        key: &'static str,
-        variable: &str,
-        value: String,
-        wanted: &'static str,
-    ) -> EndpointError {
+    fn invalid(&self, key: &'static str, variable: &str, wanted: &'static str) -> EndpointError {
         EndpointError::Invalid {
             side: self.server.side,
             key,
             origin: format!("the environment variable {variable}"),
-            value,
+            value: None,
             wanted,
         }
     }
@@ -317,7 +322,7 @@ impl<E: Environment> Sources<'_, E> {
                 side: self.server.side,
                 key,
                 origin: self.origin(service),
-                value: text.to_owned(),
+                value: Some(text.to_owned()),
                 wanted,
             }),
         }
@@ -337,7 +342,7 @@ impl<E: Environment> Sources<'_, E> {
             None => Ok(of_service),
             Some(text) => match parse(&text) {
                 Some(value) => Ok(Some(value)),
-                None => Err(self.invalid(key, variable, text, wanted)),
+                None => Err(self.invalid(key, variable, wanted)),
             },
         }
     }
@@ -485,6 +490,11 @@ impl<E: Environment> Sources<'_, E> {
     }
 }
 
+fn shown(value: &Option<String>) -> String {
+    let value = value.as_ref();
+    value.map_or_else(String::new, |value| format!(": {value:?}"))
+}
+
 /// What the plan's source of a password says now.
 async fn ask(
     side: Side,
@@ -504,6 +514,12 @@ async fn ask(
                 value.into_bytes(),
                 format!("the environment variable {name}"),
             )
+        }
+        PasswordSource::File(path) if is_readable_by_others(path) => {
+            return Err(EndpointError::PasswordFileOpen {
+                side,
+                path: path.clone(),
+            });
         }
         PasswordSource::File(path) => (
             std::fs::read(path).map_err(|source| EndpointError::PasswordFile {

@@ -199,7 +199,7 @@ async fn a_missing_variable_is_named_with_its_key() {
     let mut with_port = server();
     with_port.port = Some(Value::Env("BAD_PORT".into()));
     let error = resolve(&with_port, &machine).await.unwrap_err();
-    insta::assert_snapshot!(error, @r#"the environment variable BAD_PORT gives "http" for `port` of the source, which is not a port number (1 to 65535)"#);
+    insta::assert_snapshot!(error, @"the environment variable BAD_PORT does not give a port number (1 to 65535) for `port` of the source");
 }
 
 #[tokio::test]
@@ -232,6 +232,11 @@ async fn passwords_come_from_where_the_plan_says() {
     server.password = file("empty");
     let error = resolve(&server, &machine).await.unwrap_err();
     insta::assert_snapshot!(shown(&error, &machine), @"`source.password` of the plan cannot be used: an empty password from the file HOME/empty");
+    let open = machine.home.path().join("secret");
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
+    server.password = file("secret");
+    let error = resolve(&server, &machine).await.unwrap_err();
+    insta::assert_snapshot!(shown(&error, &machine), @"the file HOME/secret with the password of the source may be read by other users of this machine");
     server.password = file("missing");
     let error = resolve(&server, &machine).await.unwrap_err();
     insta::assert_snapshot!(shown(&error, &machine), @"cannot read the password of the source from HOME/missing: No such file or directory (os error 2)");

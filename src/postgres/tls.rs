@@ -246,7 +246,7 @@ fn client_certificate(endpoint: &Endpoint) -> Result<Option<ClientCertificate>, 
 
 /// As libpq has it (PostgreSQL manual, 32.19.2 "Client Certificates"): of root's file its group is no other. What cannot be looked at is
 /// told by who reads it, and a pipe (`<(…)` of a shell) is nobody's file.
-fn is_readable_by_others(file: &Path) -> bool {
+pub(super) fn is_readable_by_others(file: &Path) -> bool {
     file.metadata().is_ok_and(|metadata| {
         let others = if metadata.uid() == 0 { 0o037 } else { 0o077 };
         metadata.is_file() && metadata.mode() & others != 0

@@ -116,7 +116,7 @@ pub(crate) fn for_database(
         databases::for_database(database, source, target, created),
         objects::for_database(database, source, target),
         libraries::for_database(database, target),
-        not_moved::for_database(database, target),
+        not_moved::for_database(plan, database, target),
         lost_settings::for_database(plan, database, inspection),
         fences::for_database(database).into_iter().collect(),
     ]

@@ -187,16 +187,21 @@ fn privileges(database: &Database) -> Vec<String> {
 }
 
 /// About a database that migrates.
-pub(super) fn for_database(database: &Database, target: &ServerFacts) -> Vec<Finding> {
+pub(super) fn for_database(plan: &Plan, database: &Database, target: &ServerFacts) -> Vec<Finding> {
     let contents = database.contents.iter();
     contents
-        .flat_map(|contents| in_database(&database.name, &contents.not_moved, target))
+        .flat_map(|contents| in_database(plan, &database.name, &contents.not_moved, target))
         .collect()
 }
 
-fn in_database(name: &str, not_moved: &[NotMoved], target: &ServerFacts) -> Vec<Finding> {
+fn in_database(
+    plan: &Plan,
+    name: &str,
+    not_moved: &[NotMoved],
+    target: &ServerFacts,
+) -> Vec<Finding> {
     let each = not_moved.iter();
-    each.filter_map(|found| of_database(found, target))
+    each.filter_map(|found| of_database(plan, found, target))
         .chain(system_collations(not_moved))
         .chain(information_schema(not_moved))
         .chain(views_computed_again(not_moved))
@@ -208,7 +213,7 @@ fn in_database(name: &str, not_moved: &[NotMoved], target: &ServerFacts) -> Vec<
 pub(crate) fn for_appeared(plan: &Plan, appeared: &Appeared, target: &ServerFacts) -> Vec<String> {
     let findings = match &appeared.database {
         None => in_server(plan.globals, &appeared.not_moved),
-        Some(name) => in_database(name, &appeared.not_moved, target),
+        Some(name) => in_database(plan, name, &appeared.not_moved, target),
     };
     let reported = findings
         .iter()
@@ -300,6 +305,7 @@ fn information_schema(not_moved: &[NotMoved]) -> Option<Finding> {
 }
 
 fn of_database(
+    plan: &Plan,
     NotMoved {
         what,
         object,
@@ -315,6 +321,7 @@ fn of_database(
             "compare its privileges on both sides after the run, and GRANT on the target what is missing",
         ),
         NotMovedKind::ColumnOrder => return Some(column_order(object, detail)),
+        NotMovedKind::OwnersCode => return Some(owners_code(plan, object, detail, target)),
         NotMovedKind::GeneratedColumn => (
             Code::SourceGeneratedColumn,
             format!(
@@ -447,6 +454,29 @@ fn of_database(
         _ => return None,
     };
     Some(Finding::new(code, message).object(object).fix(fix))
+}
+
+/// What PostgreSQL does not run as the owner of a table.
+fn owners_code(plan: &Plan, function: &str, of: &str, target: &ServerFacts) -> Finding {
+    let rights = match target.is_superuser {
+        true => ", a superuser: whoever may replace the function can become one there",
+        false => ": whoever may replace the function can do there what that role may",
+    };
+    let message = format!(
+        "the function is of role {of}; while rows are loaded it runs on the target with the rights of \"{}\"{rights}",
+        target.user
+    );
+    let severity = match plan.untrusted_owners {
+        true => Severity::Block,
+        false => Severity::Warn,
+    };
+    Finding::new(Code::SourceOwnersCode, message)
+        .severity(severity)
+        .object(function)
+        .fix(
+            "read it (\\sf in psql), and give it to a role that you trust (ALTER FUNCTION … OWNER TO) until the run is done; or take away \
+             what calls it, and make that again on the target after the run as its owner; where you trust all owners, nothing",
+        )
 }
 
 /// Values of a row type are written without the names of its columns.

@@ -23,6 +23,7 @@ pub(super) fn for_target(plan: &Plan, inspection: &Inspection) -> Vec<Finding> {
     found.extend(public_schema_owner(source, target));
     if plan.globals {
         found.extend(md5_passwords(source, target));
+        found.extend(passwords_written(source, target));
         found.extend(limited_role(source, target));
     } else {
         found.extend(owners_missing(plan, source, target));
@@ -69,6 +70,23 @@ fn cannot_create_databases(target: &ServerFacts) -> Option<Finding> {
         );
         Finding::new(Code::TargetCannotCreateDatabases, message)
             .fix("ALTER ROLE … CREATEDB on the target, or use another role for [target]")
+    })
+}
+
+/// A stored password is as good as the password itself for whoever tries all that are likely; an MD5 hash is for logging in as well.
+fn passwords_written(source: &ServerFacts, target: &ServerFacts) -> Option<Finding> {
+    let settings = &target.configuration.writes_passwords;
+    (source.reads_passwords && !settings.is_empty()).then(|| {
+        let message = format!(
+            "the target writes down the statements that set the passwords of roles, as they are stored ({}), and the role \"{}\" may not \
+             switch that off for its session",
+            settings.join(", "),
+            target.user
+        );
+        Finding::new(Code::TargetPasswordsWritten, message).fix(
+            "switch it off on the target until the step globals is done; or use a role that may (a superuser; from 15 on GRANT SET ON \
+             PARAMETER); see who may read the target's log",
+        )
     })
 }
 

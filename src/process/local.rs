@@ -1,8 +1,11 @@
 //! This machine, as far as it says how a server is reached.
 
 use std::path::PathBuf;
+use std::pin::pin;
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::child::{Invocation, Stdout};
@@ -10,6 +13,9 @@ use crate::postgres::{Environment, Failure};
 
 /// The longest output of a password command that is read, in bytes.
 const LIMIT: usize = 64 * 1024;
+
+/// How long a password command may take: nobody answers what it asks.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The environment of this process, and commands that are run on this machine.
 #[derive(Debug, Clone, Copy)]
@@ -26,14 +32,27 @@ impl Environment for LocalEnvironment {
 
     /// The command has this process's environment: a password manager may need any of it.
     async fn output_of(&self, command: &[String]) -> Result<Vec<u8>, Failure> {
-        let (program, arguments) = command.split_first().ok_or("it is empty")?;
-        let finished = Invocation::new(program)
-            .arguments(arguments)
-            .stdout(Stdout::Capture { limit: LIMIT })
-            .run(&CancellationToken::new(), |_| {})
-            .await?;
-        Ok(finished.success()?.stdout)
+        output_within(PATIENCE, command).await
     }
+}
+
+async fn output_within(patience: Duration, command: &[String]) -> Result<Vec<u8>, Failure> {
+    let (program, arguments) = command.split_first().ok_or("it is empty")?;
+    let stop = CancellationToken::new();
+    let invocation = Invocation::new(program)
+        .arguments(arguments)
+        .stdout(Stdout::Capture { limit: LIMIT });
+    let mut run = pin!(invocation.run(&stop, |_| {}));
+    let finished = tokio::select! {
+        finished = &mut run => finished?,
+        () = sleep(patience) => {
+            stop.cancel();
+            run.await?;
+            let seconds = patience.as_secs();
+            return Err(format!("{program} was ended: it had not answered within {seconds} s, and nobody can answer what it asks").into());
+        }
+    };
+    Ok(finished.success()?.stdout)
 }
 
 /// How many files and connections this process may have open at a time, once it has taken what it may take without being
@@ -74,6 +93,13 @@ mod tests {
           vault is sealed
         ");
         assert!(!format!("{error:?}").contains("hunter2"));
+    }
+
+    #[tokio::test]
+    async fn a_command_that_asks_somebody_is_ended() {
+        let words = command(&["sh", "-c", "sleep 600"]);
+        let error = output_within(Duration::ZERO, &words).await.unwrap_err();
+        insta::assert_snapshot!(error, @"sh was ended: it had not answered within 0 s, and nobody can answer what it asks");
     }
 
     #[tokio::test]

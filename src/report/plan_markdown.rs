@@ -164,7 +164,7 @@ fn row(out: &mut String, cells: &[String]) {
     out.push_str(&format!("| {} |\n", cells.join(" | ")));
 }
 
-/// A text as a cell of a table: whatever means something to Markdown or HTML means itself.
+/// A text as a cell of a table: whatever means something to Markdown or HTML means itself, and no address becomes a link.
 fn cell(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for (position, line) in text.lines().enumerate() {
@@ -173,6 +173,10 @@ fn cell(text: &str) -> String {
         }
         for c in escape_control(line).chars() {
             match c {
+                '/' if escaped.ends_with(':') => escaped.push_str("\\/"),
+                '.' if escaped.ends_with("www") || escaped.ends_with("WWW") => {
+                    escaped.push_str("\\.")
+                }
                 '<' => escaped.push_str("&lt;"),
                 '>' => escaped.push_str("&gt;"),
                 '&' => escaped.push_str("&amp;"),
@@ -241,6 +245,14 @@ mod tests {
         pg_dump -Fd -j 4 -Z zstd:5 --file dump -d crm
         ```
         "#);
+    }
+
+    #[test]
+    fn no_name_makes_a_link() {
+        assert_eq!(
+            cell("https://evil.example <a href=x>www.evil.example [x](y)"),
+            "https:\\//evil.example &lt;a href=x&gt;www\\.evil.example \\[x\\](y)"
+        );
     }
 
     #[test]

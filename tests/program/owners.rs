@@ -84,3 +84,58 @@ fn a_view_in_the_place_of_a_table_is_not_counted() {
         let _ = std::fs::remove_file(server.data_directory().join("owned"));
     }
 }
+
+/// What PostgreSQL does not run as the owner of a table: told with function, owner and place, and refused where owners are not trusted.
+#[test]
+fn code_of_owners_that_runs_with_our_rights_is_told() {
+    for major in [12, 16] {
+        let (source, target) = (Server::start(major), Server::start(18));
+        source.psql(
+            "postgres",
+            "CREATE ROLE mallory; CREATE ROLE boss SUPERUSER; CREATE DATABASE erp",
+        );
+        source.psql(
+            "erp",
+            "CREATE SCHEMA evil AUTHORIZATION mallory; SET ROLE mallory;
+             CREATE FUNCTION evil.act(int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
+             CREATE FUNCTION evil.both(int, int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
+             CREATE FUNCTION evil.gross(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1; END';
+             CREATE FUNCTION evil.unused(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1; END';
+             CREATE OPERATOR evil.<-> (LEFTARG = int, RIGHTARG = int, FUNCTION = evil.both);
+             CREATE DOMAIN evil.positive AS int CHECK (evil.act(VALUE));
+             CREATE TABLE evil.t (a int CONSTRAINT by_operator CHECK (a OPERATOR(evil.<->) 1), b evil.positive,
+                 c int GENERATED ALWAYS AS (evil.gross(a)) STORED);
+             CREATE TABLE evil.parted (a int) PARTITION BY RANGE (evil.gross(a));
+             CREATE INDEX ON evil.t (evil.unused(a));
+             RESET ROLE;
+             CREATE FUNCTION public.of_boss(int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
+             ALTER FUNCTION public.of_boss OWNER TO boss;
+             CREATE TABLE public.fine (a int CHECK (a > 0 AND public.of_boss(a)))",
+        );
+        let project = Project::between(&source, &target);
+        let told = [
+            "source/owners-code: database \"erp\", evil.act(integer): the function is of role mallory, called by constraint positive_check of \
+             evil.positive; while rows are loaded it runs on the target with the rights of \"postgres\", a superuser",
+            "evil.both(integer,integer): the function is of role mallory, called by constraint by_operator of evil.t",
+            "evil.gross(integer): the function is of role mallory, called by generated column c of evil.t, partition key of evil.parted",
+        ];
+        let check = project.run(&["check"]).expect_code(0);
+        let said = check.said();
+        check.says(&told);
+        for word in ["evil.unused", "of_boss"] {
+            assert!(!said.contains(word), "{said}");
+        }
+        Project::between(&source, &target)
+            .target("untrusted_owners", "true")
+            .run(&["run"])
+            .expect_code(3)
+            .says(&["source/owners-code: database \"erp\", evil.act(integer)"]);
+        assert_eq!(
+            target.psql(
+                "postgres",
+                "SELECT count(*) FROM pg_database WHERE datname = 'erp'"
+            ),
+            "0"
+        );
+    }
+}

@@ -49,6 +49,43 @@ fn no_password_is_seen_anywhere() {
     assert!(!files_with(&project.state_directory(), "step-started").is_empty());
 }
 
+/// Statements that set passwords are kept out of the target's log and statistics, also those that fail; where the role may not do
+/// that, it is told.
+#[test]
+fn no_password_is_written_down_on_the_target() {
+    let source = Server::start(16);
+    let target = Server::of(18)
+        .set("log_statement", "all")
+        .set("log_min_duration_statement", "0")
+        .set("log_transaction_sample_rate", "1")
+        .set("debug_print_parse", "on")
+        .start();
+    source.psql(
+        "postgres",
+        "CREATE ROLE app LOGIN PASSWORD 'of the source'; CREATE DATABASE erp",
+    );
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+    let stored = "SELECT substr(rolpassword, 1, 60) FROM pg_authid WHERE rolname = 'app'";
+    let stored = target.psql("postgres", stored);
+    let log = target.log();
+    assert!(log.contains("statement: "), "{log}");
+    assert!(!log.contains("ALTER ROLE app"), "{log}");
+    assert!(!log.contains(stored.trim()), "{log}");
+    target.psql(
+        "postgres",
+        "CREATE ROLE mover LOGIN CREATEDB CREATEROLE PASSWORD 'of the mover'",
+    );
+    Project::between(&source, &target)
+        .target("user", "\"mover\"")
+        .variable("TARGET_PASSWORD", "of the mover")
+        .run(&["check"])
+        .says(&[
+            "target/passwords-written: the target writes down the statements that set the passwords of roles, as they are stored \
+             (log_min_duration_statement = 0, log_statement = all, log_transaction_sample_rate = 1), and the role \"mover\" may not",
+        ]);
+}
+
 #[test]
 fn no_password_is_seen_when_a_step_fails() {
     let (source, target) = (Server::start(16), Server::start(18));

@@ -28,6 +28,7 @@ pub(super) fn configuration() -> Configuration {
         base_backups: 0,
         not_archived: None,
         asks_for_scram: Some(true),
+        writes_passwords: Vec::new(),
         slots: Vec::new(),
     }
 }

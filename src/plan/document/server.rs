@@ -42,6 +42,10 @@ pub(in crate::plan) struct Target {
     /// or on its command line), as providers set it where the disk is almost full. Default: false.
     #[serde(default)]
     pub override_read_only: bool,
+    /// Refuses to run where functions of the source's owners would run with our rights: in CHECK constraints, generated columns and
+    /// the like (`source/owners-code`). Default: false, a warning.
+    #[serde(default)]
+    pub untrusted_owners: bool,
     #[serde(default)]
     pub tuning: Tuning,
 }

@@ -10,6 +10,7 @@ use super::since::{
 use super::statement::Statement;
 use super::{Action, OnError, Planned, Run, Skip, Target, plan, statements};
 use crate::failpoint::reach;
+use crate::inspect::keep_out_of_log;
 use crate::journal::{Change, MigratedSubject};
 use crate::names::{GlobalsRead, Output, Product};
 use crate::plan::Side;
@@ -142,6 +143,8 @@ async fn carry_out(
     let target = context.endpoint(Side::Target);
     let connection = connect(target, &target.database, &context.session(Side::Target)).await?;
     let _guard = connection.cancel_when(&context.stop);
+    // Passwords are among them. What our role may not set is a finding.
+    keep_out_of_log(&connection).await?;
     let result = carry_out_on(context, &connection, actions).await;
     connection.close().await;
     result.map_err(|error| error.during(&context.stop))

@@ -25,7 +25,7 @@ use crate::names::{RelationKind, Sighting, TableName};
 pub(crate) use condition::{Condition, PreparedTransaction, Stale};
 pub(crate) use facts::{CHANGES_WHAT_IS_RESTORED, LeftOut, NoAlterSystem};
 pub(crate) use mark::{MARK_COMMENT, MARK_DATABASE, is_mark};
-pub(crate) use not_moved::{LackedLibrary, NotMoved, NotMovedKind};
+pub(crate) use not_moved::{Appeared, LackedLibrary, NotMoved, NotMovedKind};
 use parameter::Parameter;
 pub(crate) use presence::{Missing, Present};
 pub(crate) use properties::{changed, is_of_another, only_on_target, properties};

@@ -1,5 +1,7 @@
 //! What no client program brings along, and no count shows.
 
+use super::Placed;
+
 /// Something of the source that will be missing or different on the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NotMoved {
@@ -71,6 +73,16 @@ pub(crate) enum NotMovedKind {
     UnreadableDefinition,
     /// A materialized view, which the restore computes again.
     ViewComputedAgain,
+}
+
+/// What a source has that is not moved and that it had not when a run first looked, as a whole or in one of its databases.
+#[derive(Debug, Default)]
+pub(crate) struct Appeared {
+    /// `None`: it is not about a database.
+    pub database: Option<String>,
+    pub not_moved: Vec<NotMoved>,
+    /// In other tablespaces than it was.
+    pub placed: Vec<Placed>,
 }
 
 /// A library that a setting of the source loads into sessions, and that the target does not have.

@@ -410,8 +410,8 @@ codes! {
 
     SourceOwnersCode "source/owners-code" Warn Object "0.2.0"
         what "code of an owner runs with our rights"
-        why "CHECK constraints, also of domains, generated columns, partition keys and implicit casts may call functions of roles that are no superusers. COPY and the check of a new foreign key run them as the target's role, so that whoever wrote such a function, or may replace it, gets that role's rights: as a superuser's, all. With target.untrusted_owners = true it blocks the run."
-        fix "Read the function; give it to a role that you trust until the run is done, or take away what calls it."
+        why "CHECK constraints, also of domains, generated columns, partition keys and implicit casts may call functions of roles that are no superusers, and COPY and the check of a new foreign key run them as the target's role, so that whoever wrote such a function, or may replace it, gets that role's rights: as a superuser's, all."
+        fix "Read the function; give it to a role that you trust until the run is done, or take away what calls it; target.untrusted_owners = true makes it block the run."
 
     SourcePasswordsUnreadable "source/passwords-unreadable" Warn Migration "0.1.0"
         what "roles migrate without passwords"
@@ -720,7 +720,7 @@ codes! {
 
     TargetPasswordsWritten "target/passwords-written" Warn Migration "0.2.0"
         what "the target's log gets passwords"
-        why "Roles are made with their passwords as the source stores them. The run's session switches off what writes statements down (log_statement and the like, pg_stat_statements, pgaudit); this role may not, so whoever reads the target's log reads them: he may try passwords against them, and log in by an MD5 hash."
+        why "Roles are made with their passwords as the source stores them, and the run's session switches off what writes statements down (log_statement and the like, pg_stat_statements, pgaudit), which this role may not: whoever reads the target's log can try passwords against them, and log in by an MD5 hash."
         fix "Switch the settings off on the target until the step globals is done, or use a role that may set them."
 
     TargetPromoted "target/promoted" Block Timeline "0.2.0"

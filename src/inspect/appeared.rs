@@ -3,19 +3,9 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{LOOKS_AT_A_TIME, contents, not_moved, not_moved_of, open, system_objects};
-use crate::catalog::{Contents, Inspection, NotMoved, NotMovedKind, Placed, ServerFacts};
+use crate::catalog::{Appeared, Contents, Inspection, NotMoved, NotMovedKind, ServerFacts};
 use crate::plan::{Endpoint, Plan};
 use crate::postgres::Error;
-
-/// As a whole, or in one of its databases.
-#[derive(Debug, Default)]
-pub(crate) struct Appeared {
-    /// `None`: it is not about a database.
-    pub database: Option<String>,
-    pub not_moved: Vec<NotMoved>,
-    /// In other tablespaces than it was.
-    pub placed: Vec<Placed>,
-}
 
 /// Looks into these databases again, and compares with the first look. Nothing of which nothing appeared.
 ///

@@ -40,7 +40,7 @@ mod tablespaces;
 mod types;
 mod written;
 
-pub(crate) use appeared::{Appeared, appeared};
+pub(crate) use appeared::appeared;
 pub(crate) use columns::columns_of;
 pub(crate) use computed::computed;
 pub(crate) use condition::await_replay;

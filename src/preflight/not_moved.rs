@@ -1,8 +1,9 @@
 //! What of the source no client program brings along, and no count shows.
 
-use crate::catalog::{Database, Inspection, NotMoved, NotMovedKind, Privilege, ServerFacts};
+use crate::catalog::{
+    Appeared, Database, Inspection, NotMoved, NotMovedKind, Privilege, ServerFacts,
+};
 use crate::finding::{Code, Finding, Severity};
-use crate::inspect::Appeared;
 use crate::names::some_of;
 use crate::plan::Plan;
 

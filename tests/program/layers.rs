@@ -100,6 +100,7 @@ const MAY_USE: [(&str, &[&str]); 27] = [
             "schedule",
             "journal",
             "mark",
+            "preflight",
             "step",
         ],
     ),

@@ -98,10 +98,10 @@ fn code_of_owners_that_runs_with_our_rights_is_told() {
             "erp",
             "CREATE SCHEMA evil AUTHORIZATION mallory; SET ROLE mallory;
              CREATE FUNCTION evil.act(int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
-             CREATE FUNCTION evil.both(int, int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
+             CREATE FUNCTION evil.pair(int, int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
              CREATE FUNCTION evil.gross(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1; END';
              CREATE FUNCTION evil.unused(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1; END';
-             CREATE OPERATOR evil.<-> (LEFTARG = int, RIGHTARG = int, FUNCTION = evil.both);
+             CREATE OPERATOR evil.<-> (LEFTARG = int, RIGHTARG = int, FUNCTION = evil.pair);
              CREATE DOMAIN evil.positive AS int CHECK (evil.act(VALUE));
              CREATE TABLE evil.t (a int CONSTRAINT by_operator CHECK (a OPERATOR(evil.<->) 1), b evil.positive,
                  c int GENERATED ALWAYS AS (evil.gross(a)) STORED);
@@ -116,7 +116,7 @@ fn code_of_owners_that_runs_with_our_rights_is_told() {
         let told = [
             "source/owners-code: database \"erp\", evil.act(integer): the function is of role mallory, called by constraint positive_check of \
              evil.positive; while rows are loaded it runs on the target with the rights of \"postgres\", a superuser",
-            "evil.both(integer,integer): the function is of role mallory, called by constraint by_operator of evil.t",
+            "evil.pair(integer,integer): the function is of role mallory, called by constraint by_operator of evil.t",
             "evil.gross(integer): the function is of role mallory, called by generated column c of evil.t, partition key of evil.parted",
         ];
         let check = project.run(&["check"]).expect_code(0);

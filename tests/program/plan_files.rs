@@ -145,6 +145,10 @@ const BEYOND_THE_SCHEMA: &[(&str, &str)] = &[
         "settings-twice",
         "PostgreSQL takes upper and lower case for the same",
     ),
+    (
+        "password-in-another-key",
+        "one environment variable in two places",
+    ),
     ("size-too-large", "the number in a text"),
     ("waive-twice", "two entries that differ in their date"),
 ];

@@ -480,9 +480,9 @@ fn a_role_that_a_plan_of_this_name_made_from_another_source_is_not_overwritten()
         .says(&["target/role-differs: ROLE app"]);
     // From the same source, its state directory is lost.
     source.psql("postgres", "ALTER ROLE app CREATEDB");
-    Project::between(&source, &target)
-        .run(&["run"])
-        .expect_code(0);
+    let again = Project::between(&source, &target);
+    again.run(&["revert"]).expect_code(0);
+    again.run(&["run"]).expect_code(0);
     let attributes = "SELECT rolsuper, rolcreatedb FROM pg_roles WHERE rolname = 'app'";
     assert_eq!(target.psql("postgres", attributes), "f|t");
 }

@@ -219,7 +219,7 @@ fn bring_newer(people: &mut People<'_>) -> bool {
                 continue;
             }
             let options = [&*format!("--table=public.{table}")];
-            let script = compare::pg_dump(people.source, database, &options);
+            let script = compare::pg_dump(&people.source, database, &options);
             people.target.psql(database, &script);
             people.tell(format!("target {database:?}: {table} is brought"));
             people

@@ -32,6 +32,7 @@ pub(crate) use properties::{changed, is_of_another, only_on_target, properties};
 pub(crate) use refusal::refusal;
 pub(crate) use role::{Membership, Password, Role};
 pub(crate) use server_setting::{Origin, SAFEGUARDS, ServerSetting, WATCHED};
+pub use tablespace::{Placed, PlacedKind};
 pub(crate) use tablespace::{Tablespace, TablespacePrivilege};
 pub use version::Version;
 
@@ -289,32 +290,6 @@ pub struct Oversized {
     /// That with the longest value in them.
     pub column: String,
     pub rows: u64,
-}
-
-/// A relation that is in a tablespace of its own (`pg_class.reltablespace`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placed {
-    pub name: TableName,
-    pub kind: PlacedKind,
-    pub tablespace: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PlacedKind {
-    Table,
-    MaterializedView,
-    Index,
-}
-
-impl PlacedKind {
-    /// As SQL and messages call it.
-    pub fn word(self) -> &'static str {
-        match self {
-            PlacedKind::Table => "table",
-            PlacedKind::MaterializedView => "materialized view",
-            PlacedKind::Index => "index",
-        }
-    }
 }
 
 /// One entry of `pg_proc.proconfig`.

@@ -1,6 +1,6 @@
 //! What no client program brings along, and no count shows.
 
-use super::Placed;
+use super::tablespace::Placed;
 
 /// Something of the source that will be missing or different on the target.
 #[derive(Debug, Clone, PartialEq, Eq)]

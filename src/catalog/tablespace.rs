@@ -1,6 +1,8 @@
-//! Tablespaces, as far as a migration sets what they are.
+//! Tablespaces, as far as a migration sets what they are, and what is in them.
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use crate::names::TableName;
 
 /// One row of `pg_tablespace`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,4 +21,30 @@ pub(crate) struct TablespacePrivilege {
     /// `None`: PUBLIC.
     pub(crate) grantee: Option<String>,
     pub(crate) is_grantable: bool,
+}
+
+/// A relation that is in a tablespace of its own (`pg_class.reltablespace`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    pub name: TableName,
+    pub kind: PlacedKind,
+    pub tablespace: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PlacedKind {
+    Table,
+    MaterializedView,
+    Index,
+}
+
+impl PlacedKind {
+    /// As SQL and messages call it.
+    pub fn word(self) -> &'static str {
+        match self {
+            PlacedKind::Table => "table",
+            PlacedKind::MaterializedView => "materialized view",
+            PlacedKind::Index => "index",
+        }
+    }
 }

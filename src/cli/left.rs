@@ -319,14 +319,16 @@ fn dumped_before(plan: &Plan, state: &State, inspection: &Inspection) -> Option<
     let mut names = selected.iter().map(|database| database.name.as_str());
     let is_over = names
         .all(|name| state.verified.contains_key(name) && how_unfinished(state, name).is_none());
-    if plan.source_read_only || is_over {
+    if is_over {
         return None;
     }
     let dumps = state.steps.iter().filter_map(|(step, dump)| {
         let name = step.database_name()?;
         let is_meant =
             step.kind == Kind::Dump && dump.status == Status::Done && plan.databases.takes(name);
-        is_meant.then_some((&**name, dump.started))
+        // What the plan says now tells nothing of the time of a dump before.
+        let was_read_only = plan.source_read_only && dump.output.source_was_read_only();
+        (is_meant && !was_read_only).then_some((&**name, dump.started))
     });
     let mut dumps: Vec<_> = dumps.collect();
     dumps.sort_by_key(|(name, begun)| (*begun, *name));

@@ -207,6 +207,12 @@ impl State {
             .collect()
     }
 
+    /// Whether the last run came to its end, with nothing that failed or differed.
+    pub(crate) fn is_completed(&self) -> bool {
+        let ended = self.runs.last().and_then(|run| run.ended);
+        matches!(ended, Some((_, Outcome::Completed, _)))
+    }
+
     /// The last change that is, or is to be, marked on the target.
     pub(crate) fn position(&self) -> Option<Position> {
         self.positions.back().copied()

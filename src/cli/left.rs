@@ -89,14 +89,12 @@ pub(super) fn roles_there(
         is_ours(role, marking, state, &inspection.source)
     });
     found.extend(preflight::for_tablespaces_there(plan, inspection, |name| {
-        state
-            .touched_roles
-            .contains(&format!("tablespace \"{name}\""))
+        state.roles.contains_key(&format!("tablespace \"{name}\""))
     }));
     found
 }
 
-/// Whether this plan made the target's role, or set it before; or one of its name under another state directory, which handed nothing
+/// Whether this plan made the target's role, or set it before, and the target is as it was since; or one of its name under another state directory, which handed nothing
 /// over and has the same source: its state was lost. Where clients have a database of it, the role is theirs.
 fn is_ours(role: &Role, marking: &Marking, state: &State, source: &ServerFacts) -> bool {
     let others = marking.others.iter();
@@ -104,9 +102,8 @@ fn is_ours(role: &Role, marking: &Marking, state: &State, source: &ServerFacts) 
         other.roles.get(&role.name) == Some(&role.oid) && other.source == source.system_identifier
     });
     state
-        .touched_roles
-        .contains(&format!("role \"{}\"", role.name))
-        || state.created_roles.contains_key(&role.name)
+        .roles
+        .contains_key(&format!("role \"{}\"", role.name))
         || others.any(|other| !other.databases.iter().any(|one| one.is_handed_over))
 }
 

@@ -111,8 +111,6 @@ pub struct State {
     pub tuned: BTreeMap<String, TunedSetting>,
     /// Roles and tablespaces that this plan migrated, or was about to, by what messages call them.
     pub roles: BTreeMap<String, RoleState>,
-    /// Those that this plan ever migrated, or was about to, whatever is believed of that now.
-    pub touched_roles: BTreeSet<String>,
     /// Roles of the target that this plan made, with their object ids; `None`: it was about to, and another session may have made it.
     pub created_roles: BTreeMap<String, Option<u32>>,
     /// The number of the last change that the target's mark was certainly given; 0: none.

@@ -101,9 +101,7 @@ fn is_ours(role: &Role, marking: &Marking, state: &State, source: &ServerFacts) 
     let mut others = others.filter(|other| {
         other.roles.get(&role.name) == Some(&role.oid) && other.source == source.system_identifier
     });
-    state
-        .roles
-        .contains_key(&format!("role \"{}\"", role.name))
+    state.roles.contains_key(&format!("role \"{}\"", role.name))
         || others.any(|other| !other.databases.iter().any(|one| one.is_handed_over))
 }
 

@@ -491,14 +491,20 @@ impl State {
             }
             Change::MigrateRoles { subjects } => {
                 for (subject, source) in subjects {
-                    let after = None;
-                    self.roles.insert(subject, RoleState { source, after });
+                    let begun = Some(self.runs.len());
+                    let role = self.roles.entry(subject).or_default();
+                    *role = RoleState {
+                        source,
+                        after: role.after.take(),
+                        begun,
+                    };
                 }
             }
             Change::MigratedRoles { subjects } => {
                 for (subject, after) in subjects {
                     if let Some(role) = self.roles.get_mut(&subject) {
                         role.after = Some(after);
+                        role.begun = None;
                     }
                 }
             }

@@ -125,12 +125,14 @@ pub struct State {
 const POSITIONS: usize = 1000;
 
 /// How far this plan is known to have come with a role or a tablespace.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoleState {
     /// The digest of what the source said of it.
     pub source: String,
-    /// `None`: it was about to be migrated, and may have been in part.
+    /// What became of it when its migration ended last; `None`: none did.
     pub after: Option<MigratedSubject>,
+    /// A migration of it began since, and may have been made in part: in which run, counted from 1.
+    pub begun: Option<usize>,
 }
 
 /// How far this plan is known to have come with a database that it creates.
@@ -203,6 +205,16 @@ impl State {
             .filter(|name| !self.is_closed(name))
             .cloned()
             .collect()
+    }
+
+    /// What a step of the last run goes by. What that run began itself it goes on with, whatever the target says: an attempt before
+    /// failed.
+    pub(crate) fn roles_to_migrate(&self) -> BTreeMap<String, RoleState> {
+        let mut roles = self.roles.clone();
+        for role in roles.values_mut() {
+            role.after.take_if(|_| role.begun == Some(self.runs.len()));
+        }
+        roles
     }
 
     /// Whether the last run came to its end, with nothing that failed or differed.

@@ -302,8 +302,9 @@ fn told(
 ) -> Vec<String> {
     let mut told = Vec::new();
     for (subject, since) in verdicts {
-        let before = context.roles.get(subject);
-        let before = before.and_then(|role| role.after.as_ref());
+        let role_before = context.roles.get(subject);
+        let before = role_before.and_then(|role| role.after.as_ref());
+        let is_begun = role_before.is_some_and(|role| role.begun.is_some());
         match (since, migrated.get(subject)) {
             (Since::Migrate, Some(now)) => told.extend(now.warnings.iter().cloned()),
             (Since::Unchanged | Since::ChangedOnTarget, _) => {
@@ -319,6 +320,7 @@ fn told(
                 "{subject} changed on the source since an earlier run of this plan migrated it, and {}: it was left as it is; \
                  compare both and change it on the target by hand",
                 match before.and_then(|then| then.target.as_ref()) {
+                    Some(_) if is_begun => "on the target as well, where a run that did not end may have set a part of it",
                     Some(_) => "on the target as well",
                     None => "it cannot be told whether it did on the target",
                 }

@@ -361,7 +361,12 @@ impl State {
             Change::CreatedDatabase { database, oid } => {
                 self.created.insert(database, Created::WithOid(oid));
             }
-            Change::CloseDatabase { database, source } => {
+            Change::CloseDatabase {
+                database,
+                source,
+                tablespaces,
+            } => {
+                self.placed.insert(database.clone(), tablespaces);
                 self.made_from.insert(database.clone(), source);
                 self.let_in.remove(&database);
                 self.closed.insert(database);
@@ -522,6 +527,7 @@ impl State {
                 self.found.remove(&database);
                 self.remade.remove(&database);
                 self.made_from.remove(&database);
+                self.placed.remove(&database);
             }
             Change::DroppedRole { role } => {
                 self.created_roles.remove(&role);

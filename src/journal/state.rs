@@ -9,6 +9,7 @@ use super::record::{MigratedSubject, Outcome, Position, Started};
 use crate::names::{
     Filled, IndexDefinition, Kind, Load, Output, Sightings, StepId, TableName, WriteMark,
 };
+use crate::plan::Tablespaces;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -75,6 +76,8 @@ pub struct State {
     pub let_in: BTreeSet<String>,
     /// What the source said of owner, privileges and settings of each that this plan created or fills: digests.
     pub made_from: BTreeMap<String, BTreeMap<String, String>>,
+    /// `[tablespaces]` of the plan by which each was created.
+    pub placed: BTreeMap<String, Tablespaces>,
     /// Those that no role may connect to, so that they can be dropped.
     pub shut: BTreeSet<String>,
     /// Those that were verified, with how much had been written to each then; `None`: that is not known, or was changed

@@ -9,6 +9,7 @@ use super::since::{
 };
 use super::statement::Statement;
 use super::{Action, OnError, Planned, Run, Skip, Target, plan, statements};
+use crate::catalog::Database;
 use crate::failpoint::reach;
 use crate::journal::{Change, MigratedSubject};
 use crate::names::{GlobalsRead, Output, Product, some_of};
@@ -100,16 +101,7 @@ fn needed(context: &Context) -> HashSet<&str> {
     let source = &context.shared.inspection.source;
     let names = context.shared.graph.database_names();
     let databases = names.filter_map(|name| source.database(name));
-    databases
-        .flat_map(|database| {
-            let placed = database
-                .contents
-                .iter()
-                .flat_map(|contents| &contents.placed);
-            let placed = placed.map(|placed| placed.tablespace.as_str());
-            placed.chain([database.tablespace.as_str()])
-        })
-        .collect()
+    databases.flat_map(Database::tablespaces).collect()
 }
 
 /// What the target says of its roles before anything of them is done. The first time nobody can have changed what this plan made.

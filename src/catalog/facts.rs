@@ -13,6 +13,14 @@ pub enum LeftOut {
 }
 
 impl Database {
+    /// Those that it, or something in it, is in.
+    pub(crate) fn tablespaces(&self) -> impl Iterator<Item = &str> {
+        let contents = self.contents.iter();
+        let placed = contents.flat_map(|contents| &contents.placed);
+        let placed = placed.map(|placed| placed.tablespace.as_str());
+        placed.chain([self.tablespace.as_str()])
+    }
+
     /// Every installation brings it along: `postgres`, which holds nothing of a user by convention, and what new databases
     /// are made of.
     pub fn is_of_installation(&self) -> bool {

@@ -28,7 +28,9 @@ pub(crate) use mark::{MARK_COMMENT, MARK_DATABASE, is_mark};
 pub(crate) use not_moved::{Appeared, LackedLibrary, NotMoved, NotMovedKind};
 use parameter::Parameter;
 pub(crate) use presence::{Missing, Present};
-pub(crate) use properties::{changed, is_of_another, only_on_target, properties};
+pub(crate) use properties::{
+    changed, granted_on_target, is_of_another, only_on_target, properties,
+};
 pub(crate) use refusal::refusal;
 pub(crate) use role::{Membership, Password, Role};
 pub(crate) use server_setting::{Origin, SAFEGUARDS, ServerSetting, WATCHED};

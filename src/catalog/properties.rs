@@ -90,8 +90,12 @@ pub(crate) fn changed<'a>(
         .collect()
 }
 
-/// What the database has on the target and not on the source, in words.
-pub(crate) fn only_on_target(source: &Database, target: &Database) -> Vec<String> {
+/// The privileges that the target's database grants and the source's does not, in words; not those of this role.
+pub(crate) fn granted_on_target(
+    source: &Database,
+    target: &Database,
+    without: Option<&str>,
+) -> BTreeSet<String> {
     let of_source = privileges(source);
     let is_granted = |grantee: Option<&str>, privilege: &str, grantable: bool| {
         let mut entries = of_source.iter();
@@ -101,13 +105,21 @@ pub(crate) fn only_on_target(source: &Database, target: &Database) -> Vec<String
     };
     let mut only = BTreeSet::new();
     for (_, grantee, privilege, grantable) in privileges(target) {
-        if !is_granted(grantee, privilege, grantable) {
+        let is_left_out = grantee.is_some() && grantee == without;
+        if !is_left_out && !is_granted(grantee, privilege, grantable) {
             let who = grantee.map_or("PUBLIC".to_owned(), |name| format!("role \"{name}\""));
             let option = if grantable { " WITH GRANT OPTION" } else { "" };
             only.insert(format!("the privilege {privilege} for {who}{option}"));
         }
     }
-    let mut only: Vec<String> = only.into_iter().collect();
+    only
+}
+
+/// What the database has on the target and not on the source, in words.
+pub(crate) fn only_on_target(source: &Database, target: &Database) -> Vec<String> {
+    let mut only: Vec<String> = granted_on_target(source, target, None)
+        .into_iter()
+        .collect();
     if target.connection_limit != source.connection_limit {
         only.push(format!(
             "a connection limit of {} (on the source {})",

@@ -89,24 +89,19 @@ pub(super) fn roles_there(
         is_ours(role, marking, state, &inspection.source)
     });
     found.extend(preflight::for_tablespaces_there(plan, inspection, |name| {
-        state
-            .touched_roles
-            .contains(&format!("tablespace \"{name}\""))
+        state.roles.contains_key(&format!("tablespace \"{name}\""))
     }));
     found
 }
 
-/// Whether this plan made the target's role, or set it before; or one of its name under another state directory, which handed nothing
+/// Whether this plan made the target's role, or set it before, and the target is as it was since; or one of its name under another state directory, which handed nothing
 /// over and has the same source: its state was lost. Where clients have a database of it, the role is theirs.
 fn is_ours(role: &Role, marking: &Marking, state: &State, source: &ServerFacts) -> bool {
     let others = marking.others.iter();
     let mut others = others.filter(|other| {
         other.roles.get(&role.name) == Some(&role.oid) && other.source == source.system_identifier
     });
-    state
-        .touched_roles
-        .contains(&format!("role \"{}\"", role.name))
-        || state.created_roles.contains_key(&role.name)
+    state.roles.contains_key(&format!("role \"{}\"", role.name))
         || others.any(|other| !other.databases.iter().any(|one| one.is_handed_over))
 }
 
@@ -313,20 +308,22 @@ fn unfinished(plan: &Plan, state: &State, inspection: &Inspection) -> Vec<Findin
     .collect()
 }
 
-/// Dumps that are done, of databases that are verified and of those that are not, where something is left to do.
+/// Dumps that are done, of databases that are verified and of those that are not. Not of a plan that is completed: its run says it itself.
 fn dumped_before(plan: &Plan, state: &State, inspection: &Inspection) -> Option<Finding> {
     let selected = select(plan, &inspection.source);
     let mut names = selected.iter().map(|database| database.name.as_str());
-    let is_over = names
-        .all(|name| state.verified.contains_key(name) && how_unfinished(state, name).is_none());
-    if plan.source_read_only || is_over {
+    let is_verified =
+        |name: &str| state.verified.contains_key(name) && how_unfinished(state, name).is_none();
+    if state.is_completed() && names.all(is_verified) {
         return None;
     }
     let dumps = state.steps.iter().filter_map(|(step, dump)| {
         let name = step.database_name()?;
         let is_meant =
             step.kind == Kind::Dump && dump.status == Status::Done && plan.databases.takes(name);
-        is_meant.then_some((&**name, dump.started))
+        // What the plan says now tells nothing of the time of a dump before.
+        let was_read_only = plan.source_read_only && dump.output.source_was_read_only();
+        (is_meant && !was_read_only).then_some((&**name, dump.started))
     });
     let mut dumps: Vec<_> = dumps.collect();
     dumps.sort_by_key(|(name, begun)| (*begun, *name));

@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::failpoint::reach;
 use crate::finding::{Code, Finding};
 use crate::graph::{DatabaseSummary, PerStep, Step, archives};
-use crate::journal::{Journal, Lock, Outcome, State, stored};
+use crate::journal::{Journal, Lock, State, stored};
 use crate::names::Kind;
 use crate::private_directory;
 use crate::report::progress::Progress;
@@ -241,7 +241,6 @@ fn refuse_drift_and_store(prepared: &Prepared, state: &State) -> Result<(), Fail
 
 /// Every step is done, and the last run said so. The steps that set and restore settings move nothing.
 fn is_complete(prepared: &Prepared, state: &State) -> bool {
-    let ended = state.runs.last().and_then(|run| run.ended);
     let is_in_question = |finding: &Finding| {
         matches!(
             finding.code,
@@ -252,7 +251,7 @@ fn is_complete(prepared: &Prepared, state: &State) -> bool {
                 | Code::TargetCrashedUnsafe
         )
     };
-    matches!(ended, Some((_, Outcome::Completed, _)))
+    state.is_completed()
         && !prepared.graph.blockers().any(is_in_question)
         && prepared
             .graph

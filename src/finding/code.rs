@@ -595,7 +595,7 @@ codes! {
 
     TargetDatabaseExists "target/database-exists" Warn Database "0.1.0"
         what "an empty database is there already"
-        why "The run uses the empty database as it is, and if the restore is interrupted, the next run drops it and creates it again with its own settings; where it would lose something (default privileges, say), a person has to."
+        why "The run uses the empty database as it is, but gives it the source's owner and privileges; and if the restore is interrupted, the next run drops it and creates it again with its own settings; where it would lose something (default privileges, say), a person has to."
         fix "Drop the database on the target; the run creates it as it is on the source."
 
     TargetDatabaseGone "target/database-gone" Block Database "0.2.0"

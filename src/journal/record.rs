@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::names::{
     Filled, IndexDefinition, Load, Output, Sighting, Sightings, StepId, TableName, WriteMark,
 };
+use crate::plan::Tablespaces;
 
 /// The format that this program writes. A journal of a newer one is refused, never overwritten. Format 1, of version
 /// 0.1.0, has outputs of another form: [`crate::names::OutputV1`].
@@ -224,6 +225,9 @@ pub enum Change {
         /// What the source says of its owner, privileges and settings, which it gets from here on: a digest of each.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         source: BTreeMap<String, String>,
+        /// `[tablespaces]` of the plan, by which it is created and restored from here on.
+        #[serde(default)]
+        tablespaces: Tablespaces,
     },
     /// No role may connect to the verified database on the target, ours included: it was named to be dropped.
     ShutDatabase { database: String },

@@ -361,7 +361,12 @@ impl State {
             Change::CreatedDatabase { database, oid } => {
                 self.created.insert(database, Created::WithOid(oid));
             }
-            Change::CloseDatabase { database, source } => {
+            Change::CloseDatabase {
+                database,
+                source,
+                tablespaces,
+            } => {
+                self.placed.insert(database.clone(), tablespaces);
                 self.made_from.insert(database.clone(), source);
                 self.let_in.remove(&database);
                 self.closed.insert(database);
@@ -491,15 +496,20 @@ impl State {
             }
             Change::MigrateRoles { subjects } => {
                 for (subject, source) in subjects {
-                    let after = None;
-                    self.touched_roles.insert(subject.clone());
-                    self.roles.insert(subject, RoleState { source, after });
+                    let begun = Some(self.runs.len());
+                    let role = self.roles.entry(subject).or_default();
+                    *role = RoleState {
+                        source,
+                        after: role.after.take(),
+                        begun,
+                    };
                 }
             }
             Change::MigratedRoles { subjects } => {
                 for (subject, after) in subjects {
                     if let Some(role) = self.roles.get_mut(&subject) {
                         role.after = Some(after);
+                        role.begun = None;
                     }
                 }
             }
@@ -513,16 +523,15 @@ impl State {
             }
             Change::DropDatabase { .. } | Change::DropRole { .. } => {}
             Change::DroppedDatabase { database } => {
-                self.doubt(std::slice::from_ref(&database), true);
+                self.forget(std::slice::from_ref(&database), true);
                 self.found.remove(&database);
                 self.remade.remove(&database);
                 self.made_from.remove(&database);
+                self.placed.remove(&database);
             }
             Change::DroppedRole { role } => {
                 self.created_roles.remove(&role);
-                let subject = format!("role \"{role}\"");
-                self.roles.remove(&subject);
-                self.touched_roles.remove(&subject);
+                self.roles.remove(&format!("role \"{role}\""));
             }
             Change::DoubtDatabases {
                 databases,
@@ -550,16 +559,25 @@ impl State {
         }
     }
 
-    /// Of what was done to these databases on the target nothing is believed but, unless they are disowned, that they are
-    /// ours. What was dumped for one that was verified is gone in most cases.
+    /// The target is not as it was: of what was done to these databases nothing is believed, nor of what was done to roles and
+    /// tablespaces, where no verified database is kept that clients use with them.
     pub(crate) fn doubt(&mut self, databases: &[String], disowned: bool) {
-        let is_doubted = |name: &str| databases.iter().any(|database| database == name);
+        self.forget(databases, disowned);
+        if !self.verified.keys().any(|name| self.is_to_be_kept(name)) {
+            self.roles.clear();
+        }
+    }
+
+    /// Of what was done to these databases on the target nothing is known but, unless they are disowned, that they are
+    /// ours. What was dumped for one that was verified is gone in most cases.
+    fn forget(&mut self, databases: &[String], disowned: bool) {
+        let is_meant = |name: &str| databases.iter().any(|database| database == name);
         let verified: HashSet<String> = (self.verified.keys())
-            .filter(|name| is_doubted(name))
+            .filter(|name| is_meant(name))
             .cloned()
             .collect();
         self.steps.retain(|step, _| {
-            let Some(name) = step.database_name().filter(|name| is_doubted(name)) else {
+            let Some(name) = step.database_name().filter(|name| is_meant(name)) else {
                 return true;
             };
             !step.kind.traits().touches_target && !verified.contains(&**name)
@@ -579,10 +597,6 @@ impl State {
                 self.may_drop.remove(database);
                 self.shut.remove(database);
             }
-        }
-        if !self.verified.keys().any(|name| self.is_to_be_kept(name)) {
-            // They may be gone, and are not in use yet.
-            self.roles.clear();
         }
     }
 

@@ -9,6 +9,7 @@ use super::record::{MigratedSubject, Outcome, Position, Started};
 use crate::names::{
     Filled, IndexDefinition, Kind, Load, Output, Sightings, StepId, TableName, WriteMark,
 };
+use crate::plan::Tablespaces;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -75,6 +76,8 @@ pub struct State {
     pub let_in: BTreeSet<String>,
     /// What the source said of owner, privileges and settings of each that this plan created or fills: digests.
     pub made_from: BTreeMap<String, BTreeMap<String, String>>,
+    /// `[tablespaces]` of the plan by which each was created.
+    pub placed: BTreeMap<String, Tablespaces>,
     /// Those that no role may connect to, so that they can be dropped.
     pub shut: BTreeSet<String>,
     /// Those that were verified, with how much had been written to each then; `None`: that is not known, or was changed
@@ -111,8 +114,6 @@ pub struct State {
     pub tuned: BTreeMap<String, TunedSetting>,
     /// Roles and tablespaces that this plan migrated, or was about to, by what messages call them.
     pub roles: BTreeMap<String, RoleState>,
-    /// Those that this plan ever migrated, or was about to, whatever is believed of that now.
-    pub touched_roles: BTreeSet<String>,
     /// Roles of the target that this plan made, with their object ids; `None`: it was about to, and another session may have made it.
     pub created_roles: BTreeMap<String, Option<u32>>,
     /// The number of the last change that the target's mark was certainly given; 0: none.
@@ -127,12 +128,14 @@ pub struct State {
 const POSITIONS: usize = 1000;
 
 /// How far this plan is known to have come with a role or a tablespace.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoleState {
     /// The digest of what the source said of it.
     pub source: String,
-    /// `None`: it was about to be migrated, and may have been in part.
+    /// What became of it when its migration ended last; `None`: none did.
     pub after: Option<MigratedSubject>,
+    /// A migration of it began since, and may have been made in part: in which run, counted from 1.
+    pub begun: Option<usize>,
 }
 
 /// How far this plan is known to have come with a database that it creates.
@@ -205,6 +208,22 @@ impl State {
             .filter(|name| !self.is_closed(name))
             .cloned()
             .collect()
+    }
+
+    /// What a step of the last run goes by. What that run began itself it goes on with, whatever the target says: an attempt before
+    /// failed.
+    pub(crate) fn roles_to_migrate(&self) -> BTreeMap<String, RoleState> {
+        let mut roles = self.roles.clone();
+        for role in roles.values_mut() {
+            role.after.take_if(|_| role.begun == Some(self.runs.len()));
+        }
+        roles
+    }
+
+    /// Whether the last run came to its end, with nothing that failed or differed.
+    pub(crate) fn is_completed(&self) -> bool {
+        let ended = self.runs.last().and_then(|run| run.ended);
+        matches!(ended, Some((_, Outcome::Completed, _)))
     }
 
     /// The last change that is, or is to be, marked on the target.

@@ -295,7 +295,7 @@ pub struct Dump {
 }
 
 /// `[tablespaces]`: where tablespaces of the source go, by their names. `None`: to the default tablespace of the database.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tablespaces(pub BTreeMap<String, Option<String>>);
 
 impl Tablespaces {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::catalog::{
     CHANGES_WHAT_IS_RESTORED, Contents, Database, LocaleProvider, Missing, ServerFacts, Setting,
-    locale,
+    granted_on_target, locale,
 };
 use crate::finding::{Code, Finding, Severity};
 use crate::names::some_of;
@@ -140,7 +140,7 @@ fn about_target(
     let name = &database.name;
     let existing = target.database(name).filter(|_| !created.contains(name));
     match existing {
-        Some(existing) => Some(exists(database, existing)),
+        Some(existing) => Some(exists(database, existing, &target.user)),
         None => locale_missing(database, target),
     }
 }
@@ -188,7 +188,7 @@ pub(crate) fn for_missing(missing: &Missing) -> Finding {
 }
 
 /// About a database of that name which this plan did not create.
-fn exists(database: &Database, existing: &Database) -> Finding {
+fn exists(database: &Database, existing: &Database, user: &str) -> Finding {
     // What could not be looked into may hold anything.
     let contents = existing.contents.as_ref();
     let is_empty = contents.is_some_and(|contents| contents.is_empty());
@@ -219,9 +219,10 @@ fn exists(database: &Database, existing: &Database) -> Finding {
         Finding::new(Code::TargetDatabaseEncoding, message).fix("drop it on the target")
     } else {
         let message = format!(
-            "the target has an empty database of this name, which will be used as it is{}; if the restore is interrupted, the \
+            "the target has an empty database of this name, which will be used as it is{}{}; if the restore is interrupted, the \
              next run drops it and creates it again as it was found, or says what it would lose",
-            differences(database, existing)
+            differences(database, existing),
+            replaced(database, existing, user)
         );
         Finding::new(Code::TargetDatabaseExists, message)
             .fix("drop it on the target, and the run creates it as it is on the source")
@@ -237,6 +238,24 @@ fn changing(contents: Option<&Contents>) -> Option<String> {
         .filter(|word| CHANGES_WHAT_IS_RESTORED.contains(word))
         .collect();
     (!changing.is_empty()).then(|| changing.join(", "))
+}
+
+/// What does not, in words. That our role owns it, who made it knows.
+fn replaced(database: &Database, existing: &Database, user: &str) -> String {
+    let owner = existing.owner.as_str();
+    let is_owned = owner != database.owner && owner != user;
+    let mut replaced: Vec<String> = is_owned
+        .then(|| format!("its owner, the role \"{owner}\""))
+        .into_iter()
+        .collect();
+    replaced.extend(granted_on_target(database, existing, Some(owner)));
+    if replaced.is_empty() {
+        return String::new();
+    }
+    format!(
+        "; replaced by what the source has: {} (ALTER DATABASE … OWNER TO and GRANT after the run, where they are wanted)",
+        replaced.join(", ")
+    )
 }
 
 /// What stays as it is on the target, in words. Owner and privileges become those of the source.

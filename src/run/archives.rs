@@ -1,6 +1,6 @@
 //! Archives of runs before this one: whether they may be restored.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ pub(super) async fn whole(
     graph: &Graph,
     state: &State,
     plan: &Plan,
-    lost: &HashSet<String>,
+    lost: &HashMap<String, &str>,
     stop: &CancellationToken,
 ) -> HashSet<StepId> {
     let mut whole = HashSet::new();
@@ -36,7 +36,7 @@ pub(super) async fn whole(
         let is_lost = restore.kind == Kind::Restore
             && restore
                 .database_name()
-                .is_some_and(|name| lost.contains(&**name));
+                .is_some_and(|name| lost.contains_key(&**name));
         if state.is_done(&restore) && !is_lost {
             continue;
         }

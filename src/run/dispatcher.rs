@@ -264,7 +264,7 @@ impl<'a> Dispatcher<'a> {
                 .collect();
         }
         if id.kind == Kind::Globals {
-            given.roles = state.roles.clone();
+            given.roles = state.roles_to_migrate();
             given.created_roles = state.created_roles.clone();
         }
         let Some(database) = id.database_name() else {

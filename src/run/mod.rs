@@ -14,6 +14,7 @@ mod leftovers;
 mod made;
 mod marked;
 mod members;
+mod placed;
 mod presence;
 mod properties;
 mod quiet;
@@ -64,6 +65,7 @@ use crate::step::tuning;
 use crate::step::{Shared, StepError};
 use control::{Claim, Control};
 use dispatcher::{Dispatcher, Endings};
+use resume::{EMPTIED, GONE, PUT_ELSEWHERE};
 use settings::NotRestored;
 use unlogged::UnloggedCheck;
 
@@ -121,14 +123,20 @@ impl Job {
                 // Its counts will tell.
                 tracing::warn!(database, %error, "cannot look for unlogged tables that a crash emptied");
             }
-            let emptied: HashSet<String> =
-                emptied.into_iter().map(|found| found.database).collect();
-            let mut lost = emptied.clone();
-            lost.extend(missing.iter().map(|one| one.database.clone()));
+            let elsewhere = placed::put_elsewhere(
+                &self.graph,
+                state,
+                &self.plan.tablespaces,
+                &self.inspection.source,
+            );
+            let mut lost: HashMap<String, &'static str> = HashMap::new();
+            lost.extend(elsewhere.into_iter().map(|name| (name, PUT_ELSEWHERE)));
+            lost.extend(emptied.into_iter().map(|found| (found.database, EMPTIED)));
+            lost.extend(missing.iter().map(|one| (one.database.clone(), GONE)));
             let whole = archives::whole(&self.graph, state, &self.plan, &lost, &stop).await;
-            (emptied, whole)
+            (lost, whole)
         };
-        let (emptied, whole) = tokio::select! {
+        let (lost, whole) = tokio::select! {
             read = read => read,
             signal = signals.next() => {
                 // It may be reading a file.
@@ -149,8 +157,7 @@ impl Job {
             &self.graph,
             state,
             policy,
-            |database| missing.iter().any(|one| one.database == database),
-            |database| emptied.contains(database),
+            |database| lost.get(database).copied(),
             |dump| whole.contains(dump),
         );
         if !resumed.conflicts.is_empty() {

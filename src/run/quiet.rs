@@ -4,8 +4,8 @@ use futures_util::{StreamExt, stream};
 
 use super::warn::warn;
 use crate::inspect::written;
-use crate::journal::{self, Entry, Journal};
-use crate::names::{Since, WriteMark};
+use crate::journal::{self, Entry, Journal, State};
+use crate::names::{Kind, Since, StepId, WriteMark};
 use crate::postgres::{self, Session, connect, escape_control};
 use crate::step::Shared;
 
@@ -22,8 +22,10 @@ pub(super) async fn begin(shared: &Shared, journal: &mut Journal) -> Result<(), 
     if !shared.plan.source_read_only {
         return Ok(());
     }
-    let known = &journal.state().source_written;
-    let is_new = |name: &&String| !known.contains_key(*name);
+    let state = journal.state();
+    let is_new = |name: &&String| {
+        !state.source_written.contains_key(*name) && !state.is_done(&dump_of(name))
+    };
     let new: Vec<&String> = shared.graph.database_names().filter(is_new).collect();
     for (database, looked) in look_at_all(shared, new).await {
         match looked {
@@ -40,7 +42,8 @@ pub(super) async fn begin(shared: &Shared, journal: &mut Journal) -> Result<(), 
     Ok(())
 }
 
-/// Tells which databases of the source were written to since.
+/// Tells which databases of the source were written to since. Not those that were dumped when the plan did not say so yet: the run
+/// tells how old such dumps are.
 ///
 /// # Errors
 ///
@@ -52,7 +55,10 @@ pub(super) async fn tell_writes(
     if !shared.plan.source_read_only {
         return Ok(());
     }
-    for (name, now) in look_at_all(shared, shared.graph.database_names()).await {
+    let state = journal.state();
+    let names = shared.graph.database_names();
+    let names = names.filter(|name| is_said_of_dump(name, state));
+    for (name, now) in look_at_all(shared, names).await {
         let before = journal.state().source_written.get(name);
         let since = match (before, &now) {
             (Some(before), Ok(now)) => before.compare(now),
@@ -78,6 +84,16 @@ pub(super) async fn tell_writes(
         warn(shared, journal, Some(name.clone()), message)?;
     }
     Ok(())
+}
+
+/// Whether the plan said it when the database was dumped, if it was.
+fn is_said_of_dump(name: &str, state: &State) -> bool {
+    let dump = state.output_of(&dump_of(name));
+    dump.is_none_or(|dump| dump.source_was_read_only())
+}
+
+fn dump_of(name: &str) -> StepId {
+    StepId::database(&name.into(), Kind::Dump)
 }
 
 /// In their order.

@@ -31,17 +31,15 @@ pub(crate) struct ResumePolicy {
     pub verify: VerifyMode,
 }
 
-/// Works out what is done. `is_missing` tells whether a database that this plan made is gone from the target, `is_emptied`
-/// whether a crash of the target emptied unlogged tables of a database that was restored and is not verified,
-/// `archive_is_whole` whether the archive of a dump, which is still to be restored, is as it was written.
+/// Works out what is done. `why_lost` tells whether what was restored of a database does not count, as long as it is not verified:
+/// one of the reasons below; `archive_is_whole` whether the archive of a dump, which is still to be restored, is as it was written.
 ///
 /// A start without an end is not done. What else is not, the rules below say.
 pub(crate) fn resume(
     graph: &Graph,
     state: &State,
     policy: ResumePolicy,
-    is_missing: impl Fn(&str) -> bool,
-    is_emptied: impl Fn(&str) -> bool,
+    why_lost: impl Fn(&str) -> Option<&'static str>,
     archive_is_whole: impl Fn(&StepId) -> bool,
 ) -> Resume {
     let mut record = Record::new(graph, state);
@@ -49,22 +47,16 @@ pub(crate) fn resume(
         let name: Arc<str> = database.name.as_str().into();
         record.redo_what_0_1_0_left(&name);
         record.redo_other_delayed_tables(&name, database);
-        let is_missing = record.is_unverified(&name) && is_missing(&name);
-        let is_emptied = record.is_unverified(&name) && is_emptied(&name);
-        if is_missing {
-            record.restore_again(&name, "its database is gone from the target");
-        } else if is_emptied {
-            record.restore_again(
-                &name,
-                "its unlogged tables were emptied by a crash of the target",
-            );
+        let lost = why_lost(&name).filter(|_| record.is_unverified(&name));
+        if let Some(reason) = lost {
+            record.restore_again(&name, reason);
         } else {
             record.redo_unfinished_restore(&name);
             record.count_again_before_verifying(&name);
         }
         record.restored.insert(
             Arc::clone(&name),
-            record.all_done(&name, Kind::Restore) && !is_emptied && !is_missing,
+            record.all_done(&name, Kind::Restore) && lost.is_none(),
         );
     }
     for snapshot in graph.snapshots.iter() {
@@ -179,7 +171,8 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// A crash of the target took rows that were restored and not verified, or another session the whole database.
+    /// A crash of the target took rows that were restored and not verified, or another session the whole database, or the plan puts
+    /// it elsewhere.
     fn restore_again(&mut self, name: &Arc<str>, reason: &'static str) {
         for kind in [
             Kind::Create,
@@ -448,6 +441,12 @@ impl<'a> Record<'a> {
         }
     }
 }
+
+/// Another session dropped or renamed it.
+pub(super) const GONE: &str = "its database is gone from the target";
+pub(super) const EMPTIED: &str = "its unlogged tables were emptied by a crash of the target";
+pub(super) const PUT_ELSEWHERE: &str =
+    "[tablespaces] puts it, or something in it, elsewhere than when it was created";
 
 const OTHER_MODE: &str = "verify.mode was another when it was counted";
 

@@ -66,8 +66,7 @@ fn resumed(state: &State, read_only: bool) -> (Vec<String>, Vec<String>) {
         &graph(),
         state,
         policy(read_only),
-        |_| false,
-        |_| false,
+        |_| None,
         |_| true,
     ))
 }
@@ -94,8 +93,7 @@ fn a_first_run_takes_nothing_over() {
             &graph(),
             &State::default(),
             ResumePolicy::default(),
-            |_| false,
-            |_| false,
+            |_| None,
             |_| false
         ),
         Resume::default()
@@ -134,8 +132,7 @@ fn a_completed_database_stays_as_it_is_though_its_archive_is_gone() {
         &graph(),
         &state(done(&all)),
         ResumePolicy::default(),
-        |_| false,
-        |_| false,
+        |_| None,
         |_| false,
     );
     let (done, again) = named(&resume);
@@ -162,8 +159,7 @@ fn a_database_that_a_crash_emptied_is_made_again_until_it_is_verified() {
             &graph(),
             &state,
             policy(read_only),
-            |_| false,
-            |database| database == "a",
+            |database| (database == "a").then_some(EMPTIED),
             |_| is_whole,
         ))
     };
@@ -252,15 +248,7 @@ fn counts_of_another_mode_are_redone_until_the_database_is_restored() {
             verify: VerifyMode::Fast,
             ..policy(read_only)
         };
-        named(&resume(
-            &graph(),
-            &state,
-            terms,
-            |_| false,
-            |_| false,
-            |_| true,
-        ))
-        .1
+        named(&resume(&graph(), &state, terms, |_| None, |_| true)).1
     };
     let dumped = ["a/create", "a/dump", "a/source-counts"];
     assert_eq!(fast(&dumped, false), ["a/source-counts", "a/dump"]);
@@ -317,8 +305,7 @@ fn a_dump_whose_archive_is_gone_is_redone_and_its_counts_with_it() {
             &graph(),
             &steps,
             policy(read_only),
-            |_| false,
-            |_| false,
+            |_| None,
             |dump| *dump != id("a/dump"),
         ))
     };
@@ -413,14 +400,7 @@ fn resumed_with_delays(
     let graph = delayed_graph(snapshot);
     let mut state = state(steps.iter().copied());
     leave_to_the_delayed_phase(&mut state, &graph.databases[0].delayed);
-    let resume = resume(
-        &graph,
-        &state,
-        policy(read_only),
-        |_| false,
-        |_| false,
-        archive_exists,
-    );
+    let resume = resume(&graph, &state, policy(read_only), |_| None, archive_exists);
     let done = resume.done.iter();
     let done = done.map(|step| graph.steps[*step].id.to_string());
     let again = resume.forgotten.iter().map(|(step, _)| step.to_string());
@@ -534,14 +514,7 @@ fn other_delayed_tables_take_the_database_with_them_until_that_is_verified() {
         let mut state = state(done(steps));
         let tables: Vec<TableName> = tables.iter().map(|table| table.parse().unwrap()).collect();
         leave_to_the_delayed_phase(&mut state, &tables);
-        let resume = resume(
-            &graph,
-            &state,
-            ResumePolicy::default(),
-            |_| false,
-            |_| false,
-            |_| true,
-        );
+        let resume = resume(&graph, &state, ResumePolicy::default(), |_| None, |_| true);
         (resume.done.len(), resume.conflicts.len())
     };
     let same = ["public.table_0000"];
@@ -572,8 +545,7 @@ fn other_delayed_tables_take_the_database_with_them_until_that_is_verified() {
         &without,
         &state,
         ResumePolicy::default(),
-        |_| false,
-        |_| false,
+        |_| None,
         |_| true,
     );
     insta::assert_snapshot!(
@@ -636,7 +608,7 @@ proptest! {
         let mut state = state(texts.iter().map(|(step, status)| (step.as_str(), *status)));
         leave_to_the_delayed_phase(&mut state, &graph.databases[0].delayed);
         let archive = |kind| if kind == Kind::Dump { archives.0 } else { archives.1 };
-        let resume = resume(&graph, &state, policy(read_only), |_| false, |_| is_emptied, |dump| archive(dump.kind));
+        let resume = resume(&graph, &state, policy(read_only), |_| is_emptied.then_some(EMPTIED), |dump| archive(dump.kind));
         let kinds: BTreeSet<Kind> = resume
             .done
             .iter()

@@ -147,6 +147,25 @@ fn roles_that_others_use_by_now_stay() {
     assert_eq!(target.psql("postgres", may), "t|t");
 }
 
+/// After a rehearsal: roles are the server's, and stay as they are there when the last database is dropped.
+#[test]
+fn a_role_that_was_changed_on_the_target_stays_so_when_all_databases_are_dropped() {
+    let (source, target) = servers();
+    source.psql("postgres", "ALTER ROLE app SUPERUSER PASSWORD 'old'");
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+    target.psql("postgres", "ALTER ROLE app NOSUPERUSER PASSWORD 'new'");
+    let hardened = "SELECT rolsuper, rolpassword FROM pg_authid WHERE rolname = 'app'";
+    let before = target.psql("postgres", hardened);
+    project
+        .run(&["discard", "--drop", "crm", "--drop", "erp"])
+        .expect_code(0);
+    project.run(&["run"]).expect_code(0).says(&[
+        "role \"app\" was changed on the target since an earlier run of this plan migrated it: it was left as it is",
+    ]);
+    assert_eq!(target.psql("postgres", hardened), before);
+}
+
 #[test]
 fn clients_keep_what_they_are_connected_to() {
     let (source, target) = servers();

@@ -238,6 +238,30 @@ fn a_database_that_somebody_made_in_the_older_state_is_not_dropped() {
     same(&source, &target, &["first", "second"]);
 }
 
+/// Nor is a role: whose it is, nobody knows.
+#[test]
+fn a_role_that_somebody_made_in_the_older_state_is_not_overwritten() {
+    let source = two_databases();
+    source.psql("postgres", "CREATE ROLE app LOGIN SUPERUSER");
+    let mut target = Server::start(18);
+    target.stop(Mode::Fast);
+    let earlier = target.copied();
+    target.start_again();
+    let mut project = Project::between(&source, &target).with(UNTUNED);
+    project.killed_at("journal step-done globals synced:1");
+    target.stop(Mode::Fast);
+    target.take_data_of(&earlier);
+    target.start_again();
+    target.psql("postgres", "CREATE ROLE app");
+    project.set_rest(&format!("{UNTUNED}{}", waiver("target/went-back")));
+    project
+        .run(&["run"])
+        .expect_code(3)
+        .says(&["target/role-differs: ROLE app", "LOGIN, SUPERUSER"]);
+    target.psql("postgres", "ALTER ROLE app LOGIN SUPERUSER");
+    project.run(&["run"]).expect_code(0);
+}
+
 /// Settings are not said to be restored where another server answers.
 #[test]
 fn a_clone_does_not_get_the_settings_of_the_target() {

@@ -287,6 +287,14 @@ fn a_run_that_goes_on_with_an_old_dump_says_of_when_it_is() {
     project.run(&["run"]).expect_code(0).says(&told[..2]);
     source.psql("postgres", "CREATE DATABASE db4");
     project.run(&["check"]).expect_code(0).says(&told);
+
+    // And where nothing is left but to say that it is completed, also by a plan that gave up what failed.
+    project.killed_at("run over:1");
+    project.run(&["run"]).expect_code(0).says(&told[..2]);
+    source.psql("postgres", "CREATE DATABASE db5");
+    project.killed_at("db5/restore start:1");
+    let project = project.with("[databases]\nexclude = [\"db5\"]\n");
+    project.run(&["run"]).expect_code(0).says(&told[..2]);
 }
 
 /// Tables that were left out of the dump would never arrive, or those of the archive would arrive twice.

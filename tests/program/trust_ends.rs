@@ -124,3 +124,25 @@ fn a_write_to_a_read_only_source_between_two_runs_is_told() {
     assert!(!quiet.contains("nobody writes"), "{quiet}");
     compare::assert_same(&source, &target, "erp");
 }
+
+/// As at the cut-over: the clients are stopped, the plan says so from then on, and what the run before dumped is older.
+#[test]
+fn a_dump_of_before_the_plan_said_that_the_source_is_read_only_is_told() {
+    let (source, target) = servers();
+    source.psql("postgres", "CREATE DATABASE crm");
+    let project = Project::between(&source, &target);
+    project.killed_at("erp/restore start:1");
+    source.psql("erp", "INSERT INTO t VALUES (101, 1)");
+    let project = project.source("read_only", "true");
+    let ended = project.run(&["run"]).expect_code(0);
+    ended.says(&["source/dump-of-earlier-run", "\"erp\" (2"]);
+    // Of what is verified as well, and nothing is said twice.
+    for database in ["hr", "shop"] {
+        source.psql("postgres", &format!("CREATE DATABASE {database}"));
+        let said = project.run(&["run"]).expect_code(0).said();
+        assert!(said.contains("earlier runs verified these"), "{said}");
+        assert!(said.contains("\"erp\" (2"), "{said}");
+        assert!(!said.contains("\"hr\" (2"), "{said}");
+        assert!(!said.contains("nobody writes"), "{said}");
+    }
+}

@@ -185,9 +185,32 @@ fn roles_that_are_dropped_on_the_target_between_two_runs_are_made_again() {
     target.psql("postgres", "DROP ROLE ro; ALTER ROLE b CREATEDB");
     project.run(&["run"]).expect_code(0).says(&[
         "role \"b\" was changed on the target since an earlier run of this plan migrated it",
+        "role \"ro\": dropped or renamed on the target since an earlier run of this plan migrated it, and made again as on the source",
     ]);
     let roles = "SELECT pg_has_role('ro', 'group_of_ro', 'MEMBER'), rolcreatedb FROM pg_roles WHERE rolname = 'b'";
     assert_eq!(target.psql("postgres", roles), "t|t");
+}
+
+/// What the run was about to change of it changed on the source; what a person changed since on the target is in the same statements.
+#[test]
+fn a_role_that_is_changed_on_the_target_after_a_run_that_did_not_end_is_left_and_told() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE ROLE app LOGIN; CREATE ROLE b LOGIN");
+    source.psql("postgres", "CREATE DATABASE erp");
+    let project = Project::between(&source, &target);
+    project.run(&["run"]).expect_code(0);
+    source.psql(
+        "postgres",
+        "ALTER ROLE app SET work_mem = '8MB'; ALTER ROLE b SET work_mem = '8MB'",
+    );
+    source.psql("postgres", "CREATE DATABASE crm");
+    project.killed_at("journal migrate-roles synced:1");
+    target.psql("postgres", "ALTER ROLE app NOLOGIN");
+    project.run(&["run"]).expect_code(0).says(&[
+        "role \"app\" changed on the source since an earlier run of this plan migrated it, and on the target as well",
+    ]);
+    let roles = "SELECT rolname, rolcanlogin, rolconfig FROM pg_roles WHERE rolname IN ('app', 'b') ORDER BY 1";
+    assert_eq!(target.psql("postgres", roles), "app|f|\nb|t|{work_mem=8MB}");
 }
 
 #[test]

@@ -307,3 +307,23 @@ fn more_that_a_tablespace_grants_is_told_to_a_limited_role() {
             "what the target has is left as it is: CREATE for the role \"stranger\"",
         ]);
 }
+
+/// Not what is in use: that it stays is told.
+#[test]
+fn what_is_not_verified_goes_where_the_plan_says_now() {
+    let (source, target) = spaced();
+    space(&target, "a");
+    space(&target, "b");
+    let plan = |place: &str| format!("[tablespaces]\nfast = \"{place}\"\n");
+    let mut project = Project::between(&source, &target).with(&plan("a"));
+    project.killed_at("erp/target-counts start:1");
+    assert_eq!(places(&target, "erp"), "database pg_default, t a");
+    project.set_rest(&plan("b"));
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(places(&target, "erp"), "database pg_default, t b");
+    project.set_rest(&plan("a"));
+    project.run(&["run"]).expect_code(0).says(&[
+        "tablespaces.fast was \"b\", now it is \"a\" (what is in databases that are verified stays where it is)",
+    ]);
+    assert_eq!(places(&target, "erp"), "database pg_default, t b");
+}

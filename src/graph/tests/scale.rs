@@ -204,14 +204,7 @@ fn a_hundred_thousand_pieces_compile_run_and_resume_in_no_time() {
     assert_eq!(run_to_the_end(&graph, Vec::new()), graph.steps.len());
     let ran = processor_time() - begun;
     let state = half_done(&graph);
-    let resumed = resume(
-        &graph,
-        &state,
-        ResumePolicy::default(),
-        |_| false,
-        |_| false,
-        |_| true,
-    );
+    let resumed = resume(&graph, &state, ResumePolicy::default(), |_| None, |_| true);
     let done = resumed.done.len();
     assert!(done > 50_000, "{done}");
     assert_eq!(

@@ -170,9 +170,20 @@ fn how_an_empty_database_of_the_target_differs_is_told() {
         name: "work_mem".into(),
         value: "7MB".into(),
     }];
+    let granted = |grantee: &str, privilege: &str| Privilege {
+        grantor: "other".into(),
+        grantee: Some(grantee.into()),
+        privilege: privilege.into(),
+        grantable: false,
+    };
+    empty.privileges = Some(vec![
+        granted("other", "CREATE"),
+        granted("monitor", "CONNECT"),
+        granted("app", "TEMPORARY"),
+    ]);
     case.inspection.target.databases = vec![empty];
     assert_snapshot!(lines(&case.compile()), @r#"
-    Warn target/database-exists [crm] the target has an empty database of this name, which will be used as it is, with locale (LC_COLLATE) C instead of en_US.UTF-8, its own setting work_mem of role app, its own comment, its own CONNECTION LIMIT 5; if the restore is interrupted, the next run drops it and creates it again as it was found, or says what it would lose
+    Warn target/database-exists [crm] the target has an empty database of this name, which will be used as it is, with locale (LC_COLLATE) C instead of en_US.UTF-8, its own setting work_mem of role app, its own comment, its own CONNECTION LIMIT 5; replaced by what the source has: its owner, the role "other", the privilege CONNECT for role "monitor", the privilege TEMPORARY for role "app" (ALTER DATABASE … OWNER TO and GRANT after the run, where they are wanted); if the restore is interrupted, the next run drops it and creates it again as it was found, or says what it would lose
       fix: drop it on the target, and the run creates it as it is on the source
     "#);
 }

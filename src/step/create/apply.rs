@@ -72,6 +72,7 @@ async fn close(context: &Context) -> Result<(), StepError> {
     let close = Change::CloseDatabase {
         database: database.name.clone(),
         source: properties(database),
+        tablespaces: context.plan().tablespaces.clone(),
     };
     context.record(close).await
 }

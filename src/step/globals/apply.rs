@@ -9,10 +9,11 @@ use super::since::{
 };
 use super::statement::Statement;
 use super::{Action, OnError, Planned, Run, Skip, Target, plan, statements};
+use crate::catalog::Database;
 use crate::failpoint::reach;
 use crate::inspect::keep_out_of_log;
 use crate::journal::{Change, MigratedSubject};
-use crate::names::{GlobalsRead, Output, Product};
+use crate::names::{GlobalsRead, Output, Product, some_of};
 use crate::plan::Side;
 use crate::postgres::{Connection, connect, escape_control, quote_identifier};
 use crate::step::{Context, StepError};
@@ -71,7 +72,8 @@ pub(crate) async fn run(context: &Context) -> Result<Output, StepError> {
         (subject, found.unwrap_or_default())
     });
     let mut migrated = afterwards(context, changed.collect(), &source).await;
-    let told = told(context, &verdicts, &migrated);
+    let mut told = told(context, &verdicts, &migrated);
+    told.extend(made_again(context, &verdicts, &before));
     migrated.extend(same.into_iter().map(|(subject, digest)| {
         let target = Some(digest);
         let warnings = Vec::new();
@@ -100,16 +102,7 @@ fn needed(context: &Context) -> HashSet<&str> {
     let source = &context.shared.inspection.source;
     let names = context.shared.graph.database_names();
     let databases = names.filter_map(|name| source.database(name));
-    databases
-        .flat_map(|database| {
-            let placed = database
-                .contents
-                .iter()
-                .flat_map(|contents| &contents.placed);
-            let placed = placed.map(|placed| placed.tablespace.as_str());
-            placed.chain([database.tablespace.as_str()])
-        })
-        .collect()
+    databases.flat_map(Database::tablespaces).collect()
 }
 
 /// What the target says of its roles before anything of them is done. The first time nobody can have changed what this plan made.
@@ -288,7 +281,11 @@ async fn afterwards(
 }
 
 fn role(context: &Context) -> String {
-    format!("role \"{}\"", context.shared.inspection.target.user)
+    subject_of_role(&context.shared.inspection.target.user)
+}
+
+fn subject_of_role(name: &str) -> String {
+    format!("role \"{name}\"")
 }
 
 /// What a person should know of each subject: what is missing of it on the target, now or since an earlier run, and what
@@ -300,8 +297,9 @@ fn told(
 ) -> Vec<String> {
     let mut told = Vec::new();
     for (subject, since) in verdicts {
-        let before = context.roles.get(subject);
-        let before = before.and_then(|role| role.after.as_ref());
+        let role_before = context.roles.get(subject);
+        let before = role_before.and_then(|role| role.after.as_ref());
+        let is_begun = role_before.is_some_and(|role| role.begun.is_some());
         match (since, migrated.get(subject)) {
             (Since::Migrate, Some(now)) => told.extend(now.warnings.iter().cloned()),
             (Since::Unchanged | Since::ChangedOnTarget, _) => {
@@ -317,6 +315,7 @@ fn told(
                 "{subject} changed on the source since an earlier run of this plan migrated it, and {}: it was left as it is; \
                  compare both and change it on the target by hand",
                 match before.and_then(|then| then.target.as_ref()) {
+                    Some(_) if is_begun => "on the target as well, where a run that did not end may have set a part of it",
                     Some(_) => "on the target as well",
                     None => "it cannot be told whether it did on the target",
                 }
@@ -326,7 +325,7 @@ fn told(
     }
     let gone = context.roles.keys();
     let kept = &context.shared.inspection.target.kept_roles;
-    let kept: BTreeSet<String> = kept.iter().map(|name| format!("role \"{name}\"")).collect();
+    let kept: BTreeSet<String> = kept.iter().map(|name| subject_of_role(name)).collect();
     let gone = gone.filter(|subject| !verdicts.contains_key(*subject) && !kept.contains(*subject));
     told.extend(gone.map(|subject| {
         format!(
@@ -334,6 +333,33 @@ fn told(
         )
     }));
     told
+}
+
+/// What an earlier run migrated, and the target had no more.
+fn made_again(
+    context: &Context,
+    verdicts: &BTreeMap<String, Since>,
+    target: &BySubject<'_>,
+) -> Option<String> {
+    let made = context.created_roles.iter();
+    let made = made.filter(|(_, oid)| oid.is_some());
+    let made: BTreeSet<String> = made.map(|(name, _)| subject_of_role(name)).collect();
+    // What could not be made was told then.
+    let was_there = |subject: &String| {
+        let before = context.roles.get(subject);
+        let before = before.and_then(|role| role.after.as_ref());
+        before.is_some_and(|then| then.target.is_some() || made.contains(subject))
+    };
+    let is_gone = |subject: &&String| !target.contains_key(*subject) && was_there(subject);
+    let gone: Vec<String> = verdicts.keys().filter(is_gone).cloned().collect();
+    (!gone.is_empty()).then(|| {
+        format!(
+            "{}: dropped or renamed on the target since an earlier run of this plan migrated it, and made again as on the source, but \
+             not what it owned and was granted in databases that are verified: GRANT that there; or, where it is not wanted, DROP it on \
+             the target, and set globals.migrate = false, or later runs make it again",
+            some_of(&gone, 5)
+        )
+    })
 }
 
 /// Before 16, the creator of a role is not a member of it, and so may not give it a database or a table. A role with

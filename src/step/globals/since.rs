@@ -53,7 +53,7 @@ pub(crate) enum Since {
     ChangedOnTarget,
     /// It changed on the source, and the target says the same.
     Same,
-    /// It changed on both sides, or it cannot be told whether it did on the target.
+    /// It changed on both sides, or it cannot be told whether it did on the target: by a person, or by a run that did not end.
     ChangedOnBoth,
 }
 
@@ -63,6 +63,7 @@ pub(crate) fn since(before: Option<&RoleState>, source: &str, target: Option<&st
     let Some(RoleState {
         source: was,
         after: Some(after),
+        begun,
     }) = before
     else {
         return Since::Migrate;
@@ -71,7 +72,7 @@ pub(crate) fn since(before: Option<&RoleState>, source: &str, target: Option<&st
     let Some(target) = target else {
         return Since::Migrate;
     };
-    if was == source {
+    if was == source && begun.is_none() {
         return match &after.target {
             Some(then) if target != then => Since::ChangedOnTarget,
             _ => Since::Unchanged,
@@ -253,6 +254,7 @@ mod tests {
         RoleState {
             source: source.to_owned(),
             after: Some(after),
+            begun: None,
         }
     }
 
@@ -272,10 +274,19 @@ mod tests {
         assert_eq!(since(Some(&unseen), "b", Some("A")), Since::ChangedOnBoth);
         assert_eq!(since(Some(&unseen), "a", Some("A")), Since::Unchanged);
         let begun = RoleState {
-            after: None,
-            ..known
+            source: "b".to_owned(),
+            begun: Some(2),
+            ..known.clone()
         };
-        assert_eq!(since(Some(&begun), "b", Some("B")), Since::Migrate);
+        assert_eq!(since(Some(&begun), "b", Some("A")), Since::Migrate);
+        assert_eq!(since(Some(&begun), "b", Some("b")), Since::Same);
+        assert_eq!(since(Some(&begun), "b", Some("B")), Since::ChangedOnBoth);
+        assert_eq!(since(Some(&begun), "b", None), Since::Migrate);
+        let first = RoleState {
+            after: None,
+            ..begun
+        };
+        assert_eq!(since(Some(&first), "b", Some("B")), Since::Migrate);
     }
 
     #[test]

@@ -34,8 +34,7 @@ pub(crate) use properties::{
 pub(crate) use refusal::refusal;
 pub(crate) use role::{Membership, Password, Role};
 pub(crate) use server_setting::{Origin, SAFEGUARDS, ServerSetting, WATCHED};
-pub use tablespace::{Placed, PlacedKind};
-pub(crate) use tablespace::{Tablespace, TablespacePrivilege};
+pub(crate) use tablespace::{Placed, PlacedKind, Tablespace, TablespacePrivilege};
 pub use version::Version;
 
 /// One server, as far as a migration needs to know it.
@@ -271,7 +270,7 @@ pub struct Contents {
     /// The extensions to which types of columns of users' tables belong.
     pub extensions_in_columns: BTreeSet<String>,
     /// What is in another tablespace than the database's default one.
-    pub placed: Vec<Placed>,
+    pub(crate) placed: Vec<Placed>,
     /// Of the source: what no client program brings along.
     pub(crate) not_moved: Vec<NotMoved>,
     /// Of the source: tables with rows that COPY cannot write.

@@ -25,14 +25,14 @@ pub(crate) struct TablespacePrivilege {
 
 /// A relation that is in a tablespace of its own (`pg_class.reltablespace`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placed {
-    pub name: TableName,
-    pub kind: PlacedKind,
-    pub tablespace: String,
+pub(crate) struct Placed {
+    pub(crate) name: TableName,
+    pub(crate) kind: PlacedKind,
+    pub(crate) tablespace: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PlacedKind {
+pub(crate) enum PlacedKind {
     Table,
     MaterializedView,
     Index,
@@ -40,7 +40,7 @@ pub enum PlacedKind {
 
 impl PlacedKind {
     /// As SQL and messages call it.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             PlacedKind::Table => "table",
             PlacedKind::MaterializedView => "materialized view",

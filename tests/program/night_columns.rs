@@ -2,6 +2,7 @@
 //! the statements that it names lead on.
 
 use crate::support::compare;
+use crate::support::held::Held;
 use crate::support::project::Project;
 use crate::support::server::Server;
 
@@ -134,4 +135,61 @@ fn a_release_of_which_both_sides_know_is_not_in_the_way() {
     }
     project.run(&["run"]).expect_code(0);
     compare::assert_same(&source, &target, "shop");
+}
+
+/// A table that is altered waits for hours by then: the largest is loaded first, here for as long as a client holds its lock. That of an
+/// enum is loaded by way of its partitioned table.
+#[test]
+fn columns_that_are_altered_while_other_tables_are_loaded_round_no_value() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE shop");
+    source.psql(
+        "shop",
+        "CREATE TABLE big (id int, pad text);
+         CREATE TABLE bills (id int, amount numeric(12,4), due timestamp);
+         CREATE TYPE state AS ENUM ('new', 'done');
+         CREATE TABLE moods (state state, at timestamp) PARTITION BY HASH (state);
+         CREATE TABLE moods_0 PARTITION OF moods FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+         CREATE TABLE moods_1 PARTITION OF moods FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+         INSERT INTO big SELECT n, md5(n::text) FROM generate_series(1, 5000) n;
+         INSERT INTO bills SELECT n, n + 0.1234, '2026-01-01 10:00' FROM generate_series(1, 500) n;
+         INSERT INTO moods VALUES ('new', '2026-01-01 10:00'), ('done', '2026-01-01 11:00')",
+    );
+    let project = Project::between(&source, &target)
+        .parallelism("restore_jobs", 1)
+        .with("[delay]\ntable_data = [\"shop.*\"]\n[target.tuning]\nmode = \"off\"\n");
+    project.killed_at("journal step-done shop/verify synced:1");
+    for (under_way, release, told) in [
+        (
+            "big",
+            "ALTER TABLE bills ALTER amount TYPE numeric(12,0), ALTER due TYPE date",
+            "public.bills: the column amount is numeric(12,0) on the target and numeric(12,4) on the source",
+        ),
+        (
+            "bills",
+            "ALTER TABLE moods ALTER at TYPE date",
+            "public.moods_0: the column at is date on the target and timestamp without time zone on the source",
+        ),
+    ] {
+        let lock = format!("LOCK TABLE {under_way} IN SHARE UPDATE EXCLUSIVE MODE");
+        let held = Held::begin(&target, "shop", &lock);
+        let mut run = project.start(&["run"]);
+        let waiting = format!(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{under_way}'::regclass"
+        );
+        run.until("a load that waits", || target.psql("shop", &waiting) == "1");
+        target.psql("shop", release);
+        held.commit();
+        run.wait().expect_code(4).expect_words(&[told]);
+        for sql in statements(&project) {
+            target.psql("shop", &sql);
+        }
+    }
+    project.run(&["run"]).expect_code(0);
+    for table in ["bills", "moods"] {
+        let sum = format!(
+            "SELECT count(*), md5(string_agg(t::text, '' ORDER BY t::text)) FROM {table} t"
+        );
+        assert_eq!(target.psql("shop", &sum), source.psql("shop", &sum));
+    }
 }

@@ -1,5 +1,5 @@
 //! Whether the rows that were dumped fit to the tables of the target: an application may have been released in between, on
-//! either side. Looked at before anything is dropped for the load.
+//! either side. Looked at before anything is dropped for the load, and again under the lock of each table.
 
 use crate::inspect::columns_of;
 use crate::names::{Column, TableColumns, TableName};
@@ -78,7 +78,7 @@ pub(super) async fn ensure_fit(
         )
     };
     Err(StepError::new(format!(
-        "database \"{}\": the rows of delayed tables do not fit to the target, where nothing was changed for them yet:{}",
+        "database \"{}\": the rows of delayed tables do not fit to the target, and none of these was loaded:{}",
         context.shown_database(),
         misfits.iter().map(line).collect::<String>()
     ))

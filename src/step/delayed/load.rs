@@ -86,7 +86,12 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
 /// The indexes may have been dropped for an archive that was made before this one.
 async fn ensure_fit(context: &Context, loaded: &[Load]) -> Result<(), StepError> {
     let connection = ours::open(context, &context.session(Side::Target)).await?;
-    let is_missing = |table: &TableName| !loaded.iter().any(|load| load.table == *table);
+    let roots = context.hashed_by_enum()?;
+    let is_of = |load: &Load, table: &TableName| {
+        load.table == *table || roots.get(table) == Some(&load.table)
+    };
+    // What is left of a partitioned table that was loaded in part is looked at under its lock.
+    let is_missing = |table: &TableName| !loaded.iter().any(|load| is_of(load, table));
     let replaced = columns::ensure_names(context, &connection, is_missing).await?;
     context.notices.extend(replaced.iter().map(|table| {
         let table = escape_control(&table.to_string()).into_owned();
@@ -265,6 +270,11 @@ async fn copy_table(
     let action = format!("load {name}");
     let switched_off = patiently(context, || Box::pin(begin(context, connection, &name))).await?;
     loaded::refuse_other_rows(context, connection, &table).await?;
+    // Of its partitions too, where they are loaded by way of it.
+    let roots = context.hashed_by_enum()?;
+    let is_meant = |other: &TableName| *other == table || roots.get(other) == Some(&table);
+    // A release may have altered it while others were loaded.
+    Box::pin(columns::ensure_fit(context, connection, is_meant)).await?;
 
     let on_bytes = |bytes| {
         context.report(Progress {
@@ -291,7 +301,8 @@ async fn copy_table(
         }
     };
     // Until it is committed, the table that has the rows keeps its name.
-    let target_table = Box::pin(ensure_loaded(context, connection, &table)).await?;
+    Box::pin(columns::ensure_names(context, connection, is_meant)).await?;
+    let target_table = Box::pin(made_tables::oid_of(connection, &table)).await?;
     for trigger in &switched_off {
         connection
             .batch_execute(&trigger.as_it_was())
@@ -321,16 +332,6 @@ async fn copy_table(
         rows,
         committed: false,
     })
-}
-
-/// Fails where a table that had been given the name got the rows. Yields the object id of the table that did.
-async fn ensure_loaded(
-    context: &Context,
-    connection: &Connection,
-    table: &TableName,
-) -> Result<Option<u32>, StepError> {
-    columns::ensure_names(context, connection, |other| other == table).await?;
-    made_tables::oid_of(connection, table).await
 }
 
 /// Triggers that would fire during the load, with how they are enabled now: those of the table that the rows are copied to, and, where

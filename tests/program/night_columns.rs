@@ -193,3 +193,32 @@ fn columns_that_are_altered_while_other_tables_are_loaded_round_no_value() {
         assert_eq!(target.psql("shop", &sum), source.psql("shop", &sum));
     }
 }
+
+/// No dump brings the values of a column that the source computes.
+#[test]
+fn a_column_that_is_plain_on_the_target_and_generated_on_the_source_is_not_left_empty() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE shop");
+    source.psql(
+        "shop",
+        "CREATE TABLE bills (id int PRIMARY KEY, net numeric(10,2), \"Gross\" numeric(12,2) GENERATED ALWAYS AS (net * 1.19) STORED);
+         INSERT INTO bills SELECT n, n FROM generate_series(1, 500) n",
+    );
+    let project = Project::between(&source, &target)
+        .with("[delay]\ntable_data = [\"shop.bills\"]\n[target.tuning]\nmode = \"off\"\n");
+    project.killed_at("journal step-done shop/verify synced:1");
+    target.psql(
+        "shop",
+        "ALTER TABLE bills ALTER COLUMN \"Gross\" DROP EXPRESSION",
+    );
+    project
+        .run(&["run"])
+        .expect_code(4)
+        .expect_words(&["public.bills: the column Gross is generated on the source"]);
+    for sql in statements(&project) {
+        target.psql("shop", &sql);
+    }
+    project.run(&["run"]).expect_code(0);
+    let sum = "SELECT count(\"Gross\"), sum(\"Gross\") FROM bills";
+    assert_eq!(target.psql("shop", sum), source.psql("shop", sum));
+}

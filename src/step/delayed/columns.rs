@@ -113,9 +113,17 @@ impl Fit {
     fn compare_table(&mut self, dumped: &TableColumns, there: &TableColumns) {
         let table = &dumped.table;
         let altered = there.root.as_ref().unwrap_or(table);
-        for column in dumped.columns.iter().filter(|column| !column.is_generated) {
+        for column in &dumped.columns {
             let name = &column.name;
             match there.columns.iter().find(|there| there.name == *name) {
+                Some(there) if column.is_generated && !there.is_generated => self.lacks(
+                    format!(
+                        "{table}: the column {name} is generated on the source, so that the rows come without its values, and the target \
+                         does not compute them"
+                    ),
+                    generate(altered, column),
+                ),
+                _ if column.is_generated => {}
                 None => self.lacks(
                     format!("{table} has no column {name} ({})", column.type_name),
                     add(altered, column),
@@ -207,6 +215,17 @@ fn add(table: &TableName, column: &Column) -> String {
         return sql + "; -- NOT NULL on the source: SET NOT NULL once its rows are loaded";
     }
     sql + ";"
+}
+
+/// A plain column cannot be made a generated one. STORED: the expression of a virtual one cannot be dropped.
+fn generate(table: &TableName, column: &Column) -> String {
+    let (name, type_name) = (quote_identifier(&column.name), &column.type_name);
+    format!(
+        "ALTER TABLE {} DROP COLUMN {name}, ADD COLUMN {name} {type_name} GENERATED ALWAYS AS ({}) STORED; -- what clients wrote to it \
+         is computed; its indexes and constraints go with it: create them again; DROP EXPRESSION once the rows are loaded",
+        table.quoted(),
+        column.default.as_deref().unwrap_or("…")
+    )
 }
 
 fn alter(table: &TableName, column: &str, what: &str) -> String {
@@ -361,6 +380,10 @@ mod tests {
                     number,
                     of_type("integer"),
                     needed("both"),
+                    Column {
+                        default: Some("(net * 2)".to_owned()),
+                        ..generated("gross")
+                    },
                 ],
             ),
             table("part1", vec![column("id")]),
@@ -380,6 +403,7 @@ mod tests {
                     of_type("bigint"),
                     needed("both"),
                     needed("theirs"),
+                    column("gross"),
                 ],
             ),
             part("part1"),
@@ -392,6 +416,7 @@ mod tests {
         public.orders has no column n (text)
         public.orders computes the column computed, and the source does not
         public.orders: the column number is text on the target and integer on the source, and may not hold each value as it is
+        public.orders: the column gross is generated on the source, so that the rows come without its values, and the target does not compute them
         public.orders has a column theirs that is NOT NULL and has no default, and the source does not have it
         public.part1 has no column id (text)
         public.part2 has no column id (text)
@@ -401,6 +426,7 @@ mod tests {
         ALTER TABLE "public"."orders" ADD COLUMN "n" text; -- NOT NULL on the source: SET NOT NULL once its rows are loaded
         ALTER TABLE "public"."orders" ALTER COLUMN "computed" DROP EXPRESSION;
         ALTER TABLE "public"."orders" ALTER COLUMN "number" TYPE integer;
+        ALTER TABLE "public"."orders" DROP COLUMN "gross", ADD COLUMN "gross" text GENERATED ALWAYS AS ((net * 2)) STORED; -- what clients wrote to it is computed; its indexes and constraints go with it: create them again; DROP EXPRESSION once the rows are loaded
         ALTER TABLE "public"."orders" ALTER COLUMN "theirs" DROP NOT NULL;
         ALTER TABLE "public"."parts" ADD COLUMN "id" text;
         "#);

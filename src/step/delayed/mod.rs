@@ -4,6 +4,7 @@
 mod columns;
 mod copy;
 mod early;
+mod fit;
 mod indexes;
 mod keys;
 mod large_objects;

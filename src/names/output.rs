@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{RelationKind, Sighting, TableColumns, TableName};
+use super::{ColumnRemark, RelationKind, Sighting, TableColumns, TableName};
 
 /// What a step yielded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -340,6 +340,8 @@ pub struct Load {
     /// As [`Filled::statistics`](super::Filled); `None`: an earlier version did not write it down.
     pub statistics: Option<String>,
     pub rows: u64,
+    /// What was remarkable about the table's columns under its lock.
+    pub remarks: Vec<ColumnRemark>,
     /// That it was committed is on record, and on the target's disk. Otherwise the target has to be asked.
     pub committed: bool,
 }
@@ -386,6 +388,8 @@ struct LoadFacts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     statistics: Option<String>,
     rows: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    remarks: Vec<ColumnRemark>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     committed: bool,
 }
@@ -438,6 +442,7 @@ in_parts!(
         server_started,
         statistics,
         rows,
+        remarks,
         committed
     }
 );

@@ -222,3 +222,28 @@ fn a_column_that_is_plain_on_the_target_and_generated_on_the_source_is_not_left_
     let sum = "SELECT count(\"Gross\"), sum(\"Gross\") FROM bills";
     assert_eq!(target.psql("shop", sum), source.psql("shop", sum));
 }
+
+/// Also where the run that loaded a table did not end.
+#[test]
+fn what_a_release_did_to_a_table_before_its_rows_came_is_told() {
+    let (_source, target, project) = released("same");
+    project.killed_at("journal step-done shop/drop-indexes synced:1");
+    target.psql(
+        "shop",
+        "ALTER TABLE orders ADD COLUMN channel text DEFAULT 'shop', ALTER COLUMN channel SET DEFAULT 'web';
+         ALTER TABLE orders ADD COLUMN note text; UPDATE orders SET note = 'none';
+         ALTER TABLE orders DROP COLUMN status; ALTER TABLE orders ADD COLUMN status text;
+         ALTER TABLE parts ADD COLUMN note text",
+    );
+    project.killed_at("journal load-committed shop public.orders synced:1");
+    project.run(&["run"]).expect_code(0).says(&[
+        "public.orders: the source does not have these columns, and the loaded rows got their defaults there, as they were then: channel \
+         (DEFAULT 'web'::text), note (NULL)",
+        "public.orders: these columns of the restore were dropped, and others have their names, which got the values of the source: \
+         status;",
+        "public.parts: the source does not have these columns, and the loaded rows got their defaults there, as they were then: note \
+         (NULL)",
+    ]);
+    let rows = "SELECT count(*), count(note), min(channel), min(status) FROM orders";
+    assert_eq!(target.psql("shop", rows), "500|0|web|open");
+}

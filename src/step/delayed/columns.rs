@@ -3,10 +3,13 @@
 
 use super::fit::{Fit, compare};
 use crate::inspect::columns_of;
-use crate::names::{TableColumns, TableName};
+use crate::names::{ColumnRemark, TableColumns, TableName, some_of};
 use crate::plan::Side;
 use crate::postgres::{Connection, Pool, Snapshot, escape_control};
 use crate::step::{Context, StepError, made_tables};
+
+/// Tables that are named.
+const TABLES_NAMED: usize = 8;
 
 /// The columns of the delayed tables of the source, as the snapshot shows them.
 pub(super) async fn of_source(
@@ -41,8 +44,8 @@ pub(super) async fn ensure_names(
     made_tables::ensure_same(context, target, is_wanted, is_brought).await
 }
 
-/// Fails where a row of these tables could not be loaded, with the statements that fix it. Returns what a person should know
-/// otherwise.
+/// Fails where a row of these tables could not be loaded, or values would be lost, with the statements that fix it. Returns what a
+/// person should know otherwise.
 ///
 /// # Errors
 ///
@@ -51,17 +54,18 @@ pub(super) async fn ensure_fit(
     context: &Context,
     target: &Connection,
     is_wanted: impl Fn(&TableName) -> bool,
-) -> Result<Vec<String>, StepError> {
+) -> Result<Vec<ColumnRemark>, StepError> {
     // Older journals do not tell.
     let mut source = context.delayed_dump()?.columns.clone();
     source.retain(|found| is_wanted(&found.table));
     let tables = source.iter().map(|found| found.table.clone());
-    let target = columns_of(target, tables).await?;
+    let found = columns_of(target, tables).await?;
+    let replaced = made_tables::replaced_columns(context, target, is_wanted).await?;
     let Fit {
         misfits,
         statements,
         remarks,
-    } = compare(&source, &target);
+    } = compare(&source, &found, &replaced);
     if misfits.is_empty() {
         return Ok(remarks);
     }
@@ -84,4 +88,20 @@ pub(super) async fn ensure_fit(
         misfits.iter().map(line).collect::<String>()
     ))
     .help(help))
+}
+
+/// A line for each thing to know, with the tables of which it is true.
+pub(super) fn told<'a>(remarks: impl Iterator<Item = &'a ColumnRemark>) -> Vec<String> {
+    let mut told: Vec<(&str, Vec<&TableName>)> = Vec::new();
+    for ColumnRemark { table, what } in remarks {
+        match told.iter_mut().find(|(other, _)| other == what) {
+            Some((_, tables)) if tables.contains(&table) => {}
+            Some((_, tables)) => tables.push(table),
+            None => told.push((what, vec![table])),
+        }
+    }
+    let line = |(what, tables): (&str, Vec<&TableName>)| {
+        escape_control(&format!("{}: {what}", some_of(&tables, TABLES_NAMED))).into_owned()
+    };
+    told.into_iter().map(line).collect()
 }

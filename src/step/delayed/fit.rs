@@ -1,6 +1,6 @@
 //! The comparison of the columns that were dumped with those of the target's tables.
 
-use crate::names::{Column, TableColumns, TableName};
+use crate::names::{Column, ColumnRemark, TableColumns, TableName, some_of};
 use crate::postgres::quote_identifier;
 
 /// What came of the comparison.
@@ -11,14 +11,25 @@ pub(super) struct Fit {
     /// What fixes that, each once.
     pub(super) statements: Vec<String>,
     /// What need not keep them.
-    pub(super) remarks: Vec<String>,
+    pub(super) remarks: Vec<ColumnRemark>,
 }
 
-pub(super) fn compare(source: &[TableColumns], target: &[TableColumns]) -> Fit {
+/// Columns that are named.
+const COLUMNS_NAMED: usize = 8;
+
+/// `replaced`: columns of the target's tables that are not those of the restore, whose names they have.
+pub(super) fn compare(
+    source: &[TableColumns],
+    target: &[TableColumns],
+    replaced: &[(TableName, String)],
+) -> Fit {
     let mut fit = Fit::default();
     for dumped in source {
         match target.iter().find(|there| there.table == dumped.table) {
-            Some(there) => fit.compare_table(dumped, there),
+            Some(there) => {
+                fit.compare_table(dumped, there);
+                fit.look_for_others(dumped, there, replaced);
+            }
             None => fit
                 .misfits
                 .push(format!("the table {} is not on the target", dumped.table)),
@@ -53,12 +64,13 @@ impl Fit {
                 Some(there) if there.type_name == column.type_name => {
                     self.compare_parts(dumped, column, there);
                 }
-                Some(there) if holds_all(&column.type_name, &there.type_name) => {
-                    self.remarks.push(format!(
-                        "{table}: the column {name} is {} on the target and {} on the source, of which it holds every value",
+                Some(there) if holds_all(&column.type_name, &there.type_name) => self.remark(
+                    altered,
+                    format!(
+                        "the column {name} is {} on the target and {} on the source, of which it holds every value",
                         there.type_name, column.type_name
-                    ));
-                }
+                    ),
+                ),
                 // A value may be rounded or cut without an error.
                 Some(there) => self.lacks(
                     format!(
@@ -69,21 +81,62 @@ impl Fit {
                 ),
             }
         }
+    }
+
+    /// What no row brings a value of, and what may mean something else than what it brings.
+    fn look_for_others(
+        &mut self,
+        dumped: &TableColumns,
+        there: &TableColumns,
+        replaced: &[(TableName, String)],
+    ) {
+        let table = &dumped.table;
+        let altered = there.root.as_ref().unwrap_or(table);
         let is_brought = |column: &&Column| {
             let mut brought = dumped.columns.iter();
             brought.any(|dumped| dumped.name == column.name)
         };
-        for column in &there.columns {
-            let needs_value = column.not_null && !column.has_default && !column.is_generated;
-            if needs_value && !is_brought(&column) {
-                let name = &column.name;
-                self.lacks(
-                    format!(
-                        "{table} has a column {name} that is NOT NULL and has no default, and the source does not have it"
-                    ),
-                    alter(altered, name, "DROP NOT NULL"),
-                );
-            }
+        let plain = there.columns.iter().filter(|column| !column.is_generated);
+        let (brought, others): (Vec<&Column>, Vec<&Column>) = plain.partition(is_brought);
+        let (needed, others): (Vec<&Column>, Vec<&Column>) = others
+            .into_iter()
+            .partition(|column| column.not_null && !column.has_default);
+        for Column { name, .. } in needed {
+            self.lacks(
+                format!(
+                    "{table} has a column {name} that is NOT NULL and has no default, and the source does not have it"
+                ),
+                alter(altered, name, "DROP NOT NULL"),
+            );
+        }
+        if !others.is_empty() {
+            let others: Vec<String> = others.into_iter().map(with_default).collect();
+            self.remark(
+                altered,
+                format!(
+                    "the source does not have these columns, and the loaded rows got their defaults there, as they were then: {}; where a \
+                     release gave other values to the rows that it found, by UPDATE or by a default that it changed after, give these to \
+                     the loaded rows as well",
+                    some_of(&others, COLUMNS_NAMED)
+                ),
+            );
+        }
+        let is_replaced = |column: &&Column| {
+            let mut replaced = replaced.iter();
+            replaced.any(|(of, name)| of == table && *name == column.name)
+        };
+        let replaced = brought.into_iter().filter(is_replaced);
+        let replaced: Vec<&String> = replaced.map(|column| &column.name).collect();
+        if !replaced.is_empty() {
+            self.remark(
+                altered,
+                format!(
+                    "these columns of the restore were dropped, and others have their names, which got the values of the source: {}; where \
+                     they mean something else (another unit, another format), convert the values of the loaded rows as the release did \
+                     those of the rows that it found",
+                    some_of(&replaced, COLUMNS_NAMED)
+                ),
+            );
         }
     }
 
@@ -107,12 +160,27 @@ impl Fit {
         }
     }
 
+    fn remark(&mut self, table: &TableName, what: String) {
+        let table = table.clone();
+        self.remarks.push(ColumnRemark { table, what });
+    }
+
     fn lacks(&mut self, misfit: String, statement: String) {
         self.misfits.push(misfit);
         if !self.statements.contains(&statement) {
             self.statements.push(statement);
         }
     }
+}
+
+/// `status (DEFAULT 'new'::text)`
+fn with_default(column: &Column) -> String {
+    let value = match &column.default {
+        Some(default) => format!("DEFAULT {default}"),
+        None if column.has_default => "its default".to_owned(),
+        None => "NULL".to_owned(),
+    };
+    format!("{} ({value})", column.name)
 }
 
 /// Rows may be there already, so that what has no default cannot be NOT NULL yet. One that counts is made with a sequence
@@ -199,6 +267,7 @@ fn split_type(name: &str) -> (String, Vec<i64>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::columns::told;
     use super::*;
 
     fn column(name: &str) -> Column {
@@ -322,12 +391,21 @@ mod tests {
                     needed("both"),
                     needed("theirs"),
                     column("gross"),
+                    Column {
+                        default: Some("'new'::text".to_owned()),
+                        has_default: true,
+                        ..needed("channel")
+                    },
+                    column("note"),
+                    generated("more"),
                 ],
             ),
             part("part1"),
             part("part2"),
         ];
-        let fit = compare(&source, &target);
+        let replaced = ["id", "note", "theirs"]
+            .map(|column| (TableName::new("public", "orders"), column.to_owned()));
+        let fit = compare(&source, &target, &replaced);
         insta::assert_snapshot!(fit.misfits.join("\n"), @r"
         the table public.gone is not on the target
         public.orders has no column Channel (text)
@@ -348,10 +426,12 @@ mod tests {
         ALTER TABLE "public"."orders" ALTER COLUMN "theirs" DROP NOT NULL;
         ALTER TABLE "public"."parts" ADD COLUMN "id" text;
         "#);
-        insta::assert_snapshot!(
-            fit.remarks.join("\n"),
-            @"public.orders: the column wider is bigint on the target and integer on the source, of which it holds every value"
-        );
-        assert_eq!(compare(&source[1..], &source[1..]), Fit::default());
+        insta::assert_snapshot!(told(fit.remarks.iter()).join("\n"), @r"
+        public.orders: the column wider is bigint on the target and integer on the source, of which it holds every value
+        public.orders: the source does not have these columns, and the loaded rows got their defaults there, as they were then: channel (DEFAULT 'new'::text), note (NULL); where a release gave other values to the rows that it found, by UPDATE or by a default that it changed after, give these to the loaded rows as well
+        public.orders: these columns of the restore were dropped, and others have their names, which got the values of the source: id; where they mean something else (another unit, another format), convert the values of the loaded rows as the release did those of the rows that it found
+        public.parts: the source does not have these columns, and the loaded rows got their defaults there, as they were then: other (NULL); where a release gave other values to the rows that it found, by UPDATE or by a default that it changed after, give these to the loaded rows as well
+        ");
+        assert_eq!(compare(&source[1..], &source[1..], &[]), Fit::default());
     }
 }

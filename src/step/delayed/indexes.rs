@@ -26,7 +26,7 @@ pub(crate) async fn drop_indexes(context: &Context) -> Result<Output, StepError>
     let session = context.session(Side::Target).lock_timeout(LOCK_TIMEOUT);
     let connection = ours::open(context, &session).await?;
     columns::ensure_names(context, &connection, |_| true).await?;
-    warnings.extend(columns::ensure_fit(context, &connection, |_| true).await?);
+    columns::ensure_fit(context, &connection, |_| true).await?;
     let indexes = definitions(context, &connection).await?;
     if !indexes.is_empty() {
         context

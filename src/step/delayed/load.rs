@@ -69,6 +69,8 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
     context.notices.extend(said);
     let said = sequences::advance_to_rows(context).await?;
     context.notices.extend(said);
+    let remarks = before.iter().chain(&loads).flat_map(|load| &load.remarks);
+    context.notices.extend(columns::told(remarks));
     let mut counts: Vec<TableCount> = before
         .into_iter()
         .chain(loads)
@@ -100,7 +102,7 @@ async fn ensure_fit(context: &Context, loaded: &[Load]) -> Result<(), StepError>
              loaded into the one that has its name now"
         )
     }));
-    // What need not keep rows from being loaded was told then.
+    // What need not keep rows from being loaded is told as it is when they are.
     columns::ensure_fit(context, &connection, is_missing).await?;
     connection.close().await;
     Ok(())
@@ -274,7 +276,7 @@ async fn copy_table(
     let roots = context.hashed_by_enum()?;
     let is_meant = |other: &TableName| *other == table || roots.get(other) == Some(&table);
     // A release may have altered it while others were loaded.
-    Box::pin(columns::ensure_fit(context, connection, is_meant)).await?;
+    let remarks = Box::pin(columns::ensure_fit(context, connection, is_meant)).await?;
 
     let on_bytes = |bytes| {
         context.report(Progress {
@@ -330,6 +332,7 @@ async fn copy_table(
         server_started: row.get(1),
         statistics: row.get(2),
         rows,
+        remarks,
         committed: false,
     })
 }

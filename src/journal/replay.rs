@@ -448,14 +448,12 @@ impl State {
             Change::DropIndexes { database, indexes } => {
                 self.written_by_us(&database);
                 let known = self.dropped_indexes.entry(database).or_default();
-                for index in indexes {
-                    if !known
-                        .iter()
-                        .any(|other| (&other.schema, &other.name) == (&index.schema, &index.name))
-                    {
-                        known.push(index);
-                    }
-                }
+                // One that is there again is not the one that was dropped: a client may have made it since.
+                known.retain(|known| {
+                    let mut now = indexes.iter();
+                    !now.any(|now| (&now.schema, &now.name) == (&known.schema, &known.name))
+                });
+                known.extend(indexes);
             }
             Change::CommitLoad { database, load } => {
                 self.written_by_us(&database);

@@ -247,3 +247,27 @@ fn what_a_release_did_to_a_table_before_its_rows_came_is_told() {
     let rows = "SELECT count(*), count(note), min(channel), min(status) FROM orders";
     assert_eq!(target.psql("shop", rows), "500|0|web|open");
 }
+
+/// The definition that counts is the last one that was there.
+#[test]
+fn an_index_that_a_release_replaced_before_all_were_dropped_is_made_again_as_it_is_by_then() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE shop");
+    source.psql(
+        "shop",
+        "CREATE TABLE bills AS SELECT n AS a, n AS b FROM generate_series(1, 500) n;
+         CREATE INDEX bills_a ON bills (a); CREATE INDEX bills_b ON bills (b)",
+    );
+    let project = Project::between(&source, &target)
+        .with("[delay]\ntable_data = [\"shop.bills\"]\n[target.tuning]\nmode = \"off\"\n");
+    project.killed_at("dropped \\\"public\\\".\\\"bills_a\\\":1");
+    let release = "DROP INDEX bills_b; CREATE INDEX bills_b ON bills (b, a) WHERE b > 0";
+    target.psql("shop", release);
+    let definitions = "SELECT string_agg(indexdef, ';' ORDER BY indexname) FROM pg_indexes WHERE tablename = 'bills'";
+    project.run(&["run"]).expect_code(0);
+    source.psql("shop", release);
+    assert_eq!(
+        target.psql("shop", definitions),
+        source.psql("shop", definitions)
+    );
+}

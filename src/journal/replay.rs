@@ -347,6 +347,7 @@ impl State {
                 // What was in one of this name before is gone.
                 self.dropped_indexes.remove(&database);
                 self.loads.remove(&database);
+                self.before_move.remove(&database);
                 self.verified.remove(&database);
                 self.left.remove(&database);
                 self.restored.remove(&database);
@@ -423,6 +424,7 @@ impl State {
             Change::FillDatabase { database, oid, own } => {
                 self.dropped_indexes.remove(&database);
                 self.loads.remove(&database);
+                self.before_move.remove(&database);
                 self.verified.remove(&database);
                 self.left.remove(&database);
                 self.restored.remove(&database);
@@ -454,6 +456,10 @@ impl State {
                     !now.any(|now| (&now.schema, &now.name) == (&known.schema, &known.name))
                 });
                 known.extend(indexes);
+            }
+            Change::MoveSequences { database, found } => {
+                self.written_by_us(&database);
+                self.before_move.entry(database).or_insert(found);
             }
             Change::CommitLoad { database, load } => {
                 self.written_by_us(&database);
@@ -570,6 +576,7 @@ impl State {
             self.regular.remove(database);
             self.dropped_indexes.remove(database);
             self.loads.remove(database);
+            self.before_move.remove(database);
             if disowned {
                 self.created.remove(database);
                 self.closed.remove(database);

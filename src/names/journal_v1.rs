@@ -85,7 +85,10 @@ impl OutputV1 {
                 ..Restored::default()
             })),
             Kind::Verify | Kind::DelayedVerify => Some(Product::Comparison(Compared { tables })),
-            Kind::DelayedRestore => Some(Product::DelayedLoad(Loaded { counts })),
+            Kind::DelayedRestore => Some(Product::DelayedLoad(Loaded {
+                counts,
+                set_back: Vec::new(),
+            })),
             Kind::TuneTarget
             | Kind::Globals
             | Kind::Create

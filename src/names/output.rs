@@ -139,6 +139,17 @@ impl SequenceValue {
     }
 }
 
+/// What was found of the target's sequences before they were moved on for the rows of delayed tables.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BeforeMove {
+    /// What a person should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<String>,
+    /// Those that had been set back, so that what clients got of them since is in the rows as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set_back: Vec<TableName>,
+}
+
 /// An archive, and the state of the source that it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dumped {
@@ -257,6 +268,17 @@ pub struct MadeSequence {
     pub sequence: TableName,
     /// Its object id, which it keeps under any name.
     pub oid: u32,
+    /// The columns of the delayed tables, and of those that they are parts of, that got their values of it, by table and name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub used_by: Vec<(TableName, String)>,
+}
+
+impl MadeSequence {
+    /// Whether this column got its values of it.
+    pub(crate) fn gave_to(&self, table: &TableName, column: &str) -> bool {
+        let mut used_by = self.used_by.iter();
+        used_by.any(|(of, name)| of == table && name == column)
+    }
 }
 
 /// One error of pg_restore, by object.
@@ -292,6 +314,9 @@ pub struct TableResult {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loaded {
     pub counts: Vec<TableCount>,
+    /// Sequences that had been set back on the target before the rows were there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set_back: Vec<TableName>,
 }
 
 /// An index, with everything that makes it what it is.

@@ -16,13 +16,12 @@ use crate::plan::Side;
 use crate::postgres::{
     Connection, Pool, escape_control, quote_identifier, quote_literal, quote_qualified,
 };
-use crate::step::{Context, StepError, made_tables, ours, regular, sequences, tuning};
+use crate::step::{Context, StepError, made_tables, ours, regular, tuning};
 
 /// Drops the secondary indexes, each on record with everything that makes it what it is.
 pub(crate) async fn drop_indexes(context: &Context) -> Result<Output, StepError> {
     // It waits for other sessions of this run to end, so that none is open yet.
-    let mut warnings = regular::look_before_the_first_write(context).await?;
-    warnings.extend(sequences::given_out_twice(context).await?);
+    let warnings = regular::look_before_the_first_write(context).await?;
     let session = context.session(Side::Target).lock_timeout(LOCK_TIMEOUT);
     let connection = ours::open(context, &session).await?;
     columns::ensure_names(context, &connection, |_| true).await?;

@@ -17,7 +17,9 @@ use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::delayed_archive;
 use crate::journal::Change;
-use crate::names::{Load, Loaded, Output, Product, RelationKind, TableCount, TableName};
+use crate::names::{
+    BeforeMove, Load, Loaded, Output, Product, RelationKind, TableCount, TableName,
+};
 use crate::plan::Side;
 use crate::postgres::{Connection, escape_control, quote_literal};
 use crate::process::restore_log::{TableRows, Toc};
@@ -38,14 +40,7 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
     // Where no index was dropped.
     let told = regular::look_before_the_first_write(context).await?;
     context.notices.extend(told);
-    if context.restored.is_some() {
-        context
-            .record(Change::DropIndexes {
-                database: context.database_name().to_owned(),
-                indexes: Vec::new(),
-            })
-            .await?;
-    }
+    let mut sequences_found = sequences::before_move(context).await?;
     sequences::advance_for_delayed(context).await?;
     let sent = AtomicU64::new(0);
     let (before, missing) = loaded::without(context, loaded, entries)?;
@@ -65,6 +60,10 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
         }
     }
     // A client may have set them to what the tables held meanwhile.
+    let BeforeMove { told, set_back } = sequences::set_back(context).await?;
+    sequences_found.told.extend(told);
+    sequences_found.set_back.extend(set_back);
+    context.notices.extend(sequences_found.told);
     let said = sequences::advance_for_delayed(context).await?;
     context.notices.extend(said);
     let said = sequences::advance_to_rows(context).await?;
@@ -82,7 +81,8 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
         })
         .collect();
     counts.sort_by(|a, b| a.table.cmp(&b.table));
-    Ok(Product::DelayedLoad(Loaded { counts }).into())
+    let set_back = sequences_found.set_back;
+    Ok(Product::DelayedLoad(Loaded { counts, set_back }).into())
 }
 
 /// The indexes may have been dropped for an archive that was made before this one.

@@ -11,6 +11,7 @@ mod large_objects;
 mod load;
 mod loaded;
 mod newer;
+mod numbered;
 mod order;
 mod proof;
 mod references;

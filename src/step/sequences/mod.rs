@@ -5,7 +5,7 @@
 mod set_back;
 mod used;
 
-pub(super) use set_back::given_out_twice;
+pub(super) use set_back::{before_move, in_several_rows, set_back};
 pub(super) use used::{advance_to_rows, made};
 
 use std::borrow::Cow;
@@ -32,12 +32,7 @@ const LEAST_JUMP: i128 = 1000;
 /// put another into its place: the first is moved on under its new name, of the second [`advance_to_rows`] knows.
 pub(super) async fn advance_for_delayed(context: &Context) -> Result<Vec<String>, StepError> {
     let dump = context.delayed_dump()?;
-    let wanted = match &dump.sequences {
-        _ if !dump.is_later() => Cow::Borrowed(&context.regular_dump()?.sequences),
-        Some(sequences) => Cow::Borrowed(sequences),
-        // Where they stand now, they are not behind the rows either.
-        None => Cow::Owned(on_source(context).await?),
-    };
+    let wanted = wanted(context).await?;
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
@@ -214,6 +209,17 @@ pub(super) async fn advance_unlogged(context: &Context) -> Result<Vec<String>, S
     Ok(said)
 }
 
+/// Where they stood on the source when the delayed tables were dumped.
+async fn wanted(context: &Context) -> Result<Cow<'_, [SequenceValue]>, StepError> {
+    let dump = context.delayed_dump()?;
+    Ok(match &dump.sequences {
+        _ if !dump.is_later() => Cow::Borrowed(&context.regular_dump()?.sequences),
+        Some(sequences) => Cow::Borrowed(sequences),
+        // Where they stand now, they are not behind the rows either.
+        None => Cow::Owned(on_source(context).await?),
+    })
+}
+
 async fn open(context: &Context) -> Result<Connection, StepError> {
     let session = context.session(Side::Target);
     super::ours::open(context, &session).await
@@ -233,6 +239,18 @@ struct Counting {
     increment: i64,
     cache: i64,
     cycles: bool,
+}
+
+impl Counting {
+    fn given_out(&self) -> i128 {
+        SequenceValue {
+            schema: String::new(),
+            sequence: String::new(),
+            last: self.last,
+            is_called: self.is_called,
+        }
+        .given_out(self.increment)
+    }
 }
 
 /// What is to be done about a sequence.
@@ -313,13 +331,7 @@ async fn counting(
 
 fn next_move(wanted: &SequenceValue, now: &Counting) -> Move {
     let source = wanted.given_out(now.increment);
-    let target = SequenceValue {
-        last: now.last,
-        is_called: now.is_called,
-        ..wanted.clone()
-    }
-    .given_out(now.increment);
-    let ahead = (source - target) * i128::from(now.increment.signum());
+    let ahead = (source - now.given_out()) * i128::from(now.increment.signum());
     let Some(value) = i64::try_from(source).ok().filter(|_| ahead > 0) else {
         return Move::Stay;
     };

@@ -22,7 +22,6 @@ pub(in crate::step) async fn advance_to_rows(context: &Context) -> Result<Vec<St
     let connection = open(context).await?;
     let mut said = Vec::new();
     for used in used_by(&connection, &context.delayed_tables()).await? {
-        let is_made = made.is_none_or(|made| made.iter().any(|made| made.oid == used.oid));
         let of_name = SequenceValue {
             schema: used.sequence.schema.clone(),
             sequence: used.sequence.name.clone(),
@@ -30,11 +29,15 @@ pub(in crate::step) async fn advance_to_rows(context: &Context) -> Result<Vec<St
             is_called: true,
         };
         let is_of_source = of_source.iter().any(|one| one.name() == of_name.name());
-        let was_renamed = made.is_some_and(|made| {
-            let mut made = made.iter();
-            made.any(|made| made.oid == used.oid && made.sequence != used.sequence)
-        });
-        if is_made && (is_of_source || was_renamed) {
+        let is_moved = match made {
+            None => is_of_source,
+            Some(made) => made.iter().any(|made| {
+                made.oid == used.oid
+                    && made.gave_to(&used.table, &used.column)
+                    && (is_of_source || made.sequence != used.sequence)
+            }),
+        };
+        if is_moved {
             continue;
         }
         said.extend(used.advance(&connection, &of_name).await?);
@@ -52,6 +55,7 @@ pub(in crate::step) async fn made(
     tables: &BTreeSet<TableName>,
 ) -> Result<Vec<MadeSequence>, StepError> {
     let names = of_tables(connection, tables).await?;
+    let used = used_by(connection, tables).await?;
     let (schemas, names): (Vec<String>, Vec<String>) = names
         .into_iter()
         .map(|name| (name.schema, name.name))
@@ -69,18 +73,25 @@ pub(in crate::step) async fn made(
     let made = rows.iter().map(|row| MadeSequence {
         sequence: TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)),
         oid: row.get(2),
+        used_by: used
+            .iter()
+            .filter(|used| used.oid == row.get::<_, u32>(2))
+            .map(|used| (used.table.clone(), used.column.clone()))
+            .collect(),
     });
     Ok(made.collect())
 }
 
 /// A sequence that a column gets its values of.
-struct Used {
+pub(super) struct Used {
     oid: u32,
-    sequence: TableName,
-    table: TableName,
-    column: String,
+    pub(super) sequence: TableName,
+    pub(super) table: TableName,
+    pub(super) column: String,
     /// The column has whole numbers, as the sequence gave them out.
-    is_plain: bool,
+    pub(super) is_plain: bool,
+    /// No two rows have the same.
+    pub(super) is_unique: bool,
     lowest: i64,
     highest: i64,
     /// The table's owner may count on it by himself.
@@ -88,7 +99,7 @@ struct Used {
 }
 
 /// Of these tables, and of those that they are partitions or children of.
-async fn used_by(
+pub(super) async fn used_by(
     connection: &Connection,
     tables: &BTreeSet<TableName>,
 ) -> Result<Vec<Used>, StepError> {
@@ -109,7 +120,9 @@ async fn used_by(
              SELECT s.oid, n.nspname::text, s.relname::text, tn.nspname::text, t.relname::text, a.attname::text, \
                     a.atttypid IN ('int2'::pg_catalog.regtype, 'int4'::pg_catalog.regtype, 'int8'::pg_catalog.regtype) \
                     AND coalesce(pg_catalog.pg_get_expr(f.adbin, f.adrelid) ~ '^\\(?nextval\\([^()]*\\)\\)?(::[a-z]+)?$', true), \
-                    q.seqmin, q.seqmax, pg_catalog.has_sequence_privilege(t.relowner, s.oid, 'USAGE, UPDATE') \
+                    q.seqmin, q.seqmax, pg_catalog.has_sequence_privilege(t.relowner, s.oid, 'USAGE, UPDATE'), \
+                    EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indrelid = t.oid AND x.indisunique AND x.indisvalid \
+                              AND x.indpred IS NULL AND x.indnatts = 1 AND x.indkey[0] = a.attnum) \
              FROM used JOIN pg_catalog.pg_class s ON s.oid = used.sequence AND s.relkind = 'S' \
              JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid AND NOT q.seqcycle \
              JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace \
@@ -133,6 +146,7 @@ async fn used_by(
         lowest: row.get(7),
         highest: row.get(8),
         is_owners: row.get(9),
+        is_unique: row.get(10),
     });
     Ok(used.collect())
 }

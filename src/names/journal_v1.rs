@@ -79,6 +79,7 @@ impl OutputV1 {
                 snapshot,
                 source_read_only: false,
                 large_objects: None,
+                large_objects_before: None,
             })),
             Kind::Restore => Some(Product::Restore(Restored {
                 errors: restore_errors,

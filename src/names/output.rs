@@ -195,6 +195,9 @@ pub struct Counts {
     /// How many large objects there are. `None`: an earlier version of this program did not count them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub large_objects: Option<u64>,
+    /// Of the target: the first transaction that made none of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub large_objects_before: Option<i64>,
 }
 
 /// Rows of one table on one server.

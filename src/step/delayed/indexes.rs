@@ -62,13 +62,15 @@ pub(crate) async fn recreate_indexes(context: &Context) -> Result<Output, StepEr
     let connection = ours::open(context, &context.session(Side::Target)).await?;
     ensure_names(context, &connection, &indexes).await?;
     let there = indexes_by_name(&connection, &indexes).await?;
+    let computed_early = early::added(context, &connection).await?;
     connection.close().await;
     let reading = reading_views(context)?;
     let is_last = |index: &IndexDefinition| reading.contains(&(&*index.schema, &*index.name));
     let (last, first): (Vec<_>, Vec<_>) = indexes.iter().cloned().partition(is_last);
     build_all(context, &first, &there).await?;
     early::rebuild(context, false, false).await?;
-    let warnings = views::refresh(context).await?;
+    let mut warnings = views::refresh(context).await?;
+    warnings.extend(computed_early);
     build_all(context, &last, &there).await?;
     early::rebuild(context, true, false).await?;
     let connection = ours::open(context, &context.session(Side::Target)).await?;

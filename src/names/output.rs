@@ -226,6 +226,9 @@ pub struct Restored {
     /// The sequences of the delayed tables, and those of no table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sequences: Vec<MadeSequence>,
+    /// The labels of the enums in the delayed tables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<EnumLabel>,
     /// Where tables are delayed: where every sequence stood before clients came.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stood: Vec<SequenceValue>,
@@ -263,6 +266,17 @@ pub struct MadeTable {
     pub owner: Option<String>,
     /// Number and name of each column.
     pub columns: Vec<(i16, String)>,
+}
+
+/// A label of an enum.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnumLabel {
+    /// By `format_type`.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Its object id, which it keeps under any name.
+    pub oid: u32,
+    pub label: String,
 }
 
 /// A sequence on the target.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Context, StepError, sequences};
-use crate::inspect::{self, columns_of, materialized_views};
+use crate::inspect::{self, columns_of, enum_labels, materialized_views};
 use crate::names::{MadeTable, Restored, TableName};
 use crate::plan::Side;
 use crate::postgres::{Connection, escape_control, quote_identifier};
@@ -40,6 +40,7 @@ pub(super) async fn record(context: &Context, restored: &mut Restored) -> Result
     restored.sequences = sequences::made(&connection, &delayed).await?;
     let stood = inspect::sequences(&connection).await?.into_iter();
     restored.stood = stood.map(|sequence| sequence.value).collect();
+    restored.labels = enum_labels(&connection, delayed.clone()).await?;
     let mut views = materialized_views(&connection).await?;
     views.retain(|view| view.is_filled || restored.leaves_empty(&view.table));
     restored.views = views.iter().map(|view| view.oid).collect();

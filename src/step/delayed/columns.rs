@@ -2,8 +2,8 @@
 //! either side. Looked at before anything is dropped for the load, and again under the lock of each table.
 
 use super::fit::{Fit, compare};
-use crate::inspect::columns_of;
-use crate::names::{ColumnRemark, TableColumns, TableName, some_of};
+use crate::inspect::{columns_of, enum_labels};
+use crate::names::{ColumnRemark, DelayedDump, TableColumns, TableName, some_of};
 use crate::plan::Side;
 use crate::postgres::{Connection, Pool, Snapshot, escape_control};
 use crate::step::{Context, StepError, made_tables};
@@ -61,11 +61,23 @@ pub(super) async fn ensure_fit(
     let tables = source.iter().map(|found| found.table.clone());
     let found = columns_of(target, tables).await?;
     let replaced = made_tables::replaced_columns(context, target, is_wanted).await?;
+    let mut fit = compare(&source, &found, &replaced);
+    let made = context
+        .restored()
+        .map_or(&[][..], |restored| &restored.labels);
+    if !made.is_empty() {
+        let tables = source.iter().map(|found| found.table.clone());
+        let now = enum_labels(target, tables).await?;
+        let first = found.first();
+        let of_later = first.filter(|_| context.delayed_dump().is_ok_and(DelayedDump::is_later));
+        let of_later = of_later.map(|found| found.root.as_ref().unwrap_or(&found.table));
+        fit.compare_labels(made, &now, of_later);
+    }
     let Fit {
         misfits,
         statements,
         remarks,
-    } = compare(&source, &found, &replaced);
+    } = fit;
     if misfits.is_empty() {
         return Ok(remarks);
     }

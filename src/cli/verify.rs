@@ -261,9 +261,11 @@ async fn count(
     };
     let counts = count_tables(&pool, None, side, queries, &stop, how, |_, _| {}).await;
     let counts = counts.map_err(Failure::with(Exit::NotStarted))?;
-    let large_objects = count_large_objects(&pool, &stop).await;
+    let large_objects = count_large_objects(&pool, &stop, None).await;
     Ok((
         counts,
-        large_objects.map_err(Failure::with(Exit::NotStarted))?,
+        large_objects
+            .map_err(Failure::with(Exit::NotStarted))?
+            .number,
     ))
 }

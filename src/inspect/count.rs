@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio_postgres::types::ToSql;
 use tokio_util::sync::CancellationToken;
 
 use super::countable::{Countable, Estimates, countable};
@@ -91,7 +92,18 @@ pub(crate) async fn count_tables(
     Ok(counts)
 }
 
-/// How many large objects the pool's database has. Every role may read that.
+/// The large objects of a database.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LargeObjects {
+    pub(crate) number: u64,
+    /// Those that the transactions before `since` made, and none altered since; all, where none is given.
+    pub(crate) before: u64,
+    /// The first transaction that made none of them.
+    pub(crate) next_transaction: i64,
+}
+
+/// Counts those of the pool's database. Every role may read that. Which of them are new, their numbers do not say: they are given out by
+/// each server as it has some free.
 ///
 /// # Errors
 ///
@@ -99,14 +111,25 @@ pub(crate) async fn count_tables(
 pub(crate) async fn count_large_objects(
     pool: &Pool,
     stop: &CancellationToken,
-) -> Result<u64, Error> {
+    since: Option<i64>,
+) -> Result<LargeObjects, Error> {
     let connection = pool.get().await?;
-    let sql = "SELECT count(*) FROM pg_catalog.pg_largeobject_metadata";
-    let query = connection.query_one(sql, &[]);
+    // A row bears the low half of the number, and none is older than half of what that can tell apart.
+    let sql = "SELECT count(*), \
+                      count(*) FILTER (WHERE coalesce(($1::bigint - xmin::text::bigint - 1) & 4294967295 < 2147483648, true)), \
+                      pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) \
+               FROM pg_catalog.pg_largeobject_metadata";
+    let parameters: [&(dyn ToSql + Sync); 1] = [&since];
+    let query = connection.query_one(sql, &parameters);
     let row = connection
         .attempt("count the large objects", stop, query)
         .await?;
-    Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
+    let count = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
+    Ok(LargeObjects {
+        number: count(0),
+        before: count(1),
+        next_transaction: row.get(2),
+    })
 }
 
 /// Whether there is anything to count. The rows of a partitioned table are counted in its partitions and those of a

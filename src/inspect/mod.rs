@@ -62,7 +62,7 @@ pub(crate) use scripted::{ScriptedRows, scripted_rows};
 pub(crate) use sequences::{ScriptedSequence, Sequence, scripted_sequences, sequences};
 pub(crate) use server::system_identifier;
 pub(crate) use statement_log::keep_out_of_log;
-pub(crate) use types::{type_meanings, types_in};
+pub(crate) use types::{enum_labels, type_meanings, types_in};
 pub(crate) use written::{await_our_sessions, filled, written, written_to_others};
 
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! The types whose values no lock keeps as they are.
 
 use super::query::{self, USER_SCHEMA};
-use crate::names::{TableName, TypeMeaning};
+use crate::names::{EnumLabel, TableName, TypeMeaning};
 use crate::postgres::{Connection, Error};
 
 /// What values of the enums and composite types mean that the connection's transaction sees. A label more changes nothing for
@@ -61,4 +61,31 @@ pub(crate) async fn types_in(
         .await
         .map_err(connection.failed("list the types of the delayed tables"))?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// The labels of the enums that values in these tables consist of.
+///
+/// # Errors
+///
+/// A catalog that cannot be read.
+pub(crate) async fn enum_labels(
+    connection: &Connection,
+    tables: impl IntoIterator<Item = TableName>,
+) -> Result<Vec<EnumLabel>, Error> {
+    let types = types_in(connection, tables).await?;
+    let oids: Vec<u32> = types.into_iter().map(|(oid, _)| oid).collect();
+    let rows = connection
+        .query(
+            "SELECT pg_catalog.format_type(e.enumtypid, NULL), e.oid, e.enumlabel::text FROM pg_catalog.pg_enum e \
+             WHERE e.enumtypid = ANY ($1) ORDER BY e.enumtypid, e.enumsortorder",
+            &[&oids],
+        )
+        .await
+        .map_err(connection.failed("read the labels of enums in the delayed tables"))?;
+    let labels = rows.iter().map(|row| EnumLabel {
+        type_name: row.get(0),
+        oid: row.get(1),
+        label: row.get(2),
+    });
+    Ok(labels.collect())
 }

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{
-    Filled, IndexDefinition, Load, Output, Sighting, Sightings, StepId, TableName, WriteMark,
+    BeforeMove, Filled, IndexDefinition, Load, Output, Sighting, Sightings, StepId, TableName,
+    WriteMark,
 };
 use crate::plan::Tablespaces;
 
@@ -172,6 +173,7 @@ impl std::fmt::Display for Entry {
                 Change::FillDatabase { database, .. } => write!(f, "fill-database {database}"),
                 Change::RemakeDatabase { database, .. } => write!(f, "remake-database {database}"),
                 Change::DropIndexes { database, .. } => write!(f, "drop-indexes {database}"),
+                Change::MoveSequences { database, .. } => write!(f, "move-sequences {database}"),
                 Change::CommitLoad { database, load } => {
                     write!(f, "commit-load {database} {}", load.table)
                 }
@@ -305,6 +307,9 @@ pub enum Change {
         database: String,
         indexes: Vec<IndexDefinition>,
     },
+    /// Sequences of the target are about to be moved on for the rows of delayed tables, the first time: what stands further on later
+    /// may do so by that.
+    MoveSequences { database: String, found: BeforeMove },
     /// COMMIT of the load of a delayed table.
     CommitLoad { database: String, load: Load },
     /// Written after the change: it was committed, and no crash of the server takes it back.
@@ -391,6 +396,7 @@ impl Change {
             | Change::FillDatabase { database, .. }
             | Change::RemakeDatabase { database, .. }
             | Change::DropIndexes { database, .. }
+            | Change::MoveSequences { database, .. }
             | Change::CommitLoad { database, .. }
             | Change::LoadCommitted { database, .. }
             | Change::DropDatabase { database }

@@ -347,6 +347,7 @@ impl State {
                 // What was in one of this name before is gone.
                 self.dropped_indexes.remove(&database);
                 self.loads.remove(&database);
+                self.before_move.remove(&database);
                 self.verified.remove(&database);
                 self.left.remove(&database);
                 self.restored.remove(&database);
@@ -428,6 +429,7 @@ impl State {
             Change::FillDatabase { database, oid, own } => {
                 self.dropped_indexes.remove(&database);
                 self.loads.remove(&database);
+                self.before_move.remove(&database);
                 self.verified.remove(&database);
                 self.left.remove(&database);
                 self.restored.remove(&database);
@@ -453,14 +455,16 @@ impl State {
             Change::DropIndexes { database, indexes } => {
                 self.written_by_us(&database);
                 let known = self.dropped_indexes.entry(database).or_default();
-                for index in indexes {
-                    if !known
-                        .iter()
-                        .any(|other| (&other.schema, &other.name) == (&index.schema, &index.name))
-                    {
-                        known.push(index);
-                    }
-                }
+                // One that is there again is not the one that was dropped: a client may have made it since.
+                known.retain(|known| {
+                    let mut now = indexes.iter();
+                    !now.any(|now| (&now.schema, &now.name) == (&known.schema, &known.name))
+                });
+                known.extend(indexes);
+            }
+            Change::MoveSequences { database, found } => {
+                self.written_by_us(&database);
+                self.before_move.entry(database).or_insert(found);
             }
             Change::CommitLoad { database, load } => {
                 self.written_by_us(&database);
@@ -590,6 +594,7 @@ impl State {
             self.regular.remove(database);
             self.dropped_indexes.remove(database);
             self.loads.remove(database);
+            self.before_move.remove(database);
             if disowned {
                 self.created.remove(database);
                 self.closed.remove(database);

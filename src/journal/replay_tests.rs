@@ -162,6 +162,34 @@ fn a_snapshot_is_held_until_it_or_its_run_ends() {
 }
 
 #[test]
+fn an_index_that_is_dropped_again_is_the_one_that_was_there_last() {
+    let dropped = |indexes: &[(&str, &str)]| {
+        let indexes = indexes
+            .iter()
+            .map(|(name, definition)| crate::names::IndexDefinition {
+                schema: "public".into(),
+                table: "events".into(),
+                name: (*name).to_owned(),
+                definition: (*definition).to_owned(),
+                tablespace: None,
+                comment: None,
+                statistics: Vec::new(),
+                clustered: false,
+                table_bytes: 0,
+            });
+        line(Entry::from(Change::DropIndexes {
+            database: "erp".into(),
+            indexes: indexes.collect(),
+        }))
+    };
+    let text = run() + &dropped(&[("a", "(a)"), ("b", "(b)")]) + &dropped(&[("b", "(b, a)")]);
+    let state = replay(text.as_bytes()).unwrap().state;
+    let known = state.dropped_indexes["erp"].iter();
+    let known: Vec<_> = known.map(|one| (&*one.name, &*one.definition)).collect();
+    assert_eq!(known, [("a", "(a)"), ("b", "(b, a)")]);
+}
+
+#[test]
 fn a_failed_step_leaves_the_mark_of_the_restore() {
     let written = crate::names::WriteMark {
         oid: 7,

@@ -84,6 +84,7 @@ fn output(kind: Kind) -> Output {
             snapshot: Some("00000003-00001013-1".into()),
             source_read_only: false,
             large_objects: None,
+            large_objects_before: None,
         })
         .into(),
         Kind::Verify => Product::Comparison(Compared {

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 
 use super::record::{MigratedSubject, Outcome, Position, Started};
 use crate::names::{
-    Filled, IndexDefinition, Kind, Load, Output, Sightings, StepId, TableName, WriteMark,
+    BeforeMove, Filled, IndexDefinition, Kind, Load, Output, Sightings, StepId, TableName,
+    WriteMark,
 };
 use crate::plan::Tablespaces;
 
@@ -105,6 +106,8 @@ pub struct State {
     pub may_drop: BTreeSet<String>,
     /// Indexes that were dropped, or were about to be, by database.
     pub dropped_indexes: HashMap<String, Vec<IndexDefinition>>,
+    /// What was found before the sequences of each were moved on for its delayed rows the first time.
+    pub before_move: HashMap<String, BeforeMove>,
     /// Loads that were committed, or were about to be, by database.
     pub loads: HashMap<String, Vec<Load>>,
     /// Snapshots of the last run that are open on the source, by database. A run that was killed has none, whatever

@@ -38,6 +38,14 @@ pub struct Column {
     pub is_generated: bool,
 }
 
+/// What a person should know of the columns of a table that was loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnRemark {
+    /// Of a partition, the table that is altered in its place.
+    pub table: TableName,
+    pub what: String,
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
 fn is_false(value: &bool) -> bool {
     !value

@@ -79,13 +79,17 @@ impl OutputV1 {
                 snapshot,
                 source_read_only: false,
                 large_objects: None,
+                large_objects_before: None,
             })),
             Kind::Restore => Some(Product::Restore(Restored {
                 errors: restore_errors,
                 ..Restored::default()
             })),
             Kind::Verify | Kind::DelayedVerify => Some(Product::Comparison(Compared { tables })),
-            Kind::DelayedRestore => Some(Product::DelayedLoad(Loaded { counts })),
+            Kind::DelayedRestore => Some(Product::DelayedLoad(Loaded {
+                counts,
+                set_back: Vec::new(),
+            })),
             Kind::TuneTarget
             | Kind::Globals
             | Kind::Create

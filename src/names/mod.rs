@@ -10,7 +10,7 @@ mod step_id;
 mod table;
 mod written;
 
-pub(crate) use columns::{Column, TableColumns};
+pub(crate) use columns::{Column, ColumnRemark, TableColumns};
 pub(crate) use journal_v1::OutputV1;
 pub(crate) use kind::{Kind, Phase, Scope};
 pub(crate) use output::*;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{RelationKind, Sighting, TableColumns, TableName};
+use super::{ColumnRemark, RelationKind, Sighting, TableColumns, TableName};
 
 /// What a step yielded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,6 +139,17 @@ impl SequenceValue {
     }
 }
 
+/// What was found of the target's sequences before they were moved on for the rows of delayed tables.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BeforeMove {
+    /// What a person should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<String>,
+    /// Those that had been set back, so that what clients got of them since is in the rows as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set_back: Vec<TableName>,
+}
+
 /// An archive, and the state of the source that it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dumped {
@@ -184,6 +195,9 @@ pub struct Counts {
     /// How many large objects there are. `None`: an earlier version of this program did not count them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub large_objects: Option<u64>,
+    /// Of the target: the first transaction that made none of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub large_objects_before: Option<i64>,
 }
 
 /// Rows of one table on one server.
@@ -212,6 +226,9 @@ pub struct Restored {
     /// The sequences of the delayed tables, and those of no table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sequences: Vec<MadeSequence>,
+    /// The labels of the enums in the delayed tables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<EnumLabel>,
     /// Where tables are delayed: where every sequence stood before clients came.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stood: Vec<SequenceValue>,
@@ -251,12 +268,34 @@ pub struct MadeTable {
     pub columns: Vec<(i16, String)>,
 }
 
+/// A label of an enum.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnumLabel {
+    /// By `format_type`.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Its object id, which it keeps under any name.
+    pub oid: u32,
+    pub label: String,
+}
+
 /// A sequence on the target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MadeSequence {
     pub sequence: TableName,
     /// Its object id, which it keeps under any name.
     pub oid: u32,
+    /// The columns of the delayed tables, and of those that they are parts of, that got their values of it, by table and name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub used_by: Vec<(TableName, String)>,
+}
+
+impl MadeSequence {
+    /// Whether this column got its values of it.
+    pub(crate) fn gave_to(&self, table: &TableName, column: &str) -> bool {
+        let mut used_by = self.used_by.iter();
+        used_by.any(|(of, name)| of == table && name == column)
+    }
 }
 
 /// One error of pg_restore, by object.
@@ -292,6 +331,9 @@ pub struct TableResult {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loaded {
     pub counts: Vec<TableCount>,
+    /// Sequences that had been set back on the target before the rows were there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set_back: Vec<TableName>,
 }
 
 /// An index, with everything that makes it what it is.
@@ -340,6 +382,8 @@ pub struct Load {
     /// As [`Filled::statistics`](super::Filled); `None`: an earlier version did not write it down.
     pub statistics: Option<String>,
     pub rows: u64,
+    /// What was remarkable about the table's columns under its lock.
+    pub remarks: Vec<ColumnRemark>,
     /// That it was committed is on record, and on the target's disk. Otherwise the target has to be asked.
     pub committed: bool,
 }
@@ -386,6 +430,8 @@ struct LoadFacts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     statistics: Option<String>,
     rows: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    remarks: Vec<ColumnRemark>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     committed: bool,
 }
@@ -438,6 +484,7 @@ in_parts!(
         server_started,
         statistics,
         rows,
+        remarks,
         committed
     }
 );

@@ -18,7 +18,8 @@ use crate::event::{Ending, Event};
 use crate::graph::StepIndex;
 use crate::journal::{self, Change, Created, Entry, Journal, RoleState, TunedSetting};
 use crate::names::{
-    IndexDefinition, Kind, Load, Output, Sighting, Sightings, StepId, TableName, WriteMark,
+    BeforeMove, IndexDefinition, Kind, Load, Output, Sighting, Sightings, StepId, TableName,
+    WriteMark,
 };
 use crate::plan::Endpoint;
 use crate::postgres::{Class, LAST_ATTEMPT, Notices, escape_control};
@@ -286,6 +287,7 @@ impl<'a> Dispatcher<'a> {
             let dropped = state.dropped_indexes.get(&**database);
             given.dropped_indexes = dropped.cloned().unwrap_or_default();
         }
+        given.before_move = state.before_move.get(&**database).cloned();
         if matches!(
             id.kind,
             Kind::TargetCounts | Kind::DelayedRestore | Kind::RecreateIndexes | Kind::DelayedVerify
@@ -516,6 +518,7 @@ fn shown(id: &StepId) -> String {
 struct Given {
     inputs: HashMap<Kind, Arc<Output>>,
     dropped_indexes: Vec<IndexDefinition>,
+    before_move: Option<BeforeMove>,
     loads: Vec<Load>,
     created: Option<Created>,
     found: Option<Vec<String>>,
@@ -555,6 +558,7 @@ async fn attempt(
         is_retry: given.is_retry,
         inputs: given.inputs,
         dropped_indexes: given.dropped_indexes,
+        before_move: given.before_move,
         loads: given.loads,
         snapshot: snapshot.clone(),
         created: Mutex::new(given.created),

@@ -231,6 +231,7 @@ fn a_read_only_source_says_nothing_of_the_time_before() {
             snapshot: None,
             source_read_only: counted_then,
             large_objects: None,
+            large_objects_before: None,
         };
         let counted = state.steps.get_mut(&id("a/source-counts")).unwrap();
         counted.status = Status::Done;
@@ -268,6 +269,7 @@ fn estimates_are_not_enough_where_rows_are_counted_now() {
             snapshot: None,
             source_read_only: true,
             large_objects: None,
+            large_objects_before: None,
         };
         counted.output = Arc::new(Product::Counts(counts).into());
         let mut dump = regular_dump(&[]);
@@ -439,6 +441,7 @@ fn leave_to_the_delayed_phase(state: &mut State, tables: &[TableName]) {
             snapshot: Some("00000003-1".into()),
             source_read_only: true,
             large_objects: None,
+            large_objects_before: None,
         };
         counted.output = Arc::new(Product::Counts(counts).into());
     }

@@ -78,6 +78,7 @@ fn output_of(kind: Kind) -> Output {
             snapshot: None,
             source_read_only: false,
             large_objects: None,
+            large_objects_before: None,
         }),
         Kind::DelayedDump => Product::DelayedDump(DelayedDump {
             newer: Vec::new(),

@@ -16,8 +16,8 @@ use crate::graph::{Graph, Step, StepIndex, Tuning, file_name};
 use crate::journal::{Change, Created, Position, RoleState, TunedSetting};
 use crate::mark::Mark;
 use crate::names::{
-    Counts, DelayedDump, IndexDefinition, Kind, Load, MadeTable, Output, Product, RegularDump,
-    Restored, StepId, Subject, TableName, WriteMark,
+    BeforeMove, Counts, DelayedDump, IndexDefinition, Kind, Load, MadeTable, Output, Product,
+    RegularDump, Restored, StepId, Subject, TableName, WriteMark,
 };
 use crate::plan::{Endpoint, Plan, Side};
 use crate::postgres::{Application, Connection, Error, Notices, Session, connect, escape_control};
@@ -80,6 +80,8 @@ pub(crate) struct Context {
     pub stop: CancellationToken,
     /// Indexes of the database that the delayed phase dropped, by the journal.
     pub dropped_indexes: Vec<IndexDefinition>,
+    /// By the journal, what was found before the sequences were moved on for the rows of delayed tables the first time.
+    pub before_move: Option<BeforeMove>,
     /// Loads of delayed tables that may be committed, by the journal.
     pub loads: Vec<Load>,
     /// By the journal, this plan made or was about to make the target's database of this name.
@@ -159,6 +161,7 @@ impl Context {
             inputs: HashMap::new(),
             snapshot: None,
             dropped_indexes: Vec::new(),
+            before_move: None,
             loads: Vec::new(),
             created: Mutex::new(None),
             found: None,

@@ -55,7 +55,7 @@ pub(super) async fn run(context: &Context, side: Side) -> Result<Output, StepErr
         on_count,
     )
     .await?;
-    let large_objects = count_large_objects(&pool, stop).await?;
+    let large_objects = count_large_objects(&pool, stop, None).await?;
     if side == Side::Target {
         ensure_not_loaded(context, &tables).await?;
     }
@@ -67,7 +67,8 @@ pub(super) async fn run(context: &Context, side: Side) -> Result<Output, StepErr
             .as_ref()
             .map(|snapshot| snapshot.id().to_owned()),
         source_read_only: context.plan().source_read_only,
-        large_objects: Some(large_objects),
+        large_objects: Some(large_objects.number),
+        large_objects_before: (side == Side::Target).then_some(large_objects.next_transaction),
     };
     Ok(Product::Counts(counts).into())
 }

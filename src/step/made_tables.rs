@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Context, StepError, sequences};
-use crate::inspect::{self, columns_of, materialized_views};
+use crate::inspect::{self, columns_of, enum_labels, materialized_views};
 use crate::names::{MadeTable, Restored, TableName};
 use crate::plan::Side;
 use crate::postgres::{Connection, escape_control, quote_identifier};
@@ -40,6 +40,7 @@ pub(super) async fn record(context: &Context, restored: &mut Restored) -> Result
     restored.sequences = sequences::made(&connection, &delayed).await?;
     let stood = inspect::sequences(&connection).await?.into_iter();
     restored.stood = stood.map(|sequence| sequence.value).collect();
+    restored.labels = enum_labels(&connection, delayed.clone()).await?;
     let mut views = materialized_views(&connection).await?;
     views.retain(|view| view.is_filled || restored.leaves_empty(&view.table));
     restored.views = views.iter().map(|view| view.oid).collect();
@@ -148,6 +149,41 @@ pub(super) async fn ensure_same(
         return Err(other_columns(context, &columns));
     }
     Ok(replaced)
+}
+
+/// Columns of these tables that are not those of the restore, and have the names of such as were dropped since.
+///
+/// # Errors
+///
+/// A catalog that cannot be read.
+pub(super) async fn replaced_columns(
+    context: &Context,
+    connection: &Connection,
+    is_meant: impl Fn(&TableName) -> bool,
+) -> Result<Vec<(TableName, String)>, StepError> {
+    let made = context.restored_tables().iter();
+    let made: Vec<&MadeTable> = made.filter(|made| is_meant(&made.table)).collect();
+    if made.is_empty() {
+        return Ok(Vec::new());
+    }
+    let there = under(connection, made.iter().map(|made| made.table.clone())).await?;
+    let replaced = made.into_iter().flat_map(|made| {
+        let there = there.iter().find(|there| there.oid == made.oid);
+        let columns = there.map_or_else(Vec::new, |there| replaced_in(made, there));
+        columns
+            .into_iter()
+            .map(|column| (made.table.clone(), column))
+    });
+    Ok(replaced.collect())
+}
+
+fn replaced_in(made: &MadeTable, there: &MadeTable) -> Vec<String> {
+    let is_other = |(number, name): &&(i16, String)| {
+        let of_restore = made.columns.iter().find(|(_, made)| made == name);
+        of_restore.is_some_and(|(made, _)| made != number)
+    };
+    let others = there.columns.iter().filter(is_other);
+    others.map(|(_, name)| name.clone()).collect()
 }
 
 /// A column that a client gave another name.
@@ -332,6 +368,12 @@ mod tests {
         // Dropped, and one added at the end.
         assert_eq!(renamed(&made, &[(1, "id"), (4, "status"), (5, "more")]), []);
         assert_eq!(renamed(&made, &[(1, "id"), (3, "other")]), []);
+        let replaced = |now| replaced_in(&table(1, &made), &table(1, now));
+        assert_eq!(
+            replaced(&[(1, "id"), (4, "status"), (5, "more")]),
+            ["status"]
+        );
+        assert!(replaced(&made).is_empty());
         let now = [(1, "id"), (2, "state"), (4, "status")];
         let told = ("status".to_owned(), "state".to_owned(), true);
         assert_eq!(renamed(&made, &now), [told]);

@@ -7,6 +7,7 @@ use crate::support::server::Server;
 const SCHEMA: &str = "CREATE TABLE log (id serial PRIMARY KEY, status text);
      INSERT INTO log (status) SELECT 'open' FROM generate_series(1, 500);
      CREATE INDEX log_status ON log (status);
+     CREATE SEQUENCE free START 10;
      CREATE MATERIALIZED VIEW numbers AS SELECT count(*) AS c FROM log";
 
 const ROTATE: &str = "ALTER TABLE log RENAME TO log_old; CREATE TABLE log (LIKE log_old INCLUDING ALL); \
@@ -174,6 +175,10 @@ fn sequences_that_clients_put_into_the_places_of_others_are_not_behind_the_rows(
         (
             "CREATE SEQUENCE fresh; ALTER TABLE log ALTER id SET DEFAULT nextval('fresh'); DROP SEQUENCE log_id_seq",
             "the sequence public.log_id_seq of the source is not on the target",
+        ),
+        (
+            "ALTER TABLE log ALTER id SET DEFAULT nextval('free')",
+            "the sequence public.free, which the column id of public.log uses, is not the one of the source: it was moved on to 500",
         ),
     ];
     for (sql, told) in cases {

@@ -94,6 +94,41 @@ fn values_of_a_composite_type_are_not_loaded_into_one_of_other_columns() {
     compare::assert_same(&source, &target, "erp");
 }
 
+/// A release on the target renames a label and gives its name to another, while the rows wait.
+#[test]
+fn values_of_an_enum_do_not_get_another_label_that_has_the_name_of_theirs() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TYPE state AS ENUM ('new', 'done'); CREATE TABLE events (id int, state state);
+         INSERT INTO events SELECT n, 'done' FROM generate_series(1, 100) n",
+    );
+    let project = Project::between(&source, &target)
+        .with("[delay]\ntable_data = [\"erp.events\"]\n[target.tuning]\nmode = \"off\"\n");
+    project.killed_at("journal step-done erp/verify synced:1");
+    let rename = |from: &str, to: &str| {
+        target.psql(
+            "erp",
+            &format!("ALTER TYPE state RENAME VALUE '{from}' TO '{to}'"),
+        );
+    };
+    rename("done", "shipped");
+    target.psql("erp", "ALTER TYPE state ADD VALUE 'done'");
+    project.run(&["run"]).expect_code(4).expect_words(&[
+        "the label done of the type public.state is called shipped on the target, and another label has its name",
+        "ALTER TYPE public.state RENAME VALUE 'shipped' TO 'done';",
+    ]);
+    // As advised.
+    rename("done", "closed");
+    rename("shipped", "done");
+    project.run(&["run"]).expect_code(0);
+    rename("done", "shipped");
+    rename("closed", "done");
+    let shipped = "SELECT count(*) FROM events WHERE state = 'shipped'";
+    assert_eq!(target.psql("erp", shipped), "100");
+}
+
 /// CREATE TABLE … INHERITS puts the parent's columns first, and values of a row type are written without names.
 #[test]
 fn values_of_the_row_type_of_a_child_keep_their_places() {

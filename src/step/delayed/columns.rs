@@ -1,11 +1,15 @@
 //! Whether the rows that were dumped fit to the tables of the target: an application may have been released in between, on
-//! either side. Looked at before anything is dropped for the load.
+//! either side. Looked at before anything is dropped for the load, and again under the lock of each table.
 
-use crate::inspect::columns_of;
-use crate::names::{Column, TableColumns, TableName};
+use super::fit::{Fit, compare};
+use crate::inspect::{columns_of, enum_labels};
+use crate::names::{ColumnRemark, DelayedDump, TableColumns, TableName, some_of};
 use crate::plan::Side;
-use crate::postgres::{Connection, Pool, Snapshot, escape_control, quote_identifier};
+use crate::postgres::{Connection, Pool, Snapshot, escape_control};
 use crate::step::{Context, StepError, made_tables};
+
+/// Tables that are named.
+const TABLES_NAMED: usize = 8;
 
 /// The columns of the delayed tables of the source, as the snapshot shows them.
 pub(super) async fn of_source(
@@ -40,8 +44,8 @@ pub(super) async fn ensure_names(
     made_tables::ensure_same(context, target, is_wanted, is_brought).await
 }
 
-/// Fails where a row of these tables could not be loaded, with the statements that fix it. Returns what a person should know
-/// otherwise.
+/// Fails where a row of these tables could not be loaded, or values would be lost, with the statements that fix it. Returns what a
+/// person should know otherwise.
 ///
 /// # Errors
 ///
@@ -50,17 +54,30 @@ pub(super) async fn ensure_fit(
     context: &Context,
     target: &Connection,
     is_wanted: impl Fn(&TableName) -> bool,
-) -> Result<Vec<String>, StepError> {
+) -> Result<Vec<ColumnRemark>, StepError> {
     // Older journals do not tell.
     let mut source = context.delayed_dump()?.columns.clone();
     source.retain(|found| is_wanted(&found.table));
     let tables = source.iter().map(|found| found.table.clone());
-    let target = columns_of(target, tables).await?;
+    let found = columns_of(target, tables).await?;
+    let replaced = made_tables::replaced_columns(context, target, is_wanted).await?;
+    let mut fit = compare(&source, &found, &replaced);
+    let made = context
+        .restored()
+        .map_or(&[][..], |restored| &restored.labels);
+    if !made.is_empty() {
+        let tables = source.iter().map(|found| found.table.clone());
+        let now = enum_labels(target, tables).await?;
+        let first = found.first();
+        let of_later = first.filter(|_| context.delayed_dump().is_ok_and(DelayedDump::is_later));
+        let of_later = of_later.map(|found| found.root.as_ref().unwrap_or(&found.table));
+        fit.compare_labels(made, &now, of_later);
+    }
     let Fit {
         misfits,
         statements,
         remarks,
-    } = compare(&source, &target);
+    } = fit;
     if misfits.is_empty() {
         return Ok(remarks);
     }
@@ -78,336 +95,25 @@ pub(super) async fn ensure_fit(
         )
     };
     Err(StepError::new(format!(
-        "database \"{}\": the rows of delayed tables do not fit to the target, where nothing was changed for them yet:{}",
+        "database \"{}\": the rows of delayed tables do not fit to the target, and none of these was loaded:{}",
         context.shown_database(),
         misfits.iter().map(line).collect::<String>()
     ))
     .help(help))
 }
 
-/// What came of the comparison.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Fit {
-    /// What keeps rows from being loaded.
-    misfits: Vec<String>,
-    /// What fixes that, each once.
-    statements: Vec<String>,
-    /// What need not keep them.
-    remarks: Vec<String>,
-}
-
-fn compare(source: &[TableColumns], target: &[TableColumns]) -> Fit {
-    let mut fit = Fit::default();
-    for dumped in source {
-        match target.iter().find(|there| there.table == dumped.table) {
-            Some(there) => fit.compare_table(dumped, there),
-            None => fit
-                .misfits
-                .push(format!("the table {} is not on the target", dumped.table)),
+/// A line for each thing to know, with the tables of which it is true.
+pub(super) fn told<'a>(remarks: impl Iterator<Item = &'a ColumnRemark>) -> Vec<String> {
+    let mut told: Vec<(&str, Vec<&TableName>)> = Vec::new();
+    for ColumnRemark { table, what } in remarks {
+        match told.iter_mut().find(|(other, _)| other == what) {
+            Some((_, tables)) if tables.contains(&table) => {}
+            Some((_, tables)) => tables.push(table),
+            None => told.push((what, vec![table])),
         }
     }
-    fit
-}
-
-impl Fit {
-    fn compare_table(&mut self, dumped: &TableColumns, there: &TableColumns) {
-        let table = &dumped.table;
-        let altered = there.root.as_ref().unwrap_or(table);
-        for column in dumped.columns.iter().filter(|column| !column.is_generated) {
-            let name = &column.name;
-            match there.columns.iter().find(|there| there.name == *name) {
-                None => self.lacks(
-                    format!("{table} has no column {name} ({})", column.type_name),
-                    add(altered, column),
-                ),
-                Some(there) if there.is_generated => self.lacks(
-                    format!("{table} computes the column {name}, and the source does not"),
-                    alter(altered, name, "DROP EXPRESSION"),
-                ),
-                Some(there) if there.type_name == column.type_name => {
-                    self.compare_parts(dumped, column, there);
-                }
-                Some(there) if holds_all(&column.type_name, &there.type_name) => {
-                    self.remarks.push(format!(
-                        "{table}: the column {name} is {} on the target and {} on the source, of which it holds every value",
-                        there.type_name, column.type_name
-                    ));
-                }
-                // A value may be rounded or cut without an error.
-                Some(there) => self.lacks(
-                    format!(
-                        "{table}: the column {name} is {} on the target and {} on the source, and may not hold each value as it is",
-                        there.type_name, column.type_name
-                    ),
-                    alter(altered, name, &format!("TYPE {}", column.type_name)),
-                ),
-            }
-        }
-        let is_brought = |column: &&Column| {
-            let mut brought = dumped.columns.iter();
-            brought.any(|dumped| dumped.name == column.name)
-        };
-        for column in &there.columns {
-            let needs_value = column.not_null && !column.has_default && !column.is_generated;
-            if needs_value && !is_brought(&column) {
-                let name = &column.name;
-                self.lacks(
-                    format!(
-                        "{table} has a column {name} that is NOT NULL and has no default, and the source does not have it"
-                    ),
-                    alter(altered, name, "DROP NOT NULL"),
-                );
-            }
-        }
-    }
-
-    /// Values of composite types are written without the names of their columns. Older journals do not tell them.
-    fn compare_parts(&mut self, dumped: &TableColumns, column: &Column, there: &Column) {
-        let Some(parts) = &column.parts else { return };
-        if there.parts.as_ref() != Some(parts) {
-            self.misfits.push(format!(
-                "{}: values of the column {} consist of {parts} on the source, and of {} on the target",
-                dumped.table,
-                column.name,
-                there.parts.as_deref().unwrap_or("something else")
-            ));
-            let statement = format!(
-                "ALTER TYPE {} …; -- as it was altered on the source",
-                column.type_name
-            );
-            if !self.statements.contains(&statement) {
-                self.statements.push(statement);
-            }
-        }
-    }
-
-    fn lacks(&mut self, misfit: String, statement: String) {
-        self.misfits.push(misfit);
-        if !self.statements.contains(&statement) {
-            self.statements.push(statement);
-        }
-    }
-}
-
-/// Rows may be there already, so that what has no default cannot be NOT NULL yet. One that counts is made with a sequence
-/// that the target may not have.
-fn add(table: &TableName, column: &Column) -> String {
-    let (name, type_name) = (quote_identifier(&column.name), &column.type_name);
-    let mut sql = format!(
-        "ALTER TABLE {} ADD COLUMN {name} {type_name}",
-        table.quoted()
-    );
-    let default = column.default.as_ref();
-    if let Some(default) = default.filter(|default| !default.contains("nextval(")) {
-        sql += &format!(" DEFAULT {default}");
-        if column.not_null {
-            sql += " NOT NULL";
-        }
-    } else if column.not_null {
-        return sql + "; -- NOT NULL on the source: SET NOT NULL once its rows are loaded";
-    }
-    sql + ";"
-}
-
-fn alter(table: &TableName, column: &str, what: &str) -> String {
-    let (table, column) = (table.quoted(), quote_identifier(column));
-    format!("ALTER TABLE {table} ALTER COLUMN {column} {what};")
-}
-
-/// Whether a column of the one type takes each value of the other from its text, and is the same value. Other pairs may be
-/// as well; of these it is known. (The text of a `real`, read as `double precision`, is another number.)
-fn holds_all(of: &str, there: &str) -> bool {
-    let ((of, of_mod), (there, there_mod)) = (split_type(of), split_type(there));
-    match (of.as_str(), there.as_str()) {
-        ("smallint", "integer" | "bigint") | ("integer", "bigint") => true,
-        ("smallint" | "integer" | "bigint", "numeric") => there_mod.is_empty(),
-        ("character varying", "text") | ("text", "character varying") if there_mod.is_empty() => {
-            true
-        }
-        ("numeric", "numeric") => match (of_mod.as_slice(), there_mod.as_slice()) {
-            (_, []) => true,
-            ([precision, scale], [wider, finer]) => {
-                finer >= scale && wider - finer >= precision - scale
-            }
-            _ => false,
-        },
-        (
-            "character varying"
-            | "bit varying"
-            | "timestamp without time zone"
-            | "timestamp with time zone"
-            | "time without time zone"
-            | "time with time zone"
-            | "interval",
-            same,
-        ) if same == of => match (of_mod.as_slice(), there_mod.as_slice()) {
-            (_, []) => true,
-            ([length], [longer]) => longer >= length,
-            _ => false,
-        },
-        _ => false,
-    }
-}
-
-/// A type by `format_type`, without its modifiers, and these.
-fn split_type(name: &str) -> (String, Vec<i64>) {
-    let parts = name.split_once('(').and_then(|(base, rest)| {
-        let (inside, after) = rest.split_once(')')?;
-        let numbers: Result<Vec<i64>, _> =
-            inside.split(',').map(|one| one.trim().parse()).collect();
-        Some((format!("{base}{after}"), numbers.ok()?))
-    });
-    parts.unwrap_or_else(|| (name.to_owned(), Vec::new()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn column(name: &str) -> Column {
-        Column {
-            name: name.to_owned(),
-            type_name: "text".to_owned(),
-            parts: None,
-            not_null: false,
-            has_default: false,
-            default: None,
-            is_generated: false,
-        }
-    }
-
-    fn table(name: &str, columns: Vec<Column>) -> TableColumns {
-        TableColumns {
-            table: TableName::new("public", name),
-            root: None,
-            columns,
-        }
-    }
-
-    #[test]
-    fn a_type_that_loses_nothing_is_told_from_others() {
-        for (of, there) in [
-            ("integer", "bigint"),
-            ("bigint", "numeric"),
-            ("character varying(10)", "text"),
-            ("character varying(10)", "character varying(12)"),
-            ("text", "character varying"),
-            ("numeric(12,2)", "numeric(14,4)"),
-            ("numeric(12,2)", "numeric"),
-            ("timestamp(3) with time zone", "timestamp with time zone"),
-            ("timestamp(3) with time zone", "timestamp(4) with time zone"),
-        ] {
-            assert!(holds_all(of, there), "{of} {there}");
-        }
-        for (of, there) in [
-            ("bigint", "integer"),
-            ("numeric", "bigint"),
-            ("integer", "numeric(4,2)"),
-            ("numeric(12,4)", "numeric(12,2)"),
-            ("numeric(12,2)", "numeric(12,4)"),
-            ("numeric", "numeric(12,2)"),
-            ("character varying(10)", "character(12)"),
-            ("text", "character varying(10)"),
-            ("real", "double precision"),
-            ("timestamp with time zone", "date"),
-            ("timestamp with time zone", "timestamp without time zone"),
-            ("timestamp with time zone", "timestamp(3) with time zone"),
-            ("integer[]", "bigint[]"),
-        ] {
-            assert!(!holds_all(of, there), "{of} {there}");
-        }
-    }
-
-    #[test]
-    fn what_rows_do_not_fit_to_is_said_with_what_fixes_it() {
-        let with_default = Column {
-            not_null: true,
-            has_default: true,
-            default: Some("'web'::text".to_owned()),
-            ..column("Channel")
-        };
-        let counted = Column {
-            not_null: true,
-            has_default: true,
-            default: Some("nextval('s'::regclass)".to_owned()),
-            ..column("n")
-        };
-        let generated = |name| Column {
-            is_generated: true,
-            ..column(name)
-        };
-        let needed = |name| Column {
-            not_null: true,
-            ..column(name)
-        };
-        let number = Column {
-            type_name: "integer".to_owned(),
-            ..column("number")
-        };
-        let of_type = |type_name: &str| Column {
-            type_name: type_name.to_owned(),
-            ..column("wider")
-        };
-        let source = [
-            table("gone", vec![column("id")]),
-            table(
-                "orders",
-                vec![
-                    column("id"),
-                    with_default,
-                    counted,
-                    column("computed"),
-                    generated("sum"),
-                    number,
-                    of_type("integer"),
-                    needed("both"),
-                ],
-            ),
-            table("part1", vec![column("id")]),
-            table("part2", vec![column("id")]),
-        ];
-        let part = |name| TableColumns {
-            root: Some(TableName::new("public", "parts")),
-            ..table(name, vec![column("other")])
-        };
-        let target = [
-            table(
-                "orders",
-                vec![
-                    column("id"),
-                    generated("computed"),
-                    column("number"),
-                    of_type("bigint"),
-                    needed("both"),
-                    needed("theirs"),
-                ],
-            ),
-            part("part1"),
-            part("part2"),
-        ];
-        let fit = compare(&source, &target);
-        insta::assert_snapshot!(fit.misfits.join("\n"), @r"
-        the table public.gone is not on the target
-        public.orders has no column Channel (text)
-        public.orders has no column n (text)
-        public.orders computes the column computed, and the source does not
-        public.orders: the column number is text on the target and integer on the source, and may not hold each value as it is
-        public.orders has a column theirs that is NOT NULL and has no default, and the source does not have it
-        public.part1 has no column id (text)
-        public.part2 has no column id (text)
-        ");
-        insta::assert_snapshot!(fit.statements.join("\n"), @r#"
-        ALTER TABLE "public"."orders" ADD COLUMN "Channel" text DEFAULT 'web'::text NOT NULL;
-        ALTER TABLE "public"."orders" ADD COLUMN "n" text; -- NOT NULL on the source: SET NOT NULL once its rows are loaded
-        ALTER TABLE "public"."orders" ALTER COLUMN "computed" DROP EXPRESSION;
-        ALTER TABLE "public"."orders" ALTER COLUMN "number" TYPE integer;
-        ALTER TABLE "public"."orders" ALTER COLUMN "theirs" DROP NOT NULL;
-        ALTER TABLE "public"."parts" ADD COLUMN "id" text;
-        "#);
-        insta::assert_snapshot!(
-            fit.remarks.join("\n"),
-            @"public.orders: the column wider is bigint on the target and integer on the source, of which it holds every value"
-        );
-        assert_eq!(compare(&source[1..], &source[1..]), Fit::default());
-    }
+    let line = |(what, tables): (&str, Vec<&TableName>)| {
+        escape_control(&format!("{}: {what}", some_of(&tables, TABLES_NAMED))).into_owned()
+    };
+    told.into_iter().map(line).collect()
 }

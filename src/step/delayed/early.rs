@@ -1,11 +1,13 @@
-//! Indexes that the restore built by functions which read delayed tables, while those were empty.
+//! What was computed by functions which read delayed tables while those were empty: indexes that the restore built, and columns that
+//! clients added.
 
 use super::waiting::{LOCK_TIMEOUT, patiently};
+use crate::catalog::Computed;
 use crate::failpoint::reach;
 use crate::inspect::computed;
-use crate::names::TableName;
+use crate::names::{TableName, some_of};
 use crate::plan::Side;
-use crate::postgres::quote_qualified;
+use crate::postgres::{Connection, escape_control, quote_qualified};
 use crate::step::{Context, StepError, ours};
 
 /// Builds those again that read materialized views, or those that do not, one after the other. How they were built the first
@@ -44,4 +46,38 @@ pub(super) async fn rebuild(
     }
     connection.close().await;
     Ok(())
+}
+
+/// Columns that are named.
+const NAMED: usize = 8;
+
+/// Stored generated columns that the source does not have. Those that it has were told before the run.
+pub(super) async fn added(
+    context: &Context,
+    connection: &Connection,
+) -> Result<Option<String>, StepError> {
+    let delayed = context.delayed_tables();
+    let contents = context.database()?.contents.iter();
+    let of_source: Vec<_> = contents.flat_map(|contents| &contents.computed).collect();
+    let mut found = computed(connection).await?;
+    found.retain(|one| {
+        let is_it = |other: &&Computed| {
+            !other.is_index && (&other.table, &other.name) == (&one.table, &one.name)
+        };
+        let is_early = !one.too_early(|table| delayed.contains(table)).is_empty();
+        !one.is_index && is_early && !of_source.iter().any(is_it)
+    });
+    let names: Vec<String> = found
+        .iter()
+        .map(|one| format!("{}.{}", one.table, one.name))
+        .collect();
+    Ok((!names.is_empty()).then(|| {
+        format!(
+            "database \"{}\": stored generated columns that the source does not have, and whose functions read or name delayed tables, may \
+             have been computed while these were empty, and keep that: {}; compute them again on the target: UPDATE the table SET a column \
+             that each is computed from to what that is",
+            context.shown_database(),
+            escape_control(&some_of(&names, NAMED))
+        )
+    }))
 }

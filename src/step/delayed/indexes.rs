@@ -16,17 +16,16 @@ use crate::plan::Side;
 use crate::postgres::{
     Connection, Pool, escape_control, quote_identifier, quote_literal, quote_qualified,
 };
-use crate::step::{Context, StepError, made_tables, ours, regular, sequences, tuning};
+use crate::step::{Context, StepError, made_tables, ours, regular, tuning};
 
 /// Drops the secondary indexes, each on record with everything that makes it what it is.
 pub(crate) async fn drop_indexes(context: &Context) -> Result<Output, StepError> {
     // It waits for other sessions of this run to end, so that none is open yet.
-    let mut warnings = regular::look_before_the_first_write(context).await?;
-    warnings.extend(sequences::given_out_twice(context).await?);
+    let warnings = regular::look_before_the_first_write(context).await?;
     let session = context.session(Side::Target).lock_timeout(LOCK_TIMEOUT);
     let connection = ours::open(context, &session).await?;
     columns::ensure_names(context, &connection, |_| true).await?;
-    warnings.extend(columns::ensure_fit(context, &connection, |_| true).await?);
+    columns::ensure_fit(context, &connection, |_| true).await?;
     let indexes = definitions(context, &connection).await?;
     if !indexes.is_empty() {
         context
@@ -63,13 +62,15 @@ pub(crate) async fn recreate_indexes(context: &Context) -> Result<Output, StepEr
     let connection = ours::open(context, &context.session(Side::Target)).await?;
     ensure_names(context, &connection, &indexes).await?;
     let there = indexes_by_name(&connection, &indexes).await?;
+    let computed_early = early::added(context, &connection).await?;
     connection.close().await;
     let reading = reading_views(context)?;
     let is_last = |index: &IndexDefinition| reading.contains(&(&*index.schema, &*index.name));
     let (last, first): (Vec<_>, Vec<_>) = indexes.iter().cloned().partition(is_last);
     build_all(context, &first, &there).await?;
     early::rebuild(context, false, false).await?;
-    let warnings = views::refresh(context).await?;
+    let mut warnings = views::refresh(context).await?;
+    warnings.extend(computed_early);
     build_all(context, &last, &there).await?;
     early::rebuild(context, true, false).await?;
     let connection = ours::open(context, &context.session(Side::Target)).await?;

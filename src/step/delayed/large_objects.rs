@@ -18,6 +18,8 @@ struct Numbers {
     /// On the target, when it was verified.
     verified: u64,
     now: u64,
+    /// Of those that were verified, as many are there as they were.
+    left: u64,
     is_closed: bool,
     /// The plan waives what a verification found: of a database in use, whose number proves nothing, a person answers for them.
     is_accepted: bool,
@@ -35,11 +37,15 @@ pub(super) async fn compare(
     // It was verified: they were as many.
     let target = context.counts(Side::Target).ok();
     let verified = target.and_then(|counts| counts.large_objects);
+    // An earlier version did not write down which they were.
+    let since = target.and_then(|counts| counts.large_objects_before);
+    let now = count_large_objects(pool, &context.stop, since).await?;
     let numbers = Numbers {
         source,
         later: context.delayed_dump()?.large_objects,
         verified: verified.unwrap_or(source),
-        now: count_large_objects(pool, &context.stop).await?,
+        now: now.number,
+        left: now.before,
         is_closed: context.is_closed,
         is_accepted: context.is_difference_accepted(),
     };
@@ -53,6 +59,7 @@ fn judge(numbers: Numbers) -> Option<(TableResult, Option<String>)> {
         later,
         verified,
         now,
+        left,
         is_closed,
         is_accepted,
     } = numbers;
@@ -84,12 +91,21 @@ fn judge(numbers: Numbers) -> Option<(TableResult, Option<String>)> {
         };
         return Some((result(had, now, note.is_none(), note), None));
     }
-    let note = if now < verified {
-        Some(format!(
-            "large objects: {} of the {verified} that were restored were removed on the target since, by its clients or by a job \
-             ({REMOVED_BY})",
-            verified - now
-        ))
+    let note = if left < verified {
+        Some(if left < now {
+            format!(
+                "large objects: of the {verified} that were restored, {} are not there as they were: they were removed on the target since, \
+                 by its clients or by a job ({REMOVED_BY}), or got another owner or other privileges; {} were made or altered by clients",
+                verified - left,
+                now - left
+            )
+        } else {
+            format!(
+                "large objects: {} of the {verified} that were restored were removed on the target since, by its clients or by a job \
+                 ({REMOVED_BY})",
+                verified - now
+            )
+        })
     } else {
         (now > verified).then(|| {
             format!(
@@ -98,7 +114,7 @@ fn judge(numbers: Numbers) -> Option<(TableResult, Option<String>)> {
             )
         })
     };
-    let warning = note.clone().filter(|_| now < verified);
+    let warning = note.clone().filter(|_| left < verified);
     Some((result(had, now, true, note), warning))
 }
 
@@ -111,6 +127,7 @@ mod tests {
         later: None,
         verified: 5,
         now: 5,
+        left: 5,
         is_closed: true,
         is_accepted: false,
     };
@@ -137,7 +154,14 @@ mod tests {
     #[test]
     fn clients_may_remove_them_which_is_told() {
         assert_eq!(judged(OPEN), Some((true, false)));
-        assert_eq!(judged(Numbers { now: 4, ..OPEN }), Some((true, true)));
+        for now in [4, 5, 6] {
+            let numbers = Numbers {
+                now,
+                left: 4,
+                ..OPEN
+            };
+            assert_eq!(judged(numbers), Some((true, true)), "{now}");
+        }
         assert_eq!(judged(Numbers { now: 6, ..OPEN }), Some((true, false)));
     }
 
@@ -180,6 +204,7 @@ mod tests {
             source: 0,
             verified: 0,
             now: 0,
+            left: 0,
             ..CLOSED
         };
         assert_eq!(judged(none), None);

@@ -17,7 +17,9 @@ use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::delayed_archive;
 use crate::journal::Change;
-use crate::names::{Load, Loaded, Output, Product, RelationKind, TableCount, TableName};
+use crate::names::{
+    BeforeMove, Load, Loaded, Output, Product, RelationKind, TableCount, TableName,
+};
 use crate::plan::Side;
 use crate::postgres::{Connection, escape_control, quote_literal};
 use crate::process::restore_log::{TableRows, Toc};
@@ -38,14 +40,7 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
     // Where no index was dropped.
     let told = regular::look_before_the_first_write(context).await?;
     context.notices.extend(told);
-    if context.restored.is_some() {
-        context
-            .record(Change::DropIndexes {
-                database: context.database_name().to_owned(),
-                indexes: Vec::new(),
-            })
-            .await?;
-    }
+    let mut sequences_found = sequences::before_move(context).await?;
     sequences::advance_for_delayed(context).await?;
     let sent = AtomicU64::new(0);
     let (before, missing) = loaded::without(context, loaded, entries)?;
@@ -65,10 +60,16 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
         }
     }
     // A client may have set them to what the tables held meanwhile.
+    let BeforeMove { told, set_back } = sequences::set_back(context).await?;
+    sequences_found.told.extend(told);
+    sequences_found.set_back.extend(set_back);
+    context.notices.extend(sequences_found.told);
     let said = sequences::advance_for_delayed(context).await?;
     context.notices.extend(said);
     let said = sequences::advance_to_rows(context).await?;
     context.notices.extend(said);
+    let remarks = before.iter().chain(&loads).flat_map(|load| &load.remarks);
+    context.notices.extend(columns::told(remarks));
     let mut counts: Vec<TableCount> = before
         .into_iter()
         .chain(loads)
@@ -80,13 +81,19 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
         })
         .collect();
     counts.sort_by(|a, b| a.table.cmp(&b.table));
-    Ok(Product::DelayedLoad(Loaded { counts }).into())
+    let set_back = sequences_found.set_back;
+    Ok(Product::DelayedLoad(Loaded { counts, set_back }).into())
 }
 
 /// The indexes may have been dropped for an archive that was made before this one.
 async fn ensure_fit(context: &Context, loaded: &[Load]) -> Result<(), StepError> {
     let connection = ours::open(context, &context.session(Side::Target)).await?;
-    let is_missing = |table: &TableName| !loaded.iter().any(|load| load.table == *table);
+    let roots = context.hashed_by_enum()?;
+    let is_of = |load: &Load, table: &TableName| {
+        load.table == *table || roots.get(table) == Some(&load.table)
+    };
+    // What is left of a partitioned table that was loaded in part is looked at under its lock.
+    let is_missing = |table: &TableName| !loaded.iter().any(|load| is_of(load, table));
     let replaced = columns::ensure_names(context, &connection, is_missing).await?;
     context.notices.extend(replaced.iter().map(|table| {
         let table = escape_control(&table.to_string()).into_owned();
@@ -95,7 +102,7 @@ async fn ensure_fit(context: &Context, loaded: &[Load]) -> Result<(), StepError>
              loaded into the one that has its name now"
         )
     }));
-    // What need not keep rows from being loaded was told then.
+    // What need not keep rows from being loaded is told as it is when they are.
     columns::ensure_fit(context, &connection, is_missing).await?;
     connection.close().await;
     Ok(())
@@ -265,6 +272,11 @@ async fn copy_table(
     let action = format!("load {name}");
     let switched_off = patiently(context, || Box::pin(begin(context, connection, &name))).await?;
     loaded::refuse_other_rows(context, connection, &table).await?;
+    // Of its partitions too, where they are loaded by way of it.
+    let roots = context.hashed_by_enum()?;
+    let is_meant = |other: &TableName| *other == table || roots.get(other) == Some(&table);
+    // A release may have altered it while others were loaded.
+    let remarks = Box::pin(columns::ensure_fit(context, connection, is_meant)).await?;
 
     let on_bytes = |bytes| {
         context.report(Progress {
@@ -291,7 +303,8 @@ async fn copy_table(
         }
     };
     // Until it is committed, the table that has the rows keeps its name.
-    let target_table = Box::pin(ensure_loaded(context, connection, &table)).await?;
+    Box::pin(columns::ensure_names(context, connection, is_meant)).await?;
+    let target_table = Box::pin(made_tables::oid_of(connection, &table)).await?;
     for trigger in &switched_off {
         connection
             .batch_execute(&trigger.as_it_was())
@@ -319,18 +332,9 @@ async fn copy_table(
         server_started: row.get(1),
         statistics: row.get(2),
         rows,
+        remarks,
         committed: false,
     })
-}
-
-/// Fails where a table that had been given the name got the rows. Yields the object id of the table that did.
-async fn ensure_loaded(
-    context: &Context,
-    connection: &Connection,
-    table: &TableName,
-) -> Result<Option<u32>, StepError> {
-    columns::ensure_names(context, connection, |other| other == table).await?;
-    made_tables::oid_of(connection, table).await
 }
 
 /// Triggers that would fire during the load, with how they are enabled now: those of the table that the rows are copied to, and, where

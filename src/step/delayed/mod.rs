@@ -4,12 +4,14 @@
 mod columns;
 mod copy;
 mod early;
+mod fit;
 mod indexes;
 mod keys;
 mod large_objects;
 mod load;
 mod loaded;
 mod newer;
+mod numbered;
 mod order;
 mod proof;
 mod references;
@@ -76,7 +78,9 @@ pub(super) async fn dump(context: &Context) -> Result<Output, StepError> {
             &session,
             1,
         )?;
-        Ok(count_large_objects(&pool, &context.stop).await?)
+        Ok(count_large_objects(&pool, &context.stop, None)
+            .await?
+            .number)
     };
     let (dump, (counts, large_objects, newer)) =
         tokio::try_join!(dump::into(context, &archive), async {

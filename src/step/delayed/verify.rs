@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::count;
 use super::proof::Broken;
-use super::{indexes, large_objects, newer, references, uniqueness, writers};
+use super::{indexes, large_objects, newer, numbered, references, uniqueness, writers};
 use crate::graph::delayed_archive;
 use crate::names::{
     Compared, Counts, Kind, Output, Product, RelationKind, TableCount, TableName, TableResult,
@@ -70,6 +70,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
     let (row, removed) = compared.unzip();
     tables.extend(row);
     let again = once_differed(context, &mut tables);
+    let numbered = numbered::compare(context, &mut tables).await?;
     {
         let connection = pool.get().await?;
         writers::wait(context, &connection).await?;
@@ -107,6 +108,7 @@ pub(crate) async fn verify(context: &Context) -> Result<Output, StepError> {
         .into_iter()
         .chain(again)
         .chain(removed.flatten())
+        .chain(numbered)
         .chain(gone)
         .chain(left_empty)
         .collect();

@@ -2,13 +2,21 @@
 //! before pg_dump read them; and those of a later snapshot, which the regular dump brought as they stood before the rows
 //! that come now.
 
+mod set_back;
+mod used;
+
+pub(super) use set_back::{before_move, in_several_rows, set_back};
+pub(super) use used::{advance_to_rows, made};
+
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
+
+use used::of_tables;
 
 use crate::inspect::{Sequence, sequences};
-use crate::names::{MadeSequence, SequenceValue, TableName, some_of};
+use crate::names::{MadeSequence, SequenceValue, TableName};
 use crate::plan::Side;
-use crate::postgres::{Connection, escape_control, quote_identifier};
+use crate::postgres::{Connection, escape_control};
 use crate::step::{Context, StepError};
 
 /// From so many values on, a sequence is set and not counted on. So many that no client takes them between the look and
@@ -24,12 +32,7 @@ const LEAST_JUMP: i128 = 1000;
 /// put another into its place: the first is moved on under its new name, of the second [`advance_to_rows`] knows.
 pub(super) async fn advance_for_delayed(context: &Context) -> Result<Vec<String>, StepError> {
     let dump = context.delayed_dump()?;
-    let wanted = match &dump.sequences {
-        _ if !dump.is_later() => Cow::Borrowed(&context.regular_dump()?.sequences),
-        Some(sequences) => Cow::Borrowed(sequences),
-        // Where they stand now, they are not behind the rows either.
-        None => Cow::Owned(on_source(context).await?),
-    };
+    let wanted = wanted(context).await?;
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
@@ -80,119 +83,6 @@ pub(super) async fn advance_for_delayed(context: &Context) -> Result<Vec<String>
         .collect())
 }
 
-/// Those that gave out values on both servers, to clients of each, after the regular dump and before a later one: what a value stands for on
-/// one server is not what it stands for on the other. Before any is moved on.
-pub(super) async fn given_out_twice(context: &Context) -> Result<Option<String>, StepError> {
-    let dump = context.delayed_dump()?;
-    let stood = context.restored().map_or(&[][..], |made| &made.stood);
-    let later = dump.sequences.as_ref().filter(|_| dump.is_later());
-    let (Some(later), false) = (later, stood.is_empty()) else {
-        return Ok(None);
-    };
-    let connection = open(context).await?;
-    let stood: HashMap<_, _> = stood.iter().map(|one| (one.name(), one)).collect();
-    let mut twice = Vec::new();
-    for source in later {
-        let Some(before) = stood.get(&source.name()) else {
-            continue;
-        };
-        let Some(counting) = counting(&connection, source).await? else {
-            continue;
-        };
-        let by = counting.increment;
-        let ahead = |value: i128| (value - before.given_out(by)) * i128::from(by.signum()) > 0;
-        let target = SequenceValue {
-            last: counting.last,
-            is_called: counting.is_called,
-            ..source.clone()
-        };
-        let (here, there) = (source.given_out(by), target.given_out(by));
-        if !counting.cycles && ahead(here) && ahead(there) {
-            twice.push(format!(
-                "{} (after {}: up to {here} on the source, up to {there} on the target)",
-                TableName::new(&*source.schema, &*source.sequence),
-                before.given_out(by)
-            ));
-        }
-    }
-    connection.close().await;
-    Ok((!twice.is_empty()).then(|| {
-        format!(
-            "database \"{}\": after the regular dump, clients of both servers were given values of the same sequences: {}; what refers to such a value in the \
-             delayed rows was written for a row of the source, and the row of this number on the target may be another one; a number may \
-             come twice where no key forbids it: compare the rows that have these values",
-            context.shown_database(),
-            escape_control(&some_of(&twice, 8))
-        )
-    }))
-}
-
-/// Sequences that columns of the delayed tables use on the target, and that the source does not have so: a client put them into the
-/// places of others. Once the rows are there, these are moved on to the largest value of the column (the smallest, where they count
-/// down). Yields which, a line each.
-pub(super) async fn advance_to_rows(context: &Context) -> Result<Vec<String>, StepError> {
-    let dump = context.delayed_dump()?;
-    let Some(of_source) = (match dump.is_later() {
-        true => dump.sequences.as_ref(),
-        false => Some(&context.regular_dump()?.sequences),
-    }) else {
-        return Ok(Vec::new());
-    };
-    let made = context.restored().map(|made| &made.sequences);
-    let connection = open(context).await?;
-    let mut said = Vec::new();
-    for used in used_by(&connection, &context.delayed_tables()).await? {
-        let is_made = made.is_none_or(|made| made.iter().any(|made| made.oid == used.oid));
-        let of_name = SequenceValue {
-            schema: used.sequence.schema.clone(),
-            sequence: used.sequence.name.clone(),
-            last: 0,
-            is_called: true,
-        };
-        let is_of_source = of_source.iter().any(|one| one.name() == of_name.name());
-        let was_renamed = made.is_some_and(|made| {
-            let mut made = made.iter();
-            made.any(|made| made.oid == used.oid && made.sequence != used.sequence)
-        });
-        if is_made && (is_of_source || was_renamed) {
-            continue;
-        }
-        said.extend(used.advance(&connection, &of_name).await?);
-    }
-    connection.close().await;
-    Ok(said
-        .iter()
-        .map(|line| escape_control(line).into_owned())
-        .collect())
-}
-
-/// The sequences of the restored database that the delayed tables use, and those of no table.
-pub(super) async fn made(
-    connection: &Connection,
-    tables: &BTreeSet<TableName>,
-) -> Result<Vec<MadeSequence>, StepError> {
-    let names = of_tables(connection, tables).await?;
-    let (schemas, names): (Vec<String>, Vec<String>) = names
-        .into_iter()
-        .map(|name| (name.schema, name.name))
-        .unzip();
-    let rows = connection
-        .query(
-            "SELECT n.nspname::text, s.relname::text, s.oid FROM pg_catalog.pg_class s \
-             JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace \
-             WHERE s.relkind = 'S' AND (n.nspname::text, s.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[])) \
-             ORDER BY n.nspname::text COLLATE \"C\", s.relname::text COLLATE \"C\"",
-            &[&schemas, &names],
-        )
-        .await
-        .map_err(connection.failed("read which sequences the delayed tables use"))?;
-    let made = rows.iter().map(|row| MadeSequence {
-        sequence: TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)),
-        oid: row.get(2),
-    });
-    Ok(made.collect())
-}
-
 /// What they are called now, those that are there.
 async fn names_now(
     connection: &Connection,
@@ -216,129 +106,6 @@ async fn names_now(
             )
         })
         .collect())
-}
-
-/// A sequence that a column gets its values of.
-struct Used {
-    oid: u32,
-    sequence: TableName,
-    table: TableName,
-    column: String,
-    /// The column has whole numbers, as the sequence gave them out.
-    is_plain: bool,
-    lowest: i64,
-    highest: i64,
-    /// The table's owner may count on it by himself.
-    is_owners: bool,
-}
-
-/// Of these tables, and of those that they are partitions or children of.
-async fn used_by(
-    connection: &Connection,
-    tables: &BTreeSet<TableName>,
-) -> Result<Vec<Used>, StepError> {
-    let names: Vec<String> = tables.iter().map(TableName::quoted).collect();
-    let rows = connection
-        .query(
-            "WITH RECURSIVE delayed (oid) AS ( \
-                 SELECT pg_catalog.to_regclass(name)::oid FROM unnest($1::text[]) AS name \
-                 UNION SELECT i.inhparent FROM delayed JOIN pg_catalog.pg_inherits i ON i.inhrelid = delayed.oid), \
-             used (sequence, relation, number) AS ( \
-                 SELECT d.objid, d.refobjid, d.refobjsubid FROM pg_catalog.pg_depend d \
-                 WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass \
-                   AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i') \
-                 UNION SELECT d.refobjid, f.adrelid, f.adnum::int FROM pg_catalog.pg_depend d \
-                 JOIN pg_catalog.pg_attrdef f ON f.oid = d.objid \
-                 WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass \
-                   AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass) \
-             SELECT s.oid, n.nspname::text, s.relname::text, tn.nspname::text, t.relname::text, a.attname::text, \
-                    a.atttypid IN ('int2'::pg_catalog.regtype, 'int4'::pg_catalog.regtype, 'int8'::pg_catalog.regtype) \
-                    AND coalesce(pg_catalog.pg_get_expr(f.adbin, f.adrelid) ~ '^\\(?nextval\\([^()]*\\)\\)?(::[a-z]+)?$', true), \
-                    q.seqmin, q.seqmax, pg_catalog.has_sequence_privilege(t.relowner, s.oid, 'USAGE, UPDATE') \
-             FROM used JOIN pg_catalog.pg_class s ON s.oid = used.sequence AND s.relkind = 'S' \
-             JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid AND NOT q.seqcycle \
-             JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace \
-             JOIN pg_catalog.pg_class t ON t.oid = used.relation AND t.relkind IN ('r', 'p') \
-             JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace \
-             JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = used.number \
-             LEFT JOIN pg_catalog.pg_attrdef f ON f.adrelid = t.oid AND f.adnum = a.attnum \
-             WHERE used.relation IN (SELECT oid FROM delayed) \
-             ORDER BY n.nspname::text COLLATE \"C\", s.relname::text COLLATE \"C\", t.oid, a.attnum",
-            &[&names],
-        )
-        .await
-        .map_err(connection.failed("look for the sequences that the delayed tables use"))?;
-    let name = |schema: &str, name: &str| TableName::new(schema, name);
-    let used = rows.iter().map(|row| Used {
-        oid: row.get(0),
-        sequence: name(row.get(1), row.get(2)),
-        table: name(row.get(3), row.get(4)),
-        column: row.get(5),
-        is_plain: row.get(6),
-        lowest: row.get(7),
-        highest: row.get(8),
-        is_owners: row.get(9),
-    });
-    Ok(used.collect())
-}
-
-impl Used {
-    /// Moves it on to the column's values. What a person should know of that.
-    async fn advance(
-        &self,
-        connection: &Connection,
-        of_name: &SequenceValue,
-    ) -> Result<Option<String>, StepError> {
-        let (sequence, table, column) = (&self.sequence, &self.table, &self.column);
-        let what = format!("the sequence {sequence}, which the column {column} of {table} uses");
-        // His defaults may name any.
-        if !self.is_owners {
-            return Ok(Some(format!(
-                "{what}, is not the one of the source, and the owner of the table may not use it, so it was not moved: where it is meant, \
-                 setval it to the largest value there"
-            )));
-        }
-        if !self.is_plain {
-            return Ok(Some(format!(
-                "{what}, is not the one of the source: whether it stands behind the rows is not known, look at it"
-            )));
-        }
-        let Some(counting) = counting(connection, of_name).await? else {
-            return Ok(None);
-        };
-        let (extreme, word) = match counting.increment > 0 {
-            true => ("max", "largest"),
-            false => ("min", "smallest"),
-        };
-        let column = quote_identifier(column);
-        let row = connection
-            .query_one(
-                &format!("SELECT {extreme}({column})::int8 FROM {}", table.quoted()),
-                &[],
-            )
-            .await
-            .map_err(connection.failed(format!(
-                "look for the {word} {column} of {}",
-                table.quoted()
-            )))?;
-        let Some(last) = row.get::<_, Option<i64>>(0) else {
-            return Ok(None);
-        };
-        if last < self.lowest || last > self.highest {
-            return Ok(Some(format!(
-                "{what}, is not the one of the source, and cannot go on after {last}, the {word} value there: its limits are {} and {}",
-                self.lowest, self.highest
-            )));
-        }
-        let wanted = SequenceValue {
-            last,
-            ..of_name.clone()
-        };
-        let is_moved = advance_one(connection, &wanted, &counting).await?;
-        Ok(is_moved.then(|| {
-            format!("{what}, is not the one of the source: it was moved on to {last}, the {word} value there")
-        }))
-    }
 }
 
 /// Moves what pg_dump found set back to where it stood when the snapshot was taken that the rows are of. Which, a line each. So it is
@@ -442,6 +209,17 @@ pub(super) async fn advance_unlogged(context: &Context) -> Result<Vec<String>, S
     Ok(said)
 }
 
+/// Where they stood on the source when the delayed tables were dumped.
+async fn wanted(context: &Context) -> Result<Cow<'_, [SequenceValue]>, StepError> {
+    let dump = context.delayed_dump()?;
+    Ok(match &dump.sequences {
+        _ if !dump.is_later() => Cow::Borrowed(&context.regular_dump()?.sequences),
+        Some(sequences) => Cow::Borrowed(sequences),
+        // Where they stand now, they are not behind the rows either.
+        None => Cow::Owned(on_source(context).await?),
+    })
+}
+
 async fn open(context: &Context) -> Result<Connection, StepError> {
     let session = context.session(Side::Target);
     super::ours::open(context, &session).await
@@ -454,40 +232,6 @@ async fn on_source(context: &Context) -> Result<Vec<SequenceValue>, StepError> {
     Ok(found.into_iter().map(|sequence| sequence.value).collect())
 }
 
-/// The sequences that these tables, or tables that they are partitions or children of, own or read by default, and those that no table
-/// names: a trigger may read one for them.
-async fn of_tables(
-    connection: &Connection,
-    tables: &BTreeSet<TableName>,
-) -> Result<HashSet<TableName>, StepError> {
-    let names: Vec<String> = tables.iter().map(TableName::quoted).collect();
-    let rows = connection
-        .query(
-            "WITH RECURSIVE delayed (oid) AS ( \
-                 SELECT pg_catalog.to_regclass(name)::oid FROM unnest($1::text[]) AS name \
-                 UNION SELECT i.inhparent FROM delayed JOIN pg_catalog.pg_inherits i ON i.inhrelid = delayed.oid), \
-             used (sequence, by) AS ( \
-                 SELECT d.objid, d.refobjid FROM pg_catalog.pg_depend d \
-                 JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'p', 'f') \
-                 WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass \
-                 UNION ALL SELECT d.refobjid, f.adrelid FROM pg_catalog.pg_depend d \
-                 JOIN pg_catalog.pg_attrdef f ON f.oid = d.objid \
-                 WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass \
-                   AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass) \
-             SELECT n.nspname::text, s.relname::text FROM pg_catalog.pg_class s \
-             JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace \
-             WHERE s.relkind = 'S' AND (s.oid IN (SELECT sequence FROM used WHERE by IN (SELECT oid FROM delayed)) \
-                                        OR s.oid NOT IN (SELECT sequence FROM used))",
-            &[&names],
-        )
-        .await
-        .map_err(connection.failed("look for the sequences of the delayed tables"))?;
-    let names = rows.iter();
-    Ok(names
-        .map(|row| TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1)))
-        .collect())
-}
-
 /// How a sequence counts on the target.
 struct Counting {
     last: i64,
@@ -495,6 +239,18 @@ struct Counting {
     increment: i64,
     cache: i64,
     cycles: bool,
+}
+
+impl Counting {
+    fn given_out(&self) -> i128 {
+        SequenceValue {
+            schema: String::new(),
+            sequence: String::new(),
+            last: self.last,
+            is_called: self.is_called,
+        }
+        .given_out(self.increment)
+    }
 }
 
 /// What is to be done about a sequence.
@@ -575,13 +331,7 @@ async fn counting(
 
 fn next_move(wanted: &SequenceValue, now: &Counting) -> Move {
     let source = wanted.given_out(now.increment);
-    let target = SequenceValue {
-        last: now.last,
-        is_called: now.is_called,
-        ..wanted.clone()
-    }
-    .given_out(now.increment);
-    let ahead = (source - target) * i128::from(now.increment.signum());
+    let ahead = (source - now.given_out()) * i128::from(now.increment.signum());
     let Some(value) = i64::try_from(source).ok().filter(|_| ahead > 0) else {
         return Move::Stay;
     };

@@ -182,7 +182,7 @@ pub(super) async fn of_database(connection: &Connection) -> Result<Vec<NotMoved>
     found.extend(column_order::changed(connection).await?);
     if connection.version().major() >= 1200 {
         let what = NotMovedKind::GeneratedColumn;
-        found.extend(read(connection, what, &generated_columns()).await?);
+        found.extend(read(connection, what, &generated_columns(connection.version().major())).await?);
     }
     let pending = pending_detaches(connection).await?.into_iter();
     found.extend(pending.map(|pending| NotMoved {
@@ -314,7 +314,11 @@ fn acl_without_role(major: u32) -> String {
 /// Stored ones whose expressions call functions of users, or operators of such, or have a text search configuration, a dictionary or a
 /// collation of theirs, which may have been others when the values were stored.
 /// Of partitions those that have an expression of their own.
-fn generated_columns() -> String {
+fn generated_columns(major: u32) -> String {
+    let depends = match major {
+        1500.. => "d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.objid = f.oid",
+        _ => "d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.objsubid = a.attnum",
+    };
     let inherited = "SELECT pg_get_expr(pf.adbin, pf.adrelid) FROM pg_catalog.pg_inherits i \
                      JOIN pg_catalog.pg_attribute pa ON pa.attrelid = i.inhparent AND pa.attname = a.attname \
                      JOIN pg_catalog.pg_attrdef pf ON pf.adrelid = pa.attrelid AND pf.adnum = pa.attnum WHERE i.inhrelid = c.oid";
@@ -351,7 +355,7 @@ fn generated_columns() -> String {
          JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p') \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          JOIN pg_catalog.pg_attrdef f ON f.adrelid = c.oid AND f.adnum = a.attnum \
-         JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.objid = f.oid \
+         JOIN pg_catalog.pg_depend d ON {depends} \
          JOIN ({used}) used ON used.class = d.refclassid AND used.oid = d.refobjid \
          WHERE a.attgenerated = 's' AND NOT a.attisdropped AND {USER_SCHEMA} \
            AND (NOT c.relispartition OR pg_get_expr(f.adbin, f.adrelid) <> ({inherited} LIMIT 1)) \

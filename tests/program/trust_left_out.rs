@@ -308,9 +308,49 @@ fn what_was_changed_of_an_extensions_members_is_told_after_the_run() {
     finished.says(&[
         "erp: what the extension pg_migrate_jobs made was changed on the source, which pg_dump does not bring along: column command of \
          public.job, constraint no_drop of public.job, index job_at of public.job (not on the source), index mine of public.job, row \
-         level security of public.job, security and settings of public.job_add(text), trigger job_set of public.job; make the same",
+         level security of public.job, security definer of public.job_add(text), settings of public.job_add(text), trigger job_set of public.job; make the same",
     ]);
     assert!(!finished.said().contains("crm: what"));
+}
+
+/// Whether the target has the extension of the same version (unaccent, dict_int) or of a later one (pg_trgm).
+#[test]
+fn options_attributes_and_owners_of_an_extensions_members_are_told_after_the_run() {
+    let (source, target) = (Server::start(12), Server::start(18));
+    source.psql("postgres", "CREATE ROLE keeper");
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql("postgres", "CREATE DATABASE crm");
+    let made = "CREATE EXTENSION unaccent; CREATE EXTENSION dict_int; CREATE EXTENSION pg_trgm; CREATE EXTENSION pg_stat_statements";
+    source.psql("crm", made);
+    source.psql("erp", made);
+    source.psql(
+        "erp",
+        "ALTER TEXT SEARCH DICTIONARY intdict (MAXLEN = 4, REJECTLONG = true);
+         ALTER FUNCTION unaccent(text) IMMUTABLE LEAKPROOF PARALLEL UNSAFE COST 3;
+         ALTER FUNCTION unaccent(regdictionary, text) OWNER TO keeper;
+         ALTER VIEW pg_stat_statements OWNER TO keeper;
+         ALTER TEXT SEARCH DICTIONARY unaccent OWNER TO keeper;
+         ALTER FUNCTION similarity(text, text) SECURITY DEFINER SET search_path = public",
+    );
+    let finished = Project::between(&source, &target)
+        .run(&["run"])
+        .expect_code(0);
+    finished.says(&[
+        "the extension dict_int made was changed on the source, which pg_dump does not bring along: options of text search dictionary \
+         public.intdict; make",
+        "owner of public.unaccent(regdictionary,text), owner of text search dictionary public.unaccent, parallel safety of \
+         public.unaccent(text), volatility of public.unaccent(text); make",
+        "cost of public.unaccent(text), leakproof of public.unaccent(text), owner",
+        "pg_stat_statements made was changed on the source, which pg_dump does not bring along: owner of public.pg_stat_statements; make",
+        "pg_trgm made was changed on the source, which pg_dump does not bring along: security definer of public.similarity(text,text), \
+         settings of public.similarity(text,text); make",
+    ]);
+    // Another version, and nobody changed anything.
+    assert!(
+        !finished.said().contains("crm: what"),
+        "{}",
+        finished.said()
+    );
 }
 
 /// ALTER EXTENSION … ADD: pg_dump takes them for what the extension's script makes.

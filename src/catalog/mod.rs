@@ -28,7 +28,7 @@ pub(crate) use mark::{MARK_COMMENT, MARK_DATABASE, is_mark};
 pub(crate) use not_moved::{LackedLibrary, NotMoved, NotMovedKind};
 use parameter::Parameter;
 pub(crate) use presence::{Missing, Present};
-pub(crate) use properties::{changed, is_of_another, only_on_target, properties};
+pub(crate) use properties::{TABLESPACE, changed, is_of_another, only_on_target, properties};
 pub(crate) use refusal::refusal;
 pub(crate) use role::{Membership, Password, Role};
 pub(crate) use server_setting::{Origin, SAFEGUARDS, ServerSetting, WATCHED};

@@ -127,6 +127,8 @@ fn everything_goes_to_the_tablespace_that_the_plan_names() {
          CREATE TABLE kept (id int) TABLESPACE same;
          CREATE TABLE gone (id int) TABLESPACE old;
          CREATE MATERIALIZED VIEW v TABLESPACE fast AS SELECT count(*) FROM t;
+         CREATE MATERIALIZED VIEW grouped TABLESPACE fast AS SELECT id, a, count(*) FROM t GROUP BY id;
+         CREATE INDEX grouped_id ON grouped (id) TABLESPACE fast;
          CREATE TABLE parts (id int) PARTITION BY RANGE (id) TABLESPACE fast;
          CREATE INDEX parts_id ON parts (id) TABLESPACE same;
          CREATE TABLE part PARTITION OF parts FOR VALUES FROM (1) TO (10) TABLESPACE pg_default;

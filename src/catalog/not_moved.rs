@@ -29,8 +29,12 @@ pub(crate) enum NotMovedKind {
     InvalidIndex,
     /// Privileges in the information schema other than those on the target (detail: those of other roles than the owner).
     InformationSchema,
+    /// An operator family of the system with members that users added (detail: the members, as ALTER OPERATOR FAMILY … ADD has them).
+    FamilyMember,
     /// A stored generated column that functions, text search configurations or collations of users compute (detail: the column, and which).
     GeneratedColumn,
+    /// A language of the system with other privileges than on the target (detail: the roles that may use it).
+    LanguagePrivilege,
     /// A foreign server that leads to the source itself (detail: its address).
     LeadsToSource,
     /// A membership one side of which is gone (detail: the member).
@@ -61,6 +65,8 @@ pub(crate) enum NotMovedKind {
     SystemPrivilege,
     /// A table, view or function in a schema of the system.
     SystemSchema,
+    /// Something that is set for a tablespace which every server has (detail: the statement that sets it).
+    SystemTablespace,
     /// A text search configuration or dictionary of the system other than that of the target (detail: what it consists of).
     TextSearch,
     /// A sequence that is unlogged, on a standby.

@@ -495,8 +495,8 @@ codes! {
 
     SourceSystemObject "source/system-object" Fix Object "0.2.0"
         what "a part of the system was changed"
-        why "pg_dump leaves out what initdb made, so a cast that was made implicit, or a function that was altered, is on the target as every new server has it."
-        fix "Make the change on the target before the run, where it is still wanted."
+        why "pg_dump leaves out what initdb made, so a cast that was made implicit, a function that was altered, privileges on the language sql or what was added to an operator family is on the target as every new server has it."
+        fix "Make the change on the target, where it is still wanted: of casts and functions before the run."
 
     SourceSystemOwner "source/system-owner" Warn Object "0.2.0"
         what "another owner of a part of the system"
@@ -507,6 +507,11 @@ codes! {
         what "an object in a schema of the system"
         why "pg_dump leaves out whatever is in pg_catalog and information_schema, also what users created there."
         fix "Move it to a schema of your own before the run, or create it on the target by hand."
+
+    SourceSystemTablespace "source/system-tablespace" Warn Tablespace "0.2.0"
+        what "pg_default or pg_global was changed"
+        why "Each server has these two tablespaces of its own, and pg_dumpall leaves them out, so that page costs, privileges, owner and comment of the source's do not hold on the target."
+        fix "ALTER TABLESPACE, GRANT and COMMENT ON TABLESPACE on the target after the run, where they are wanted."
 
     SourceTextSearch "source/text-search" Fix Object "0.2.0"
         what "text search of the system was changed"

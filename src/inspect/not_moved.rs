@@ -5,6 +5,7 @@ use super::detaching::pending_detaches;
 use super::indexes::OF_NO_EXTENSION;
 use super::query::{self, USER_SCHEMA, member_of_extension};
 use super::sequences::scripted_sequences;
+use super::tablespaces;
 use crate::catalog::{NotMoved, NotMovedKind};
 use crate::postgres::{Connection, Error};
 
@@ -59,13 +60,15 @@ pub(super) async fn of_server(
     Ok(found)
 }
 
-/// What either server may have of its own, and is never changed on the target: settings of all roles, and what is set for the
-/// role that runs the migration there.
+/// What either server may have of its own, and is never changed on the target: settings of all roles, tablespaces that initdb made, and
+/// what is set for the role that runs the migration there.
 async fn both(connection: &Connection, target_user: &str) -> Result<Vec<NotMoved>, Error> {
     let sql = "SELECT split_part(c, '=', 1), substr(c, strpos(c, '=') + 1) \
                FROM pg_catalog.pg_db_role_setting s, LATERAL unnest(s.setconfig) AS c \
                WHERE s.setdatabase = 0 AND s.setrole = 0 ORDER BY c";
     let mut found = read(connection, NotMovedKind::SettingOfAllRoles, sql).await?;
+    let what = NotMovedKind::SystemTablespace;
+    found.extend(read(connection, what, tablespaces::OF_INITDB).await?);
     let sql = "SELECT r.rolname::text, 'setting ' || c \
                FROM pg_catalog.pg_db_role_setting s \
                JOIN pg_catalog.pg_roles r ON r.oid = s.setrole, LATERAL unnest(s.setconfig) AS c \

@@ -26,6 +26,7 @@ mod roles_there;
 mod selection;
 mod servers;
 mod settings;
+mod system;
 mod tablespaces;
 mod tablespaces_there;
 #[cfg(test)]

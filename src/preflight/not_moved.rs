@@ -1,5 +1,6 @@
 //! What of the source no client program brings along, and no count shows.
 
+use super::system;
 use crate::catalog::{Database, Inspection, NotMoved, NotMovedKind, Privilege, ServerFacts};
 use crate::finding::{Code, Finding, Severity};
 use crate::inspect::Appeared;
@@ -18,6 +19,7 @@ fn in_server(globals: bool, not_moved: &[NotMoved]) -> Vec<Finding> {
     let each = not_moved.iter();
     each.filter_map(|one| of_server(globals, one))
         .chain(slots(not_moved))
+        .chain(system::tablespaces(globals, not_moved))
         .collect()
 }
 
@@ -200,6 +202,7 @@ fn in_database(name: &str, not_moved: &[NotMoved], target: &ServerFacts) -> Vec<
         .chain(system_collations(not_moved))
         .chain(information_schema(not_moved))
         .chain(views_computed_again(not_moved))
+        .chain(system::in_database(not_moved))
         .map(|finding| finding.database(name))
         .collect()
 }

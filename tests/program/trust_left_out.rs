@@ -26,7 +26,15 @@ fn changes_of_what_the_system_made_are_told_before() {
          REVOKE USAGE ON SCHEMA information_schema FROM PUBLIC;
          UPDATE pg_cast SET castcontext = 'i' WHERE castsource = 'int'::regtype AND casttarget = 'bool'::regtype;
          ALTER FUNCTION pg_catalog.lower(text) SET search_path = pg_catalog;
-         CREATE COLLATION pg_catalog.own (locale = 'C')",
+         CREATE COLLATION pg_catalog.own (locale = 'C');
+         REVOKE USAGE ON LANGUAGE sql FROM PUBLIC; GRANT USAGE ON LANGUAGE sql TO pg_monitor;
+         CREATE FUNCTION shorter(int, text) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1 < length($2)';
+         CREATE FUNCTION compared(int, text) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 - length($2)';
+         CREATE OPERATOR <# (LEFTARG = int, RIGHTARG = text, FUNCTION = shorter);
+         ALTER OPERATOR FAMILY integer_ops USING btree ADD OPERATOR 1 <# (int, text), FUNCTION 1 (int, text) compared(int, text);
+         ALTER TABLESPACE pg_default SET (random_page_cost = 1.1);
+         GRANT CREATE ON TABLESPACE pg_default TO pg_monitor;
+         COMMENT ON TABLESPACE pg_default IS 'nvme'",
     );
     let told = [
         "source/text-search: database \"erp\", configuration english: the text search configuration english of pg_catalog is not as \
@@ -39,8 +47,24 @@ fn changes_of_what_the_system_made_are_told_before() {
         "source/system-object: database \"erp\", function lower(text): ",
         "source/system-schema: database \"erp\", pg_catalog: collations of a schema of the system that the target does not have, which \
          pg_dump leaves out: collation own",
+        "source/system-object: database \"erp\", language sql: its privileges are not those of the target",
+        "beside its owner, on the source pg_monitor may use it",
+        "source/system-object: database \"erp\", operator family pg_catalog.integer_ops USING btree: it is a part of the system",
+        "source/system-tablespace: TABLESPACE pg_default: each server has its own tablespace of this name",
     ];
+    let advised = [
+        "ALTER TABLESPACE pg_default SET (random_page_cost = 1.1); COMMENT ON TABLESPACE pg_default IS 'nvme'; GRANT CREATE ON \
+         TABLESPACE pg_default TO pg_monitor",
+        "ALTER OPERATOR FAMILY pg_catalog.integer_ops USING btree ADD OPERATOR 1 public.<#(integer,text), FUNCTION 1 (integer, text) \
+         public.compared(integer,text)",
+    ];
+    project.run(&["check"]).expect_code(0).says(&advised);
     project.run(&["run"]).expect_code(0).says(&told);
+    for statements in advised {
+        target.psql("erp", statements);
+    }
+    let said = project.run(&["check"]).expect_code(0).said();
+    assert!(!said.contains("source/system-tablespace"), "{said}");
     // What it is about.
     let words = target.psql("erp", "SELECT words FROM public.docs LIMIT 1");
     assert_eq!(words, "'run':1 'shoe':2");
@@ -70,7 +94,9 @@ fn changes_of_the_system_that_the_target_has_as_well_are_not_told() {
     let changes = "
         UPDATE pg_cast SET castcontext = 'i' WHERE castsource = 'int'::regtype AND casttarget = 'bool'::regtype;
         ALTER FUNCTION pg_catalog.lower(text) SET search_path = pg_catalog;
-        CREATE COLLATION pg_catalog.own (locale = 'C')";
+        CREATE COLLATION pg_catalog.own (locale = 'C');
+        REVOKE USAGE ON LANGUAGE sql FROM PUBLIC;
+        ALTER TABLESPACE pg_default SET (random_page_cost = 1.1)";
     let (_source, target, project) = servers(changes);
     target.psql("postgres", changes);
     let said = project.run(&["check"]).expect_code(0).said();

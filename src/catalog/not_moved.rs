@@ -41,6 +41,8 @@ pub(crate) enum NotMovedKind {
     MembershipWithoutRole,
     /// A setting, the comment or a membership of the role that runs the migration on the target.
     MigratingRole,
+    /// A table with columns that may be NULL and are inherited from such as may not (detail: the columns).
+    NullableChild,
     /// The schema public or the language plpgsql, which a new database has and this one does not.
     Dropped,
     /// A foreign key whose own triggers are disabled (detail: the foreign key).
@@ -55,6 +57,10 @@ pub(crate) enum NotMovedKind {
     ServerValues,
     /// ALTER ROLE ALL SET (detail: the value).
     SettingOfAllRoles,
+    /// A function of users that is called as one of the target's system is, and none of the source's.
+    ShadowedFunction,
+    /// A table with columns of lexemes that are not generated (detail: the columns with their types).
+    StoredLexemes,
     /// A subscription whose initial copy has not ended (detail: of which tables).
     SubscriptionCopying,
     /// A cast or function of the system other than that of the target (detail: what it does).
@@ -75,6 +81,15 @@ pub(crate) enum NotMovedKind {
     UnreadableDefinition,
     /// A materialized view, which the restore computes again.
     ViewComputedAgain,
+}
+
+/// What the target's version has or does otherwise than the source's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Newer {
+    /// Functions of `pg_catalog` that that of the source has not, with the types of a call.
+    pub functions: Vec<String>,
+    /// Languages of whose words the stemmers make other lexemes.
+    pub stemmers: Vec<String>,
 }
 
 /// A library that a setting of the source loads into sessions, and that the target does not have.

@@ -17,6 +17,7 @@ mod left;
 mod libraries;
 mod locks;
 mod lost_settings;
+mod newer;
 mod not_moved;
 mod objects;
 mod other_settings;

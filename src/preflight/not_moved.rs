@@ -1,6 +1,6 @@
 //! What of the source no client program brings along, and no count shows.
 
-use super::system;
+use super::{newer, system};
 use crate::catalog::{Database, Inspection, NotMoved, NotMovedKind, Privilege, ServerFacts};
 use crate::finding::{Code, Finding, Severity};
 use crate::inspect::Appeared;
@@ -202,6 +202,7 @@ fn in_database(name: &str, not_moved: &[NotMoved], target: &ServerFacts) -> Vec<
         .chain(system_collations(not_moved))
         .chain(information_schema(not_moved))
         .chain(views_computed_again(not_moved))
+        .chain(newer::in_database(not_moved, target))
         .chain(system::in_database(not_moved))
         .map(|finding| finding.database(name))
         .collect()
@@ -246,7 +247,7 @@ pub(crate) fn for_appeared(plan: &Plan, appeared: &Appeared, target: &ServerFact
     sentences
 }
 
-fn objects_of(not_moved: &[NotMoved], kind: NotMovedKind) -> Vec<&str> {
+pub(super) fn objects_of(not_moved: &[NotMoved], kind: NotMovedKind) -> Vec<&str> {
     let found = not_moved.iter().filter(|found| found.what == kind);
     found.map(|found| found.object.as_str()).collect()
 }

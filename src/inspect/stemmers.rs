@@ -1,6 +1,6 @@
 //! What the stemmers of two servers make of the same words: those of a language change with major versions.
 
-use std::collections::BTreeMap;
+use futures_util::future::try_join_all;
 
 use super::query;
 use crate::postgres::{Connection, Error};
@@ -172,19 +172,17 @@ pub(super) async fn that_differ(
     source: &Connection,
     target: &Connection,
 ) -> Result<Vec<String>, Error> {
-    let has_all = takes_all(source).await? && takes_all(target).await?;
-    let words = |text: &'static str| text.split(' ').filter(|word| has_all || word.is_ascii());
-    let (languages, words): (Vec<&str>, Vec<&str>) = WORDS
-        .iter()
-        .flat_map(|(language, text)| words(text).map(|word| (*language, word)))
-        .unzip();
-    let of_source = lexemes(source, &languages, &words).await?;
-    let of_target = lexemes(target, &languages, &words).await?;
-    let differ = of_source.into_iter().filter(|(language, of_source)| {
-        let of_target = of_target.get(language);
-        of_target.is_some_and(|of_target| of_target != of_source)
+    let takes_all = takes_all(source).await? && takes_all(target).await?;
+    let of_each = WORDS.iter().map(|(language, words)| async move {
+        let words = words.split(' ');
+        let words: Vec<&str> = words.filter(|word| takes_all || word.is_ascii()).collect();
+        let of_source = lexemes(source, language, &words).await?;
+        let of_target = lexemes(target, language, &words).await?;
+        let has_both = of_source.is_some() && of_target.is_some();
+        Ok((has_both && of_source != of_target).then(|| (*language).to_owned()))
     });
-    Ok(differ.map(|(language, _)| language).collect())
+    let differ = try_join_all(of_each).await?;
+    Ok(differ.into_iter().flatten().collect())
 }
 
 /// Whether the connection's database has letters of all languages.
@@ -194,19 +192,21 @@ async fn takes_all(connection: &Connection) -> Result<bool, Error> {
     Ok(row.get(0))
 }
 
-/// By language: what the server makes of its words.
+/// What the server makes of the words. `None`: it has no such stemmer, or cannot use it, since a file is missing.
 async fn lexemes(
     connection: &Connection,
-    languages: &[&str],
+    language: &str,
     words: &[&str],
-) -> Result<BTreeMap<String, String>, Error> {
-    let sql = "SELECT w.language, string_agg(coalesce(ts_lexize(d.oid::regdictionary, w.word)::text, ''), ' ' ORDER BY w.position) \
-               FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (language, word, position) \
-               JOIN pg_catalog.pg_ts_dict d ON d.dictname = w.language || '_stem' \
-                    AND d.dictnamespace = 'pg_catalog'::regnamespace GROUP BY 1";
-    let rows = connection
-        .query(sql, &[&languages, &words])
-        .await
-        .map_err(connection.failed("ask what stemmers make of words"))?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+) -> Result<Option<String>, Error> {
+    let sql = "SELECT string_agg(coalesce(ts_lexize(d.oid::regdictionary, w.word)::text, ''), ' ' ORDER BY w.position) \
+               FROM pg_catalog.pg_ts_dict d, unnest($2::text[]) WITH ORDINALITY AS w (word, position) \
+               WHERE d.dictname = $1::text || '_stem' AND d.dictnamespace = 'pg_catalog'::regnamespace";
+    match connection.query_one(sql, &[&language, &words]).await {
+        Ok(row) => Ok(row.get(0)),
+        Err(error) if error.as_db_error().is_some() => {
+            tracing::debug!(%error, language, "what a stemmer makes of words cannot be seen");
+            Ok(None)
+        }
+        Err(error) => Err(connection.failed("ask what stemmers make of words")(error)),
+    }
 }

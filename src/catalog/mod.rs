@@ -25,11 +25,11 @@ use crate::names::{RelationKind, Sighting, TableName};
 pub(crate) use condition::{Condition, PreparedTransaction, Stale};
 pub(crate) use facts::{CHANGES_WHAT_IS_RESTORED, LeftOut, NoAlterSystem};
 pub(crate) use mark::{MARK_COMMENT, MARK_DATABASE, is_mark};
-pub(crate) use not_moved::{Appeared, LackedLibrary, NotMoved, NotMovedKind};
+pub(crate) use not_moved::{Appeared, LackedLibrary, Newer, NotMoved, NotMovedKind};
 use parameter::Parameter;
 pub(crate) use presence::{Missing, Present};
 pub(crate) use properties::{
-    changed, granted_on_target, is_of_another, only_on_target, properties,
+    TABLESPACE, changed, granted_on_target, is_of_another, only_on_target, properties,
 };
 pub(crate) use refusal::refusal;
 pub(crate) use role::{Membership, Password, Role};
@@ -98,6 +98,8 @@ pub struct ServerFacts {
     pub(crate) not_moved: Vec<NotMoved>,
     /// Of the target: libraries that settings of the source load into sessions.
     pub(crate) lacked_libraries: Vec<LackedLibrary>,
+    /// Of the target.
+    pub(crate) newer: Newer,
     /// Of the target: the version that CREATE EXTENSION makes, by the extension's name.
     pub extension_versions: BTreeMap<String, String>,
     /// Of the target; of the source, where settings come from alone.

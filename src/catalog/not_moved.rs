@@ -31,8 +31,12 @@ pub(crate) enum NotMovedKind {
     InvalidIndex,
     /// Privileges in the information schema other than those on the target (detail: those of other roles than the owner).
     InformationSchema,
+    /// An operator family of the system with members that users added (detail: the members, as ALTER OPERATOR FAMILY … ADD has them).
+    FamilyMember,
     /// A stored generated column that functions, text search configurations or collations of users compute (detail: the column, and which).
     GeneratedColumn,
+    /// A language of the system with other privileges than on the target (detail: the roles that may use it).
+    LanguagePrivilege,
     /// A foreign server that leads to the source itself (detail: its address).
     LeadsToSource,
     /// A membership one side of which is gone (detail: the member).
@@ -41,6 +45,8 @@ pub(crate) enum NotMovedKind {
     MigratingRole,
     /// A function of a role that is no superuser, which runs with the rights of the target's role (detail: its role, and what calls it).
     OwnersCode,
+    /// A table with columns that may be NULL and are inherited from such as may not (detail: the columns).
+    NullableChild,
     /// The schema public or the language plpgsql, which a new database has and this one does not.
     Dropped,
     /// A foreign key whose own triggers are disabled (detail: the foreign key).
@@ -55,6 +61,10 @@ pub(crate) enum NotMovedKind {
     ServerValues,
     /// ALTER ROLE ALL SET (detail: the value).
     SettingOfAllRoles,
+    /// A function of users that is called as one of the target's system is, and none of the source's.
+    ShadowedFunction,
+    /// A table with columns of lexemes that are not generated (detail: the columns with their types).
+    StoredLexemes,
     /// A subscription whose initial copy has not ended (detail: of which tables).
     SubscriptionCopying,
     /// A cast or function of the system other than that of the target (detail: what it does).
@@ -65,6 +75,8 @@ pub(crate) enum NotMovedKind {
     SystemPrivilege,
     /// A table, view or function in a schema of the system.
     SystemSchema,
+    /// Something that is set for a tablespace which every server has (detail: the statement that sets it).
+    SystemTablespace,
     /// A text search configuration or dictionary of the system other than that of the target (detail: what it consists of).
     TextSearch,
     /// A sequence that is unlogged, on a standby.
@@ -83,6 +95,15 @@ pub(crate) struct Appeared {
     pub not_moved: Vec<NotMoved>,
     /// In other tablespaces than it was.
     pub placed: Vec<Placed>,
+}
+
+/// What the target's version has or does otherwise than the source's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Newer {
+    /// Functions of `pg_catalog` that that of the source has not, with the types of a call.
+    pub functions: Vec<String>,
+    /// Languages of whose words the stemmers make other lexemes.
+    pub stemmers: Vec<String>,
 }
 
 /// A library that a setting of the source loads into sessions, and that the target does not have.

@@ -14,6 +14,9 @@ pub(crate) type Properties = BTreeMap<String, String>;
 /// Which database it is: of another one nothing has to be the same.
 const IDENTITY: &str = "identity";
 
+/// Where the plan chooses tablespaces, the target's is meant to be another.
+pub(crate) const TABLESPACE: &str = "tablespace";
+
 /// Whether the database that has the name now is another than the one that this is about. Journals of earlier versions do not tell.
 pub(crate) fn is_of_another(was: &Properties, now: &Properties) -> bool {
     was.contains_key(IDENTITY) && was.get(IDENTITY) != now.get(IDENTITY)
@@ -40,6 +43,7 @@ pub(crate) fn properties(database: &Database) -> Properties {
         "mark of a template".to_owned(),
         database.is_template.to_string(),
     );
+    add(TABLESPACE.to_owned(), database.tablespace.clone());
     add(
         "privileges".to_owned(),
         format!("{:?}", privileges(database)),
@@ -82,6 +86,8 @@ pub(crate) fn changed<'a>(
     was.keys()
         .chain(source.keys())
         .filter(|what| *what != IDENTITY)
+        // Journals of earlier versions do not tell where it was.
+        .filter(|what| *what != TABLESPACE || was.contains_key(TABLESPACE))
         .filter(|what| {
             let now = source.get(*what);
             was.get(*what) != now && target.get(*what) != now

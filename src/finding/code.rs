@@ -248,6 +248,11 @@ codes! {
         why "Connections that the plan allows but the server does not have free are taken from its clients, or are refused in the middle of the run."
         fix "Lower source.max_connections, or raise max_connections on the server."
 
+    SourceCreaterole "source/createrole" Warn Role "0.2.0"
+        what "CREATEROLE means less on the target"
+        why "Before 16 a role with CREATEROLE may alter and drop all others but superusers; from 16 on only those that it is a member of with ADMIN OPTION, so that scripts and tools which manage roles fail there."
+        fix "GRANT it the roles that it is to manage on the target after the run: WITH ADMIN OPTION, INHERIT FALSE, SET FALSE."
+
     SourceDatabaseClosed "source/database-closed" Warn Database "0.1.0"
         what "a database allows no connections"
         why "A database with ALLOW_CONNECTIONS false cannot be read, so it does not migrate; it blocks where databases.include names it without a wildcard, or where an earlier run began it."
@@ -337,6 +342,11 @@ codes! {
         what "privileges in information_schema"
         why "pg_dump leaves out information_schema with its privileges, so that what was granted or revoked there is as initdb made it on the target."
         fix "GRANT and REVOKE on the target after the run."
+
+    SourceInheritedColumns "source/inherited-columns" Warn Database "0.2.0"
+        what "inherited columns become NOT NULL"
+        why "Up to 17 a table may take NULL in a column that is NOT NULL in the table it inherits from; from 18 on it may not, so that the target refuses such rows."
+        fix "Make the columns of parents and children alike on the source before the run."
 
     SourceInstallationDatabase "source/installation-database" Warn Database "0.2.0"
         what "properties of postgres or template1"
@@ -483,6 +493,11 @@ codes! {
         why "ALTER ROLE ALL SET holds for every role in every database, also those of the target that have nothing to do with the plan, so it is not brought along."
         fix "ALTER ROLE ALL SET on the target when everything has arrived."
 
+    SourceShadowedFunction "source/shadowed-function" Warn Database "0.2.0"
+        what "functions the target's system has too"
+        why "Each major version brings functions of its own, and pg_catalog is searched before all other schemas, so that a call without a schema finds the system's where a user's of that name and these arguments was meant."
+        fix "Call the user's function with its schema, give it another name, or put pg_catalog last in search_path."
+
     SourceStale "source/stale" Block Migration "0.2.0"
         what "a standby that does not follow"
         why "A standby whose replay is paused or delayed, or that receives nothing, shows what its primary had then; dump, counts and verification would agree about it."
@@ -493,6 +508,11 @@ codes! {
         why "A standby cancels long queries, such as those of a dump, when they conflict with changes that it has to apply; before 10 it cannot export a snapshot at all, which blocks the run."
         fix "Raise max_standby_streaming_delay on the standby or set hot_standby_feedback = on, or use the primary as the source."
 
+    SourceStoredLexemes "source/stored-lexemes" Warn Database "0.2.0"
+        what "lexemes of other stemmers are stored"
+        why "Stemmers of some languages change with major versions, so that a column which a trigger or the application fills with to_tsvector has lexemes of the old ones, while a query on the target asks for those of the new ones."
+        fix "Compute the columns again on the target after the run; generated columns and indexes are computed there anyway."
+
     SourceSubscriptionCopying "source/subscription-copying" Block Object "0.2.0"
         what "a subscription copies its tables still"
         why "The source is a logical subscriber, and its tables have none or not all of their publisher's rows until the initial copy has ended: what is dumped before is taken for all of them, and both servers agree on it."
@@ -500,8 +520,8 @@ codes! {
 
     SourceSystemObject "source/system-object" Fix Object "0.2.0"
         what "a part of the system was changed"
-        why "pg_dump leaves out what initdb made, so a cast that was made implicit, or a function that was altered, is on the target as every new server has it."
-        fix "Make the change on the target before the run, where it is still wanted."
+        why "pg_dump leaves out what initdb made, so a cast that was made implicit, a function that was altered, privileges on the language sql or what was added to an operator family is on the target as every new server has it."
+        fix "Make the change on the target, where it is still wanted: of casts and functions before the run."
 
     SourceSystemOwner "source/system-owner" Warn Object "0.2.0"
         what "another owner of a part of the system"
@@ -512,6 +532,11 @@ codes! {
         what "an object in a schema of the system"
         why "pg_dump leaves out whatever is in pg_catalog and information_schema, also what users created there."
         fix "Move it to a schema of your own before the run, or create it on the target by hand."
+
+    SourceSystemTablespace "source/system-tablespace" Warn Tablespace "0.2.0"
+        what "pg_default or pg_global was changed"
+        why "Each server has these two tablespaces of its own, and pg_dumpall leaves them out, so that page costs, privileges, owner and comment of the source's do not hold on the target."
+        fix "ALTER TABLESPACE, GRANT and COMMENT ON TABLESPACE on the target after the run, where they are wanted."
 
     SourceTextSearch "source/text-search" Fix Object "0.2.0"
         what "text search of the system was changed"

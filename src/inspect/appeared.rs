@@ -48,7 +48,7 @@ async fn in_database(
     (name, of_target): (&str, &[NotMoved]),
 ) -> Result<Appeared, Error> {
     let connection = open(plan, source, name).await?;
-    let mut not_moved = not_moved_of(&connection, source).await?;
+    let mut not_moved = not_moved_of(&connection, source, &first.target.newer).await?;
     let mut placed = contents::placed(&connection).await?;
     connection.close().await;
     let was = contents_in(&first.source, name);

@@ -1,7 +1,8 @@
-//! What is computed when rows are loaded, or an index is built, and kept: by functions that read other tables.
+//! What is computed when rows are loaded, or an index is built, and kept: by functions that read other tables, or that users may have
+//! replaced since.
 
 use super::delayed::DROPPABLE;
-use super::query::{self, USER_SCHEMA};
+use super::query::{self, USER_SCHEMA, member_of_extension};
 use crate::catalog::Computed;
 use crate::names::TableName;
 use crate::postgres::{Connection, Error};
@@ -113,4 +114,58 @@ pub(crate) async fn computed(connection: &Connection) -> Result<Vec<Computed>, E
         }
     }
     Ok(found)
+}
+
+/// Selects stored generated columns whose expressions call functions of users, or operators of such, or have a text search configuration, a dictionary or a
+/// collation of theirs, which may have been others when the values were stored.
+/// Of partitions those that have an expression of their own.
+pub(super) fn generated_columns(major: u32) -> String {
+    let depends = match major {
+        1500.. => "d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.objid = f.oid",
+        _ => {
+            "d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.objsubid = a.attnum"
+        }
+    };
+    let inherited = "SELECT pg_get_expr(pf.adbin, pf.adrelid) FROM pg_catalog.pg_inherits i \
+                     JOIN pg_catalog.pg_attribute pa ON pa.attrelid = i.inhparent AND pa.attname = a.attname \
+                     JOIN pg_catalog.pg_attrdef pf ON pf.adrelid = pa.attrelid AND pf.adnum = pa.attnum WHERE i.inhrelid = c.oid";
+    let mut used = format!(
+        "SELECT 'pg_catalog.pg_proc'::regclass AS class, p.oid, p.oid::regprocedure::text AS name FROM pg_catalog.pg_proc p \
+         WHERE p.oid >= 16384 AND NOT {function_of_extension} \
+         UNION ALL SELECT 'pg_catalog.pg_operator'::regclass, o.oid, p.oid::regprocedure::text FROM pg_catalog.pg_operator o \
+         JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode WHERE p.oid >= 16384 AND NOT {function_of_extension}",
+        function_of_extension = member_of_extension("pg_proc", "p")
+    );
+    for (catalog, name) in [
+        (
+            "pg_collation",
+            "'collation ' || o.collnamespace::regnamespace || '.' || quote_ident(o.collname)",
+        ),
+        (
+            "pg_ts_config",
+            "'text search configuration ' || o.oid::regconfig",
+        ),
+        (
+            "pg_ts_dict",
+            "'text search dictionary ' || o.oid::regdictionary",
+        ),
+    ] {
+        used.push_str(&format!(
+            " UNION ALL SELECT 'pg_catalog.{catalog}'::regclass, o.oid, {name} FROM pg_catalog.{catalog} o \
+             WHERE o.oid >= 16384 AND NOT {}",
+            member_of_extension(catalog, "o")
+        ));
+    }
+    format!(
+        "SELECT n.nspname || '.' || c.relname, a.attname || ' (' || string_agg(DISTINCT used.name, ', ') || ')' \
+         FROM pg_catalog.pg_attribute a \
+         JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p') \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         JOIN pg_catalog.pg_attrdef f ON f.adrelid = c.oid AND f.adnum = a.attnum \
+         JOIN pg_catalog.pg_depend d ON {depends} \
+         JOIN ({used}) used ON used.class = d.refclassid AND used.oid = d.refobjid \
+         WHERE a.attgenerated = 's' AND NOT a.attisdropped AND {USER_SCHEMA} \
+           AND (NOT c.relispartition OR pg_get_expr(f.adbin, f.adrelid) <> ({inherited} LIMIT 1)) \
+         GROUP BY n.nspname, c.relname, a.attname ORDER BY 1, 2"
+    )
 }

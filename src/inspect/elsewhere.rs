@@ -6,19 +6,26 @@ use crate::catalog::{NotMoved, NotMovedKind};
 use crate::plan::Endpoint;
 use crate::postgres::{Connection, Error};
 
-/// Tables with columns of what one server counts for itself: transaction ids, snapshots, positions of the WAL, row versions.
-fn server_values() -> String {
+/// Tables with columns of certain types, of their own.
+fn tables_with(of_types: &str) -> String {
     format!(
         "SELECT n.nspname || '.' || c.relname, string_agg(a.attname || ' ' || format_type(a.atttypid, NULL), ', ' ORDER BY a.attnum) \
          FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          JOIN pg_catalog.pg_type t ON t.oid = a.atttypid LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem \
-         WHERE c.relkind IN ('r', 'p') AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid) \
-           AND a.attnum > 0 AND NOT a.attisdropped AND {USER_SCHEMA} AND t.oid < 16384 \
-           AND coalesce(e.typname, t.typname) IN ('xid', 'xid8', 'cid', 'tid', 'txid_snapshot', 'pg_snapshot', 'pg_lsn') \
+         WHERE c.relkind IN ('r', 'p') AND a.attinhcount = 0 AND a.attnum > 0 AND NOT a.attisdropped AND {USER_SCHEMA} AND {of_types} \
          GROUP BY n.nspname, c.relname ORDER BY 1"
     )
 }
+
+/// Columns of what one server counts for itself: transaction ids, snapshots, positions of the WAL, row versions.
+const SERVER_VALUES: &str = "\
+    t.oid < 16384 \
+    AND coalesce(e.typname, t.typname) IN ('xid', 'xid8', 'cid', 'tid', 'txid_snapshot', 'pg_snapshot', 'pg_lsn')";
+
+/// Columns of what text search made, in domains too. What is generated is computed again.
+const LEXEMES: &str = "\
+    coalesce(e.oid, nullif(t.typbasetype, 0), t.oid) IN ('tsvector'::regtype, 'tsquery'::regtype) AND GENERATED = ''";
 
 /// Materialized views with rows.
 fn views_computed_again() -> String {
@@ -45,8 +52,14 @@ pub(super) async fn read(
     endpoint: &Endpoint,
 ) -> Result<Vec<NotMoved>, Error> {
     let mut found = Vec::new();
+    let generated = match connection.version().major() {
+        1200.. => "a.attgenerated",
+        _ => "''",
+    };
+    let lexemes = LEXEMES.replace("GENERATED", generated);
     for (what, sql) in [
-        (NotMovedKind::ServerValues, server_values()),
+        (NotMovedKind::ServerValues, tables_with(SERVER_VALUES)),
+        (NotMovedKind::StoredLexemes, tables_with(&lexemes)),
         (NotMovedKind::ViewComputedAgain, views_computed_again()),
         (
             NotMovedKind::OwnersCode,

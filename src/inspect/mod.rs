@@ -23,6 +23,7 @@ mod locks;
 mod materialized_views;
 mod members;
 mod names;
+mod newer;
 mod not_moved;
 mod oversized;
 mod own;
@@ -35,6 +36,7 @@ mod sequences;
 mod server;
 mod server_settings;
 mod statement_log;
+mod stemmers;
 mod system_objects;
 mod tablespaces;
 mod types;
@@ -69,7 +71,7 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::catalog::{Contents, Database, NotMoved, ServerFacts};
+use crate::catalog::{Contents, Database, Newer, NotMoved, ServerFacts};
 use crate::plan::{Endpoint, Plan, Retry, Side, TuningMode};
 use crate::postgres::{Application, Connection, Error, Session, connect, with_retries};
 
@@ -95,6 +97,14 @@ pub(crate) async fn servers(
 ) -> Result<(ServerFacts, ServerFacts), Error> {
     let (mut source_facts, mut target_facts) =
         tokio::try_join!(facts(plan, source), facts_of_target(plan, target))?;
+    target_facts.newer = {
+        let in_source = open(plan, source, &source.database).await?;
+        let in_target = open(plan, target, &target.database).await?;
+        let newer = newer::of_target(&in_source, &in_target).await?;
+        in_source.close().await;
+        in_target.close().await;
+        newer
+    };
     let wanted = |database: &Database| {
         database.left_out().is_none()
             && !database.is_of_installation()
@@ -119,8 +129,8 @@ pub(crate) async fn servers(
         matches!(database.name.as_str(), "postgres" | "template1") && may_connect(database)
     });
     let (mut in_source, mut in_target, in_installation, in_others) = tokio::try_join!(
-        look_into(plan, source, of_source),
-        look_into(plan, target, of_target),
+        look_into(plan, source, of_source, &target_facts.newer),
+        look_into(plan, target, of_target, &target_facts.newer),
         async { Ok(look_into_other_databases(plan, source, of_installation).await) },
         async { Ok(look_into_other_databases(plan, target, others).await) }
     )?;
@@ -225,7 +235,7 @@ async fn look_into_other_databases(
 ) -> BTreeMap<String, Contents> {
     stream::iter(names)
         .map(|name| async move {
-            match look_into_one(plan, endpoint, &name).await {
+            match look_into_one(plan, endpoint, &name, &Newer::default()).await {
                 Ok(contents) => Some((name, contents)),
                 Err(error) => {
                     tracing::debug!(%error, "a database that does not migrate cannot be looked into");
@@ -239,7 +249,7 @@ async fn look_into_other_databases(
         .await
 }
 
-/// What the given databases hold.
+/// What the given databases hold. `newer`: what is new on the target.
 ///
 /// # Errors
 ///
@@ -248,6 +258,7 @@ async fn look_into(
     plan: &Plan,
     endpoint: &Endpoint,
     names: Vec<String>,
+    newer: &Newer,
 ) -> Result<BTreeMap<String, Contents>, Error> {
     // A user waits for this, and nothing is lost where it fails.
     let retry = Retry {
@@ -257,7 +268,7 @@ async fn look_into(
     stream::iter(names)
         .map(|name| async move {
             // Another session may be altering a table, or the connection broke.
-            let look = |_| look_into_one(plan, endpoint, &name);
+            let look = |_| look_into_one(plan, endpoint, &name, newer);
             let contents = with_retries(&retry, Error::class, look);
             contents.await.map(|contents| (name, contents))
         })
@@ -266,7 +277,12 @@ async fn look_into(
         .await
 }
 
-async fn look_into_one(plan: &Plan, endpoint: &Endpoint, name: &str) -> Result<Contents, Error> {
+async fn look_into_one(
+    plan: &Plan,
+    endpoint: &Endpoint,
+    name: &str,
+    newer: &Newer,
+) -> Result<Contents, Error> {
     let connection = open(plan, endpoint, name).await?;
     let mut contents = match contents::read(&connection).await {
         Ok(contents) => contents,
@@ -298,17 +314,22 @@ async fn look_into_one(plan: &Plan, endpoint: &Endpoint, name: &str) -> Result<C
         contents.not_moved = if matches!(name, "postgres" | "template1") {
             not_moved::of_installation(&connection).await?
         } else {
-            not_moved_of(&connection, endpoint).await?
+            not_moved_of(&connection, endpoint, newer).await?
         };
     }
     Ok(contents)
 }
 
 /// What of the connection's database, one of the source, is not moved. What is of the system is not compared with the target yet.
-async fn not_moved_of(connection: &Connection, source: &Endpoint) -> Result<Vec<NotMoved>, Error> {
+async fn not_moved_of(
+    connection: &Connection,
+    source: &Endpoint,
+    newer: &Newer,
+) -> Result<Vec<NotMoved>, Error> {
     let mut found = not_moved::of_database(connection).await?;
     found.extend(system_objects::read(connection).await?);
     found.extend(elsewhere::read(connection, source).await?);
+    found.extend(newer::read(connection, newer).await?);
     Ok(found)
 }
 

@@ -1,10 +1,12 @@
 //! What of the source no client program brings along.
 
 use super::column_order;
+use super::computed::generated_columns;
 use super::detaching::pending_detaches;
 use super::indexes::OF_NO_EXTENSION;
 use super::query::{self, USER_SCHEMA, member_of_extension};
 use super::sequences::scripted_sequences;
+use super::tablespaces;
 use crate::catalog::{NotMoved, NotMovedKind};
 use crate::postgres::{Connection, Error};
 
@@ -59,13 +61,15 @@ pub(super) async fn of_server(
     Ok(found)
 }
 
-/// What either server may have of its own, and is never changed on the target: settings of all roles, and what is set for the
-/// role that runs the migration there.
+/// What either server may have of its own, and is never changed on the target: settings of all roles, tablespaces that initdb made, and
+/// what is set for the role that runs the migration there.
 async fn both(connection: &Connection, target_user: &str) -> Result<Vec<NotMoved>, Error> {
     let sql = "SELECT split_part(c, '=', 1), substr(c, strpos(c, '=') + 1) \
                FROM pg_catalog.pg_db_role_setting s, LATERAL unnest(s.setconfig) AS c \
                WHERE s.setdatabase = 0 AND s.setrole = 0 ORDER BY c";
     let mut found = read(connection, NotMovedKind::SettingOfAllRoles, sql).await?;
+    let what = NotMovedKind::SystemTablespace;
+    found.extend(read(connection, what, tablespaces::OF_INITDB).await?);
     let sql = "SELECT r.rolname::text, 'setting ' || c \
                FROM pg_catalog.pg_db_role_setting s \
                JOIN pg_catalog.pg_roles r ON r.oid = s.setrole, LATERAL unnest(s.setconfig) AS c \
@@ -182,7 +186,14 @@ pub(super) async fn of_database(connection: &Connection) -> Result<Vec<NotMoved>
     found.extend(column_order::changed(connection).await?);
     if connection.version().major() >= 1200 {
         let what = NotMovedKind::GeneratedColumn;
-        found.extend(read(connection, what, &generated_columns()).await?);
+        found.extend(
+            read(
+                connection,
+                what,
+                &generated_columns(connection.version().major()),
+            )
+            .await?,
+        );
     }
     let pending = pending_detaches(connection).await?.into_iter();
     found.extend(pending.map(|pending| NotMoved {
@@ -309,54 +320,6 @@ fn acl_without_role(major: u32) -> String {
         })
         .collect();
     format!("{} ORDER BY 1, 2", selects.join(" UNION ALL "))
-}
-
-/// Stored ones whose expressions call functions of users, or operators of such, or have a text search configuration, a dictionary or a
-/// collation of theirs, which may have been others when the values were stored.
-/// Of partitions those that have an expression of their own.
-fn generated_columns() -> String {
-    let inherited = "SELECT pg_get_expr(pf.adbin, pf.adrelid) FROM pg_catalog.pg_inherits i \
-                     JOIN pg_catalog.pg_attribute pa ON pa.attrelid = i.inhparent AND pa.attname = a.attname \
-                     JOIN pg_catalog.pg_attrdef pf ON pf.adrelid = pa.attrelid AND pf.adnum = pa.attnum WHERE i.inhrelid = c.oid";
-    let mut used = format!(
-        "SELECT 'pg_catalog.pg_proc'::regclass AS class, p.oid, p.oid::regprocedure::text AS name FROM pg_catalog.pg_proc p \
-         WHERE p.oid >= {BY_USERS} AND NOT {function_of_extension} \
-         UNION ALL SELECT 'pg_catalog.pg_operator'::regclass, o.oid, p.oid::regprocedure::text FROM pg_catalog.pg_operator o \
-         JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode WHERE p.oid >= {BY_USERS} AND NOT {function_of_extension}",
-        function_of_extension = member_of_extension("pg_proc", "p")
-    );
-    for (catalog, name) in [
-        (
-            "pg_collation",
-            "'collation ' || o.collnamespace::regnamespace || '.' || quote_ident(o.collname)",
-        ),
-        (
-            "pg_ts_config",
-            "'text search configuration ' || o.oid::regconfig",
-        ),
-        (
-            "pg_ts_dict",
-            "'text search dictionary ' || o.oid::regdictionary",
-        ),
-    ] {
-        used.push_str(&format!(
-            " UNION ALL SELECT 'pg_catalog.{catalog}'::regclass, o.oid, {name} FROM pg_catalog.{catalog} o \
-             WHERE o.oid >= {BY_USERS} AND NOT {}",
-            member_of_extension(catalog, "o")
-        ));
-    }
-    format!(
-        "SELECT n.nspname || '.' || c.relname, a.attname || ' (' || string_agg(DISTINCT used.name, ', ') || ')' \
-         FROM pg_catalog.pg_attribute a \
-         JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p') \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         JOIN pg_catalog.pg_attrdef f ON f.adrelid = c.oid AND f.adnum = a.attnum \
-         JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.objid = f.oid \
-         JOIN ({used}) used ON used.class = d.refclassid AND used.oid = d.refobjid \
-         WHERE a.attgenerated = 's' AND NOT a.attisdropped AND {USER_SCHEMA} \
-           AND (NOT c.relispartition OR pg_get_expr(f.adbin, f.adrelid) <> ({inherited} LIMIT 1)) \
-         GROUP BY n.nspname, c.relname, a.attname ORDER BY 1, 2"
-    )
 }
 
 /// What initdb made and another role than the one that ran it owns. The owner of the schema public is dumped.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::{query, roles, tablespaces};
 use tokio_postgres::Row;
 
-use crate::catalog::{Condition, Configuration, ServerFacts, Setting};
+use crate::catalog::{Condition, Configuration, Newer, ServerFacts, Setting};
 use crate::postgres::{Connection, Error};
 
 /// Reads everything but the databases.
@@ -122,6 +122,7 @@ pub(super) async fn read(connection: &Connection) -> Result<ServerFacts, Error> 
         locales,
         not_moved: Vec::new(),
         lacked_libraries: Vec::new(),
+        newer: Newer::default(),
         extension_versions: BTreeMap::new(),
         configuration: Configuration::default(),
     })

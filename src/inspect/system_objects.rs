@@ -43,6 +43,39 @@ const CASTS_AND_FUNCTIONS: &str = "\
     FROM pg_catalog.pg_proc p \
     WHERE p.oid < 16384 AND p.pronamespace = 'pg_catalog'::regnamespace AND (p.prosecdef OR p.proconfig IS NOT NULL) ORDER BY 1";
 
+/// Languages that CREATE LANGUAGE did not make: which roles beside the owner may use them.
+const LANGUAGES: &str = "\
+    SELECT 'language ' || l.lanname, coalesce((SELECT string_agg(CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(r.rolname) END \
+                                                                 || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END, \
+                                                                 ', ' ORDER BY r.rolname) \
+                                               FROM aclexplode(coalesce(l.lanacl, acldefault('l', l.lanowner))) a \
+                                               LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee \
+                                               WHERE a.grantee <> l.lanowner), 'no role') \
+    FROM pg_catalog.pg_language l WHERE NOT l.lanispl ORDER BY 1";
+
+/// What ALTER OPERATOR FAMILY … ADD put into a family of initdb, as it has it. What an operator class has is dumped with it, and extensions
+/// add theirs again.
+const FAMILY_MEMBERS: &str = "\
+    SELECT 'operator family ' || quote_ident(n.nspname) || '.' || quote_ident(f.opfname) || ' USING ' || m.amname, \
+           string_agg(one.added, ', ' ORDER BY one.added DESC) \
+    FROM ( \
+        SELECT o.amopfamily, 'OPERATOR ' || o.amopstrategy || ' ' || o.amopopr::regoperator \
+               || CASE o.amoppurpose WHEN 'o' THEN (SELECT ' FOR ORDER BY ' || quote_ident(sn.nspname) || '.' || quote_ident(s.opfname) \
+                       FROM pg_catalog.pg_opfamily s JOIN pg_catalog.pg_namespace sn ON sn.oid = s.opfnamespace \
+                       WHERE s.oid = o.amopsortfamily) ELSE '' END, \
+               'pg_catalog.pg_amop'::regclass, o.oid, 'pg_catalog.pg_operator'::regclass, o.amopopr::oid \
+        FROM pg_catalog.pg_amop o \
+        UNION ALL SELECT p.amprocfamily, 'FUNCTION ' || p.amprocnum || ' (' || p.amproclefttype::regtype || ', ' \
+               || p.amprocrighttype::regtype || ') ' || p.amproc::regprocedure, \
+               'pg_catalog.pg_amproc'::regclass, p.oid, 'pg_catalog.pg_proc'::regclass, p.amproc::oid \
+        FROM pg_catalog.pg_amproc p) AS one (family, added, class, oid, of_class, of_oid) \
+    JOIN pg_catalog.pg_opfamily f ON f.oid = one.family JOIN pg_catalog.pg_namespace n ON n.oid = f.opfnamespace \
+    JOIN pg_catalog.pg_am m ON m.oid = f.opfmethod \
+    WHERE f.oid < 16384 AND one.oid >= 16384 AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d \
+          WHERE d.classid = one.class AND d.objid = one.oid AND d.refclassid = 'pg_catalog.pg_opclass'::regclass \
+             OR d.classid = one.of_class AND d.objid = one.of_oid AND d.deptype = 'e') \
+    GROUP BY 1 ORDER BY 1";
+
 /// Named as in `not_moved::system_schemas`. Those of the operating system are there from the start, or are imported later.
 const COLLATIONS: &str = "\
     SELECT 'collation ' || quote_ident(c.collname), ''::text FROM pg_catalog.pg_collation c \
@@ -55,6 +88,8 @@ pub(super) async fn read(connection: &Connection) -> Result<Vec<NotMoved>, Error
         (NotMovedKind::TextSearch, TEXT_SEARCH),
         (NotMovedKind::InformationSchema, INFORMATION_SCHEMA),
         (NotMovedKind::SystemObject, CASTS_AND_FUNCTIONS),
+        (NotMovedKind::LanguagePrivilege, LANGUAGES),
+        (NotMovedKind::FamilyMember, FAMILY_MEMBERS),
     ] {
         found.extend(not_moved::read(connection, what, sql).await?);
     }
@@ -80,13 +115,17 @@ pub(super) fn retain_other(
         _ => of_target,
     };
     found.retain(|one| match one.what {
-        NotMovedKind::TextSearch | NotMovedKind::InformationSchema => {
+        NotMovedKind::TextSearch
+        | NotMovedKind::InformationSchema
+        | NotMovedKind::LanguagePrivilege => {
             let mut there = of_target.iter();
             there.any(|there| {
                 there.what == one.what && there.object == one.object && there.detail != one.detail
             })
         }
-        NotMovedKind::SystemObject | NotMovedKind::SystemSchema => !of_target.contains(one),
+        NotMovedKind::SystemObject | NotMovedKind::SystemSchema | NotMovedKind::FamilyMember => {
+            !of_target.contains(one)
+        }
         _ => true,
     });
 }

@@ -50,6 +50,18 @@ pub(super) async fn read(connection: &Connection) -> Result<BTreeMap<String, Tab
     Ok(tablespaces)
 }
 
+/// What is set for those that every server has, as the statement that sets it.
+pub(super) const OF_INITDB: &str = "\
+    SELECT t.spcname::text, one.statement FROM pg_catalog.pg_tablespace t, LATERAL ( \
+        SELECT 'ALTER TABLESPACE ' || t.spcname || ' SET (' || replace(o, '=', ' = ') || ')' FROM unnest(t.spcoptions) AS o \
+        UNION ALL SELECT 'GRANT CREATE ON TABLESPACE ' || t.spcname || ' TO ' || CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(r.rolname) END \
+               || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END \
+        FROM aclexplode(t.spcacl) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee WHERE a.grantee <> t.spcowner \
+        UNION ALL SELECT 'COMMENT ON TABLESPACE ' || t.spcname || ' IS ' || quote_literal(shobj_description(t.oid, 'pg_tablespace')) \
+        UNION ALL SELECT 'ALTER TABLESPACE ' || t.spcname || ' OWNER TO ' || quote_ident(pg_get_userbyid(t.spcowner)) \
+        WHERE t.spcowner <> 10) AS one (statement) \
+    WHERE t.spcname IN ('pg_default', 'pg_global') AND one.statement IS NOT NULL ORDER BY 1, 2";
+
 /// Tablespaces of the source that the target lacks and that its role, a superuser, can make there: the directory is there,
 /// empty. Only superusers see that. Whether the server may also write to it, the attempt tells.
 pub(super) async fn makeable(

@@ -17,6 +17,7 @@ mod left;
 mod libraries;
 mod locks;
 mod lost_settings;
+mod newer;
 mod not_moved;
 mod objects;
 mod other_settings;
@@ -26,6 +27,7 @@ mod roles_there;
 mod selection;
 mod servers;
 mod settings;
+mod system;
 mod tablespaces;
 mod tablespaces_there;
 #[cfg(test)]

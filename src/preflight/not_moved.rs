@@ -1,5 +1,6 @@
 //! What of the source no client program brings along, and no count shows.
 
+use super::{newer, system};
 use crate::catalog::{
     Appeared, Database, Inspection, NotMoved, NotMovedKind, Privilege, ServerFacts,
 };
@@ -19,6 +20,7 @@ fn in_server(globals: bool, not_moved: &[NotMoved]) -> Vec<Finding> {
     let each = not_moved.iter();
     each.filter_map(|one| of_server(globals, one))
         .chain(slots(not_moved))
+        .chain(system::tablespaces(globals, not_moved))
         .collect()
 }
 
@@ -206,6 +208,8 @@ fn in_database(
         .chain(system_collations(not_moved))
         .chain(information_schema(not_moved))
         .chain(views_computed_again(not_moved))
+        .chain(newer::in_database(not_moved, target))
+        .chain(system::in_database(not_moved))
         .map(|finding| finding.database(name))
         .collect()
 }
@@ -249,7 +253,7 @@ pub(crate) fn for_appeared(plan: &Plan, appeared: &Appeared, target: &ServerFact
     sentences
 }
 
-fn objects_of(not_moved: &[NotMoved], kind: NotMovedKind) -> Vec<&str> {
+pub(super) fn objects_of(not_moved: &[NotMoved], kind: NotMovedKind) -> Vec<&str> {
     let found = not_moved.iter().filter(|found| found.what == kind);
     found.map(|found| found.object.as_str()).collect()
 }

@@ -6,6 +6,7 @@ use crate::catalog::{Inspection, Role, ServerFacts};
 use crate::finding::{Code, Finding, Severity};
 use crate::names::some_of;
 use crate::plan::Plan;
+use crate::postgres::quote_identifier;
 
 pub(super) fn for_source(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -25,6 +26,7 @@ pub(super) fn for_target(plan: &Plan, inspection: &Inspection) -> Vec<Finding> {
         found.extend(md5_passwords(source, target));
         found.extend(passwords_written(source, target));
         found.extend(limited_role(source, target));
+        found.extend(role_creators(source, target));
     } else {
         found.extend(owners_missing(plan, source, target));
     }
@@ -188,6 +190,58 @@ fn md5_passwords(source: &ServerFacts, target: &ServerFacts) -> Option<Finding> 
         "set the passwords again on the source with password_encryption = 'scram-sha-256' (10 and later), or on the target after the \
          run; or let pg_hba.conf of the target ask for md5, which accepts both",
     ))
+}
+
+/// Before 16, CREATEROLE alone lets a role alter and drop all others but superusers.
+fn role_creators(source: &ServerFacts, target: &ServerFacts) -> Vec<Finding> {
+    if source.version.major() >= 1600 || target.version.major() < 1600 {
+        return Vec::new();
+    }
+    let creates = |role: &Role| role.attributes.get("CREATEROLE") == Some(&true);
+    let creators = source.roles.iter();
+    creators
+        .filter(|role| creates(role) && !role.is_superuser && !target.keeps_role(&role.name))
+        .filter_map(|creator| {
+            let there = target.role(&creator.name);
+            let may_already = |name: &str| {
+                [Some(creator), there].into_iter().flatten().any(|role| {
+                    let member = role.member_of.get(name);
+                    member.is_some_and(|member| member.admin)
+                })
+            };
+            let managed = source.roles.iter().filter(|role| {
+                let is_other = role.name != target.user && !role.is_superuser && !creates(role);
+                // A role cannot be a member of its own members.
+                is_other && !is_member(source, role, &creator.name) && !may_already(&role.name)
+            });
+            let managed = managed.filter(|role| !role.name.starts_with("pg_"));
+            let names: Vec<String> = managed.map(|role| quote_identifier(&role.name)).collect();
+            (!names.is_empty()).then(|| {
+                let message = "the role has CREATEROLE, with which it may alter and drop any other role on the source; from 16 on it may \
+                               only those that it is a member of with ADMIN OPTION, and those that it creates";
+                Finding::new(Code::SourceCreaterole, message)
+                    .object(format!("ROLE {}", creator.name))
+                    .fix(format!(
+                        "on the target after the run, for the roles that it is to manage: GRANT {} TO {} WITH ADMIN OPTION, INHERIT FALSE, \
+                         SET FALSE",
+                        some_of(&names, NAMED),
+                        quote_identifier(&creator.name)
+                    ))
+            })
+        })
+        .collect()
+}
+
+/// Whether the role is a member of the group, also by way of others.
+fn is_member(server: &ServerFacts, role: &Role, group: &str) -> bool {
+    let mut groups = role.member_of.keys();
+    // Memberships have no circles.
+    groups.any(|name| {
+        name == group
+            || server
+                .role(name)
+                .is_some_and(|role| is_member(server, role, group))
+    })
 }
 
 fn public_schema_owner(source: &ServerFacts, target: &ServerFacts) -> Option<Finding> {

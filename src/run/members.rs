@@ -1,4 +1,4 @@
-//! What was changed on the source of tables, rows, sequences and functions that belong to extensions: no client program brings it along, and only
+//! What was changed on the source of tables, rows, sequences, functions and the like that belong to extensions: no client program brings it along, and only
 //! beside what CREATE EXTENSION made on the target does it show.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -15,6 +15,9 @@ use crate::step::Shared;
 
 /// Databases that are looked into at a time.
 const AT_A_TIME: usize = 4;
+
+/// Parts that scripts of all versions make alike.
+const OF_ALL_VERSIONS: [&str; 2] = ["mappings", "options"];
 
 /// So many differences of an extension are named.
 const SHOWN: usize = 8;
@@ -148,7 +151,7 @@ fn other_rows(source: &State, target: &State) -> Option<String> {
 }
 
 /// What the source has, and of what both have the parts. Where the extension is of another version, its script may have made other objects
-/// and parts, so that only those parts count that the target does not have at all.
+/// and parts, so that, but for few, only those parts count that the target does not have at all.
 fn compare(source: &[Member], target: &[Member]) -> Vec<String> {
     let by_part = |members: &[Member]| -> HashMap<(String, String), Member> {
         let members = members.iter();
@@ -182,7 +185,10 @@ fn compare(source: &[Member], target: &[Member]) -> Vec<String> {
         let is_same_version = versions.get(one.extension.as_str()) == Some(&one.version.as_str());
         let differs = match there.get(&(one.object.clone(), one.part.clone())) {
             None => true,
-            Some(there) => is_same_version && there.definition != one.definition,
+            Some(there) => {
+                let is_alike = is_same_version || OF_ALL_VERSIONS.contains(&one.part.as_str());
+                is_alike && there.definition != one.definition
+            }
         };
         if differs {
             let list = differences.entry(&one.extension).or_default();
@@ -239,6 +245,7 @@ mod tests {
             vec![
                 member(version, "public.job", "column id", "integer NOT NULL"),
                 member(version, "public.job", "index mine", "CREATE INDEX mine"),
+                member(version, "dictionary of_jobs", "options", "maxlen = 3"),
                 member(
                     version,
                     "public.gone",
@@ -249,6 +256,7 @@ mod tests {
         };
         let target = vec![
             member("1.0", "public.job", "column id", "integer"),
+            member("1.0", "dictionary of_jobs", "options", ""),
             member(
                 "1.0",
                 "public.job",
@@ -256,8 +264,8 @@ mod tests {
                 "CREATE TRIGGER theirs",
             ),
         ];
-        insta::assert_snapshot!(compare(&source("1.0"), &target).join("\n"), @"what the extension jobs made was changed on the source, which pg_dump does not bring along: all of public.gone, column id of public.job, index mine of public.job, trigger theirs of public.job (not on the source); make the same changes on the target");
-        insta::assert_snapshot!(compare(&source("1.1"), &target).join("\n"), @"what the extension jobs made was changed on the source, which pg_dump does not bring along: index mine of public.job; make the same changes on the target");
+        insta::assert_snapshot!(compare(&source("1.0"), &target).join("\n"), @"what the extension jobs made was changed on the source, which pg_dump does not bring along: all of public.gone, column id of public.job, index mine of public.job, options of dictionary of_jobs, trigger theirs of public.job (not on the source); make the same changes on the target");
+        insta::assert_snapshot!(compare(&source("1.1"), &target).join("\n"), @"what the extension jobs made was changed on the source, which pg_dump does not bring along: index mine of public.job, options of dictionary of_jobs; make the same changes on the target");
         assert_eq!(compare(&target, &target), Vec::<String>::new());
     }
 }

@@ -1,10 +1,10 @@
 //! What belongs to a database as a whole: what changed of it on the source after it was set on the target, and what only the target
 //! has.
 
-use crate::catalog::{Database, changed, is_of_another, only_on_target, properties};
+use crate::catalog::{Database, TABLESPACE, changed, is_of_another, only_on_target, properties};
 use crate::inspect;
 use crate::journal::State;
-use crate::plan::Endpoint;
+use crate::plan::{Endpoint, Tablespaces};
 use crate::postgres::{self, Session, connect, quote_identifier, with_retries};
 use crate::step::Shared;
 
@@ -13,11 +13,15 @@ use crate::step::Shared;
 pub(super) fn changed_since_creation<'a>(
     names: impl Iterator<Item = &'a String>,
     state: &State,
+    tablespaces: &Tablespaces,
     source: &[Database],
     target: &[Database],
 ) -> Vec<String> {
     names
-        .filter_map(|name| told(name, state, source, target))
+        .filter_map(|name| {
+            let (source, target) = (find(source, name)?, find(target, name)?);
+            told(name, state, tablespaces, source, target)
+        })
         .collect()
 }
 
@@ -55,18 +59,28 @@ pub(super) async fn read_again(
     tokio::try_join!(read(&shared.source), read(&shared.target))
 }
 
-fn told(name: &str, state: &State, source: &[Database], target: &[Database]) -> Option<String> {
+fn told(
+    name: &str,
+    state: &State,
+    tablespaces: &Tablespaces,
+    source: &Database,
+    target: &Database,
+) -> Option<String> {
     // A journal of an earlier version does not say what was set.
     let was = state.made_from.get(name).filter(|was| !was.is_empty())?;
-    let source = properties(find(source, name)?);
-    if is_of_another(was, &source) {
+    let of_source = properties(source);
+    if is_of_another(was, &of_source) {
         return Some(format!(
             "database \"{name}\": the source's database of this name is not the one that was moved, which was dropped or renamed since: \
              where the target shall have the other one, `pg-migrate reset PLAN --database NAME --drop NAME`, and run again"
         ));
     }
-    let target = properties(find(target, name)?);
-    let changed = changed(was, &source, &target);
+    let of_target = properties(target);
+    let mut changed = changed(was, &of_source, &of_target);
+    let chosen = tablespaces.on_target(&source.tablespace);
+    if chosen.unwrap_or("pg_default") == target.tablespace {
+        changed.remove(TABLESPACE);
+    }
     (!changed.is_empty()).then(|| {
         let what: Vec<&str> = changed.into_iter().collect();
         format!(

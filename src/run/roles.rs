@@ -42,6 +42,7 @@ pub(super) async fn tell_changes(
             messages.extend(changed_since_creation(
                 shared.graph.database_names(),
                 state,
+                &shared.plan.tablespaces,
                 &source,
                 &target,
             ));
@@ -139,6 +140,7 @@ pub(crate) async fn changed_since_completion(job: Job) -> Vec<String> {
     changes.extend(changed_since_creation(
         shared.graph.database_names(),
         state,
+        &shared.plan.tablespaces,
         &source.databases,
         &target.databases,
     ));

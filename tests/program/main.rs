@@ -76,6 +76,7 @@ mod trust_large_objects;
 mod trust_left;
 mod trust_left_out;
 mod trust_loads;
+mod trust_newer;
 mod trust_numbers;
 mod trust_others;
 mod trust_ownership;

@@ -27,7 +27,15 @@ fn changes_of_what_the_system_made_are_told_before() {
          REVOKE USAGE ON SCHEMA information_schema FROM PUBLIC;
          UPDATE pg_cast SET castcontext = 'i' WHERE castsource = 'int'::regtype AND casttarget = 'bool'::regtype;
          ALTER FUNCTION pg_catalog.lower(text) SET search_path = pg_catalog;
-         CREATE COLLATION pg_catalog.own (locale = 'C')",
+         CREATE COLLATION pg_catalog.own (locale = 'C');
+         REVOKE USAGE ON LANGUAGE sql FROM PUBLIC; GRANT USAGE ON LANGUAGE sql TO pg_monitor;
+         CREATE FUNCTION shorter(int, text) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1 < length($2)';
+         CREATE FUNCTION compared(int, text) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 - length($2)';
+         CREATE OPERATOR <# (LEFTARG = int, RIGHTARG = text, FUNCTION = shorter);
+         ALTER OPERATOR FAMILY integer_ops USING btree ADD OPERATOR 1 <# (int, text), FUNCTION 1 (int, text) compared(int, text);
+         ALTER TABLESPACE pg_default SET (random_page_cost = 1.1);
+         GRANT CREATE ON TABLESPACE pg_default TO pg_monitor;
+         COMMENT ON TABLESPACE pg_default IS 'nvme'",
     );
     let told = [
         "source/text-search: database \"erp\", configuration english: the text search configuration english of pg_catalog is not as \
@@ -40,8 +48,24 @@ fn changes_of_what_the_system_made_are_told_before() {
         "source/system-object: database \"erp\", function lower(text): ",
         "source/system-schema: database \"erp\", pg_catalog: collations of a schema of the system that the target does not have, which \
          pg_dump leaves out: collation own",
+        "source/system-object: database \"erp\", language sql: its privileges are not those of the target",
+        "beside its owner, on the source pg_monitor may use it",
+        "source/system-object: database \"erp\", operator family pg_catalog.integer_ops USING btree: it is a part of the system",
+        "source/system-tablespace: TABLESPACE pg_default: each server has its own tablespace of this name",
     ];
+    let advised = [
+        "ALTER TABLESPACE pg_default SET (random_page_cost = 1.1); COMMENT ON TABLESPACE pg_default IS 'nvme'; GRANT CREATE ON \
+         TABLESPACE pg_default TO pg_monitor",
+        "ALTER OPERATOR FAMILY pg_catalog.integer_ops USING btree ADD OPERATOR 1 public.<#(integer,text), FUNCTION 1 (integer, text) \
+         public.compared(integer,text)",
+    ];
+    project.run(&["check"]).expect_code(0).says(&advised);
     project.run(&["run"]).expect_code(0).says(&told);
+    for statements in advised {
+        target.psql("erp", statements);
+    }
+    let said = project.run(&["check"]).expect_code(0).said();
+    assert!(!said.contains("source/system-tablespace"), "{said}");
     // What it is about.
     let words = target.psql("erp", "SELECT words FROM public.docs LIMIT 1");
     assert_eq!(words, "'run':1 'shoe':2");
@@ -71,7 +95,9 @@ fn changes_of_the_system_that_the_target_has_as_well_are_not_told() {
     let changes = "
         UPDATE pg_cast SET castcontext = 'i' WHERE castsource = 'int'::regtype AND casttarget = 'bool'::regtype;
         ALTER FUNCTION pg_catalog.lower(text) SET search_path = pg_catalog;
-        CREATE COLLATION pg_catalog.own (locale = 'C')";
+        CREATE COLLATION pg_catalog.own (locale = 'C');
+        REVOKE USAGE ON LANGUAGE sql FROM PUBLIC;
+        ALTER TABLESPACE pg_default SET (random_page_cost = 1.1)";
     let (_source, target, project) = servers(changes);
     target.psql("postgres", changes);
     let said = project.run(&["check"]).expect_code(0).said();
@@ -199,6 +225,10 @@ fn what_nobody_changed_is_not_told() {
             "source/leads-here",
             "source/views-computed",
             "source/replication-slots",
+            "source/createrole",
+            "source/inherited-columns",
+            "source/shadowed-function",
+            "source/stored-lexemes",
         ] {
             assert!(!said.contains(code), "{major}: {said}");
         }
@@ -339,9 +369,49 @@ fn what_was_changed_of_an_extensions_members_is_told_after_the_run() {
     finished.says(&[
         "erp: what the extension pg_migrate_jobs made was changed on the source, which pg_dump does not bring along: column command of \
          public.job, constraint no_drop of public.job, index job_at of public.job (not on the source), index mine of public.job, row \
-         level security of public.job, security and settings of public.job_add(text), trigger job_set of public.job; make the same",
+         level security of public.job, security definer of public.job_add(text), settings of public.job_add(text), trigger job_set of public.job; make the same",
     ]);
     assert!(!finished.said().contains("crm: what"));
+}
+
+/// Whether the target has the extension of the same version (unaccent, dict_int) or of a later one (pg_trgm).
+#[test]
+fn options_attributes_and_owners_of_an_extensions_members_are_told_after_the_run() {
+    let (source, target) = (Server::start(12), Server::start(18));
+    source.psql("postgres", "CREATE ROLE keeper");
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql("postgres", "CREATE DATABASE crm");
+    let made = "CREATE EXTENSION unaccent; CREATE EXTENSION dict_int; CREATE EXTENSION pg_trgm; CREATE EXTENSION pg_stat_statements";
+    source.psql("crm", made);
+    source.psql("erp", made);
+    source.psql(
+        "erp",
+        "ALTER TEXT SEARCH DICTIONARY intdict (MAXLEN = 4, REJECTLONG = true);
+         ALTER FUNCTION unaccent(text) IMMUTABLE LEAKPROOF PARALLEL UNSAFE COST 3;
+         ALTER FUNCTION unaccent(regdictionary, text) OWNER TO keeper;
+         ALTER VIEW pg_stat_statements OWNER TO keeper;
+         ALTER TEXT SEARCH DICTIONARY unaccent OWNER TO keeper;
+         ALTER FUNCTION similarity(text, text) SECURITY DEFINER SET search_path = public",
+    );
+    let finished = Project::between(&source, &target)
+        .run(&["run"])
+        .expect_code(0);
+    finished.says(&[
+        "the extension dict_int made was changed on the source, which pg_dump does not bring along: options of text search dictionary \
+         public.intdict; make",
+        "owner of public.unaccent(regdictionary,text), owner of text search dictionary public.unaccent, parallel safety of \
+         public.unaccent(text), volatility of public.unaccent(text); make",
+        "cost of public.unaccent(text), leakproof of public.unaccent(text), owner",
+        "pg_stat_statements made was changed on the source, which pg_dump does not bring along: owner of public.pg_stat_statements; make",
+        "pg_trgm made was changed on the source, which pg_dump does not bring along: security definer of public.similarity(text,text), \
+         settings of public.similarity(text,text); make",
+    ]);
+    // Another version, and nobody changed anything.
+    assert!(
+        !finished.said().contains("crm: what"),
+        "{}",
+        finished.said()
+    );
 }
 
 /// ALTER EXTENSION … ADD: pg_dump takes them for what the extension's script makes.

@@ -109,6 +109,7 @@ fn everything_goes_to_the_tablespace_that_the_plan_names() {
     for sql in [
         "CREATE DATABASE erp",
         "CREATE DATABASE placed TABLESPACE fast",
+        "CREATE DATABASE moved TABLESPACE fast",
         "ALTER DATABASE erp SET default_tablespace = 'same'",
         "ALTER ROLE app SET default_tablespace = 'fast'",
         "ALTER ROLE app IN DATABASE erp SET temp_tablespaces = old, same, fast",
@@ -127,6 +128,8 @@ fn everything_goes_to_the_tablespace_that_the_plan_names() {
          CREATE TABLE kept (id int) TABLESPACE same;
          CREATE TABLE gone (id int) TABLESPACE old;
          CREATE MATERIALIZED VIEW v TABLESPACE fast AS SELECT count(*) FROM t;
+         CREATE MATERIALIZED VIEW grouped TABLESPACE fast AS SELECT id, a, count(*) FROM t GROUP BY id;
+         CREATE INDEX grouped_id ON grouped (id) TABLESPACE fast;
          CREATE TABLE parts (id int) PARTITION BY RANGE (id) TABLESPACE fast;
          CREATE INDEX parts_id ON parts (id) TABLESPACE same;
          CREATE TABLE part PARTITION OF parts FOR VALUES FROM (1) TO (10) TABLESPACE pg_default;
@@ -154,6 +157,13 @@ fn everything_goes_to_the_tablespace_that_the_plan_names() {
         target.psql("postgres", settings),
         "default_tablespace=same; temp_tablespaces=\"\", same, ssd; default_tablespace=ssd"
     );
+    // Until it was brought along.
+    let told = "database \"moved\": since it was created on the target, its tablespace changed on the source";
+    source.psql("postgres", "ALTER DATABASE moved SET TABLESPACE old");
+    project.run(&["run"]).expect_code(0).says(&[told]);
+    target.psql("postgres", "ALTER DATABASE moved SET TABLESPACE pg_default");
+    let said = project.run(&["run"]).expect_code(0).said();
+    assert!(!said.contains("since it was created"), "{said}");
 }
 
 /// Roles and tablespaces that migrate make one whose directory is there, empty.

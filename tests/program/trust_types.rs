@@ -170,7 +170,14 @@ fn values_of_the_row_type_of_a_child_keep_their_places() {
 /// Without a column of its type, only statements that name no columns find others.
 #[test]
 fn columns_of_a_child_in_another_order_are_told_and_so_are_columns_that_are_computed_again() {
-    let (source, target) = (Server::start(16), Server::start(18));
+    // Up to 14 the column depends on what computes it, and its expression after.
+    for major in [14, 16] {
+        tell_what_is_in_another_order_or_computed_again(&Server::start(major));
+    }
+}
+
+fn tell_what_is_in_another_order_or_computed_again(source: &Server) {
+    let target = Server::start(18);
     source.psql("postgres", "CREATE DATABASE erp");
     source.psql(
         "erp",
@@ -190,7 +197,7 @@ fn columns_of_a_child_in_another_order_are_told_and_so_are_columns_that_are_comp
              upper text GENERATED ALWAYS AS (upper(word COLLATE of_ours)) STORED,
              english tsvector GENERATED ALWAYS AS (to_tsvector('english', word)) STORED)",
     );
-    let project = Project::between(&source, &target);
+    let project = Project::between(source, &target);
     let told = project.run(&["run"]).expect_code(0);
     told.says(&[
         "source/column-order",

@@ -133,6 +133,7 @@ pub(crate) fn server(version: Version, databases: Vec<Database>) -> ServerFacts 
         locales: vec!["en_US.utf8".into()],
         not_moved: Vec::new(),
         lacked_libraries: Vec::new(),
+        newer: crate::catalog::Newer::default(),
         extension_versions: BTreeMap::new(),
         configuration: Configuration::default(),
     }

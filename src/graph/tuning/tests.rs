@@ -67,6 +67,7 @@ fn target() -> ServerFacts {
         maintenance_work_mem: 64 << 20,
         not_moved: Vec::new(),
         lacked_libraries: Vec::new(),
+        newer: crate::catalog::Newer::default(),
         extension_versions: BTreeMap::new(),
         configuration: configuration(),
     }

@@ -54,8 +54,20 @@ fn what_a_database_loses_is_told_object_by_object() {
         ),
         not_moved(NotMovedKind::ViewComputedAgain, "public.totals", ""),
         not_moved(NotMovedKind::ViewComputedAgain, "public.months", ""),
+        not_moved(NotMovedKind::LanguagePrivilege, "language sql", "no role"),
+        not_moved(
+            NotMovedKind::FamilyMember,
+            "operator family pg_catalog.integer_ops USING btree",
+            "OPERATOR 1 public.<#(integer,text)",
+        ),
+        not_moved(NotMovedKind::NullableChild, "public.child", "id, name"),
+        not_moved(NotMovedKind::ShadowedFunction, "public.uuidv7()", ""),
+        not_moved(NotMovedKind::StoredLexemes, "public.art", "found tsvector"),
+        not_moved(NotMovedKind::StoredLexemes, "public.page", "found tsvector"),
     ];
-    assert_snapshot!(lines(&Case::new("", vec![erp]).compile()), @r#"
+    let mut case = Case::new("", vec![erp]);
+    case.inspection.target.newer.stemmers = vec!["english".into(), "german".into()];
+    assert_snapshot!(lines(&case.compile()), @r#"
     Fix source/system-object [erp cast (integer AS boolean)] the cast (integer AS boolean) of pg_catalog is not as on the target (implicit), and pg_dump does not bring it along: statements, views and functions that rely on it fail or compute something else
       fix: make the change on the target before the run, where it is still wanted
     Fix source/text-search [erp configuration english] the text search configuration english of pg_catalog is not as on the target, and pg_dump does not bring it along: to_tsvector finds other words there, also in generated columns and indexes
@@ -72,12 +84,22 @@ fn what_a_database_loses_is_told_object_by_object() {
       fix: compare it on both sides after the run, and setval on the target where it is behind
     Warn source/information-schema [erp information_schema] its privileges were changed, and pg_dump brings none of them along: tables, columns
       fix: GRANT and REVOKE on the target after the run
+    Warn source/inherited-columns [erp] columns may be NULL here and are inherited from such as are NOT NULL in the parent, which from 18 on holds for all that inherit: on the target they are NOT NULL, and refuse NULL from clients, or in the restore from the dump: public.child (id, name)
+      fix: SET NOT NULL for them on the source, or, where rows have NULL, ALTER TABLE … NO INHERIT; or, where none has NULL yet, on the target after the run ALTER TABLE … ALTER CONSTRAINT … NO INHERIT for the parent's NOT NULL, then ALTER … DROP NOT NULL for the child
     Warn source/leads-here [erp itself] the foreign server leads to old-db:5432, which is the source: on the target it does so still, after the switch too
       fix: ALTER SERVER … OPTIONS (SET host …) on the target after the run; or keep the source's name for the target
     Warn source/range-function [erp span(real,real)] its privileges were changed; pg_dump does not bring along those of a function that CREATE TYPE made
       fix: GRANT and REVOKE on the target after the run
     Warn source/server-values [erp public.outbox] it keeps what the source counts for itself, and the target counts from elsewhere: written xid8; a comparison with the target's own transaction ids, snapshots or WAL positions finds too much, or nothing for a long time
       fix: see what uses the columns (outboxes, queues, heartbeats), and begin their values again on the target after the run
+    Warn source/shadowed-function [erp] the target's pg_catalog has functions that are called as these, and the source's has not; pg_catalog is searched first, so that calls without a schema, in bodies of functions and in statements of clients, find those of the system there, which may return something else: public.uuidv7()
+      fix: compare what both return; where they differ, call yours with its schema, or give it another name; or put pg_catalog last in search_path (ALTER DATABASE … SET search_path = public, pg_catalog)
+    Warn source/stored-lexemes [erp] columns keep lexemes as the source made them, and the stemmers of the target make others of some words (english, german): searches with to_tsquery do not find all rows there any more: public.art (found tsvector), public.page (found tsvector)
+      fix: where they are of these languages, compute the columns again on the target after the run, as the trigger or the application does (UPDATE … SET column = to_tsvector(…)); generated columns and indexes on to_tsvector(…) are right
+    Warn source/system-object [erp language sql] its privileges are not those of the target, and pg_dump does not bring them along: beside its owner, on the source no role may use it
+      fix: GRANT and REVOKE USAGE ON LANGUAGE … on the target after the run
+    Warn source/system-object [erp operator family pg_catalog.integer_ops USING btree] it is a part of the system, and pg_dump leaves out what users added to it: on the target, indexes of this family do not serve these operators
+      fix: on the target after the run: ALTER OPERATOR FAMILY pg_catalog.integer_ops USING btree ADD OPERATOR 1 public.<#(integer,text)
     Warn source/system-owner [erp now()] it is a part of the system and belongs to role app; on the target it belongs to the role that ran initdb
       fix: ALTER … OWNER TO on the target after the run
     Warn source/system-schema [erp pg_catalog.days] it is in a schema of the system, which pg_dump leaves out: it is not brought along
@@ -126,6 +148,16 @@ fn what_the_server_loses_is_told() {
             "logical in database erp",
         ),
         not_moved(NotMovedKind::ReplicationSlot, "standby1", "physical"),
+        not_moved(
+            NotMovedKind::SystemTablespace,
+            "pg_default",
+            "ALTER TABLESPACE pg_default SET (random_page_cost = 1.1)",
+        ),
+        not_moved(
+            NotMovedKind::SystemTablespace,
+            "pg_default",
+            "GRANT CREATE ON TABLESPACE pg_default TO app",
+        ),
     ];
     assert_snapshot!(lines(&case.compile()), @r#"
     Warn source/membership-without-role [ROLE team] the membership of lead in team refers to a role that is gone, as member, group or grantor: pg_dumpall leaves it out or gives it another grantor
@@ -136,6 +168,8 @@ fn what_the_server_loses_is_told() {
       fix: see who reads from them; for the target, standbys are made again, and slots of subscribers are made before clients write there
     Warn source/setting-of-all-roles [log_statement] ALTER ROLE ALL SET log_statement = "ddl" is not brought along: it would hold in the whole target
       fix: run it on the target when everything has arrived, if it shall hold there
+    Warn source/system-tablespace [TABLESPACE pg_default] each server has its own tablespace of this name, and pg_dumpall leaves it out: what was set for the source's (costs that decide about plans, privileges, owner, comment) does not hold on the target
+      fix: on the target after the run, what shall hold there as well: ALTER TABLESPACE pg_default SET (random_page_cost = 1.1); GRANT CREATE ON TABLESPACE pg_default TO app
     Warn source/security-label [erp] its security label of provider selinux is not brought along
       fix: SECURITY LABEL … ON DATABASE … on the target after the run
     Warn source/installation-database [postgres] each server has its own database of this name, so these of the source are not brought along: setting work_mem, CONNECT taken from PUBLIC, privileges on pg_switch_wal()

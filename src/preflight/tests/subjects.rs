@@ -7,8 +7,8 @@ use insta::assert_snapshot;
 
 use super::{codes, lines};
 use crate::catalog::{
-    AttachedIndex, EventTrigger, FunctionSetting, LoadOrderConstraint, Oversized, Placed,
-    PlacedKind, Role, Setting, TableTrigger, Version,
+    AttachedIndex, EventTrigger, FunctionSetting, LoadOrderConstraint, Membership, Oversized,
+    Placed, PlacedKind, Role, Setting, TableTrigger, Version,
 };
 use crate::finding::{Code, Finding, Severity};
 use crate::graph::tests::synthetic::{Case, contents, database, table};
@@ -261,6 +261,44 @@ fn role(name: &str) -> Role {
         can_login: true,
         ..Role::default()
     }
+}
+
+/// Where a role cannot be granted, because it would be a member of its own, or need not be, it is left out.
+#[test]
+fn what_createrole_means_less_from_16_on_is_told_with_what_to_grant() {
+    let in_group = |name: &str, group: &str, admin: bool| {
+        let mut role = role(name);
+        let membership = Membership {
+            admin,
+            ..Membership::default()
+        };
+        role.member_of.insert(group.to_owned(), membership);
+        role
+    };
+    let mut admin = in_group("admin", "reader", true);
+    admin.attributes.insert("CREATEROLE", true);
+    let mut case = Case::new("", vec![database("erp", 1, 1)]);
+    case.inspection.source.roles.extend([
+        admin,
+        role("App"),
+        role("reader"),
+        in_group("deputy", "admin", false),
+        in_group("member", "deputy", false),
+    ]);
+    let told = |case: &Case| {
+        let found = case.compile().findings.into_iter();
+        let mut found = found.filter(|finding| finding.code == Code::SourceCreaterole);
+        found.next().and_then(|finding| finding.fix)
+    };
+    assert_snapshot!(told(&case).unwrap(), @r#"on the target after the run, for the roles that it is to manage: GRANT "App" TO "admin" WITH ADMIN OPTION, INHERIT FALSE, SET FALSE"#);
+    case.inspection
+        .target
+        .roles
+        .push(in_group("admin", "App", true));
+    assert_eq!(told(&case), None);
+    case.inspection.target.roles.pop();
+    case.inspection.source.version = Version(160_000);
+    assert_eq!(told(&case), None);
 }
 
 #[test]

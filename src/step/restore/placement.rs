@@ -37,7 +37,9 @@ pub(super) async fn place(
     let placed = context.database()?.contents.iter();
     let placed = placed.flat_map(|contents| &contents.placed);
     let of_part = placed.filter(|placed| match placed.kind {
-        PlacedKind::Table | PlacedKind::MaterializedView => part == Part::PreData,
+        PlacedKind::Table => part == Part::PreData,
+        // One that groups by a primary key is made after it.
+        PlacedKind::MaterializedView => matches!(part, Part::PreData | Part::PostData),
         PlacedKind::Index => part == Part::PostData,
     });
     let statements: Vec<String> = of_part

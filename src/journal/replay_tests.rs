@@ -327,3 +327,37 @@ fn a_forgotten_step_may_start_again() {
     let replay = replay(text.as_bytes()).unwrap();
     assert_eq!(replay.state.steps[&dump()].status, Status::Started);
 }
+
+/// A migration of roles that a run began, it goes on with itself; the next one goes by what was seen of them before.
+#[test]
+fn what_is_known_of_roles_outlives_a_run_that_died_and_a_database_that_is_dropped() {
+    let change = |change: Change| line(change.into());
+    let subject = || "role \"app\"".to_owned();
+    let begin = change(Change::MigrateRoles {
+        subjects: [(subject(), "source".to_owned())].into(),
+    });
+    let after = crate::journal::MigratedSubject {
+        target: Some("target".into()),
+        warnings: Vec::new(),
+    };
+    let end = change(Change::MigratedRoles {
+        subjects: [(subject(), after.clone())].into(),
+    });
+    let roles = |text: &str| replay(text.as_bytes()).unwrap().state.roles_to_migrate();
+    let ended = run() + &begin + &end;
+    assert_eq!(roles(&ended)[&subject()].begun, None);
+    let again = ended.clone() + &run() + &begin;
+    assert_eq!(roles(&again)[&subject()].after, None);
+    let next = roles(&(again + &run()));
+    assert_eq!(next[&subject()].after, Some(after));
+    assert_eq!(next[&subject()].begun, Some(2));
+
+    let database = "erp".to_owned();
+    let dropped = ended.clone() + &change(Change::DroppedDatabase { database });
+    assert_eq!(roles(&dropped), roles(&ended));
+    let doubted = Change::DoubtDatabases {
+        databases: Vec::new(),
+        disowned: true,
+    };
+    assert!(roles(&(ended + &change(doubted))).is_empty());
+}

@@ -63,7 +63,8 @@ pub(crate) async fn types_in(
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// The labels of the enums that values in these tables consist of.
+/// The labels of the enums that values in these tables consist of. In a database with encoding SQL_ASCII, one that holds other bytes than
+/// ASCII may not be readable, and is told by a digest.
 ///
 /// # Errors
 ///
@@ -76,7 +77,10 @@ pub(crate) async fn enum_labels(
     let oids: Vec<u32> = types.into_iter().map(|(oid, _)| oid).collect();
     let rows = connection
         .query(
-            "SELECT pg_catalog.format_type(e.enumtypid, NULL), e.oid, e.enumlabel::text FROM pg_catalog.pg_enum e \
+            "SELECT pg_catalog.format_type(e.enumtypid, NULL), e.oid, \
+                    CASE WHEN e.enumlabel::text ~ '^[ -~]*$' OR pg_catalog.current_setting('server_encoding') <> 'SQL_ASCII' \
+                         THEN e.enumlabel::text ELSE pg_catalog.md5(e.enumlabel::text) END \
+             FROM pg_catalog.pg_enum e \
              WHERE e.enumtypid = ANY ($1) ORDER BY e.enumtypid, e.enumsortorder",
             &[&oids],
         )

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::moves::{Move, counting, next_move, open};
 use super::used::{of_tables, used_by};
-use super::{Move, counting, next_move, open, wanted};
+use super::wanted;
 use crate::journal::Change;
 use crate::names::{BeforeMove, SequenceValue, TableName, some_of};
 use crate::postgres::{escape_control, quote_identifier};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::{advance_one, counting, open};
+use super::moves::{advance_one, counting, open};
 use crate::names::{MadeSequence, SequenceValue, TableName};
 use crate::postgres::{Connection, escape_control, quote_identifier};
 use crate::step::{Context, StepError};

@@ -16,5 +16,5 @@ pub(crate) use kind::{Kind, Phase, Scope};
 pub(crate) use output::*;
 pub(crate) use sighting::{Continuity, Sighting, Sightings, Stranger, Watch, continuity};
 pub(crate) use step_id::{StepId, Subject};
-pub(crate) use table::{RelationKind, TableName, list_of_tables, some_of};
+pub(crate) use table::{RelationKind, TableName, list_of_tables, quote_identifier, some_of};
 pub(crate) use written::{Filled, Lasting, Since, WriteMark};

@@ -30,9 +30,17 @@ impl TableName {
     /// "public"."Weird ""table"""
     /// ```
     pub fn quoted(&self) -> String {
-        let quote = |part: &str| format!("\"{}\"", part.replace('"', "\"\""));
-        format!("{}.{}", quote(&self.schema), quote(&self.name))
+        format!(
+            "{}.{}",
+            quote_identifier(&self.schema),
+            quote_identifier(&self.name)
+        )
     }
+}
+
+/// A name for use in SQL, in double quotes (PostgreSQL manual, 4.1.1 "Identifiers and Key Words").
+pub(crate) fn quote_identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// The names, separated by commas, for a message.

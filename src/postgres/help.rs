@@ -13,9 +13,9 @@ use super::class::{io_error, tls_error};
 use super::exhausted::Exhausted;
 use super::gate::Refusal;
 use super::handshake::NoTls;
-use super::identifier::quote_identifier;
 use super::place::Place;
 use crate::escape::escape_control;
+use crate::names::quote_identifier;
 use crate::names::{Continuity, Stranger};
 use crate::plan::{Endpoint, Side};
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::names::quote_identifier;
 use crate::plan::Endpoint;
 
 /// How long a connection is idle before it asks whether its peer is still there, how long it waits between
@@ -14,11 +15,6 @@ use crate::plan::Endpoint;
 pub(crate) const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) const KEEPALIVE_COUNT: u32 = 6;
-
-/// A name for use in SQL, in double quotes (PostgreSQL manual, 4.1.1 "Identifiers and Key Words").
-pub(crate) fn quote_identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
 
 /// The name of what is in a schema, for use in SQL.
 pub(crate) fn quote_qualified(schema: &str, name: &str) -> String {

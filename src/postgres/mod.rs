@@ -31,6 +31,7 @@ mod tls;
 mod verifier;
 
 pub(crate) use crate::escape::{escape_control, escape_control_lines, escape_json};
+pub(crate) use crate::names::quote_identifier;
 pub(crate) use application::{Application, application_name};
 pub(crate) use class::Class;
 pub(crate) use connect::{Connection, connect};
@@ -39,7 +40,7 @@ pub(crate) use environment::{Environment, Failure};
 pub(crate) use error::Error;
 pub(crate) use exhausted::{Exhausted, says_full};
 pub(crate) use help::READ_ONLY;
-pub(crate) use identifier::{conninfo, quote_identifier, quote_literal, quote_qualified};
+pub(crate) use identifier::{conninfo, quote_literal, quote_qualified};
 pub(crate) use leftovers::terminate_leftovers;
 pub(crate) use notices::Notices;
 pub(crate) use pool::Pool;

@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 use super::application::application_name;
-use super::identifier::{quote_identifier, quote_literal};
+use super::identifier::quote_literal;
 use super::notices::Notices;
 use crate::catalog::Version;
+use crate::names::quote_identifier;
 use crate::plan::Side;
 
 /// Settings by which text becomes a value in another way than pg_dump meant it. A database or a role may have others.

@@ -1,6 +1,6 @@
 //! What the target's version has or does otherwise than the source's, and a dump does not say.
 
-use super::not_moved::objects_of;
+use super::words::objects_of;
 use crate::catalog::{NotMoved, NotMovedKind, ServerFacts};
 use crate::finding::{Code, Finding};
 use crate::names::some_of;

@@ -1,5 +1,6 @@
 //! What of the source no client program brings along, and no count shows.
 
+use super::words::objects_of;
 use super::{newer, system};
 use crate::catalog::{
     Appeared, Database, Inspection, NotMoved, NotMovedKind, Privilege, ServerFacts,
@@ -251,11 +252,6 @@ pub(crate) fn for_appeared(plan: &Plan, appeared: &Appeared, target: &ServerFact
         ));
     }
     sentences
-}
-
-pub(super) fn objects_of(not_moved: &[NotMoved], kind: NotMovedKind) -> Vec<&str> {
-    let found = not_moved.iter().filter(|found| found.what == kind);
-    found.map(|found| found.object.as_str()).collect()
 }
 
 /// One for all of them.

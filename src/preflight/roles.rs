@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::catalog::{Inspection, Role, ServerFacts};
 use crate::finding::{Code, Finding, Severity};
-use crate::names::some_of;
+use crate::names::{quote_identifier, some_of};
 use crate::plan::Plan;
-use crate::postgres::quote_identifier;
 
 pub(super) fn for_source(plan: &Plan, source: &ServerFacts) -> Vec<Finding> {
     let mut found = Vec::new();

@@ -1,5 +1,13 @@
 //! Numbers and lists in a sentence.
 
+use crate::catalog::{NotMoved, NotMovedKind};
+
+/// What is found of the kind, for one sentence about all.
+pub(super) fn objects_of(not_moved: &[NotMoved], kind: NotMovedKind) -> Vec<&str> {
+    let found = not_moved.iter().filter(|found| found.what == kind);
+    found.map(|found| found.object.as_str()).collect()
+}
+
 /// A size to two digits, rounded down, so that what is written beside a run does not change it at once.
 pub(super) fn rounded(bytes: u64) -> String {
     let units = ["bytes", "kB", "MB", "GB", "TB", "PB", "EB"];

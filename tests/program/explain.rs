@@ -16,6 +16,7 @@ const TOPICS: [&str; 7] = [
     "archives",
     "parallelism",
     "night",
+    "security",
 ];
 
 #[expect(

@@ -8,7 +8,7 @@ use pg_migrate::fuzzing::Code;
 
 use crate::support::place::repository;
 
-const TOPICS: [&str; 7] = [
+const TOPICS: [&str; 8] = [
     "steps",
     "delay",
     "tuning",

@@ -193,7 +193,7 @@ impl Fit {
                 self.remark(
                     table,
                     format!(
-                        "{what}: where the source did not rename it as well before its delayed tables were dumped, give the rows that were                          loaded with it the label {now}"
+                        "{what}: where the source did not rename it as well before its delayed tables were dumped, give the rows that were loaded with it the label {now}"
                     ),
                 );
                 continue;

@@ -1,6 +1,7 @@
 //! Servers that are away for a while, and passwords that change, in the middle of a night.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -213,7 +214,9 @@ impl Vault {
     /// It is given to those who ask.
     fn renew(&self, password: &str) {
         for (_, role) in self.roles() {
-            fs::write(self.file(role), format!("{password} of {role}\n")).unwrap();
+            let file = self.file(role);
+            fs::write(&file, format!("{password} of {role}\n")).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         }
     }
 

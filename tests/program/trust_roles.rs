@@ -458,9 +458,8 @@ fn a_role_that_joins_a_group_of_the_target_is_told() {
     assert!(!check.contains("members of it"), "{check}");
 }
 
-/// Two servers that go to one target by plans of the same name, and a plan that begins again from another directory.
-#[test]
-fn a_role_that_a_plan_of_this_name_handed_over_is_not_overwritten() {
+/// A source, another one where the role of the same name is a superuser, and their target.
+fn two_sources() -> (Server, Server, Server) {
     let (source, target) = (Server::start(16), Server::start(18));
     let other = Server::start(15);
     for server in [&source, &other] {
@@ -469,6 +468,13 @@ fn a_role_that_a_plan_of_this_name_handed_over_is_not_overwritten() {
     source.psql("postgres", "CREATE DATABASE erp OWNER app");
     other.psql("postgres", "ALTER ROLE app SUPERUSER");
     other.psql("postgres", "CREATE DATABASE crm OWNER app");
+    (source, other, target)
+}
+
+/// Two servers that go to one target by plans of the same name, and a plan that begins again from another directory.
+#[test]
+fn a_role_that_a_plan_of_this_name_handed_over_is_not_overwritten() {
+    let (source, other, target) = two_sources();
     Project::between(&source, &target)
         .run(&["run"])
         .expect_code(0);
@@ -487,14 +493,7 @@ fn a_role_that_a_plan_of_this_name_handed_over_is_not_overwritten() {
 /// The first has handed nothing over yet.
 #[test]
 fn a_role_that_a_plan_of_this_name_made_from_another_source_is_not_overwritten() {
-    let (source, target) = (Server::start(16), Server::start(18));
-    let other = Server::start(15);
-    for server in [&source, &other] {
-        server.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'of the source'");
-    }
-    source.psql("postgres", "CREATE DATABASE erp OWNER app");
-    other.psql("postgres", "ALTER ROLE app SUPERUSER");
-    other.psql("postgres", "CREATE DATABASE crm OWNER app");
+    let (source, other, target) = two_sources();
     let globals = "journal step-done globals synced:1";
     Project::between(&source, &target).killed_at(globals);
     Project::between(&other, &target)

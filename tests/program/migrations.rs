@@ -426,6 +426,7 @@ fn every_way_to_name_a_server_and_its_password() {
     let project = plan().source("password", "{ file = \"secret\" }");
     let secret = project.directory().join("secret");
     fs::write(&secret, format!("{}\n", source.password())).unwrap();
+    close_to_others(&secret);
     run(project);
 
     let project = plan().target("password", "{ command = [\"cat\", \"secret\"] }");

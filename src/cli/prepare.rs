@@ -17,9 +17,9 @@ use crate::graph::{DumpedTables, Graph, Input, compile, select};
 use crate::journal::stored::Basis;
 use crate::journal::{Lock, State};
 use crate::names::{Kind, Product, StepId};
-use crate::plan::{Endpoint, Plan, Side};
+use crate::plan::{Endpoint, PasswordSource, Plan, Side};
 use crate::postgres::resolve;
-use crate::process::LocalEnvironment;
+use crate::process::{LocalEnvironment, keep_from_children};
 use crate::run::{Doubts, Older, is_replaced, look_at_mark, look_at_source_mark};
 use crate::{inspect, plan, preflight, process};
 
@@ -38,7 +38,17 @@ pub(super) struct Prepared {
 
 /// Reads and checks the plan file.
 pub(super) fn load(path: &Path) -> Result<Plan, Failure> {
-    plan::load(path).map_err(Failure::with(Exit::WrongInput))
+    let plan = plan::load(path).map_err(Failure::with(Exit::WrongInput))?;
+    let passwords = [&plan.source, &plan.target].map(|server| server.password.as_ref());
+    let variables = passwords
+        .into_iter()
+        .flatten()
+        .filter_map(|source| match source {
+            PasswordSource::Env(name) => Some(name.clone()),
+            _ => None,
+        });
+    keep_from_children(variables.collect());
+    Ok(plan)
 }
 
 /// How both servers are reached, with every reference resolved.

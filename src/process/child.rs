@@ -15,7 +15,7 @@ use tokio::process::ChildStdout;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::environment::PgEnvironment;
+use super::environment::{PgEnvironment, remove_secrets};
 use super::output::{Tail, open_log, read_bytes, read_lines};
 use super::spawner::{Group, spawn};
 use super::transient::{is_lock_refused, is_login_refused, is_transient};
@@ -126,7 +126,7 @@ impl Invocation {
         self
     }
 
-    /// Without it the child has our environment as it is.
+    /// Without it the child has our environment, but for passwords of the servers.
     pub(crate) fn environment(mut self, environment: PgEnvironment) -> Self {
         self.environment = Some(environment);
         self
@@ -283,6 +283,7 @@ impl Invocation {
                 Stdout::Capture { .. } => Stdio::piped(),
             })
             .stderr(Stdio::piped());
+        remove_secrets(&mut command);
         if let Some(environment) = &self.environment {
             environment.apply(&mut command);
         }

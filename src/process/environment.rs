@@ -2,10 +2,26 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::sync::OnceLock;
 
 use crate::plan::password::{Known, Password};
 use crate::plan::{Endpoint, Protection};
 use crate::postgres::application_name;
+
+/// Variables of our own environment with passwords of either server.
+static SECRETS: OnceLock<Vec<String>> = OnceLock::new();
+
+/// From here on no child inherits these variables of our own environment: the one password that it needs it is given.
+pub(crate) fn keep_from_children(variables: Vec<String>) {
+    // A process has one plan.
+    let _ = SECRETS.set(variables);
+}
+
+pub(super) fn remove_secrets(command: &mut std::process::Command) {
+    for variable in SECRETS.get().into_iter().flatten() {
+        command.env_remove(variable);
+    }
+}
 
 /// What a client program of PostgreSQL finds in its environment (PostgreSQL manual, 32.15
 /// "Environment Variables"), beside what is not PostgreSQL's.

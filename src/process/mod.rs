@@ -15,6 +15,6 @@ mod transient;
 
 pub(crate) use child::{ChildError, Finished, Invocation, Stdout};
 pub(crate) use client::client_facts;
-pub(crate) use environment::PgEnvironment;
+pub(crate) use environment::{PgEnvironment, keep_from_children};
 pub(crate) use leftovers::kill_leftovers;
 pub(crate) use local::{LocalEnvironment, open_files};

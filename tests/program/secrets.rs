@@ -1,5 +1,8 @@
 //! No password appears where others could see it: arguments, output, log, journal, report.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use crate::support::project::Project;
 use crate::support::server::Server;
 use crate::support::watch::{ProcessWatch, files_with};
@@ -106,4 +109,50 @@ fn no_password_is_seen_when_a_step_fails() {
         let files = files_with(project.directory(), &secret);
         assert!(files.is_empty(), "{files:#?}");
     }
+}
+
+/// `env` of each client program, which is handed the one password that it needs.
+#[test]
+fn a_client_program_gets_the_password_of_its_own_server_alone() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    let filled = fill::everything(&source);
+    let words = secrets(&source, &target, &filled.logins);
+    let mut project = Project::between(&source, &target);
+    let seen = project.directory().join("seen");
+    let clients = place::clients(18);
+    fs::create_dir(&seen).unwrap();
+    for program in ["pg_dump", "pg_restore", "pg_dumpall"] {
+        let file = seen.join(program);
+        let script = format!(
+            "#!/bin/sh\nenv > '{0}/{program}.'$$\nexec '{1}/{program}' \"$@\"\n",
+            seen.display(),
+            clients.display()
+        );
+        fs::write(&file, script).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    project = project.variable("PATH", place::path_with(&[seen.clone(), clients]));
+    project.run(&["run"]).expect_code(0);
+    let (mut of_source, mut of_target) = (0, 0);
+    for entry in fs::read_dir(&seen).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none() {
+            continue;
+        }
+        let environment = fs::read_to_string(&path).unwrap();
+        let [has_source, has_target] = [0, 1].map(|side| environment.contains(&words[side]));
+        assert!(
+            !(has_source && has_target),
+            "{}: {environment}",
+            path.display()
+        );
+        assert!(
+            !environment.contains("_PASSWORD="),
+            "{}: {environment}",
+            path.display()
+        );
+        of_source += u32::from(has_source);
+        of_target += u32::from(has_target);
+    }
+    assert!(of_source > 0 && of_target > 0, "{of_source} {of_target}");
 }

@@ -455,6 +455,8 @@ impl ServerFacts {
 pub(crate) struct ClientFacts {
     /// The lowest version among pg_dump, pg_dumpall and pg_restore.
     pub version: Version,
+    /// One of them was made before the release that its version is called after.
+    pub is_beta: bool,
     pub gzip: bool,
     pub lz4: bool,
     pub zstd: bool,

@@ -128,6 +128,11 @@ codes! {
         why "The archives of all databases may be below dump.root at a time, and the databases are larger than the free space there: an upper estimate, since indexes do not go into an archive and compression helps."
         fix "Make room, or set dump.root to a larger file system; a dump that finds it full fails, its half-written archive is removed, and a run with more room goes on."
 
+    ClientKnownHole "client/known-hole" Warn Migration "0.2.0"
+        what "the client programs have known security holes"
+        why "pg_dump, pg_dumpall and pg_restore of this minor version have holes by which those who own objects on the source, or run it, get rights on a server or on this machine. It blocks the run where an owner of an object gets code run on the target. A beta counts as older than its release."
+        fix "Install the current minor version of the client programs, and put them first on PATH."
+
     ClientNoTls "client/no-tls" Block Migration "0.1.0"
         what "the client programs lack TLS"
         why "The plan asks for TLS, and pg_dump and pg_restore, which connect by themselves, were built without it."
@@ -353,6 +358,11 @@ codes! {
         why "Each server has databases postgres and template1 of its own, so settings and privileges of those of the source do not migrate."
         fix "Set them on the target by hand."
 
+    SourceKnownHole "source/known-hole" Warn Migration "0.2.0"
+        what "the source has a known security hole"
+        why "Servers of 12 to 16 before the minor versions of August 2024 do not know restrict_nonsystem_relation_kind, so that an owner who puts a view in the place of a table while it is dumped or counted has his functions run with the rights of the source's role (CVE-2024-7348)."
+        fix "Update the source to its current minor version, or let no owner change objects while the run reads from it."
+
     SourceLeadsHere "source/leads-here" Warn Object "0.2.0"
         what "a foreign server leads to the source"
         why "Foreign servers are moved with their options, so one that names the source itself has the target read and write there, also once clients have changed over."
@@ -420,8 +430,13 @@ codes! {
 
     SourceOwnersCode "source/owners-code" Warn Object "0.2.0"
         what "code of an owner runs with our rights"
-        why "CHECK constraints, also of domains, generated columns, partition keys and implicit casts may call functions of roles that are no superusers, and COPY and the check of a new foreign key run them as the target's role, so that whoever wrote such a function, or may replace it, gets that role's rights: as a superuser's, all."
+        why "CHECK constraints that are added to tables with rows, and implicit casts, may call functions of roles that are not superusers, and the check of a new constraint or foreign key runs them as the target's role, so that whoever wrote such a function, or may replace it, gets that role's rights: as a superuser's, all. So does the load of delayed tables, and, where the target's role is not a superuser, that of all rows, with CHECK constraints, also of domains, generated columns and partition keys."
         fix "Read the function; give it to a role that you trust until the run is done, or take away what calls it; target.untrusted_owners = true makes it block the run."
+
+    SourceOwnersCodeInRows "source/owners-code-in-rows" Info Object "0.2.0"
+        what "code of an owner runs while rows are loaded"
+        why "CHECK constraints, also of domains, generated columns and partition keys may call functions of roles that are not superusers, and COPY runs them with the rights of whoever loads. The rows of such a database are loaded by a login that the restore makes for this, which may insert rows there and nothing else, and drops."
+        fix "Nothing. Where such a function reads tables, or does what else that login may not, its table is not loaded: read the function, and waive this finding; the rows are loaded with the rights of the target's role then."
 
     SourcePasswordsUnreadable "source/passwords-unreadable" Warn Migration "0.1.0"
         what "roles migrate without passwords"

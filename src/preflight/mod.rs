@@ -13,6 +13,7 @@ mod delay;
 mod fences;
 mod found;
 mod groups_there;
+mod holes;
 mod left;
 mod libraries;
 mod locks;
@@ -75,6 +76,7 @@ use crate::plan::{Plan, Side};
 pub(crate) fn for_servers(plan: &Plan, inspection: &Inspection) -> Vec<Finding> {
     [
         clients::for_clients(plan, inspection),
+        holes::for_versions(inspection),
         servers::for_versions(inspection),
         servers::for_source(plan, &inspection.source),
         servers::for_target(&inspection.target),

@@ -55,7 +55,7 @@ pub(crate) async fn client_facts() -> Result<ClientFacts, ClientError> {
 async fn facts_in(path: &OsStr) -> Result<ClientFacts, ClientError> {
     let [dump, dumpall, restore] = PROGRAMS.map(|program| look_up(program, path));
     let (dump, dumpall, restore) = (dump?, dumpall?, restore?);
-    let (dump_version, dumpall_version, restore_version) = tokio::try_join!(
+    let ((dump_version, dump_is_beta), of_dumpall, of_restore) = tokio::try_join!(
         version(PROGRAMS[0], &dump),
         version(PROGRAMS[1], &dumpall),
         version(PROGRAMS[2], &restore),
@@ -73,7 +73,8 @@ async fn facts_in(path: &OsStr) -> Result<ClientFacts, ClientError> {
         gets_to_connect(&dump, &[], "require"),
     )?;
     Ok(ClientFacts {
-        version: dump_version.min(dumpall_version).min(restore_version),
+        version: dump_version.min(of_dumpall.0).min(of_restore.0),
+        is_beta: dump_is_beta || of_dumpall.1 || of_restore.1,
         gzip,
         lz4,
         zstd,
@@ -97,8 +98,8 @@ fn is_executable(file: &Path) -> bool {
         .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
-/// Reads the version out of `pg_dump (PostgreSQL) 18.6 (Debian …)`.
-async fn version(program: &'static str, file: &Path) -> Result<Version, ClientError> {
+/// Reads the version out of `pg_dump (PostgreSQL) 18.6 (Debian …)`, and whether it is one before the release: `19beta2`, `18rc1`.
+async fn version(program: &'static str, file: &Path) -> Result<(Version, bool), ClientError> {
     let finished = run(program, file, &["--version"])
         .await
         .and_then(|finished| {
@@ -109,7 +110,11 @@ async fn version(program: &'static str, file: &Path) -> Result<Version, ClientEr
     let output = String::from_utf8_lossy(&finished.stdout);
     output
         .split_once("(PostgreSQL) ")
-        .and_then(|(_, version)| Version::parse(version))
+        .and_then(|(_, version)| {
+            let number = version.split_whitespace().next().unwrap_or_default();
+            let is_beta = number.chars().any(|c| c.is_ascii_alphabetic());
+            Version::parse(version).map(|version| (version, is_beta))
+        })
         .ok_or_else(|| ClientError::Version {
             program,
             output: output.trim_end().to_owned(),
@@ -203,6 +208,7 @@ mod tests {
             facts_in(directory.path().as_os_str()).await.unwrap(),
             ClientFacts {
                 version: Version(170_010),
+                is_beta: false,
                 gzip: true,
                 lz4: true,
                 zstd: false,

@@ -38,6 +38,7 @@ impl Case {
                 target: server(Version(180_006), Vec::new()),
                 client: ClientFacts {
                     version: Version(180_006),
+                    is_beta: false,
                     gzip: true,
                     lz4: true,
                     zstd: true,

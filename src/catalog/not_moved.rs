@@ -43,8 +43,11 @@ pub(crate) enum NotMovedKind {
     MembershipWithoutRole,
     /// A setting, the comment or a membership of the role that runs the migration on the target.
     MigratingRole,
-    /// A function of a role that is no superuser, which runs with the rights of the target's role (detail: its role, and what calls it).
+    /// A function of a role that is not a superuser, which runs with the rights of the target's role when what rows need no more is made
+    /// (detail: its role, and what calls it).
     OwnersCode,
+    /// The same, which runs while rows are loaded.
+    OwnersCodeInRows,
     /// A table with columns that may be NULL and are inherited from such as may not (detail: the columns).
     NullableChild,
     /// The schema public or the language plpgsql, which a new database has and this one does not.

@@ -8,7 +8,7 @@ use crate::catalog::{
 use crate::finding::{Code, Finding};
 use crate::graph::select;
 use crate::journal::{Created, State, Status};
-use crate::names::{Kind, Product, StepId, TableName};
+use crate::names::{Kind, LOAD_LOGIN, Product, StepId, TableName};
 use crate::plan::Plan;
 use crate::preflight::{self, Changed, Unfinished};
 use crate::run::{
@@ -150,7 +150,12 @@ fn opened(state: &State, target: &ServerFacts) -> Vec<Finding> {
 }
 
 fn lets_others_in(database: &Database, user: &str) -> bool {
-    let is_of_others = |one: &Privilege| one.grantee.as_deref() != Some(user);
+    // That by which a restore loads rows is ours.
+    let login = format!("{LOAD_LOGIN}{}", database.oid);
+    let is_of_others = |one: &Privilege| {
+        let grantee = one.grantee.as_deref();
+        grantee != Some(user) && grantee != Some(&login)
+    };
     let may_connect = database.privileges.as_ref().is_none_or(|privileges| {
         let mut privileges = privileges.iter();
         privileges.any(|one| one.privilege == "CONNECT" && is_of_others(one))

@@ -297,10 +297,10 @@ impl Builder<'_> {
         if !delayed.is_empty() {
             let is_later = plan.delay.snapshot == DelaySnapshot::Later && !plan.source_read_only;
             self.findings.extend(preflight::for_delayed_tables(
+                plan,
                 name,
                 contents,
                 delayed.iter().map(|table| &table.name),
-                plan.delay.concurrently,
                 is_later,
                 &self.input.inspection.target,
             ));

@@ -240,6 +240,16 @@ pub(crate) fn accepts_stale_source(plan: &Plan) -> bool {
 }
 
 impl Graph {
+    /// Whether the plan waives that code of owners runs with our rights while rows of a database are loaded.
+    pub(crate) fn trusts_owners_in_rows(&self, database: &str) -> bool {
+        let mut findings = self.findings.iter();
+        findings.any(|finding| {
+            finding.code == Code::SourceOwnersCodeInRows
+                && finding.database.as_deref() == Some(database)
+                && finding.waived.is_some()
+        })
+    }
+
     /// The databases that migrate.
     pub(crate) fn database_names(&self) -> impl Iterator<Item = &String> {
         self.databases.iter().map(|database| &database.name)

@@ -1,7 +1,8 @@
 //! What arrives as it is and means something else on another server, is computed there again, or runs with other rights.
 
+use super::not_moved;
+use super::owners_code::{self, When};
 use super::query::USER_SCHEMA;
-use super::{not_moved, owners_code};
 use crate::catalog::{NotMoved, NotMovedKind};
 use crate::plan::Endpoint;
 use crate::postgres::{Connection, Error};
@@ -46,6 +47,12 @@ const LEADS_HERE: &str = "\
     WHERE (o.host = ANY ($1) OR o.hostaddr = ANY ($1) OR host(inet_server_addr()) IN (o.host, o.hostaddr)) \
       AND o.port IN ($2, inet_server_port()::text) ORDER BY 1";
 
+/// Functions of owners that the load of rows into the connection's database runs.
+pub(crate) async fn owners_code_in_rows(connection: &Connection) -> Result<Vec<NotMoved>, Error> {
+    let sql = owners_code::sql(connection.version().major(), When::Rows);
+    not_moved::read(connection, NotMovedKind::OwnersCodeInRows, &sql).await
+}
+
 /// Reads all of that in the connection's database.
 pub(super) async fn read(
     connection: &Connection,
@@ -63,11 +70,12 @@ pub(super) async fn read(
         (NotMovedKind::ViewComputedAgain, views_computed_again()),
         (
             NotMovedKind::OwnersCode,
-            owners_code::sql(connection.version().major()),
+            owners_code::sql(connection.version().major(), When::Afterwards),
         ),
     ] {
         found.extend(not_moved::read(connection, what, &sql).await?);
     }
+    found.extend(owners_code_in_rows(connection).await?);
     let hosts: Vec<String> = [
         Some(endpoint.host.clone()),
         endpoint.hostaddr.map(|address| address.to_string()),

@@ -2,14 +2,25 @@
 //!
 //! PostgreSQL runs index expressions, materialized views and ANALYZE as the table's owner, in a security-restricted operation. What COPY
 //! evaluates for each row, and what the check of a new foreign key casts, it runs as whoever loads, a superuser mostly: the owner of a
-//! function in it could become one.
+//! function in it could become one. What COPY evaluates can be left to a login without rights (`step::restore::login`).
 
-/// Functions of roles that are no superusers, each with its role and the places that call it, also by way of operators.
-pub(super) fn sql(major: u32) -> String {
+/// When the code runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    /// While rows are loaded.
+    Rows,
+    /// When what rows need no more is made: by the check of a foreign key, which casts, and of a CHECK constraint that is added to a
+    /// table which has its rows. pg_dump leaves a constraint out of CREATE TABLE if a function in it needs the table, or its row type,
+    /// and out of CREATE DOMAIN likewise.
+    Afterwards,
+}
+
+/// Functions of roles that are not superusers, each with its role and the places that call it then, also by way of operators.
+pub(super) fn sql(major: u32, when: When) -> String {
     // The dependencies of a generated column are its own (12 to 14), or those of its expression.
     let generated = match major {
         1200.. => {
-            "UNION ALL SELECT e.class, e.oid, e.sub, 'generated column ' || quote_ident(a.attname) || ' of ' || a.attrelid::regclass \
+            "UNION ALL SELECT e.class, e.oid, e.sub, 'generated column ' || quote_ident(a.attname) || ' of ' || a.attrelid::regclass, 0 \
              FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum, \
                   LATERAL (VALUES ('pg_catalog.pg_attrdef'::regclass, d.oid, 0), \
                                   ('pg_catalog.pg_class'::regclass, a.attrelid, a.attnum::int)) AS e (class, oid, sub) \
@@ -19,29 +30,43 @@ pub(super) fn sql(major: u32) -> String {
     };
     let partitioned = match major {
         1000.. => {
-            "UNION ALL SELECT 'pg_catalog.pg_class'::regclass, p.partrelid, 0, 'partition key of ' || p.partrelid::regclass \
+            "UNION ALL SELECT 'pg_catalog.pg_class'::regclass, p.partrelid, 0, 'partition key of ' || p.partrelid::regclass, 0 \
              FROM pg_catalog.pg_partitioned_table p WHERE p.partexprs IS NOT NULL"
         }
         _ => "",
     };
+    let condition = match when {
+        When::Rows => "NOT of.is_late",
+        When::Afterwards => "of.is_late",
+    };
     format!(
-        "WITH RECURSIVE place (class, oid, sub, name) AS ( \
+        "WITH RECURSIVE place (class, oid, sub, name, of) AS ( \
              SELECT 'pg_catalog.pg_constraint'::regclass, c.oid, 0, 'constraint ' || quote_ident(c.conname) || ' of ' || \
-                    CASE WHEN c.contypid = 0 THEN c.conrelid::regclass::text ELSE c.contypid::regtype::text END \
+                    CASE WHEN c.contypid = 0 THEN c.conrelid::regclass::text ELSE c.contypid::regtype::text END, \
+                    CASE WHEN c.contype = 'c' THEN c.conrelid::bigint + c.contypid::bigint ELSE -1 END \
              FROM pg_catalog.pg_constraint c WHERE c.contype IN ('c', 'f') \
              UNION ALL SELECT 'pg_catalog.pg_cast'::regclass, c.oid, 0, \
-                    'cast (' || c.castsource::regtype || ' AS ' || c.casttarget::regtype || ')' \
+                    'cast (' || c.castsource::regtype || ' AS ' || c.casttarget::regtype || ')', -1 \
              FROM pg_catalog.pg_cast c WHERE c.castcontext = 'i' AND c.oid >= 16384 {generated} {partitioned}), \
-         reached (name, class, oid) AS ( \
-             SELECT p.name, d.refclassid, d.refobjid FROM place p \
+         reached (name, of, class, oid) AS ( \
+             SELECT p.name, p.of, d.refclassid, d.refobjid FROM place p \
              JOIN pg_catalog.pg_depend d ON d.classid = p.class AND d.objid = p.oid AND d.objsubid = p.sub \
              WHERE d.refclassid IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_operator'::regclass) \
-             UNION SELECT r.name, d.refclassid, d.refobjid FROM reached r \
+             UNION SELECT r.name, r.of, d.refclassid, d.refobjid FROM reached r \
              JOIN pg_catalog.pg_depend d ON d.classid = r.class AND d.objid = r.oid \
-             WHERE r.class = 'pg_catalog.pg_operator'::regclass AND d.refclassid = 'pg_catalog.pg_proc'::regclass) \
-         SELECT f.oid::regprocedure::text, quote_ident(o.rolname) || ', called by ' || string_agg(DISTINCT r.name, ', ') \
-         FROM reached r JOIN pg_catalog.pg_proc f ON r.class = 'pg_catalog.pg_proc'::regclass AND f.oid = r.oid \
-         JOIN pg_catalog.pg_roles o ON o.oid = f.proowner AND NOT o.rolsuper \
-         GROUP BY f.oid, o.rolname ORDER BY 1"
+             WHERE r.class = 'pg_catalog.pg_operator'::regclass AND d.refclassid = 'pg_catalog.pg_proc'::regclass), \
+         called AS ( \
+             SELECT r.name, r.of, f.oid, o.rolname FROM reached r \
+             JOIN pg_catalog.pg_proc f ON r.class = 'pg_catalog.pg_proc'::regclass AND f.oid = r.oid \
+             JOIN pg_catalog.pg_roles o ON o.oid = f.proowner AND NOT o.rolsuper), \
+         needed (function, class, oid) AS ( \
+             SELECT oid, 'pg_catalog.pg_proc'::regclass::oid, oid FROM called \
+             UNION SELECT n.function, d.refclassid, d.refobjid FROM needed n \
+             JOIN pg_catalog.pg_depend d ON d.classid = n.class AND d.objid = n.oid AND d.refobjid >= 16384) \
+         SELECT c.oid::regprocedure::text, quote_ident(c.rolname) || ', called by ' || string_agg(DISTINCT c.name, ', ') \
+         FROM called c, LATERAL ( \
+             SELECT c.of = -1 OR EXISTS (SELECT FROM needed n WHERE n.function = c.oid AND n.oid = c.of \
+                 AND n.class IN ('pg_catalog.pg_class'::regclass, 'pg_catalog.pg_type'::regclass)) AS is_late) of \
+         WHERE {condition} GROUP BY c.oid, c.rolname ORDER BY 1"
     )
 }

@@ -10,6 +10,10 @@ mod step_id;
 mod table;
 mod written;
 
+/// What the name of the login begins with by which a restore may load rows; the object id of its database follows. Names that begin with
+/// `pg_` are PostgreSQL's.
+pub(crate) const LOAD_LOGIN: &str = "pgmigrate_load_";
+
 pub(crate) use columns::{Column, ColumnRemark, TableColumns};
 pub(crate) use journal_v1::OutputV1;
 pub(crate) use kind::{Kind, Phase, Scope};

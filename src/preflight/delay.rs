@@ -2,19 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::not_moved;
 use crate::catalog::{
     AttachedIndex, Computed, Contents, Database, LoadOrderConstraint, Relation, ServerFacts,
     TableTrigger,
 };
 use crate::finding::{Code, Finding, Severity};
 use crate::names::{RelationKind, TableName, some_of};
+use crate::plan::Plan;
 
 /// About a database with delayed tables.
 pub(crate) fn for_delayed_tables<'a>(
+    plan: &Plan,
     database: &str,
     contents: &Contents,
     delayed: impl Iterator<Item = &'a TableName>,
-    concurrently: bool,
     later_snapshot: bool,
     target: &ServerFacts,
 ) -> Vec<Finding> {
@@ -30,7 +32,7 @@ pub(crate) fn for_delayed_tables<'a>(
             .filter(|(table, _)| delayed.contains(table))
             .map(|(table, parts)| part_not_utf8(table, parts)),
     );
-    if !concurrently {
+    if !plan.delay.concurrently {
         let tables = contents.indexed_tables.iter();
         found.extend(
             tables
@@ -63,6 +65,7 @@ pub(crate) fn for_delayed_tables<'a>(
         found.extend(foreign_key_cycles(contents, &delayed, target));
     }
     found.extend(triggers_by_table(target));
+    found.extend(not_moved::owners_code_in_delayed(plan, contents, target));
     let mut found: Vec<Finding> = found
         .into_iter()
         .map(|finding| finding.database(database))

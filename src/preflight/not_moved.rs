@@ -3,7 +3,7 @@
 use super::words::objects_of;
 use super::{newer, system};
 use crate::catalog::{
-    Appeared, Database, Inspection, NotMoved, NotMovedKind, Privilege, ServerFacts,
+    Appeared, Contents, Database, Inspection, NotMoved, NotMovedKind, Privilege, ServerFacts,
 };
 use crate::finding::{Code, Finding, Severity};
 use crate::names::some_of;
@@ -322,7 +322,17 @@ fn of_database(
             "compare its privileges on both sides after the run, and GRANT on the target what is missing",
         ),
         NotMovedKind::ColumnOrder => return Some(column_order(object, detail)),
-        NotMovedKind::OwnersCode => return Some(owners_code(plan, object, detail, target)),
+        NotMovedKind::OwnersCode => {
+            let when = "when constraints are added that need its rows";
+            return Some(owners_code(plan, object, detail, target, when));
+        }
+        NotMovedKind::OwnersCodeInRows if target.is_superuser => {
+            return Some(owners_code_in_rows(object, detail));
+        }
+        NotMovedKind::OwnersCodeInRows => {
+            let when = "while rows are loaded";
+            return Some(owners_code(plan, object, detail, target, when));
+        }
         NotMovedKind::GeneratedColumn => (
             Code::SourceGeneratedColumn,
             format!(
@@ -458,13 +468,13 @@ fn of_database(
 }
 
 /// What PostgreSQL does not run as the owner of a table.
-fn owners_code(plan: &Plan, function: &str, of: &str, target: &ServerFacts) -> Finding {
+fn owners_code(plan: &Plan, function: &str, of: &str, target: &ServerFacts, when: &str) -> Finding {
     let rights = match target.is_superuser {
         true => ", a superuser: whoever may replace the function can become one there",
         false => ": whoever may replace the function can do there what that role may",
     };
     let message = format!(
-        "the function is of role {of}; while rows are loaded it runs on the target with the rights of \"{}\"{rights}",
+        "the function is of role {of}; {when} it runs on the target with the rights of \"{}\"{rights}",
         target.user
     );
     let severity = match plan.untrusted_owners {
@@ -478,6 +488,35 @@ fn owners_code(plan: &Plan, function: &str, of: &str, target: &ServerFacts) -> F
             "read it (\\sf in psql), and give it to a role that you trust (ALTER FUNCTION … OWNER TO) until the run is done; or take away \
              what calls it, and make that again on the target after the run as its owner; where you trust all owners, nothing",
         )
+}
+
+fn owners_code_in_rows(function: &str, of: &str) -> Finding {
+    let message = format!(
+        "the function is of role {of}; the rows of the database are loaded on the target by a login that may insert rows there and nothing \
+         else, made for that and dropped again: the function runs with its rights"
+    );
+    Finding::new(Code::SourceOwnersCodeInRows, message)
+        .object(function)
+        .fix(
+            "nothing; where it reads tables, so that rows are refused, read it and waive this finding: the rows are loaded with the rights of \
+             the target's role then",
+        )
+}
+
+/// Where a database has delayed tables: they are loaded with our rights.
+pub(super) fn owners_code_in_delayed(
+    plan: &Plan,
+    contents: &Contents,
+    target: &ServerFacts,
+) -> Vec<Finding> {
+    let found = contents.not_moved.iter();
+    found
+        .filter(|found| target.is_superuser && found.what == NotMovedKind::OwnersCodeInRows)
+        .map(|found| {
+            let when = "while delayed tables are loaded";
+            owners_code(plan, &found.object, &found.detail, target, when)
+        })
+        .collect()
 }
 
 /// Values of a row type are written without the names of its columns.

@@ -266,6 +266,8 @@ impl<'a> Dispatcher<'a> {
         }
         if id.kind == Kind::Globals {
             given.roles = state.roles_to_migrate();
+        }
+        if matches!(id.kind, Kind::Globals | Kind::Restore) {
             given.created_roles = state.created_roles.clone();
         }
         let Some(database) = id.database_name() else {

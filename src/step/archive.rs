@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::StepError;
+use super::{Context, StepError};
 use crate::escape::hexadecimal;
 use crate::names::ArchiveSeal;
 
@@ -117,6 +117,33 @@ pub(crate) async fn is_as_sealed(
     let same_size = list.len() as u64 == sealed.files
         && list.iter().map(|(_, bytes)| bytes).sum::<u64>() == sealed.bytes;
     Ok(same_size && seal(archive, jobs, stop).await? == *sealed)
+}
+
+/// Reads the archive again before it is restored: what another user or process wrote to it since it was made is no dump of the source.
+///
+/// # Errors
+///
+/// An archive that is not as it was, or cannot be read.
+pub(super) async fn ensure_as_sealed(
+    context: &Context,
+    archive: &Path,
+    sealed: &ArchiveSeal,
+) -> Result<(), StepError> {
+    let as_sealed = is_as_sealed(archive, sealed, context.step().jobs, &context.stop).await;
+    let what = match as_sealed {
+        Ok(true) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+            return Err(StepError::interrupted());
+        }
+        Ok(false) => "is not as it was when it was dumped".to_owned(),
+        Err(error) => format!("cannot be read: {error}"),
+    };
+    Err(StepError::new(format!(
+        "the archive {} of database \"{}\" {what}; nothing was restored from it",
+        archive.display(),
+        context.shown_database()
+    ))
+    .help("find out what wrote to it, and run again: what is not as it was is dumped again"))
 }
 
 /// The ending of files that a load puts beside those of pg_dump, for `pg_restore --use-list`.

@@ -14,6 +14,20 @@ use crate::process::{ChildError, Finished, Invocation, PgEnvironment, Stdout};
 /// not set itself. What comes with the connection wins over ALTER DATABASE … SET (PostgreSQL manual,
 /// 19.1.3).
 fn options(context: &Context, side: Side, more: &[(&str, &str)]) -> String {
+    // Neither may sessions begin as another role than the plan's.
+    let mut options = "-c role=none".to_owned();
+    for (name, value) in settings(context, side, more) {
+        options.push_str(&format!(" -c {name}={}", option_value(&value)));
+    }
+    options
+}
+
+/// As [`options`], each by itself.
+pub(super) fn settings(
+    context: &Context,
+    side: Side,
+    more: &[(&str, &str)],
+) -> Vec<(String, String)> {
     let inspection = &context.shared.inspection;
     let (server, read_only) = match side {
         Side::Source => (&inspection.source, Some("on")),
@@ -22,20 +36,17 @@ fn options(context: &Context, side: Side, more: &[(&str, &str)]) -> String {
             overrules_read_only(context).then_some("off"),
         ),
     };
-    // Neither may sessions begin as another role than the plan's.
-    let mut options = "-c role=none".to_owned();
+    let mut settings = Vec::new();
+    let mut set = |name: &str, value: &str| settings.push((name.to_owned(), value.to_owned()));
     if let Some(read_only) = read_only {
-        options.push_str(&format!(" -c default_transaction_read_only={read_only}"));
+        set("default_transaction_read_only", read_only);
     }
     if server.version.major() >= 1400 {
-        options.push_str(" -c idle_session_timeout=0");
+        set("idle_session_timeout", "0");
     }
     if server.sets_language {
-        options.push_str(" -c lc_messages=C");
+        set("lc_messages", "C");
     }
-    let mut set = |name: &str, value: &str| {
-        options.push_str(&format!(" -c {name}={}", option_value(value)));
-    };
     if server.sets_event_triggers {
         set("event_triggers", "off");
     }
@@ -45,7 +56,7 @@ fn options(context: &Context, side: Side, more: &[(&str, &str)]) -> String {
             .for_each(|(name, value)| set(name, value));
     }
     more.iter().for_each(|(name, value)| set(name, value));
-    options
+    settings
 }
 
 /// Whether sessions on the target may write although a setting says otherwise: that of the database or of our role. The
@@ -102,15 +113,16 @@ pub(super) async fn invocation<A: Clone + Into<OsString>>(
     let (program, arguments) = command
         .split_first()
         .expect("a step that runs a program has its command in the graph");
-    let environment = PgEnvironment::new(
-        context.endpoint(side),
-        &application_name(&context.application()),
-    )
-    .options(&options(context, side, settings));
+    let environment = environment(context, context.endpoint(side));
     Ok(Invocation::new(program.clone())
         .arguments(arguments.iter().cloned())
-        .environment(environment)
+        .environment(environment.options(&options(context, side, settings)))
         .log(context.log_file()))
+}
+
+/// What a program of the step finds in its environment that connects to this endpoint.
+pub(super) fn environment(context: &Context, endpoint: &Endpoint) -> PgEnvironment {
+    PgEnvironment::new(endpoint, &application_name(&context.application()))
 }
 
 /// A program cannot ask for its password again, and the one that is known may be hours old: a connection of our own finds

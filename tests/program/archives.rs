@@ -1,8 +1,9 @@
 //! Archives that a run before wrote: restored as they are, or written again.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::support::held::Held;
 use crate::support::project::{Project, string};
 use crate::support::server::Server;
 use crate::support::{compare, fill};
@@ -51,7 +52,13 @@ fn a_whole_archive_is_restored_and_the_source_left_alone() {
 #[test]
 fn a_damaged_archive_is_never_restored() {
     let failed = failed();
-    let mut data: Vec<PathBuf> = fs::read_dir(failed.archive())
+    damage(&failed.archive());
+    assert_eq!(failed.dumps(), 2);
+}
+
+/// One bit of it.
+fn damage(archive: &Path) {
+    let mut data: Vec<PathBuf> = fs::read_dir(archive)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| !path.ends_with("toc.dat"))
@@ -61,7 +68,33 @@ fn a_damaged_archive_is_never_restored() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&data[0], bytes).unwrap();
-    assert_eq!(failed.dumps(), 2);
+}
+
+/// By whatever, between its dump and its restore of one run.
+#[test]
+fn an_archive_that_is_changed_before_it_is_restored_is_refused() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    fill::plain(&source, 1, 1000);
+    source.psql("db1", "CREATE INDEX ON table1 ((1))");
+    let project =
+        Project::between(&source, &target).with("[delay]\ntable_data = [\"db1.table1\"]\n");
+    let archive = project.directory().join("pg_dumps/test/db1+delayed");
+    project.killed_at("db1/drop-indexes start:1");
+    let lock = Held::begin(&target, "db1", "LOCK TABLE table1 IN ACCESS SHARE MODE");
+    let mut running = project.start(&["run"]);
+    running.until("the step before the load", || {
+        let started = project.journal_steps("step-started");
+        let before = started.iter().filter(|step| *step == "db1/drop-indexes");
+        before.count() > 1
+    });
+    damage(&archive);
+    lock.commit();
+    running.wait().expect_code(4).says(&[
+        "of database \"db1\" is not as it was when it was dumped; nothing was restored from it",
+        "run again",
+    ]);
+    project.run(&["run"]).expect_code(0);
+    compare::assert_same(&source, &target, "db1");
 }
 
 #[test]

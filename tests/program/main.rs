@@ -50,6 +50,7 @@ mod owners;
 mod owners_counts;
 mod owners_loads;
 mod owners_marks;
+mod owners_rows;
 mod owners_settings;
 mod plan_files;
 mod planning;

@@ -107,6 +107,9 @@ fn code_of_owners_that_runs_with_our_rights_is_told() {
                  c int GENERATED ALWAYS AS (evil.gross(a)) STORED);
              CREATE TABLE evil.parted (a int) PARTITION BY RANGE (evil.gross(a));
              CREATE INDEX ON evil.t (evil.unused(a));
+             CREATE TABLE evil.looped (a int);
+             CREATE FUNCTION evil.of_row(evil.looped) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
+             ALTER TABLE evil.looped ADD CONSTRAINT by_row CHECK (evil.of_row(looped));
              RESET ROLE;
              CREATE FUNCTION public.of_boss(int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
              ALTER FUNCTION public.of_boss OWNER TO boss;
@@ -114,10 +117,12 @@ fn code_of_owners_that_runs_with_our_rights_is_told() {
         );
         let project = Project::between(&source, &target);
         let told = [
-            "source/owners-code: database \"erp\", evil.act(integer): the function is of role mallory, called by constraint positive_check of \
-             evil.positive; while rows are loaded it runs on the target with the rights of \"postgres\", a superuser",
+            "source/owners-code-in-rows: database \"erp\", evil.act(integer): the function is of role mallory, called by constraint \
+             positive_check of evil.positive; the rows of the database are loaded on the target by a login",
             "evil.pair(integer,integer): the function is of role mallory, called by constraint by_operator of evil.t",
             "evil.gross(integer): the function is of role mallory, called by generated column c of evil.t, partition key of evil.parted",
+            "source/owners-code: database \"erp\", evil.of_row(evil.looped): the function is of role mallory, called by constraint by_row of \
+             evil.looped; when constraints are added that need its rows it runs on the target with the rights of \"postgres\", a superuser",
         ];
         let check = project.run(&["check"]).expect_code(0);
         let said = check.said();
@@ -129,7 +134,7 @@ fn code_of_owners_that_runs_with_our_rights_is_told() {
             .target("untrusted_owners", "true")
             .run(&["run"])
             .expect_code(3)
-            .says(&["source/owners-code: database \"erp\", evil.act(integer)"]);
+            .says(&["source/owners-code: database \"erp\", evil.of_row(evil.looped)"]);
         assert_eq!(
             target.psql(
                 "postgres",

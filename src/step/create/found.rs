@@ -2,6 +2,7 @@
 
 use crate::catalog::Database;
 use crate::journal::Created;
+use crate::names::LOAD_LOGIN;
 use crate::plan::Side;
 use crate::postgres::{Connection, Session, connect, escape_control, quote_identifier};
 use crate::step::{Context, StepError};
@@ -20,20 +21,21 @@ pub(super) struct Found {
     pub is_open: bool,
 }
 
-/// An owner who may not connect is one that a role which is not a superuser gave it (`lock_out_owner`).
+/// The login that a restore makes to load rows (`step::restore::login`) is ours. An owner who may not connect is one that a role which is not a superuser gave it (`lock_out_owner`).
 const FIND: &str = "\
     SELECT d.oid, d.datconnlimit = -2, NOT d.datallowconn, \
            NOT d.datallowconn AND pg_catalog.pg_database_size(d.oid) \
                > (SELECT pg_catalog.pg_database_size(t.oid) FROM pg_catalog.pg_database t WHERE t.datname = 'template0'), \
            d.datallowconn AND EXISTS (SELECT FROM pg_catalog.aclexplode(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) a \
-                   WHERE a.privilege_type = 'CONNECT' AND a.grantee <> r.oid) \
+                   WHERE a.privilege_type = 'CONNECT' AND a.grantee <> r.oid \
+                     AND a.grantee <> ALL (SELECT l.oid FROM pg_catalog.pg_roles l WHERE l.rolname::text = $2 || d.oid)) \
     FROM pg_catalog.pg_database d, pg_catalog.pg_roles r \
     WHERE d.datname = $1 AND r.rolname = current_user";
 
 /// The database of this name.
 pub(super) async fn find(connection: &Connection, name: &str) -> Result<Option<Found>, StepError> {
     let row = connection
-        .query_opt(FIND, &[&name])
+        .query_opt(FIND, &[&name, &LOAD_LOGIN])
         .await
         .map_err(connection.failed("look for the database"))?;
     Ok(row.map(|row| Found {

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_postgres::error::SqlState;
 
-use super::super::archive::LIST;
+use super::super::archive::{LIST, ensure_as_sealed};
 use super::copy::{CopyError, Script};
 use super::waiting::{LOCK_TIMEOUT, patiently};
-use super::{columns, keys, loaded, order};
+use super::{columns, keys, loaded, order, owners};
 use crate::event::{Progress, Unit};
 use crate::failpoint::reach;
 use crate::graph::delayed_archive;
@@ -31,6 +31,8 @@ use crate::step::{Context, StepError, create, made_tables, ours, regular, sequen
 /// Loads every table of the archive that is not loaded yet, the largest first. Yields the rows of each.
 pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
     let archive = delayed_archive(context.plan(), context.database_name());
+    let sealed = &context.delayed_dump()?.dump.archive;
+    ensure_as_sealed(context, &archive, sealed).await?;
     let listing = list(context, &archive, None).await?;
     let entries = by_size(&archive, Toc::table_rows(&listing));
     create::refuse_what_is_open(context).await?;
@@ -271,6 +273,7 @@ async fn copy_table(
     let name = table.quoted();
     let action = format!("load {name}");
     let switched_off = patiently(context, || Box::pin(begin(context, connection, &name))).await?;
+    owners::look(context, connection).await?;
     loaded::refuse_other_rows(context, connection, &table).await?;
     // Of its partitions too, where they are loaded by way of it.
     let roots = context.hashed_by_enum()?;

@@ -13,6 +13,7 @@ mod loaded;
 mod newer;
 mod numbered;
 mod order;
+mod owners;
 mod proof;
 mod references;
 mod unchanged;

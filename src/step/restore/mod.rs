@@ -1,5 +1,6 @@
 //! `restore`: pg_restore of one archive, part by part, its errors collected by object.
 
+mod login;
 mod parts;
 mod placement;
 
@@ -7,6 +8,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::archive::ensure_as_sealed;
 use super::child::{capture, failure, invocation};
 use super::error::printable;
 use super::{Context, StepError, create, exhausted, made_tables, others, ours, sequences};
@@ -35,6 +37,8 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
         create::run(context).await?;
     }
     let archive = archive(context.plan(), context.database_name());
+    let sealed = &context.regular_dump()?.dump.archive;
+    ensure_as_sealed(context, &archive, sealed).await?;
     let toc = Arc::new(table_of_contents(context, &archive).await?);
     let parts = parts_of(context, &archive, &toc).await?;
     let jobs = context.step().jobs;
@@ -95,14 +99,26 @@ async fn restore(
     for (part, entries) in parts {
         let jobs = part.jobs(jobs);
         is_ours().await?;
+        if *part == Part::PostData {
+            login::look_at_late(context, toc, entries)?;
+        }
         let list = parts::write_list(archive, *part, entries)?;
         let command = parts::command(&context.step().command, &list, jobs);
-        let mut settings = part.settings(&context.shared.inspection.target);
-        settings.extend(placement::settings(context));
-        let child = invocation(context, Side::Target, &command, &settings).await?;
+        let login = match part {
+            Part::Rows => login::make(context).await?,
+            _ => None,
+        };
+        let child = match &login {
+            Some(login) => login::invocation(context, login, &command),
+            None => {
+                let mut settings = part.settings(&context.shared.inspection.target);
+                settings.extend(placement::settings(context));
+                invocation(context, Side::Target, &command, &settings).await?
+            }
+        };
         let mut log = RestoreLog::new(Arc::clone(toc), jobs);
         let mut done = 0;
-        let finished = child
+        let ran = child
             .run(&context.shared.stop, |line| {
                 log.push_line(line);
                 let now = log.items_done().min(entries.len() as u64);
@@ -116,11 +132,16 @@ async fn restore(
                     });
                 }
             })
-            .await
-            .map_err(|error| failure(context, error))?;
+            .await;
+        let ended = match &login {
+            Some(login) => login::end(context, login).await,
+            None => Ok(()),
+        };
+        let finished = ran.map_err(|error| failure(context, error))?;
         if finished.interrupted {
             return Err(StepError::interrupted());
         }
+        ended?;
         reach!("{} after {}", context.step().id, part.word());
         before += entries.len() as u64;
         let report = log.finish();
@@ -141,6 +162,9 @@ async fn restore(
             Err(error) => {
                 let is_refused = error.is_login_refused() && done > 0;
                 let mut failed = failure(context, error);
+                if is_refused && login.is_some() {
+                    failed = failed.help(login::CHANGED_PASSWORD);
+                }
                 failed.password_ran_out = is_refused && failed.class == Class::Retry;
                 failed
             }
@@ -236,7 +260,8 @@ async fn parts_of(
         Ok(Toc::ids(&listing).into_iter().collect())
     };
     let (pre_data, data) = (section("pre-data").await?, section("data").await?);
-    Ok(parts::split(toc, &all, &pre_data, &data))
+    let rows = login::is_wanted(context);
+    Ok(parts::split(toc, &all, &pre_data, &data, rows))
 }
 
 /// The entries of an archive, or of one of its sections, as pg_restore lists them.
@@ -321,6 +346,11 @@ fn refusal(context: &Context, errors: &[RestoreError]) -> StepError {
     if messages.any(|message| message.contains("in a read-only transaction")) {
         return error.help(READ_ONLY);
     }
+    let mut messages = refused.iter().map(|entry| &entry.message);
+    let error = match messages.any(|message| message.contains("permission denied")) {
+        true if login::is_wanted(context) => error.help(login::ASKS_FOR_MORE),
+        _ => error,
+    };
     error.help(format!(
         "fix the cause on the target, or accept them in the plan ([[accept]] with database, object and reason), and run \
          again: the database is created again and restored from the same archive\n\

@@ -19,6 +19,8 @@ use crate::step::archive::LIST;
 pub(super) enum Part {
     /// What rows need: types, functions, tables, views.
     PreData,
+    /// Rows of tables, where a login of its own loads them.
+    Rows,
     /// Rows, large objects, the state of sequences.
     Data,
     /// Indexes, constraints, triggers.
@@ -32,8 +34,9 @@ pub(super) enum Part {
 }
 
 impl Part {
-    pub(super) const ALL: [Part; 6] = [
+    pub(super) const ALL: [Part; 7] = [
         Part::PreData,
+        Part::Rows,
         Part::Data,
         Part::PostData,
         Part::Privileges,
@@ -45,6 +48,7 @@ impl Part {
     pub(super) fn word(self) -> &'static str {
         match self {
             Part::PreData => "pre-data",
+            Part::Rows => "rows",
             Part::Data => "data",
             Part::PostData => "post-data",
             Part::Privileges => "privileges",
@@ -56,7 +60,7 @@ impl Part {
     pub(super) fn jobs(self, jobs: u32) -> u32 {
         match self {
             Part::PreData | Part::Privileges | Part::EventTriggers => 1,
-            Part::Data | Part::PostData | Part::Refresh => jobs,
+            Part::Rows | Part::Data | Part::PostData | Part::Refresh => jobs,
         }
     }
 
@@ -67,17 +71,18 @@ impl Part {
             Part::Refresh => Vec::new(),
             _ => VALUES_FROM_TEXT.to_vec(),
         };
-        if self == Part::Data && target.sets_replication_role {
+        if matches!(self, Part::Rows | Part::Data) && target.sets_replication_role {
             // Tables of extensions have their triggers and foreign keys already.
             settings.push(("session_replication_role", "replica"));
         }
         settings
     }
 
-    /// In which part an entry belongs that pg_restore counts to this section.
-    fn of(entry: &Entry, section: Part) -> Part {
+    /// In which part an entry belongs that pg_restore counts to this section. `rows`: a login of its own loads rows.
+    fn of(entry: &Entry, section: Part, rows: bool) -> Part {
         let description = entry.description.as_str();
         match description {
+            "TABLE DATA" if rows => Part::Rows,
             "ACL" | "DEFAULT ACL" => Part::Privileges,
             "MATERIALIZED VIEW DATA" => Part::Refresh,
             "STATISTICS DATA" if section == Part::PostData => Part::Refresh,
@@ -93,12 +98,13 @@ impl Part {
 }
 
 /// The entries of each part, in the order of the archive. `pre_data` and `data` are the dump ids that pg_restore lists
-/// for these sections; what is in neither comes after the data.
+/// for these sections; what is in neither comes after the data. `rows`: a login of its own loads rows.
 pub(super) fn split(
     toc: &Toc,
     all: &[u32],
     pre_data: &HashSet<u32>,
     data: &HashSet<u32>,
+    rows: bool,
 ) -> Vec<(Part, Vec<u32>)> {
     let part_of = |id: &u32| {
         let section = match id {
@@ -107,7 +113,7 @@ pub(super) fn split(
             _ => Part::PostData,
         };
         toc.get(*id)
-            .map_or(section, |entry| Part::of(entry, section))
+            .map_or(section, |entry| Part::of(entry, section, rows))
     };
     let mut parts = Part::ALL.map(|part| (part, Vec::new()));
     for id in all {
@@ -161,17 +167,16 @@ mod tests {
                        14; 0 0 STATISTICS DATA s t \n";
         let toc = Toc::parse(listing, ["postgres"]);
         let all = Toc::ids(listing);
-        let parts = split(
-            &toc,
-            &all,
-            &HashSet::from([5, 6, 16]),
-            &HashSet::from([7, 14]),
-        );
-        let shown: Vec<String> = parts
-            .iter()
-            .map(|(part, entries)| format!("{}: {entries:?}", part.word()))
-            .collect();
-        insta::assert_snapshot!(shown.join("\n"), @r"
+        let shown = |rows| {
+            let (pre_data, data) = (HashSet::from([5, 6, 16]), HashSet::from([7, 14]));
+            let parts = split(&toc, &all, &pre_data, &data, rows);
+            let parts = parts
+                .iter()
+                .map(|(part, entries)| format!("{}: {entries:?}", part.word()));
+            parts.collect::<Vec<String>>().join("\n")
+        };
+        assert!(shown(true).contains("\nrows: [7]\ndata: [14]\n"));
+        insta::assert_snapshot!(shown(false), @r"
         pre-data: [5, 6]
         data: [7, 14]
         post-data: [8, 9]

@@ -78,6 +78,7 @@ mod trust_left_out;
 mod trust_loads;
 mod trust_newer;
 mod trust_numbers;
+mod trust_openings;
 mod trust_others;
 mod trust_ownership;
 mod trust_presence;

@@ -72,6 +72,7 @@ mod trust_encodings;
 mod trust_ends;
 mod trust_extensions;
 mod trust_globals;
+mod trust_grantors;
 mod trust_large_objects;
 mod trust_left;
 mod trust_left_out;

@@ -1,5 +1,6 @@
 //! `restore`: pg_restore of one archive, part by part, its errors collected by object.
 
+mod grantors;
 mod parts;
 mod placement;
 
@@ -19,7 +20,7 @@ use crate::postgres::{Class, Exhausted, READ_ONLY};
 use crate::process::restore_log::{RestoreLog, RestoreReport, Toc, accepted};
 use crate::process::{Invocation, Stdout};
 use crate::shell;
-use parts::Part;
+use parts::Pass;
 
 /// A table of contents of a million objects stays below it.
 const LARGEST_LISTING: usize = 512 << 20;
@@ -66,6 +67,7 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     let moved = sequences::advance_restored(context).await;
     let moved = moved.map_err(|error| error.with_output(output.clone()))?;
     output.warnings.extend(moved);
+    output.warnings.extend(grantors::told(context).await?);
     if let Product::Restore(restored) = &mut output.product {
         made_tables::record(context, restored).await?;
     }
@@ -78,7 +80,7 @@ async fn restore(
     context: &Context,
     archive: &Path,
     toc: &Arc<Toc>,
-    parts: &[(Part, Vec<u32>)],
+    parts: &[Pass],
     jobs: u32,
 ) -> Result<RestoreReport, StepError> {
     // With one job it would be a connection more than the step claims.
@@ -92,11 +94,13 @@ async fn restore(
     };
     let mut whole = RestoreReport::default();
     let mut before = 0;
-    for (part, entries) in parts {
+    for pass in parts {
+        let Pass { part, entries, .. } = pass;
         let jobs = part.jobs(jobs);
         is_ours().await?;
         let list = parts::write_list(archive, *part, entries)?;
-        let command = parts::command(&context.step().command, &list, jobs);
+        let role = grantors::role_of(context, toc, pass).await?;
+        let command = parts::command(&context.step().command, &list, jobs, role);
         let mut settings = part.settings(&context.shared.inspection.target);
         settings.extend(placement::settings(context));
         let child = invocation(context, Side::Target, &command, &settings).await?;
@@ -225,18 +229,15 @@ async fn table_of_contents(context: &Context, archive: &Path) -> Result<Toc, Ste
 }
 
 /// What is restored one after the other.
-async fn parts_of(
-    context: &Context,
-    archive: &Path,
-    toc: &Toc,
-) -> Result<Vec<(Part, Vec<u32>)>, StepError> {
+async fn parts_of(context: &Context, archive: &Path, toc: &Toc) -> Result<Vec<Pass>, StepError> {
     let all = Toc::ids(&list(context, archive, None).await?);
     let section = async |name| -> Result<HashSet<u32>, StepError> {
         let listing = list(context, archive, Some(name)).await?;
         Ok(Toc::ids(&listing).into_iter().collect())
     };
     let (pre_data, data) = (section("pre-data").await?, section("data").await?);
-    Ok(parts::split(toc, &all, &pre_data, &data))
+    let passes = parts::split(toc, &all, &pre_data, &data);
+    grantors::split(context, archive, toc, passes).await
 }
 
 /// The entries of an archive, or of one of its sections, as pg_restore lists them.

@@ -52,7 +52,7 @@ fn servers(major: u32, objects: &str) -> (Server, Server, Project) {
 }
 
 fn database_privileges(server: &Server) -> String {
-    let sql = "SELECT datacl FROM pg_database WHERE datname = 'erp'";
+    let sql = "SELECT a::text FROM pg_database, unnest(datacl) a WHERE datname = 'erp' ORDER BY 1";
     server.psql("postgres", sql)
 }
 

@@ -168,7 +168,8 @@ impl std::fmt::Display for Entry {
                 Change::AskForCorrection { database, .. } => {
                     write!(f, "ask-for-correction {database}")
                 }
-                Change::LetInDatabase { database } => write!(f, "let-in-database {database}"),
+                Change::LetInDatabase { database, .. } => write!(f, "let-in-database {database}"),
+                Change::StayClosed { database } => write!(f, "stay-closed {database}"),
                 Change::OpenDatabase { database, .. } => write!(f, "open-database {database}"),
                 Change::FillDatabase { database, .. } => write!(f, "fill-database {database}"),
                 Change::RemakeDatabase { database, .. } => write!(f, "remake-database {database}"),
@@ -277,8 +278,14 @@ pub enum Change {
         database: String,
         tables: Vec<TableName>,
     },
-    /// Owner, privileges and settings of a verified database are about to be set as on the source.
-    LetInDatabase { database: String },
+    /// COMMIT of the transaction in which owner, privileges and settings of a verified database are set as on the source.
+    LetInDatabase {
+        database: String,
+        #[serde(default)]
+        opening: Opening,
+    },
+    /// No change to a server: that transaction was not committed, so the database is closed as it was before.
+    StayClosed { database: String },
     /// Written after the change: it has answered an ordinary session.
     OpenDatabase {
         database: String,
@@ -379,6 +386,7 @@ impl Change {
                 | Change::MarkRegular { .. }
                 | Change::FindDifference { .. }
                 | Change::AskForCorrection { .. }
+                | Change::StayClosed { .. }
         )
     }
 
@@ -391,7 +399,7 @@ impl Change {
             | Change::ShutDatabase { database }
             | Change::ReopenDatabase { database }
             | Change::MarkWritten { database, .. }
-            | Change::LetInDatabase { database }
+            | Change::LetInDatabase { database, .. }
             | Change::OpenDatabase { database, .. }
             | Change::FillDatabase { database, .. }
             | Change::RemakeDatabase { database, .. }
@@ -407,6 +415,7 @@ impl Change {
             | Change::MarkRegular { .. }
             | Change::FindDifference { .. }
             | Change::AskForCorrection { .. }
+            | Change::StayClosed { .. }
             | Change::HoldSnapshot { .. }
             | Change::EndSnapshot { .. }
             | Change::AlterSystem { .. }
@@ -420,6 +429,20 @@ impl Change {
             | Change::SettingsRestored { .. } => None,
         }
     }
+}
+
+/// The transaction that opens a database, on record before its commit: a later attempt asks the target whether it was committed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    /// `txid_current()`; `None`: an earlier version did not write it down.
+    #[serde(default)]
+    pub transaction: Option<i64>,
+    /// The start of the target in which it was, seconds since 1970: a crash may give the number to another.
+    #[serde(default)]
+    pub server_started: String,
+    /// What of it the target refused, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
 }
 
 /// What became of a role or a tablespace on the target.

@@ -369,6 +369,7 @@ impl State {
             } => {
                 self.placed.insert(database.clone(), tablespaces);
                 self.made_from.insert(database.clone(), source);
+                self.refused.remove(&database);
                 self.let_in.remove(&database);
                 self.closed.insert(database);
             }
@@ -382,6 +383,8 @@ impl State {
                 database, written, ..
             } => {
                 match &written {
+                    // What is open is its clients', also where it is verified again.
+                    _ if !self.closed.contains(&database) => None,
                     Some(written) => self.restored.insert(database.clone(), written.clone()),
                     None => self.restored.remove(&database),
                 };
@@ -414,15 +417,21 @@ impl State {
             Change::AskForCorrection { database, tables } => {
                 self.asked.entry(database).or_default().extend(tables);
             }
-            Change::LetInDatabase { database } => {
-                self.restored.remove(&database);
-                self.regular.remove(&database);
-                self.let_in.insert(database);
+            Change::LetInDatabase { database, opening } => {
+                self.refused
+                    .insert(database.clone(), opening.refused.clone());
+                self.let_in.insert(database, opening);
+            }
+            Change::StayClosed { database } => {
+                self.refused.remove(&database);
+                self.let_in.remove(&database);
             }
             Change::OpenDatabase { database, waived } => {
                 if waived {
                     self.differences.remove(&database);
                 }
+                self.restored.remove(&database);
+                self.regular.remove(&database);
                 self.let_in.remove(&database);
                 self.closed.remove(&database);
             }

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::journal::Outcome;
 use crate::names::{Kind, Product};
@@ -138,6 +140,62 @@ fn the_first_value_before_wins_until_it_is_restored() {
     assert!(tuned(&(killed.clone() + &restored)).is_empty());
     let again = tuned(&(killed + &restored + &alter("2GB", None)));
     assert_eq!(again["work_mem"].before, None);
+}
+
+/// Of a transaction that was not committed, all is as before; of one that was, nothing is asked again.
+#[test]
+fn a_database_is_looked_at_until_its_opening_is_on_record() {
+    let database = || "erp".to_owned();
+    let change = |change: Change| line(change.into());
+    let written = r#"{"oid":1,"rows":0,"transactions":0,"reset":null}"#;
+    let marked = change(Change::MarkWritten {
+        database: database(),
+        written: Some(serde_json::from_str(written).unwrap()),
+        delayed: false,
+    });
+    let verified = run()
+        + &change(Change::CloseDatabase {
+            database: database(),
+            source: BTreeMap::new(),
+            tablespaces: crate::plan::Tablespaces::default(),
+        })
+        + &marked;
+    let let_in = change(Change::LetInDatabase {
+        database: database(),
+        opening: crate::journal::Opening {
+            transaction: Some(7),
+            server_started: "1".into(),
+            refused: vec!["setting a".into()],
+        },
+    });
+    let stays = change(Change::StayClosed {
+        database: database(),
+    });
+    let opened = change(Change::OpenDatabase {
+        database: database(),
+        waived: false,
+    });
+    let state = |text: String| replay(text.as_bytes()).unwrap().state;
+    let begun = state(verified.clone() + &let_in);
+    assert!(!begun.is_closed("erp") && begun.restored.contains_key("erp"));
+    assert_eq!(begun.let_in["erp"].transaction, Some(7));
+    let not_committed = state(verified.clone() + &let_in + &stays);
+    assert!(not_committed.is_closed("erp") && not_committed.restored.contains_key("erp"));
+    assert!(not_committed.refused.is_empty());
+    let open = verified.clone() + &let_in + &opened;
+    let is_open = state(open.clone());
+    assert!(is_open.closed.is_empty() && is_open.let_in.is_empty() && is_open.restored.is_empty());
+    assert_eq!(is_open.refused["erp"], ["setting a"]);
+    // What is written to it from there on is its clients', also where it is verified again.
+    assert!(state(open + &marked).restored.is_empty());
+    // As earlier versions wrote it.
+    let before = r#"{"change":"let-in-database","database":"erp"}"#;
+    let read: Change = serde_json::from_str(before).unwrap();
+    let expected = Change::LetInDatabase {
+        database: database(),
+        opening: crate::journal::Opening::default(),
+    };
+    assert_eq!(read, expected);
 }
 
 #[test]

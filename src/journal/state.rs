@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::record::{MigratedSubject, Outcome, Position, Started};
+use super::record::{MigratedSubject, Opening, Outcome, Position, Started};
 use crate::names::{
     BeforeMove, Filled, IndexDefinition, Kind, Load, Output, Sightings, StepId, TableName,
     WriteMark,
@@ -73,8 +73,10 @@ pub struct State {
     pub remade: BTreeMap<String, Vec<String>>,
     /// Databases of the target that are not opened yet.
     pub closed: BTreeSet<String>,
-    /// Of those, the ones that were about to be, so that others may connect already.
-    pub let_in: BTreeSet<String>,
+    /// Of those, the ones that were about to be, so that others may connect already, with the transaction by which.
+    pub let_in: BTreeMap<String, Opening>,
+    /// What the target refused when it opened each, a line each.
+    pub refused: BTreeMap<String, Vec<String>>,
     /// What the source said of owner, privileges and settings of each that this plan created or fills: digests.
     pub made_from: BTreeMap<String, BTreeMap<String, String>>,
     /// `[tablespaces]` of the plan by which each was created.
@@ -183,7 +185,7 @@ impl State {
 
     /// No role but ours may connect to the target's database.
     pub(crate) fn is_closed(&self, database: &str) -> bool {
-        self.closed.contains(database) && !self.let_in.contains(database)
+        self.closed.contains(database) && !self.let_in.contains_key(database)
     }
 
     /// Databases whose verification is done, and that are not opened yet.

@@ -406,7 +406,7 @@ pub(super) async fn write(
             values.push(&stepped);
             "UPDATE mark.database d SET delayed = false FROM s WHERE d.state = s.id AND d.name = $5"
         }
-        Some(Change::LetInDatabase { database }) => {
+        Some(Change::LetInDatabase { database, .. }) => {
             values.push(database);
             "UPDATE mark.database d SET handed_over = coalesce(handed_over, now()) FROM s \
              WHERE d.state = s.id AND d.name = $5"

@@ -16,7 +16,7 @@ use super::snapshots::{OldSnapshot, Snapshots};
 use super::warn::warn;
 use crate::event::{Ending, Event};
 use crate::graph::StepIndex;
-use crate::journal::{self, Change, Created, Entry, Journal, RoleState, TunedSetting};
+use crate::journal::{self, Change, Created, Entry, Journal, Opening, RoleState, TunedSetting};
 use crate::names::{
     BeforeMove, IndexDefinition, Kind, Load, Output, Sighting, Sightings, StepId, TableName,
     WriteMark,
@@ -257,7 +257,7 @@ impl<'a> Dispatcher<'a> {
                 .map(|name| ToOpen {
                     made: state.made(&name),
                     written: state.restored.get(&name).cloned(),
-                    is_let_in: state.let_in.contains(&name),
+                    let_in: state.let_in.get(&name).cloned(),
                     differences: state.differences.get(&name).cloned(),
                     is_told: self.is_told(&name),
                     name,
@@ -284,6 +284,8 @@ impl<'a> Dispatcher<'a> {
         given.asked = state.asked.get(&**database).cloned().unwrap_or_default();
         given.may_drop = state.may_drop.contains(&**database);
         given.is_closed = state.is_closed(database);
+        given.let_in = state.let_in.get(&**database).cloned();
+        given.refused = state.refused.get(&**database).cloned().unwrap_or_default();
         given.is_shut = state.shut.contains(&**database);
         if id.kind == Kind::RecreateIndexes {
             let dropped = state.dropped_indexes.get(&**database);
@@ -534,6 +536,8 @@ struct Given {
     may_drop: bool,
     was_begun: bool,
     is_closed: bool,
+    let_in: Option<Opening>,
+    refused: Vec<String>,
     is_shut: bool,
     tuned: BTreeMap<String, TunedSetting>,
     roles: BTreeMap<String, RoleState>,
@@ -554,7 +558,7 @@ async fn attempt(
         Some(snapshot) => Some(snapshots.get(snapshot, shared, step).await?),
         None => None,
     };
-    let context = Context {
+    let mut context = Context {
         shared: Arc::clone(shared),
         index,
         is_retry: given.is_retry,
@@ -575,6 +579,8 @@ async fn attempt(
         may_drop: given.may_drop,
         was_begun: given.was_begun,
         is_closed: given.is_closed,
+        let_in: given.let_in,
+        refused: given.refused,
         is_shut: given.is_shut,
         tuned: given.tuned,
         roles: given.roles,
@@ -583,6 +589,12 @@ async fn attempt(
         stop: shared.stop.child_token(),
         closed: given.closed,
     };
+    if let Some(opening) = &context.let_in
+        && !step::create::was_let_in(&context, context.database_name(), opening).await?
+    {
+        context.let_in = None;
+        context.is_closed = true;
+    }
     let Some(snapshot) = snapshot else {
         return step::run(&context).await;
     };

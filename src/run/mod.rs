@@ -14,6 +14,7 @@ mod leftovers;
 mod made;
 mod marked;
 mod members;
+mod openings;
 mod placed;
 mod presence;
 mod properties;
@@ -102,6 +103,7 @@ impl Job {
         let older = self.older_target.as_ref();
         let doubts = Doubts::find(self.journal.state(), &self.inspection, older);
         doubts.record(&mut self.journal)?;
+        openings::settle(&self.target, &application, &mut self.journal).await?;
         let stop = CancellationToken::new();
         let state = self.journal.state();
         let missing = missing(self.graph.database_names(), state, &self.inspection.target);

@@ -13,7 +13,7 @@ use super::locked_snapshot::LockedSnapshot;
 use crate::catalog::{Database, Inspection, Relation};
 use crate::event::{Event, Progress};
 use crate::graph::{Graph, Step, StepIndex, Tuning, file_name};
-use crate::journal::{Change, Created, Position, RoleState, TunedSetting};
+use crate::journal::{Change, Created, Opening, Position, RoleState, TunedSetting};
 use crate::mark::Mark;
 use crate::names::{
     BeforeMove, Counts, DelayedDump, IndexDefinition, Kind, Load, MadeTable, Output, Product,
@@ -57,8 +57,8 @@ pub(crate) struct ToOpen {
     pub made: Option<u32>,
     /// How much had been written to it when this plan wrote to it last; `None`: that is not known.
     pub written: Option<WriteMark>,
-    /// Its opening began, and may have been committed.
-    pub is_let_in: bool,
+    /// By the journal, its opening was about to be committed, and may have been.
+    pub let_in: Option<Opening>,
     /// A difference was found in it: in these tables, or in none that is known.
     pub differences: Option<BTreeSet<TableName>>,
     /// The verification of its delayed tables is a step of this run that did not pass, and the run ends with that.
@@ -106,6 +106,10 @@ pub(crate) struct Context {
     pub was_begun: bool,
     /// By the journal, no other role may connect to it yet.
     pub is_closed: bool,
+    /// It is not on record as opened, and lets others in: the transaction by which it does.
+    pub let_in: Option<Opening>,
+    /// By the journal, what the target refused when it opened that database.
+    pub refused: Vec<String>,
     /// By the journal, no role may connect to it: it was to be dropped.
     pub is_shut: bool,
     /// That database was named to be dropped all the same.
@@ -175,6 +179,8 @@ impl Context {
             may_drop: false,
             was_begun: false,
             is_closed: false,
+            let_in: None,
+            refused: Vec::new(),
             is_shut: false,
             closed: Vec::new(),
             tuned: BTreeMap::new(),

@@ -72,8 +72,12 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
         }
         mark_written(context).await?;
         regular::mark(context).await?;
-        if !context.shared.opens_late() {
-            let refused = create::open(context, context.database()?, context.made(), false).await?;
+        if !context.is_closed && context.let_in.is_none() {
+            // It was opened before: what people set since stays.
+            output.warnings.extend(context.refused.iter().cloned());
+        } else if !context.shared.opens_late() {
+            let (made, let_in) = (context.made(), context.let_in.as_ref());
+            let refused = create::open(context, context.database()?, made, let_in, false).await?;
             output.warnings.extend(refused);
             reach!("{} opened", context.step().id);
         }

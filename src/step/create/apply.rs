@@ -4,13 +4,14 @@ use tokio_postgres::error::SqlState;
 
 use super::discard::drop_own;
 use super::found::{Found, find};
+use super::opened::opening;
 use super::remake;
 use super::sql::{Creation, Target, creation};
 use super::statement::Statement;
 use crate::catalog::{CHANGES_WHAT_IS_RESTORED, Database, properties};
 use crate::failpoint::reach;
 use crate::inspect::{contents_of, own_of, without_default_privileges};
-use crate::journal::{Change, Created};
+use crate::journal::{Change, Created, Opening};
 use crate::names::Output;
 use crate::plan::Side;
 use crate::postgres::{Class, Connection, Session, connect, escape_control, quote_identifier};
@@ -113,9 +114,9 @@ async fn make(
     Ok(())
 }
 
-/// Opens a database that is verified: owner, privileges, settings are as on the source. All of it may be done again.
-/// Then it has answered an ordinary session. What is optional and was refused, it returns: a line each. `made`: the object id
-/// of the one that is ours. `waived`: the plan waives differences that are on record.
+/// Opens a database that is verified: owner, privileges, settings are as on the source. Then it has answered an ordinary session.
+/// What is optional and was refused, it returns: a line each. `made`: the object id of the one that is ours. `let_in`: an earlier
+/// attempt committed that, and what people set since stays. `waived`: the plan waives differences that are on record.
 ///
 /// # Errors
 ///
@@ -124,54 +125,23 @@ pub(crate) async fn open(
     context: &Context,
     database: &Database,
     made: Option<u32>,
+    let_in: Option<&Opening>,
     waived: bool,
 ) -> Result<Vec<String>, StepError> {
-    let target = Target::new(
-        &context.shared.inspection.target,
-        &context.plan().tablespaces,
-    );
-    let creation = creation(database, &target);
+    let name = &database.name;
     let connection = connect_for(context).await?;
-    if !is_there(&connection, &database.name, made).await? {
-        let name = escape_control(&database.name);
+    if !is_there(&connection, name, made).await? {
+        let name = escape_control(name);
         return Err(StepError::new(format!(
             "the database \"{name}\" that this plan made is gone from the target: it was dropped or renamed, so its owner, \
              privileges and settings were not set"
         ))
         .help("run again: the run says what to do"));
     }
-    let execute = async |sql: &str, what: &str| {
-        connection
-            .batch_execute(sql)
-            .await
-            .map_err(connection.failed(format!("set {what}")))
+    let refused = match let_in {
+        Some(opening) => opening.refused.clone(),
+        None => let_others_in(context, &connection, database).await?,
     };
-    let name = &database.name;
-    context
-        .record(Change::LetInDatabase {
-            database: name.clone(),
-        })
-        .await?;
-    let mut refused = Vec::new();
-    // What is on record as opened is open after a crash of the server as well.
-    let begin = "BEGIN; SET LOCAL synchronous_commit = local";
-    execute(begin, "owner, privileges and settings").await?;
-    let statements = creation.open.iter().map(|statement| (statement, false));
-    let again = creation.again.iter().map(|statement| (statement, true));
-    for (statement, is_again) in again.chain(statements) {
-        if statement.is_optional {
-            execute("SAVEPOINT optional", &statement.what).await?;
-            if let Some(warning) = attempt(&connection, &database.name, statement).await? {
-                // It was told when it was refused first.
-                refused.extend((!is_again).then_some(warning));
-                execute("ROLLBACK TO SAVEPOINT optional", &statement.what).await?;
-            }
-        } else {
-            execute(&statement.sql, &statement.what).await?;
-        }
-        reach!("set {}", statement.sql);
-    }
-    execute("COMMIT", "owner, privileges and settings").await?;
     connection.close().await;
     reach!("{name} let in");
     prove_open(context, database).await?;
@@ -181,6 +151,53 @@ pub(crate) async fn open(
             waived,
         })
         .await?;
+    Ok(refused)
+}
+
+/// Sets all of it in one transaction, which is on record before it is committed: until then nobody is let in.
+async fn let_others_in(
+    context: &Context,
+    connection: &Connection,
+    database: &Database,
+) -> Result<Vec<String>, StepError> {
+    let target = Target::new(
+        &context.shared.inspection.target,
+        &context.plan().tablespaces,
+    );
+    let creation = creation(database, &target);
+    let execute = async |sql: &str, what: &str| {
+        connection
+            .batch_execute(sql)
+            .await
+            .map_err(connection.failed(format!("set {what}")))
+    };
+    let mut refused = Vec::new();
+    // What is on record as opened is open after a crash of the server as well.
+    let begin = "BEGIN; SET LOCAL synchronous_commit = local";
+    execute(begin, "owner, privileges and settings").await?;
+    let statements = creation.open.iter().map(|statement| (statement, false));
+    let again = creation.again.iter().map(|statement| (statement, true));
+    for (statement, is_again) in again.chain(statements) {
+        if statement.is_optional {
+            execute("SAVEPOINT optional", &statement.what).await?;
+            if let Some(warning) = attempt(connection, &database.name, statement).await? {
+                // It was told when it was refused first.
+                refused.extend((!is_again).then_some(warning));
+                execute("ROLLBACK TO SAVEPOINT optional", &statement.what).await?;
+            }
+        } else {
+            execute(&statement.sql, &statement.what).await?;
+        }
+        reach!("set {}", statement.sql);
+    }
+    let opening = opening(connection, refused.clone()).await?;
+    context
+        .record(Change::LetInDatabase {
+            database: database.name.clone(),
+            opening,
+        })
+        .await?;
+    execute("COMMIT", "owner, privileges and settings").await?;
     Ok(refused)
 }
 

@@ -45,8 +45,8 @@ pub(super) fn revokes(database: &Database) -> Vec<Statement> {
     }]
 }
 
-/// `GRANT` of privileges that a database which is closed to PUBLIC does not grant by itself.
-pub(super) fn grants(database: &Database) -> Vec<Statement> {
+/// `GRANT` of privileges that a database which is closed to PUBLIC does not grant by itself. `is_superuser`: whether our role is one.
+pub(super) fn grants(database: &Database, is_superuser: bool) -> Vec<Statement> {
     let Some(privileges) = &database.privileges else {
         return vec![Statement {
             sql: format!(
@@ -70,7 +70,9 @@ pub(super) fn grants(database: &Database) -> Vec<Statement> {
         .flat_map(|privileges| {
             privileges.chunk_by(|a, b| a.grantor == b.grantor && a.grantee == b.grantee)
         })
-        .flat_map(|entry| [false, true].map(|grantable| grant(database, entry, grantable)))
+        .flat_map(|entry| {
+            [false, true].map(|grantable| grant(database, entry, grantable, is_superuser))
+        })
         .flatten()
         .collect()
 }
@@ -167,7 +169,12 @@ fn is_default(privilege: &Privilege, owner: &str) -> bool {
 }
 
 /// The privileges of one entry of the list that carry the grant option, or those that do not.
-fn grant(database: &Database, entry: &[&Privilege], grantable: bool) -> Option<Statement> {
+fn grant(
+    database: &Database,
+    entry: &[&Privilege],
+    grantable: bool,
+    is_superuser: bool,
+) -> Option<Statement> {
     let first = entry.first()?;
     let names: Vec<&str> = entry
         .iter()
@@ -186,8 +193,9 @@ fn grant(database: &Database, entry: &[&Privilege], grantable: bool) -> Option<S
         role(grantee),
     );
     // Owner and superusers grant in the owner's name. Any other grantor has to be the session's role:
-    // GRANTED BY accepts only the current one (PostgreSQL manual, GRANT).
-    if first.grantor != database.owner {
+    // GRANTED BY accepts only the current one (PostgreSQL manual, GRANT). A member of the owner may grant in the name of any role
+    // with the grant option that it is a member of.
+    if first.grantor != database.owner || !is_superuser {
         let grantor = quote_identifier(&first.grantor);
         sql = format!("SET ROLE {grantor}; {sql}; SET ROLE NONE");
     }

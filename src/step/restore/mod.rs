@@ -1,5 +1,6 @@
 //! `restore`: pg_restore of one archive, part by part, its errors collected by object.
 
+mod grantors;
 mod login;
 mod parts;
 mod placement;
@@ -21,7 +22,7 @@ use crate::postgres::{Class, Exhausted, READ_ONLY};
 use crate::process::restore_log::{RestoreLog, RestoreReport, Toc, accepted};
 use crate::process::{Invocation, Stdout};
 use crate::shell;
-use parts::Part;
+use parts::{Part, Pass};
 
 /// A table of contents of a million objects stays below it.
 const LARGEST_LISTING: usize = 512 << 20;
@@ -70,6 +71,7 @@ pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
     let moved = sequences::advance_restored(context).await;
     let moved = moved.map_err(|error| error.with_output(output.clone()))?;
     output.warnings.extend(moved);
+    output.warnings.extend(grantors::told(context).await?);
     if let Product::Restore(restored) = &mut output.product {
         made_tables::record(context, restored).await?;
     }
@@ -82,7 +84,7 @@ async fn restore(
     context: &Context,
     archive: &Path,
     toc: &Arc<Toc>,
-    parts: &[(Part, Vec<u32>)],
+    parts: &[Pass],
     jobs: u32,
 ) -> Result<RestoreReport, StepError> {
     // With one job it would be a connection more than the step claims.
@@ -96,14 +98,16 @@ async fn restore(
     };
     let mut whole = RestoreReport::default();
     let mut before = 0;
-    for (part, entries) in parts {
+    for pass in parts {
+        let Pass { part, entries, .. } = pass;
         let jobs = part.jobs(jobs);
         is_ours().await?;
         if *part == Part::PostData {
             login::look_at_late(context, toc, entries)?;
         }
         let list = parts::write_list(archive, *part, entries)?;
-        let command = parts::command(&context.step().command, &list, jobs);
+        let role = grantors::role_of(context, toc, pass).await?;
+        let command = parts::command(&context.step().command, &list, jobs, role);
         let login = match part {
             Part::Rows => login::make(context).await?,
             _ => None,
@@ -249,11 +253,7 @@ async fn table_of_contents(context: &Context, archive: &Path) -> Result<Toc, Ste
 }
 
 /// What is restored one after the other.
-async fn parts_of(
-    context: &Context,
-    archive: &Path,
-    toc: &Toc,
-) -> Result<Vec<(Part, Vec<u32>)>, StepError> {
+async fn parts_of(context: &Context, archive: &Path, toc: &Toc) -> Result<Vec<Pass>, StepError> {
     let all = Toc::ids(&list(context, archive, None).await?);
     let section = async |name| -> Result<HashSet<u32>, StepError> {
         let listing = list(context, archive, Some(name)).await?;
@@ -261,7 +261,8 @@ async fn parts_of(
     };
     let (pre_data, data) = (section("pre-data").await?, section("data").await?);
     let rows = login::is_wanted(context);
-    Ok(parts::split(toc, &all, &pre_data, &data, rows))
+    let passes = parts::split(toc, &all, &pre_data, &data, rows);
+    grantors::split(context, archive, toc, passes).await
 }
 
 /// The entries of an archive, or of one of its sections, as pg_restore lists them.

@@ -25,7 +25,7 @@ pub(super) enum Part {
     Data,
     /// Indexes, constraints, triggers.
     PostData,
-    /// After whatever an owner needs his own for: he may have revoked them.
+    /// After whatever an owner needs his own for: he may have revoked them. One pass for each role that restores some.
     Privileges,
     /// Materialized views, and their statistics.
     Refresh,
@@ -97,6 +97,16 @@ impl Part {
     }
 }
 
+/// What one pg_restore restores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pass {
+    pub part: Part,
+    /// The owner in whose name it does, where our role may take that on.
+    pub role: Option<String>,
+    /// Dump ids.
+    pub entries: Vec<u32>,
+}
+
 /// The entries of each part, in the order of the archive. `pre_data` and `data` are the dump ids that pg_restore lists
 /// for these sections; what is in neither comes after the data. `rows`: a login of its own loads rows.
 pub(super) fn split(
@@ -105,7 +115,7 @@ pub(super) fn split(
     pre_data: &HashSet<u32>,
     data: &HashSet<u32>,
     rows: bool,
-) -> Vec<(Part, Vec<u32>)> {
+) -> Vec<Pass> {
     let part_of = |id: &u32| {
         let section = match id {
             id if pre_data.contains(id) => Part::PreData,
@@ -115,12 +125,16 @@ pub(super) fn split(
         toc.get(*id)
             .map_or(section, |entry| Part::of(entry, section, rows))
     };
-    let mut parts = Part::ALL.map(|part| (part, Vec::new()));
+    let mut passes = Part::ALL.map(|part| Pass {
+        part,
+        role: None,
+        entries: Vec::new(),
+    });
     for id in all {
-        parts[part_of(id) as usize].1.push(*id);
+        passes[part_of(id) as usize].entries.push(*id);
     }
-    let parts = parts.into_iter();
-    parts.filter(|(_, entries)| !entries.is_empty()).collect()
+    let passes = passes.into_iter();
+    passes.filter(|pass| !pass.entries.is_empty()).collect()
 }
 
 /// Names the part's entries in a file beside those of pg_dump, for `pg_restore --use-list`.
@@ -138,14 +152,23 @@ pub(super) fn write_list(
     Ok(path)
 }
 
-/// The step's command for one part.
-pub(super) fn command(command: &[String], list: &Path, jobs: u32) -> Vec<String> {
+/// The step's command for one part. `role`: the one that its sessions take on.
+pub(super) fn command(
+    command: &[String],
+    list: &Path,
+    jobs: u32,
+    role: Option<&str>,
+) -> Vec<String> {
     let of_part = |argument: &String| match argument.as_str() {
         PARTS => format!("--use-list={}", list.display()),
         other if other.starts_with("--jobs=") => format!("--jobs={jobs}"),
         other => other.to_owned(),
     };
-    command.iter().map(of_part).collect()
+    let mut command: Vec<String> = command.iter().map(of_part).collect();
+    if let Some(role) = role {
+        command.insert(1, format!("--role={role}"));
+    }
+    command
 }
 
 #[cfg(test)]
@@ -169,11 +192,11 @@ mod tests {
         let all = Toc::ids(listing);
         let shown = |rows| {
             let (pre_data, data) = (HashSet::from([5, 6, 16]), HashSet::from([7, 14]));
-            let parts = split(&toc, &all, &pre_data, &data, rows);
-            let parts = parts
+            let passes = split(&toc, &all, &pre_data, &data, rows);
+            let passes = passes
                 .iter()
-                .map(|(part, entries)| format!("{}: {entries:?}", part.word()));
-            parts.collect::<Vec<String>>().join("\n")
+                .map(|pass| format!("{}: {:?}", pass.part.word(), pass.entries));
+            passes.collect::<Vec<String>>().join("\n")
         };
         assert!(shown(true).contains("\nrows: [7]\ndata: [14]\n"));
         insta::assert_snapshot!(shown(false), @r"
@@ -190,9 +213,10 @@ mod tests {
     fn every_part_has_its_own_command() {
         let planned = ["pg_restore", "--jobs=12", PARTS, "/dumps/erp"].map(str::to_owned);
         assert_eq!(
-            command(&planned, Path::new("/dumps/erp/data.list"), 4),
+            command(&planned, Path::new("/dumps/erp/data.list"), 4, Some("app")),
             [
                 "pg_restore",
+                "--role=app",
                 "--jobs=4",
                 "--use-list=/dumps/erp/data.list",
                 "/dumps/erp"

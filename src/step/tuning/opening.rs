@@ -53,8 +53,12 @@ async fn open_one(context: &Context, to_open: &ToOpen) -> Result<Vec<String>, St
     }
     let is_accepted = context.shared.graph.accepts_difference(name);
     let mut warnings = Vec::new();
-    // An opening that did not come to its end let in whom the source had then.
-    if !to_open.is_let_in {
+    // One that lets others in already may have been changed, and written to, by them.
+    let let_in = match &to_open.let_in {
+        Some(opening) if create::was_let_in(context, name, opening).await? => Some(opening),
+        _ => None,
+    };
+    if let_in.is_none() {
         if let Some(tables) = &to_open.differences {
             if to_open.is_told {
                 tracing::warn!(database = name, "it differs, and stays closed");
@@ -69,7 +73,8 @@ async fn open_one(context: &Context, to_open: &ToOpen) -> Result<Vec<String>, St
         create::refuse_who_was_let_in(context, database).await?;
     }
     let mut is_waived = to_open.differences.is_some();
-    match what_others_wrote(context, name, to_open.written.as_ref()).await? {
+    let written = to_open.written.as_ref().filter(|_| let_in.is_none());
+    match what_others_wrote(context, name, written).await? {
         Wrote::Nobody => {}
         Wrote::Perhaps(what) => warnings.push(format!(
             "database {}: {what}; `pg-migrate verify PLAN` compares its rows",
@@ -89,7 +94,7 @@ async fn open_one(context: &Context, to_open: &ToOpen) -> Result<Vec<String>, St
             warnings.push(what);
         }
     }
-    warnings.extend(create::open(context, database, to_open.made, is_waived).await?);
+    warnings.extend(create::open(context, database, to_open.made, let_in, is_waived).await?);
     reach!("{name} opened");
     Ok(warnings)
 }

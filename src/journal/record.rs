@@ -331,9 +331,9 @@ pub enum Change {
     MigratedRoles {
         subjects: BTreeMap<String, MigratedSubject>,
     },
-    /// CREATE ROLE on the target, which had no roles of these names.
+    /// CREATE ROLE on the target, which had no roles of these names, in one transaction.
     CreateRoles { roles: Vec<String> },
-    /// Written after the change: the object ids that tell these roles from others of their names.
+    /// Written before that is committed: the object ids that tell these roles from others of their names.
     CreatedRoles { roles: BTreeMap<String, u32> },
     /// DROP DATABASE on the target, of one that this plan made, as a person asked for.
     DropDatabase { database: String },

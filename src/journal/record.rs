@@ -307,8 +307,8 @@ pub enum Change {
         database: String,
         indexes: Vec<IndexDefinition>,
     },
-    /// Sequences of the target are about to be moved on for the rows of delayed tables, the first time: what stands further on later
-    /// may do so by that.
+    /// Sequences of the target are about to be moved on for the rows of delayed tables, the first time, or when others were set back since:
+    /// what stands further on later may do so by that. With what was found before.
     MoveSequences { database: String, found: BeforeMove },
     /// COMMIT of the load of a delayed table.
     CommitLoad { database: String, load: Load },

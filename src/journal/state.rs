@@ -106,7 +106,7 @@ pub struct State {
     pub may_drop: BTreeSet<String>,
     /// Indexes that were dropped, or were about to be, by database.
     pub dropped_indexes: HashMap<String, Vec<IndexDefinition>>,
-    /// What was found before the sequences of each were moved on for its delayed rows the first time.
+    /// What was found before the sequences of each were moved on for its delayed rows, the first time and later.
     pub before_move: HashMap<String, BeforeMove>,
     /// Loads that were committed, or were about to be, by database.
     pub loads: HashMap<String, Vec<Load>>,

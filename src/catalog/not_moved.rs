@@ -61,7 +61,8 @@ pub(crate) enum NotMovedKind {
     ServerValues,
     /// ALTER ROLE ALL SET (detail: the value).
     SettingOfAllRoles,
-    /// A function of users that is called as one of the target's system is, and none of the source's.
+    /// A function of users that is called as one of the target's system is, and none of the source's (detail: where types differ, those that
+    /// may be taken in its place).
     ShadowedFunction,
     /// A table with columns of lexemes that are not generated (detail: the columns with their types).
     StoredLexemes,
@@ -102,6 +103,8 @@ pub(crate) struct Appeared {
 pub(crate) struct Newer {
     /// Functions of `pg_catalog` that that of the source has not, with the types of a call.
     pub functions: Vec<String>,
+    /// Those of them of whose names, with as many arguments, the source's has none at all.
+    pub names: Vec<String>,
     /// Languages of whose words the stemmers make other lexemes.
     pub stemmers: Vec<String>,
 }

@@ -495,7 +495,7 @@ codes! {
 
     SourceShadowedFunction "source/shadowed-function" Warn Database "0.2.0"
         what "functions the target's system has too"
-        why "Each major version brings functions of its own, and pg_catalog is searched before all other schemas, so that a call without a schema finds the system's where a user's of that name and these arguments was meant."
+        why "Each major version brings functions of its own, and pg_catalog is searched before all other schemas, so that a call without a schema finds the system's where a user's of that name was meant: one with these arguments always, one with others where the system's fits the types of a call better."
         fix "Call the user's function with its schema, give it another name, or put pg_catalog last in search_path."
 
     SourceStale "source/stale" Block Migration "0.2.0"

@@ -1,6 +1,5 @@
 //! What the target's version has or does otherwise than the source's, and a dump does not say.
 
-use super::words::objects_of;
 use crate::catalog::{NotMoved, NotMovedKind, ServerFacts};
 use crate::finding::{Code, Finding};
 use crate::names::some_of;
@@ -46,15 +45,31 @@ fn nullable_children(not_moved: &[NotMoved], target: &ServerFacts) -> Option<Fin
 }
 
 fn shadowed_functions(not_moved: &[NotMoved]) -> Option<Finding> {
-    let functions = objects_of(not_moved, NotMovedKind::ShadowedFunction);
-    (!functions.is_empty()).then(|| {
-        let message = format!(
+    let found = not_moved.iter();
+    let found = found.filter(|found| found.what == NotMovedKind::ShadowedFunction);
+    let (same, like): (Vec<_>, Vec<_>) = found.partition(|found| found.detail.is_empty());
+    let mut parts = Vec::new();
+    if !same.is_empty() {
+        let same: Vec<&str> = same.iter().map(|found| found.object.as_str()).collect();
+        parts.push(format!(
             "the target's pg_catalog has functions that are called as these, and the source's has not; pg_catalog is searched first, so that calls \
              without a schema, in bodies of functions and in statements of clients, find those of the system there, which may return something \
              else: {}",
-            some_of(&functions, NAMED)
-        );
-        Finding::new(Code::SourceShadowedFunction, message).fix(
+            some_of(&same, NAMED)
+        ));
+    }
+    if !like.is_empty() {
+        let like = like.iter();
+        let like = like.map(|found| format!("{} ({})", found.object, found.detail));
+        let like: Vec<String> = like.collect();
+        parts.push(format!(
+            "the target's pg_catalog has functions of these names for other types, which PostgreSQL may take in their place where the arguments \
+             of a call are not exactly of these types, and the source's has none: {}",
+            some_of(&like, NAMED)
+        ));
+    }
+    (!parts.is_empty()).then(|| {
+        Finding::new(Code::SourceShadowedFunction, parts.join("; ")).fix(
             "compare what both return; where they differ, call yours with its schema, or give it another name; or put pg_catalog last in \
              search_path (ALTER DATABASE … SET search_path = public, pg_catalog)",
         )

@@ -24,6 +24,9 @@ fn what_the_targets_version_does_otherwise_is_told_before() {
          CREATE FUNCTION uuidv7() RETURNS text LANGUAGE sql AS $$SELECT 'of ours'$$;
          CREATE FUNCTION array_sort(anyarray, backwards bool DEFAULT true) RETURNS anyarray LANGUAGE sql AS 'SELECT $1';
          CREATE FUNCTION gcd(text, text) RETURNS text LANGUAGE sql AS 'SELECT $1';
+         CREATE FUNCTION date_add(timestamp, interval) RETURNS text LANGUAGE sql AS $$SELECT 'of ours'$$;
+         CREATE FUNCTION uuid_extract_version(text) RETURNS int LANGUAGE sql AS 'SELECT 1';
+         CREATE FUNCTION random(text, VARIADIC text[]) RETURNS text LANGUAGE sql AS 'SELECT $1';
          CREATE TABLE parent (id int, name text NOT NULL); CREATE TABLE child () INHERITS (parent);
          CREATE TABLE grandchild () INHERITS (child); ALTER TABLE ONLY parent ADD PRIMARY KEY (id);
          ALTER TABLE grandchild ALTER name DROP NOT NULL",
@@ -34,16 +37,22 @@ fn what_the_targets_version_does_otherwise_is_told_before() {
         "source/createrole: ROLE admin: the role has CREATEROLE",
         grant,
     ]);
-    project.run(&["run"]).expect_code(0).says(&[
+    let run = project.run(&["run"]).expect_code(0);
+    run.says(&[
         "source/createrole: ROLE admin",
         "source/inherited-columns: database \"erp\": columns may be NULL here",
         "from the dump: public.child (id), public.grandchild (id, name)",
         "source/shadowed-function: database \"erp\": the target's pg_catalog has functions that are called as these",
-        "return something else: public.array_sort(anyarray,boolean), public.uuidv7()",
+        "return something else: public.array_sort(anyarray,boolean), public.uuidv7(); the target's pg_catalog has functions of these names",
+        "and the source's has none: public.date_add(timestamp without time zone,interval) (date_add(timestamp with time zone, interval))",
         "source/stored-lexemes: database \"erp\": columns keep lexemes as the source made them",
         "of some words (english, german, greek, italian, romanian, swedish): searches",
         "not find all rows there any more: public.art (found tsvector, asked tsquery)",
     ]);
+    let said = run.said();
+    for other in ["public.gcd(", "uuid_extract_version(", "random("] {
+        assert!(!said.contains(other), "{said}");
+    }
     // What it is about, and what is advised.
     let found = "SELECT found @@ plainto_tsquery('german', body), plain @@ plainto_tsquery('german', body) FROM art";
     assert_eq!(source.psql("erp", found), "t|t");
@@ -58,6 +67,9 @@ fn what_the_targets_version_does_otherwise_is_told_before() {
         "ALTER DATABASE erp SET search_path = public, pg_catalog",
     );
     assert_eq!(target.psql("erp", ours), "t");
+    let due = "SELECT date_add('2026-01-01'::date, '1 month')::text = 'of ours'";
+    assert_eq!(source.psql("erp", due), "t");
+    assert_eq!(target.psql("erp", due), "f");
     let nullable = "INSERT INTO child VALUES (NULL, 'x')";
     source.psql("erp", nullable);
     assert!(target.try_psql("erp", nullable).is_err());

@@ -47,6 +47,8 @@ pub(crate) enum NotMovedKind {
     OwnersCode,
     /// A table with columns that may be NULL and are inherited from such as may not (detail: the columns).
     NullableChild,
+    /// A table with columns of object ids (detail: the columns with their types).
+    ObjectNumbers,
     /// The schema public or the language plpgsql, which a new database has and this one does not.
     Dropped,
     /// A foreign key whose own triggers are disabled (detail: the foreign key).

@@ -479,9 +479,9 @@ codes! {
         fix "SECURITY LABEL ON DATABASE on the target after the run."
 
     SourceServerValues "source/server-values" Warn Object "0.2.0"
-        what "transaction ids or WAL positions"
-        why "Transaction ids, snapshots and WAL positions begin elsewhere on the target, so that stored ones compare with its own as if they were of the future or of long ago: an outbox or queue that waits for old transactions may wait for ever, or pass rows over."
-        fix "See what uses the columns, and begin their values again on the target after the run."
+        what "transaction ids, WAL positions or object ids"
+        why "Transaction ids, snapshots and WAL positions begin elsewhere on the target, so that stored ones compare with its own as if they were of the future or of long ago: an outbox or queue that waits for old transactions may wait for ever, or pass rows over. Object ids of tables, functions and roles are others there; those of large objects are the same, and a regclass arrives by name."
+        fix "See what uses the columns, and begin their values again on the target after the run; look object ids up again by name."
 
     SourceSessionsHidden "source/sessions-hidden" Warn Migration "0.2.0"
         what "the role does not see other sessions"

@@ -23,6 +23,10 @@ const SERVER_VALUES: &str = "\
     t.oid < 16384 \
     AND coalesce(e.typname, t.typname) IN ('xid', 'xid8', 'cid', 'tid', 'txid_snapshot', 'pg_snapshot', 'pg_lsn')";
 
+/// Columns of the numbers by which one server's catalogs and large objects go. What arrives by name (regclass and the like) is another
+/// type, as are domains for large objects alone (lo).
+const OBJECT_NUMBERS: &str = "t.oid < 16384 AND coalesce(e.typname, t.typname) = 'oid'";
+
 /// Columns of what text search made, in domains too. What is generated is computed again.
 const LEXEMES: &str = "\
     coalesce(e.oid, nullif(t.typbasetype, 0), t.oid) IN ('tsvector'::regtype, 'tsquery'::regtype) AND GENERATED = ''";
@@ -59,6 +63,7 @@ pub(super) async fn read(
     let lexemes = LEXEMES.replace("GENERATED", generated);
     for (what, sql) in [
         (NotMovedKind::ServerValues, tables_with(SERVER_VALUES)),
+        (NotMovedKind::ObjectNumbers, tables_with(OBJECT_NUMBERS)),
         (NotMovedKind::StoredLexemes, tables_with(&lexemes)),
         (NotMovedKind::ViewComputedAgain, views_computed_again()),
         (

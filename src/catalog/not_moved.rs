@@ -68,6 +68,8 @@ pub(crate) enum NotMovedKind {
     ShadowedFunction,
     /// A table with columns of lexemes that are not generated (detail: the columns with their types).
     StoredLexemes,
+    /// A subscription that is enabled (detail: its slot).
+    Subscription,
     /// A subscription whose initial copy has not ended (detail: of which tables).
     SubscriptionCopying,
     /// A cast or function of the system other than that of the target (detail: what it does).

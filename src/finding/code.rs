@@ -518,6 +518,11 @@ codes! {
         why "The source is a logical subscriber, and its tables have none or not all of their publisher's rows until the initial copy has ended: what is dumped before is taken for all of them, and both servers agree on it."
         fix "Wait until srsubstate of pg_subscription_rel is r or s for every table; or exclude the database, or drop the subscription."
 
+    SourceSubscriptionDisabled "source/subscription-disabled" Warn Object "0.2.0"
+        what "a subscription that arrives disabled"
+        why "pg_dump writes subscriptions that do not connect, so that no two servers read from one slot: on the target it is disabled and knows none of its tables, and what the publisher sends goes to the source alone."
+        fix "Disable it on the source before the run, and create it again on the target with the same slot and copy_data = false after it."
+
     SourceSystemObject "source/system-object" Fix Object "0.2.0"
         what "a part of the system was changed"
         why "pg_dump leaves out what initdb made, so a cast that was made implicit, a function that was altered, privileges on the language sql or what was added to an operator family is on the target as every new server has it."

@@ -27,6 +27,13 @@ const SERVER_VALUES: &str = "\
 /// type, as are domains for large objects alone (lo).
 const OBJECT_NUMBERS: &str = "t.oid < 16384 AND coalesce(e.typname, t.typname) = 'oid'";
 
+/// Subscriptions that are enabled, where our role may bring subscriptions along.
+const SUBSCRIPTIONS: &str = "\
+    SELECT s.subname::text, coalesce(s.subslotname::text, '') FROM pg_catalog.pg_subscription s \
+    JOIN pg_catalog.pg_database d ON d.oid = s.subdbid \
+    WHERE d.datname = current_database() AND s.subenabled \
+      AND (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) ORDER BY 1";
+
 /// Columns of what text search made, in domains too. What is generated is computed again.
 const LEXEMES: &str = "\
     coalesce(e.oid, nullif(t.typbasetype, 0), t.oid) IN ('tsvector'::regtype, 'tsquery'::regtype) AND GENERATED = ''";
@@ -72,6 +79,9 @@ pub(super) async fn read(
         ),
     ] {
         found.extend(not_moved::read(connection, what, &sql).await?);
+    }
+    if connection.version().major() >= 1000 {
+        found.extend(not_moved::read(connection, NotMovedKind::Subscription, SUBSCRIPTIONS).await?);
     }
     let hosts: Vec<String> = [
         Some(endpoint.host.clone()),

@@ -40,6 +40,19 @@ fn finding(
             ),
             "see what uses the columns (outboxes, queues, heartbeats), and begin their values again on the target after the run",
         ),
+        NotMovedKind::Subscription => (
+            Code::SourceSubscriptionDisabled,
+            format!(
+                "the subscription is enabled, and arrives disabled and without its tables: the target gets nothing of its publisher{}",
+                match detail.as_str() {
+                    "" => String::new(),
+                    slot => format!(", whose slot \"{slot}\" goes on serving the source"),
+                }
+            ),
+            "where the target is to go on with it: ALTER SUBSCRIPTION … DISABLE on the source before the run; after it, ALTER SUBSCRIPTION … SET \
+             (slot_name = NONE) on both servers, and on the target DROP SUBSCRIPTION and CREATE SUBSCRIPTION … WITH (create_slot = false, \
+             slot_name = …, copy_data = false); with copy_data, all rows come a second time",
+        ),
         _ => return None,
     };
     Some(Finding::new(code, message).object(object).fix(fix))

@@ -49,6 +49,8 @@ pub(crate) enum NotMovedKind {
     NullableChild,
     /// A table with columns of object ids (detail: the columns with their types).
     ObjectNumbers,
+    /// A partitioned table with a column that is GENERATED ALWAYS AS IDENTITY (detail: the column).
+    PartitionIdentity,
     /// The schema public or the language plpgsql, which a new database has and this one does not.
     Dropped,
     /// A foreign key whose own triggers are disabled (detail: the foreign key).

@@ -66,6 +66,16 @@ pub(super) async fn read(connection: &Connection, newer: &Newer) -> Result<Vec<N
             not_moved::read(connection, NotMovedKind::NullableChild, NULLABLE_CHILDREN).await?,
         );
     }
+    if (1000..1700).contains(&connection.version().major()) {
+        found.extend(
+            not_moved::read(
+                connection,
+                NotMovedKind::PartitionIdentity,
+                PARTITION_IDENTITY,
+            )
+            .await?,
+        );
+    }
     if !newer.functions.is_empty() {
         without_jit(connection).await?;
         let rows = connection
@@ -113,6 +123,13 @@ fn shadowed() -> String {
         member_of_extension("pg_proc", "p")
     )
 }
+
+/// Columns of partitioned tables that take no values but their own, and those of their partitions do: up to 16.
+const PARTITION_IDENTITY: &str = "\
+    SELECT n.nspname || '.' || c.relname, string_agg(a.attname, ', ' ORDER BY a.attnum) \
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND a.attidentity = 'a' AND NOT a.attisdropped \
+    WHERE c.relkind = 'p' AND EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid) GROUP BY 1 ORDER BY 1";
 
 /// Columns that may be NULL in tables that inherit them from such as are NOT NULL there: up to 17.
 const NULLABLE_CHILDREN: &str = "\

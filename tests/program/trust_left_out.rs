@@ -250,6 +250,7 @@ fn what_nobody_changed_is_not_told() {
             "source/replication-slots",
             "source/createrole",
             "source/inherited-columns",
+            "source/partition-identity",
             "source/shadowed-function",
             "source/subscription-disabled",
             "source/stored-lexemes",

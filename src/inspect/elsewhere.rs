@@ -34,9 +34,13 @@ const SUBSCRIPTIONS: &str = "\
     WHERE d.datname = current_database() AND s.subenabled \
       AND (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) ORDER BY 1";
 
-/// Columns of what text search made, in domains too. What is generated is computed again.
+/// Columns of what text search made, in domains and arrays of these too. What is generated is computed again.
 const LEXEMES: &str = "\
-    coalesce(e.oid, nullif(t.typbasetype, 0), t.oid) IN ('tsvector'::regtype, 'tsquery'::regtype) AND GENERATED = ''";
+    t.oid IN (WITH RECURSIVE made_of (oid) AS ( \
+                  SELECT unnest(ARRAY['tsvector'::regtype, 'tsquery'::regtype])::oid \
+                  UNION SELECT o.oid FROM made_of JOIN pg_catalog.pg_type o \
+                  ON o.typbasetype = made_of.oid OR o.typelem = made_of.oid AND o.typlen = -1) \
+              SELECT oid FROM made_of) AND GENERATED = ''";
 
 /// Materialized views with rows.
 fn views_computed_again() -> String {

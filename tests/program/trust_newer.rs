@@ -15,7 +15,8 @@ fn what_the_targets_version_does_otherwise_is_told_before() {
     source.psql("postgres", "CREATE DATABASE erp");
     source.psql(
         "erp",
-        "CREATE TABLE art (body text, found tsvector, asked tsquery,
+        "CREATE DOMAIN words AS tsvector; CREATE DOMAIN few_words AS words;
+         CREATE TABLE art (body text, found tsvector, asked tsquery, few few_words[],
              plain tsvector GENERATED ALWAYS AS (to_tsvector('german', body)) STORED);
          CREATE FUNCTION uuidv4() RETURNS trigger LANGUAGE plpgsql AS
              'BEGIN NEW.found := to_tsvector(''german'', NEW.body); RETURN NEW; END';
@@ -53,7 +54,7 @@ fn what_the_targets_version_does_otherwise_is_told_before() {
         "and the source's has none: public.date_add(timestamp without time zone,interval) (date_add(timestamp with time zone, interval))",
         "source/stored-lexemes: database \"erp\": columns keep lexemes as the source made them",
         "of some words (english, german, greek, italian, romanian, swedish): searches",
-        "not find all rows there any more: public.art (found tsvector, asked tsquery)",
+        "not find all rows there any more: public.art (found tsvector, asked tsquery, few public.few_words[])",
     ]);
     let said = run.said();
     for other in [

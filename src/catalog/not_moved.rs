@@ -50,6 +50,10 @@ pub(crate) enum NotMovedKind {
     OwnersCodeInRows,
     /// A table with columns that may be NULL and are inherited from such as may not (detail: the columns).
     NullableChild,
+    /// A table with columns of object ids (detail: the columns with their types).
+    ObjectNumbers,
+    /// A partitioned table with a column that is GENERATED ALWAYS AS IDENTITY (detail: the column).
+    PartitionIdentity,
     /// The schema public or the language plpgsql, which a new database has and this one does not.
     Dropped,
     /// A foreign key whose own triggers are disabled (detail: the foreign key).
@@ -64,10 +68,13 @@ pub(crate) enum NotMovedKind {
     ServerValues,
     /// ALTER ROLE ALL SET (detail: the value).
     SettingOfAllRoles,
-    /// A function of users that is called as one of the target's system is, and none of the source's.
+    /// A function of users that is called as one of the target's system is, and none of the source's (detail: where types differ, those that
+    /// may be taken in its place).
     ShadowedFunction,
     /// A table with columns of lexemes that are not generated (detail: the columns with their types).
     StoredLexemes,
+    /// A subscription that is enabled (detail: its slot).
+    Subscription,
     /// A subscription whose initial copy has not ended (detail: of which tables).
     SubscriptionCopying,
     /// A cast or function of the system other than that of the target (detail: what it does).
@@ -105,6 +112,8 @@ pub(crate) struct Appeared {
 pub(crate) struct Newer {
     /// Functions of `pg_catalog` that that of the source has not, with the types of a call.
     pub functions: Vec<String>,
+    /// Those of them of whose names, with as many arguments, the source's has none at all.
+    pub names: Vec<String>,
     /// Languages of whose words the stemmers make other lexemes.
     pub stemmers: Vec<String>,
 }

@@ -89,19 +89,23 @@ pub(super) fn roles_there(
         is_ours(role, marking, state, &inspection.source)
     });
     found.extend(preflight::for_tablespaces_there(plan, inspection, |name| {
-        state.roles.contains_key(&format!("tablespace \"{name}\""))
+        let known = state.roles.get(&format!("tablespace \"{name}\""));
+        known.map(|tablespace| tablespace.after.is_some())
     }));
     found
 }
 
-/// Whether this plan made the target's role, or set it before, and the target is as it was since; or one of its name under another state directory, which handed nothing
-/// over and has the same source: its state was lost. Where clients have a database of it, the role is theirs.
+/// Whether this plan made the target's role, or set it to the end before, and the target is as it was since; or one of its name under another
+/// state directory, which handed nothing over and has the same source: its state was lost. Where clients have a database of it, the role is
+/// theirs. A role that was there, and that a run which died was about to set, is compared again: it may have been changed since.
 fn is_ours(role: &Role, marking: &Marking, state: &State, source: &ServerFacts) -> bool {
     let others = marking.others.iter();
     let mut others = others.filter(|other| {
         other.roles.get(&role.name) == Some(&role.oid) && other.source == source.system_identifier
     });
-    state.roles.contains_key(&format!("role \"{}\"", role.name))
+    let known = state.roles.get(&format!("role \"{}\"", role.name));
+    known.is_some_and(|known| known.after.is_some())
+        || state.created_roles.get(&role.name) == Some(&Some(role.oid))
         || others.any(|other| !other.databases.iter().any(|one| one.is_handed_over))
 }
 

@@ -24,9 +24,24 @@ const SERVER_VALUES: &str = "\
     t.oid < 16384 \
     AND coalesce(e.typname, t.typname) IN ('xid', 'xid8', 'cid', 'tid', 'txid_snapshot', 'pg_snapshot', 'pg_lsn')";
 
-/// Columns of what text search made, in domains too. What is generated is computed again.
+/// Columns of the numbers by which one server's catalogs and large objects go. What arrives by name (regclass and the like) is another
+/// type, as are domains for large objects alone (lo).
+const OBJECT_NUMBERS: &str = "t.oid < 16384 AND coalesce(e.typname, t.typname) = 'oid'";
+
+/// Subscriptions that are enabled, where our role may bring subscriptions along.
+const SUBSCRIPTIONS: &str = "\
+    SELECT s.subname::text, coalesce(s.subslotname::text, '') FROM pg_catalog.pg_subscription s \
+    JOIN pg_catalog.pg_database d ON d.oid = s.subdbid \
+    WHERE d.datname = current_database() AND s.subenabled \
+      AND (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) ORDER BY 1";
+
+/// Columns of what text search made, in domains and arrays of these too. What is generated is computed again.
 const LEXEMES: &str = "\
-    coalesce(e.oid, nullif(t.typbasetype, 0), t.oid) IN ('tsvector'::regtype, 'tsquery'::regtype) AND GENERATED = ''";
+    t.oid IN (WITH RECURSIVE made_of (oid) AS ( \
+                  SELECT unnest(ARRAY['tsvector'::regtype, 'tsquery'::regtype])::oid \
+                  UNION SELECT o.oid FROM made_of JOIN pg_catalog.pg_type o \
+                  ON o.typbasetype = made_of.oid OR o.typelem = made_of.oid AND o.typlen = -1) \
+              SELECT oid FROM made_of) AND GENERATED = ''";
 
 /// Materialized views with rows.
 fn views_computed_again() -> String {
@@ -66,6 +81,7 @@ pub(super) async fn read(
     let lexemes = LEXEMES.replace("GENERATED", generated);
     for (what, sql) in [
         (NotMovedKind::ServerValues, tables_with(SERVER_VALUES)),
+        (NotMovedKind::ObjectNumbers, tables_with(OBJECT_NUMBERS)),
         (NotMovedKind::StoredLexemes, tables_with(&lexemes)),
         (NotMovedKind::ViewComputedAgain, views_computed_again()),
         (
@@ -76,6 +92,9 @@ pub(super) async fn read(
         found.extend(not_moved::read(connection, what, &sql).await?);
     }
     found.extend(owners_code_in_rows(connection).await?);
+    if connection.version().major() >= 1000 {
+        found.extend(not_moved::read(connection, NotMovedKind::Subscription, SUBSCRIPTIONS).await?);
+    }
     let hosts: Vec<String> = [
         Some(endpoint.host.clone()),
         endpoint.hostaddr.map(|address| address.to_string()),

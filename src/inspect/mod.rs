@@ -98,20 +98,23 @@ pub(crate) async fn servers(
 ) -> Result<(ServerFacts, ServerFacts), Error> {
     let (mut source_facts, mut target_facts) =
         tokio::try_join!(facts(plan, source), facts_of_target(plan, target))?;
-    target_facts.newer = {
-        let in_source = open(plan, source, &source.database).await?;
-        let in_target = open(plan, target, &target.database).await?;
-        let newer = newer::of_target(&in_source, &in_target).await?;
-        in_source.close().await;
-        in_target.close().await;
-        newer
-    };
     let wanted = |database: &Database| {
         database.left_out().is_none()
             && !database.is_of_installation()
             && plan.databases.takes(&database.name)
     };
     let of_source: Vec<String> = names(&source_facts, wanted);
+    target_facts.newer = {
+        let of_users = names(&target_facts, |database| {
+            may_connect(database) && !matches!(database.name.as_str(), "template0" | "template1")
+        });
+        let in_source = open_for_words(plan, source, &source_facts, &of_source).await?;
+        let in_target = open_for_words(plan, target, &target_facts, &of_users).await?;
+        let newer = newer::of_target(&in_source, &in_target).await?;
+        in_source.close().await;
+        in_target.close().await;
+        newer
+    };
     let of_target = names(&target_facts, |database| {
         may_connect(database)
             // DROP DATABASE did not end, and no session can connect: one of ours is dropped again.
@@ -332,6 +335,29 @@ async fn not_moved_of(
     found.extend(elsewhere::read(connection, source).await?);
     found.extend(newer::read(connection, newer).await?);
     Ok(found)
+}
+
+/// In the plan's database, or, where that has no letters for words of all languages, in one of `others` that has.
+async fn open_for_words(
+    plan: &Plan,
+    endpoint: &Endpoint,
+    facts: &ServerFacts,
+    others: &[String],
+) -> Result<Connection, Error> {
+    let takes_all = |name: &String| {
+        let database = facts.database(name);
+        database.is_some_and(|database| stemmers::takes_all(&database.encoding))
+    };
+    let mut others = others.iter().filter(|name| takes_all(name));
+    if let (false, Some(other)) = (takes_all(&endpoint.database), others.next()) {
+        match open(plan, endpoint, other).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => {
+                tracing::debug!(%error, database = %other, "words are looked at in the plan's database");
+            }
+        }
+    }
+    open(plan, endpoint, &endpoint.database).await
 }
 
 /// Asking for the size of a table takes a lock on it.

@@ -172,10 +172,11 @@ pub(super) async fn that_differ(
     source: &Connection,
     target: &Connection,
 ) -> Result<Vec<String>, Error> {
-    let takes_all = takes_all(source).await? && takes_all(target).await?;
+    let last = last_letter(source).await?.min(last_letter(target).await?);
     let of_each = WORDS.iter().map(|(language, words)| async move {
         let words = words.split(' ');
-        let words: Vec<&str> = words.filter(|word| takes_all || word.is_ascii()).collect();
+        let words = words.filter(|word| word.chars().all(|letter| letter <= last));
+        let words: Vec<&str> = words.collect();
         let of_source = lexemes(source, language, &words).await?;
         let of_target = lexemes(target, language, &words).await?;
         let has_both = of_source.is_some() && of_target.is_some();
@@ -185,11 +186,20 @@ pub(super) async fn that_differ(
     Ok(differ.into_iter().flatten().collect())
 }
 
-/// Whether the connection's database has letters of all languages.
-async fn takes_all(connection: &Connection) -> Result<bool, Error> {
-    let sql = "SELECT getdatabaseencoding() = 'UTF8'";
+/// Whether databases of this encoding take words of all languages: SQL_ASCII takes any bytes, and its stemmers those of UTF-8.
+pub(super) fn takes_all(encoding: &str) -> bool {
+    matches!(encoding, "UTF8" | "SQL_ASCII")
+}
+
+/// Up to which the connection's database has all letters.
+async fn last_letter(connection: &Connection) -> Result<char, Error> {
+    let sql = "SELECT getdatabaseencoding()::text";
     let row = query::row(connection, "read the encoding", sql).await?;
-    Ok(row.get(0))
+    Ok(match row.get::<_, &str>(0) {
+        encoding if takes_all(encoding) => char::MAX,
+        "LATIN1" => '\u{ff}',
+        _ => '\u{7f}',
+    })
 }
 
 /// What the server makes of the words. `None`: it has no such stemmer, or cannot use it, since a file is missing.

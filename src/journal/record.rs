@@ -314,8 +314,8 @@ pub enum Change {
         database: String,
         indexes: Vec<IndexDefinition>,
     },
-    /// Sequences of the target are about to be moved on for the rows of delayed tables, the first time: what stands further on later
-    /// may do so by that.
+    /// Sequences of the target are about to be moved on for the rows of delayed tables, the first time, or when others were set back since:
+    /// what stands further on later may do so by that. With what was found before.
     MoveSequences { database: String, found: BeforeMove },
     /// COMMIT of the load of a delayed table.
     CommitLoad { database: String, load: Load },
@@ -338,9 +338,9 @@ pub enum Change {
     MigratedRoles {
         subjects: BTreeMap<String, MigratedSubject>,
     },
-    /// CREATE ROLE on the target, which had no roles of these names.
+    /// CREATE ROLE on the target, which had no roles of these names, in one transaction.
     CreateRoles { roles: Vec<String> },
-    /// Written after the change: the object ids that tell these roles from others of their names.
+    /// Written before that is committed: the object ids that tell these roles from others of their names.
     CreatedRoles { roles: BTreeMap<String, u32> },
     /// DROP DATABASE on the target, of one that this plan made, as a person asked for.
     DropDatabase { database: String },

@@ -473,7 +473,7 @@ impl State {
             }
             Change::MoveSequences { database, found } => {
                 self.written_by_us(&database);
-                self.before_move.entry(database).or_insert(found);
+                self.before_move.insert(database, found);
             }
             Change::CommitLoad { database, load } => {
                 self.written_by_us(&database);

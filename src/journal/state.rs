@@ -108,7 +108,7 @@ pub struct State {
     pub may_drop: BTreeSet<String>,
     /// Indexes that were dropped, or were about to be, by database.
     pub dropped_indexes: HashMap<String, Vec<IndexDefinition>>,
-    /// What was found before the sequences of each were moved on for its delayed rows the first time.
+    /// What was found before the sequences of each were moved on for its delayed rows, the first time and later.
     pub before_move: HashMap<String, BeforeMove>,
     /// Loads that were committed, or were about to be, by database.
     pub loads: HashMap<String, Vec<Load>>,
@@ -119,7 +119,7 @@ pub struct State {
     pub tuned: BTreeMap<String, TunedSetting>,
     /// Roles and tablespaces that this plan migrated, or was about to, by what messages call them.
     pub roles: BTreeMap<String, RoleState>,
-    /// Roles of the target that this plan made, with their object ids; `None`: it was about to, and another session may have made it.
+    /// Roles of the target that this plan made, with their object ids; `None`: it was about to, and did not. Versions before 0.2.0 may have.
     pub created_roles: BTreeMap<String, Option<u32>>,
     /// The number of the last change that the target's mark was certainly given; 0: none.
     pub confirmed: u64,

@@ -97,7 +97,10 @@ impl Hole {
 pub(super) fn for_versions(inspection: &Inspection) -> Vec<Finding> {
     let client = &inspection.client;
     let source = inspection.source.version;
-    let clients = about(Of::Clients, client.version, client.is_beta);
+    let newest = source.max(inspection.target.version);
+    // Those that are too old are replaced anyhow.
+    let clients = about(Of::Clients, client.version, client.is_beta)
+        .filter(|_| client.version.major() >= newest.major());
     let source = about(Of::Source, source, false).filter(|_| source.major() >= 1200);
     clients.into_iter().chain(source).collect()
 }

@@ -10,6 +10,7 @@ mod clients;
 mod continuity;
 mod databases;
 mod delay;
+mod elsewhere;
 mod fences;
 mod found;
 mod groups_there;

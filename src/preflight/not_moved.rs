@@ -1,7 +1,7 @@
 //! What of the source no client program brings along, and no count shows.
 
 use super::words::objects_of;
-use super::{newer, system};
+use super::{elsewhere, newer, system};
 use crate::catalog::{
     Appeared, Contents, Database, Inspection, NotMoved, NotMovedKind, Privilege, ServerFacts,
 };
@@ -209,6 +209,7 @@ fn in_database(
         .chain(system_collations(not_moved))
         .chain(information_schema(not_moved))
         .chain(views_computed_again(not_moved))
+        .chain(elsewhere::in_database(not_moved))
         .chain(newer::in_database(not_moved, target))
         .chain(system::in_database(not_moved))
         .map(|finding| finding.database(name))
@@ -409,19 +410,6 @@ fn of_database(
             ),
             "wait until pg_subscription_rel.srsubstate is r or s for each of them on the source; or exclude the database; where their \
              rows are not wanted, DROP SUBSCRIPTION or a waiver",
-        ),
-        NotMovedKind::LeadsToSource => (
-            Code::SourceLeadsHere,
-            format!("the foreign server leads to {detail}, which is the source: on the target it does so still, after the switch too"),
-            "ALTER SERVER … OPTIONS (SET host …) on the target after the run; or keep the source's name for the target",
-        ),
-        NotMovedKind::ServerValues => (
-            Code::SourceServerValues,
-            format!(
-                "it keeps what the source counts for itself, and the target counts from elsewhere: {detail}; a comparison with the target's \
-                 own transaction ids, snapshots or WAL positions finds too much, or nothing for a long time"
-            ),
-            "see what uses the columns (outboxes, queues, heartbeats), and begin their values again on the target after the run",
         ),
         NotMovedKind::SystemObject => (
             Code::SourceSystemObject,

@@ -4,11 +4,11 @@ use crate::catalog::{Inspection, ServerFacts, Tablespace, TablespacePrivilege};
 use crate::finding::{Code, Finding};
 use crate::plan::Plan;
 
-/// `is_ours`: whether this plan made the tablespace of this name, or set it before.
+/// `is_ours`: whether this plan made the tablespace of this name, or set it to the end before; `None`: it never began to.
 pub(crate) fn for_tablespaces_there(
     plan: &Plan,
     inspection: &Inspection,
-    is_ours: impl Fn(&str) -> bool,
+    is_ours: impl Fn(&str) -> Option<bool>,
 ) -> Vec<Finding> {
     let Inspection { source, target, .. } = inspection;
     if !plan.globals {
@@ -25,7 +25,7 @@ pub(crate) fn for_tablespaces_there(
 }
 
 fn finding(
-    (name, is_ours): (&str, bool),
+    (name, is_ours): (&str, Option<bool>),
     source: &Tablespace,
     there: &Tablespace,
     target: &ServerFacts,
@@ -63,7 +63,7 @@ fn finding(
         (None, Some(_)) => left.push("a comment".to_owned()),
         _ => {}
     }
-    if !target.is_superuser || is_ours {
+    if !target.is_superuser || is_ours == Some(true) {
         // The server denies it to others than owners, and the run says so. What this plan set before, it sets again without a word.
         set.clear();
     }
@@ -71,8 +71,11 @@ fn finding(
         return None;
     }
     let what = match is_ours {
-        true => "this plan made or set it, and it is not as on the source",
-        false => {
+        Some(true) => "this plan made or set it, and it is not as on the source",
+        Some(false) => {
+            "a run of this plan that did not end may have made or set it, and it is not as on the source"
+        }
+        None => {
             "it was on the target before this plan, which did not make it, and is not as on the source"
         }
     };

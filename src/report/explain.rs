@@ -226,13 +226,13 @@ mod tests {
           client/compression  block pg_dump lacks the plan's compression
           client/dump-root    block archives cannot be written
           client/dump-space   warn  the archives may not fit
+          client/known-hole   warn  the client programs have known security holes
           client/no-tls       block the client programs lack TLS
           client/too-old      block the client programs are too old
 
           delay/computed-early     warn  a delayed table is read while empty
           delay/foreign-key-cycle  block delayed tables refer to each other
           delay/index-builds       warn  clients wait for index builds
-          delay/index-kept         info  an index stays during a delayed load
         ");
         for code in Code::ALL {
             let word = format!("  {code} ");

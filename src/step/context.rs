@@ -80,7 +80,7 @@ pub(crate) struct Context {
     pub stop: CancellationToken,
     /// Indexes of the database that the delayed phase dropped, by the journal.
     pub dropped_indexes: Vec<IndexDefinition>,
-    /// By the journal, what was found before the sequences were moved on for the rows of delayed tables the first time.
+    /// By the journal, what was found before the sequences were moved on for the rows of delayed tables, the first time and later.
     pub before_move: Option<BeforeMove>,
     /// Loads of delayed tables that may be committed, by the journal.
     pub loads: Vec<Load>,

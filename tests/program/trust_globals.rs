@@ -452,3 +452,37 @@ fn what_a_role_lost_between_two_runs_is_taken_away_or_told() {
         assert!(warnings.contains(word), "{word}: {warnings}");
     }
 }
+
+/// What tells a role of the plan is its object id, until its migration has ended once.
+#[test]
+fn roles_are_compared_again_after_a_run_that_died_in_its_globals() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    for server in [&source, &target] {
+        server.psql("postgres", "CREATE ROLE svc LOGIN");
+    }
+    source.psql("postgres", "CREATE ROLE app LOGIN CREATEDB");
+    source.psql("postgres", "CREATE DATABASE erp OWNER app");
+    let project = Project::between(&source, &target);
+    // Its transaction is not committed.
+    project.killed_at("journal created-roles synced:1");
+    target.psql(
+        "postgres",
+        "ALTER ROLE svc NOLOGIN; CREATE ROLE app CONNECTION LIMIT 3",
+    );
+    project.run(&["run"]).expect_code(3).says(&[
+        "target/role-differs: ROLE svc: the role \"svc\" was on the target before this plan, which did not make it; it is not as on the \
+         source, and the run sets the source's: LOGIN",
+        "target/role-differs: ROLE app: the role \"app\" was on the target before this plan",
+    ]);
+    let logins =
+        "SELECT rolname, rolcanlogin FROM pg_roles WHERE rolname IN ('app', 'svc') ORDER BY 1";
+    assert_eq!(target.psql("postgres", logins), "app|f\nsvc|f");
+    target.psql("postgres", "ALTER ROLE svc LOGIN; DROP ROLE app");
+    project.killed_at("globals statement:2");
+    // It is made and not set yet, and no other's.
+    assert_eq!(target.psql("postgres", logins), "app|f\nsvc|t");
+    let check = project.run(&["check"]).expect_code(0).said();
+    assert!(!check.contains("target/role-differs"), "{check}");
+    project.run(&["run"]).expect_code(0);
+    assert_eq!(target.psql("postgres", logins), "app|t\nsvc|t");
+}

@@ -154,12 +154,20 @@ fn replication_slots_are_told_before() {
         .says(&told);
 }
 
-/// An outbox that waits for old transactions, a foreign server that leads to the old server, a view that keeps its rows.
+/// An outbox that waits for old transactions, an audit log by TG_RELID, a foreign server that leads to the old server, a view that keeps its
+/// rows, a subscription that goes on.
 #[test]
 fn what_means_something_else_on_another_server_is_told_before() {
     let (source, target, project) = servers(
         "CREATE TABLE outbox (id int PRIMARY KEY, written xid8, seen pg_snapshot, at pg_lsn[], plain oid);
          INSERT INTO outbox VALUES (1, '900', '800:800:', '{0/16B3748}', 1);
+         CREATE TABLE gone (a int); CREATE TABLE gone_too (a int); DROP TABLE gone, gone_too;
+         CREATE TABLE audit (relid oid, more oid[], named regclass, at timestamptz DEFAULT now());
+         CREATE TABLE by_name (named regclass, called regproc, by regrole);
+         INSERT INTO audit (relid, named) VALUES ('by_name'::regclass, 'by_name');
+         CREATE SUBSCRIPTION feed CONNECTION 'host=127.0.0.1 port=1 dbname=x' PUBLICATION p WITH (connect = false, slot_name = 'feed_slot');
+         ALTER SUBSCRIPTION feed ENABLE;
+         CREATE SUBSCRIPTION idle CONNECTION 'host=127.0.0.1 port=1 dbname=x' PUBLICATION p WITH (connect = false);
          CREATE EXTENSION postgres_fdw;
          CREATE SERVER other FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'elsewhere.invalid', port '5432');
          CREATE TABLE sales AS SELECT 1 AS n;
@@ -177,15 +185,30 @@ fn what_means_something_else_on_another_server_is_told_before() {
     run.says(&[
         "source/server-values: database \"erp\", public.outbox: it keeps what the source counts for itself, and the target counts from \
          elsewhere: written xid8, seen pg_snapshot, at pg_lsn[]; ",
+        "source/server-values: database \"erp\", public.audit: it keeps object ids of the source: relid oid, more oid[]; large objects have",
+        "source/subscription-disabled: database \"erp\", feed: the subscription is enabled, and arrives disabled and without its tables: the \
+         target gets nothing of its publisher, whose slot \"feed_slot\" goes on",
         "source/leads-here: database \"erp\", itself: the foreign server leads to ",
     ]);
     let said = format!("{} {}", plan.said(), run.said());
-    for not_told in ["erp\", other", "public.never", "erp\", public.sales"] {
+    for not_told in [
+        "erp\", other",
+        "public.never",
+        "erp\", public.sales",
+        "public.by_name",
+        "erp\", idle",
+    ] {
         assert!(!said.contains(not_told), "{said}");
     }
     // What it is about.
     assert_eq!(source.psql("erp", "SELECT sum FROM frozen"), "1");
     assert_eq!(target.psql("erp", "SELECT sum FROM frozen"), "2");
+    let by_number = "SELECT relid = 'by_name'::regclass, named = 'by_name'::regclass FROM audit";
+    assert_eq!(source.psql("erp", by_number), "t|t");
+    assert_eq!(target.psql("erp", by_number), "f|t");
+    let enabled = "SELECT subenabled FROM pg_subscription WHERE subname = 'feed'";
+    assert_eq!(source.psql("erp", enabled), "t");
+    assert_eq!(target.psql("erp", enabled), "f");
 }
 
 /// As scripts do that give back what later versions took away.
@@ -227,7 +250,9 @@ fn what_nobody_changed_is_not_told() {
             "source/replication-slots",
             "source/createrole",
             "source/inherited-columns",
+            "source/partition-identity",
             "source/shadowed-function",
+            "source/subscription-disabled",
             "source/stored-lexemes",
         ] {
             assert!(!said.contains(code), "{major}: {said}");

@@ -101,3 +101,55 @@ fn numbers_of_a_sequence_that_was_set_back_are_told_and_where_rows_share_them_a_
     target.psql("erp", "UPDATE log SET id = id + 1000 WHERE what = 'new'");
     project.run(&["run"]).expect_code(0);
 }
+
+/// The application starts between two loads that fail.
+#[test]
+fn a_sequence_that_is_set_back_between_two_loads_that_fail_is_told_and_a_difference() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE log (id bigserial, what text); INSERT INTO log (what) SELECT 'old' FROM generate_series(1, 500);
+         CREATE TABLE big (id int PRIMARY KEY, what text); INSERT INTO big SELECT n, repeat('x', 200) FROM generate_series(1, 3000) n",
+    );
+    let project = Project::between(&source, &target)
+        .with("[delay]\ntable_data = [\"erp.*\"]\n[target.tuning]\nmode = \"off\"\n");
+    project.killed_at("journal step-done erp/verify synced:1");
+    target.psql("erp", "INSERT INTO big VALUES (5, 'of a client')");
+    let failed = project.run(&["run"]).expect_code(4).said();
+    assert!(!failed.contains("set back"), "{failed}");
+    target.psql(
+        "erp",
+        "SELECT setval('log_id_seq', 1, false); INSERT INTO log (what) VALUES ('new'), ('new'), ('new');
+         DELETE FROM big WHERE id = 5; INSERT INTO big VALUES (7, 'of a client')",
+    );
+    let told =
+        "sequences were set back on the target, or made again: public.log_id_seq (at 3, after 500)";
+    project.run(&["run"]).expect_code(4).says(&[told]);
+    target.psql("erp", "DELETE FROM big WHERE id = 7");
+    project.run(&["run"]).expect_code(5).says(&[told]);
+    let note = "3 numbers of the column id are in several rows each";
+    let differing = project.report()["databases"][0]["tables"].to_string();
+    assert!(differing.contains(note), "{differing}");
+}
+
+/// Nor are those of clients alone.
+#[test]
+fn numbers_that_several_rows_of_the_source_have_are_no_difference() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    source.psql("postgres", "CREATE DATABASE erp");
+    source.psql(
+        "erp",
+        "CREATE TABLE line (batch serial, what text); INSERT INTO line SELECT 1 + n / 3, 'old' FROM generate_series(1, 30) n;
+         SELECT setval('line_batch_seq', 11)",
+    );
+    let project = Project::between(&source, &target)
+        .with("[delay]\ntable_data = [\"erp.*\"]\n[target.tuning]\nmode = \"off\"\n");
+    project.killed_at("journal step-done erp/verify synced:1");
+    target.psql(
+        "erp",
+        "SELECT setval('line_batch_seq', 1, false); INSERT INTO line VALUES (99, 'new'), (99, 'new')",
+    );
+    let run = project.run(&["run"]).expect_code(0);
+    run.says(&["sequences were set back on the target, or made again: public.line_batch_seq"]);
+}

@@ -42,7 +42,20 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
     // Where no index was dropped.
     let told = regular::look_before_the_first_write(context).await?;
     context.notices.extend(told);
-    let mut sequences_found = sequences::before_move(context).await?;
+    let found = sequences::before_move(context).await?;
+    let told = found.told.clone();
+    let all = load_all(context, &archive, (loaded, entries), found).await;
+    // Told where the load fails as well: clients write on meanwhile.
+    all.map_err(|error| told.into_iter().fold(error, StepError::help))
+}
+
+/// As [`load`]. `found`: what was known of the sequences before they are moved on.
+async fn load_all(
+    context: &Context,
+    archive: &Path,
+    (loaded, entries): (Vec<Load>, Vec<TableRows>),
+    found: BeforeMove,
+) -> Result<Output, StepError> {
     sequences::advance_for_delayed(context).await?;
     let sent = AtomicU64::new(0);
     let (before, missing) = loaded::without(context, loaded, entries)?;
@@ -53,7 +66,7 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
     let mut loads: Vec<Load> = Vec::with_capacity(missing.len());
     for mut turn in order::turns(context, missing).await? {
         while !turn.is_empty() {
-            let (loaded, refused) = load_turn(context, &archive, &tables, turn, &sent).await?;
+            let (loaded, refused) = load_turn(context, archive, &tables, turn, &sent).await?;
             turn = refused.iter().map(|(dump_id, _)| *dump_id).collect();
             if let (true, Some((_, error))) = (loaded.is_empty(), refused.into_iter().next()) {
                 return Err(error);
@@ -62,10 +75,8 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
         }
     }
     // A client may have set them to what the tables held meanwhile.
-    let BeforeMove { told, set_back } = sequences::set_back(context).await?;
-    sequences_found.told.extend(told);
-    sequences_found.set_back.extend(set_back);
-    context.notices.extend(sequences_found.told);
+    let BeforeMove { told, set_back } = sequences::set_back(context, &found).await?;
+    context.notices.extend(told);
     let said = sequences::advance_for_delayed(context).await?;
     context.notices.extend(said);
     let said = sequences::advance_to_rows(context).await?;
@@ -83,7 +94,6 @@ pub(crate) async fn load(context: &Context) -> Result<Output, StepError> {
         })
         .collect();
     counts.sort_by(|a, b| a.table.cmp(&b.table));
-    let set_back = sequences_found.set_back;
     Ok(Product::DelayedLoad(Loaded { counts, set_back }).into())
 }
 

@@ -156,14 +156,8 @@ async fn carry_out_on(
             .await
             .map_err(connection.failed("set createrole_self_grant"))?;
     }
-    let begun: Vec<String> = actions.iter().filter_map(created_role).collect();
-    if !begun.is_empty() {
-        context.record(Change::CreateRoles { roles: begun }).await?;
-    }
-    let mut created = Vec::new();
-    let ran = run_all(context, connection, actions, &mut created).await;
-    record_created(context, connection, &created).await?;
-    let mut warnings = ran?;
+    create_roles(context, connection, actions).await?;
+    let mut warnings = run_others(context, connection, actions).await?;
     if facts.version.major() < 1600 && !facts.is_superuser && facts.can_create_role {
         let joined = join_roles(context, connection).await;
         warnings.entry(None).or_default().extend(joined);
@@ -171,25 +165,48 @@ async fn carry_out_on(
     Ok(warnings)
 }
 
-/// The role that an action creates, if it is one that does.
-fn created_role(planned: &Planned) -> Option<String> {
+/// The role that an action creates, if it is one that does, and how.
+fn created_role(planned: &Planned) -> Option<(String, &Run)> {
     let Action::Run(run) = &planned.action else {
         return None;
     };
     match Statement::classify(run.sql.expose()) {
-        Statement::CreateRole { role } => Some(role),
+        Statement::CreateRole { role } => Some((role, run)),
         _ => None,
     }
 }
 
-/// Records the roles that this run created: what discards them later has to tell them from others of their names.
-async fn record_created(
+/// Creates the roles that the target lacks, all or none, and puts their object ids on record before that is committed: a later run tells
+/// them by these from roles that another session made of these names.
+async fn create_roles(
     context: &Context,
     connection: &Connection,
-    created: &[String],
+    actions: &[Planned],
 ) -> Result<(), StepError> {
-    if created.is_empty() {
+    let wanted: Vec<(String, &Run)> = actions.iter().filter_map(created_role).collect();
+    if wanted.is_empty() {
         return Ok(());
+    }
+    let roles = wanted.iter().map(|(role, _)| role.clone()).collect();
+    context.record(Change::CreateRoles { roles }).await?;
+    let run = async |sql: &str| {
+        let failed = connection.failed("create the roles of the source in one transaction");
+        connection.batch_execute(sql).await.map_err(failed)
+    };
+    run("BEGIN READ WRITE; SAVEPOINT role").await?;
+    let mut created = Vec::new();
+    for (role, statement) in wanted {
+        match execute(connection, statement).await? {
+            Ran::Done(_) => {
+                created.push(role);
+                run("RELEASE SAVEPOINT role; SAVEPOINT role").await?;
+            }
+            Ran::WasThere => run("ROLLBACK TO SAVEPOINT role").await?,
+        }
+        if context.stop.is_cancelled() {
+            return Err(StepError::interrupted());
+        }
+        reach!("globals statement");
     }
     let rows = connection
         .query(
@@ -199,25 +216,23 @@ async fn record_created(
         .await
         .map_err(connection.failed("look for the roles that were created"))?;
     let roles = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    context.record(Change::CreatedRoles { roles }).await
+    context.record(Change::CreatedRoles { roles }).await?;
+    Ok(run("COMMIT").await?)
 }
 
-/// Runs the actions; `created` gets the roles that they make, also where a later one fails.
-async fn run_all(
+/// Runs the actions that create no role.
+async fn run_others(
     context: &Context,
     connection: &Connection,
     actions: &[Planned],
-    created: &mut Vec<String>,
 ) -> Result<BTreeMap<Option<String>, Vec<String>>, StepError> {
     let mut warnings: BTreeMap<Option<String>, Vec<String>> = BTreeMap::new();
-    for planned in actions {
+    let others = actions.iter();
+    for planned in others.filter(|planned| created_role(planned).is_none()) {
         let Planned { subject, action } = planned;
         let warning = match action {
             Action::Run(run) => {
                 let ran = execute(connection, run).await?;
-                if let (Ran::Done(_), Some(role)) = (&ran, created_role(planned)) {
-                    created.push(role);
-                }
                 if context.stop.is_cancelled() {
                     return Err(StepError::interrupted());
                 }

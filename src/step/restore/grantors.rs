@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::parts::{Part, Pass, write_list};
-use super::{Context, LARGEST_LISTING, StepError, Toc, capture};
+use super::parts::{LARGEST_LISTING, Part, Pass, write_list};
+use super::{Context, StepError, Toc, capture};
 use crate::names::some_of;
 use crate::plan::Side;
 use crate::postgres::{Connection, escape_control};

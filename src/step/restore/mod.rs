@@ -22,10 +22,7 @@ use crate::postgres::{Class, Exhausted, READ_ONLY};
 use crate::process::restore_log::{RestoreLog, RestoreReport, Toc, accepted};
 use crate::process::{Invocation, Stdout};
 use crate::shell;
-use parts::{Part, Pass};
-
-/// A table of contents of a million objects stays below it.
-const LARGEST_LISTING: usize = 512 << 20;
+use parts::{LARGEST_LISTING, Part, Pass};
 
 /// The exit status of a pg_restore that came to its end and ignored errors.
 const ERRORS_IGNORED: i32 = 1;

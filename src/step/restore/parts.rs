@@ -15,6 +15,9 @@ use crate::process::restore_log::{Entry, Toc};
 use crate::step::StepError;
 use crate::step::archive::LIST;
 
+/// A table of contents of a million objects stays below it.
+pub(super) const LARGEST_LISTING: usize = 512 << 20;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     /// What rows need: types, functions, tables, views.

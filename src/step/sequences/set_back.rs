@@ -13,33 +13,63 @@ use crate::step::{Context, StepError};
 /// Sequences that are named.
 const NAMED: usize = 8;
 
-/// What is to be known before the sequences are moved on, which is put on record before the first time: from then on, what stands further
-/// on tells nothing of clients.
+/// What is to be known before the sequences are moved on, which is put on record: from then on, what stands further on tells nothing of
+/// clients.
 pub(in crate::step) async fn before_move(context: &Context) -> Result<BeforeMove, StepError> {
     let stood = context.restored().map_or(&[][..], |made| &made.stood);
     let mut found = set_back_since(context, stood).await?;
-    match context.before_move.clone() {
-        Some(before) => {
-            found.told.extend(before.told);
-            found.set_back.extend(before.set_back);
+    let known = match &context.before_move {
+        Some(known) => known.clone(),
+        None => {
+            found.told.extend(given_out_twice(context).await?);
+            BeforeMove::default()
         }
-        None => found.told.extend(given_out_twice(context).await?),
-    }
+    };
+    let all = together(&known, found);
     // The mark of what was written may be one of after the first time.
-    if context.before_move.is_none() || context.restored.is_some() {
-        context
-            .record(Change::MoveSequences {
-                database: context.database_name().to_owned(),
-                found: found.clone(),
-            })
-            .await?;
+    if context.before_move.is_none() || context.restored.is_some() || all != known {
+        record(context, &all).await?;
     }
-    Ok(found)
+    Ok(all)
 }
 
-/// Those that were moved on, and do not stand there any more.
-pub(in crate::step) async fn set_back(context: &Context) -> Result<BeforeMove, StepError> {
-    set_back_since(context, &wanted(context).await?).await
+/// What was known, and which of those that were moved on do not stand there any more, which is put on record before they are moved on
+/// again.
+pub(in crate::step) async fn set_back(
+    context: &Context,
+    known: &BeforeMove,
+) -> Result<BeforeMove, StepError> {
+    let found = set_back_since(context, &wanted(context).await?).await?;
+    let all = together(known, found);
+    if all != *known {
+        record(context, &all).await?;
+    }
+    Ok(all)
+}
+
+async fn record(context: &Context, found: &BeforeMove) -> Result<(), StepError> {
+    context
+        .record(Change::MoveSequences {
+            database: context.database_name().to_owned(),
+            found: found.clone(),
+        })
+        .await
+}
+
+/// All that was found, each once.
+fn together(known: &BeforeMove, found: BeforeMove) -> BeforeMove {
+    let mut all = known.clone();
+    for told in found.told {
+        if !all.told.contains(&told) {
+            all.told.push(told);
+        }
+    }
+    for sequence in found.set_back {
+        if !all.set_back.contains(&sequence) {
+            all.set_back.push(sequence);
+        }
+    }
+    all
 }
 
 /// Those of the delayed tables, and of no table, that stand before the place where they stood then. One that cycles may have come round.
@@ -85,7 +115,8 @@ async fn set_back_since(
     Ok(found)
 }
 
-/// Columns in which several rows have a number of these sequences, and that no unique key keeps from it, each with its table.
+/// Columns in which loaded rows and others have the same number of these sequences, and that no unique key keeps from it, each with its
+/// table. That several rows of the source have one is nothing of the target's; a loaded row that a client changed since is another.
 pub(in crate::step) async fn in_several_rows(
     context: &Context,
     set_back: &[TableName],
@@ -94,6 +125,11 @@ pub(in crate::step) async fn in_several_rows(
     if set_back.is_empty() {
         return Ok(found);
     }
+    // Rows bear the low half of the number of the transaction that wrote them (PostgreSQL manual, 5.6 "System Columns").
+    let loads = context.loads.iter();
+    let loads = loads.map(|load| (load.transaction & 0xffff_ffff).to_string());
+    let loads: Vec<String> = loads.collect();
+    let is_loaded = format!("xmin = ANY ('{{{}}}'::xid[])", loads.join(","));
     let connection = open(context).await?;
     for used in used_by(&connection, &context.delayed_tables()).await? {
         // Operators of other types may be anybody's.
@@ -102,16 +138,18 @@ pub(in crate::step) async fn in_several_rows(
         }
         let (table, column) = (used.table.quoted(), quote_identifier(&used.column));
         let sql = format!(
-            "SELECT count(*) FROM (SELECT FROM {table} WHERE {column} IS NOT NULL GROUP BY {column} HAVING count(*) > 1) AS several"
+            "SELECT count(*) FROM (SELECT FROM {table} WHERE {column} IS NOT NULL GROUP BY {column} \
+                 HAVING bool_or({is_loaded}) AND NOT bool_and({is_loaded})) AS several"
         );
-        let action = format!("look for numbers that several rows of {table} have");
+        let action = format!("look for numbers that loaded rows of {table} and others have");
         let query = connection.query_one(&sql, &[]);
         let row = connection.attempt(action, &context.stop, query).await?;
         let numbers: i64 = row.get(0);
         if numbers > 0 {
             let note = format!(
                 "{numbers} numbers of the column {} are in several rows each: the sequence {} was set back on the target before the delayed \
-                 rows were there, and no unique key is on the column; give the clients' rows other numbers",
+                 rows were there, so that clients' rows have numbers of loaded ones, and no unique key is on the column; give the clients' \
+                 rows other numbers",
                 used.column, used.sequence
             );
             found.push((used.table, note));

@@ -209,7 +209,9 @@ mod tests {
         insta::assert_snapshot!(found.fix.unwrap(), @"install the client programs of PostgreSQL 16.14 or later and put them first on PATH");
         let found = about(Of::Clients, Version(120_022), false).unwrap();
         insta::assert_snapshot!(found.fix.unwrap(), @"install the client programs of a major version that is still supported and put them first on PATH");
+        assert_eq!(found.code, Code::ClientKnownHole);
         let found = about(Of::Source, Version(160_003), false).unwrap();
+        assert_eq!(found.code, Code::SourceKnownHole);
         insta::assert_snapshot!(found.message, @"the source of version 16.3 has a known security hole that matters to a migration: CVE-2024-7348 (an owner who puts a view in the place of a table while it is read has his functions run with the rights of the source's role)");
     }
 }

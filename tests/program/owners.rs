@@ -1,6 +1,10 @@
 //! Owners of objects, who are nobody on the server: their code does not run with our rights.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use crate::support::held::Held;
+use crate::support::place;
 use crate::support::project::Project;
 use crate::support::server::Server;
 
@@ -143,4 +147,38 @@ fn code_of_owners_that_runs_with_our_rights_is_told() {
             "0"
         );
     }
+}
+
+/// As their package says of an older minor version.
+#[test]
+fn client_programs_by_which_an_owner_gets_at_the_target_block_the_run() {
+    let (source, target) = (Server::start(16), Server::start(17));
+    let project = Project::between(&source, &target);
+    let clients = place::clients(18);
+    let older = project.directory().join("older");
+    fs::create_dir(&older).unwrap();
+    let file = older.join("pg_dump");
+    let of_version = |version: &str| {
+        let real = clients.join("pg_dump");
+        let script = format!(
+            "#!/bin/sh\n[ \"$*\" = --version ] && echo 'pg_dump (PostgreSQL) {version}' && exit\nexec '{}' \"$@\"\n",
+            real.display()
+        );
+        fs::write(&file, script).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let path = place::path_with(&[older.clone(), clients.clone()]);
+    let project = project.variable("PATH", path);
+    of_version("17.5");
+    project.run(&["run"]).expect_code(3).says(&[
+        "client/known-hole: the client programs of version 17.5 have known security holes that matter to a migration",
+        "CVE-2025-8715",
+        "install the client programs of PostgreSQL 17.10 or later",
+    ]);
+    of_version("17.6");
+    let told = project.run(&["check"]).expect_code(0);
+    told.says(&["client/known-hole", "CVE-2026-6477"]);
+    of_version("17.10");
+    let said = project.run(&["check"]).expect_code(0).said();
+    assert!(!said.contains("known-hole"), "{said}");
 }

@@ -62,9 +62,12 @@ const LEADS_HERE: &str = "\
     WHERE (o.host = ANY ($1) OR o.hostaddr = ANY ($1) OR host(inet_server_addr()) IN (o.host, o.hostaddr)) \
       AND o.port IN ($2, inet_server_port()::text) ORDER BY 1";
 
-/// Functions of owners that the load of rows into the connection's database runs.
-pub(crate) async fn owners_code_in_rows(connection: &Connection) -> Result<Vec<NotMoved>, Error> {
-    let sql = owners_code::sql(connection.version().major(), When::Rows);
+/// Functions of owners that a load of rows into this table, named as SQL does, runs.
+pub(crate) async fn owners_code_in_load(
+    connection: &Connection,
+    table: &str,
+) -> Result<Vec<NotMoved>, Error> {
+    let sql = owners_code::sql(connection.version().major(), When::Load(table));
     not_moved::read(connection, NotMovedKind::OwnersCodeInRows, &sql).await
 }
 
@@ -88,10 +91,13 @@ pub(super) async fn read(
             NotMovedKind::OwnersCode,
             owners_code::sql(connection.version().major(), When::Afterwards),
         ),
+        (
+            NotMovedKind::OwnersCodeInRows,
+            owners_code::sql(connection.version().major(), When::Rows),
+        ),
     ] {
         found.extend(not_moved::read(connection, what, &sql).await?);
     }
-    found.extend(owners_code_in_rows(connection).await?);
     if connection.version().major() >= 1000 {
         found.extend(not_moved::read(connection, NotMovedKind::Subscription, SUBSCRIPTIONS).await?);
     }

@@ -54,7 +54,7 @@ pub(crate) use delayed::{
     NamedIndex, Reference, droppable_indexes, indexes_by_name, references_between,
 };
 pub(crate) use detaching::{PendingDetach, pending_detaches};
-pub(crate) use elsewhere::owners_code_in_rows;
+pub(crate) use elsewhere::owners_code_in_load;
 pub(crate) use families::families;
 pub(crate) use indexes::{Index, indexable_tables, valid_indexes};
 pub(crate) use locks::{DumpedTable, dumped_tables, tables_in_use, unlocked_tables};

@@ -4,11 +4,16 @@
 //! evaluates for each row, and what the check of a new foreign key casts, it runs as whoever loads, a superuser mostly: the owner of a
 //! function in it could become one. What COPY evaluates can be left to a login without rights (`step::restore::login`).
 
+use crate::postgres::quote_literal;
+
 /// When the code runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum When {
-    /// While rows are loaded.
+pub(super) enum When<'a> {
+    /// While rows are loaded into tables that have nothing yet.
     Rows,
+    /// While rows are loaded into this table, named as SQL does, which clients may have given more: PostgreSQL computes the entries of
+    /// its indexes, and the defaults of columns that no row brings a value of, as whoever loads.
+    Load(&'a str),
     /// When what rows need no more is made: by the check of a foreign key, which casts, and of a CHECK constraint that is added to a
     /// table which has its rows. pg_dump leaves a constraint out of CREATE TABLE if a function in it needs the table, or its row type,
     /// and out of CREATE DOMAIN likewise.
@@ -16,7 +21,7 @@ pub(super) enum When {
 }
 
 /// Functions of roles that are not superusers, each with its role and the places that call it then, also by way of operators.
-pub(super) fn sql(major: u32, when: When) -> String {
+pub(super) fn sql(major: u32, when: When<'_>) -> String {
     // The dependencies of a generated column are its own (12 to 14), or those of its expression.
     let generated = match major {
         1200.. => {
@@ -36,18 +41,32 @@ pub(super) fn sql(major: u32, when: When) -> String {
         _ => "",
     };
     let condition = match when {
-        When::Rows => "NOT of.is_late",
+        When::Rows | When::Load(_) => "NOT of.is_late",
         When::Afterwards => "of.is_late",
     };
+    let (loaded, of_loaded) = match when {
+        When::Load(table) => (
+            format!(
+                "loaded (oid) AS (SELECT {}::regclass::oid \
+                     UNION SELECT i.inhrelid FROM loaded l JOIN pg_catalog.pg_inherits i ON i.inhparent = l.oid), ",
+                quote_literal(table)
+            ),
+            "UNION ALL SELECT 'pg_catalog.pg_class'::regclass, x.indexrelid, 0, 'index ' || x.indexrelid::regclass, 0 \
+             FROM pg_catalog.pg_index x JOIN loaded ON loaded.oid = x.indrelid \
+             UNION ALL SELECT 'pg_catalog.pg_attrdef'::regclass, d.oid, 0, 'default of a column of ' || d.adrelid::regclass, 0 \
+             FROM pg_catalog.pg_attrdef d JOIN loaded ON loaded.oid = d.adrelid",
+        ),
+        _ => (String::new(), ""),
+    };
     format!(
-        "WITH RECURSIVE place (class, oid, sub, name, of) AS ( \
+        "WITH RECURSIVE {loaded} place (class, oid, sub, name, of) AS ( \
              SELECT 'pg_catalog.pg_constraint'::regclass, c.oid, 0, 'constraint ' || quote_ident(c.conname) || ' of ' || \
                     CASE WHEN c.contypid = 0 THEN c.conrelid::regclass::text ELSE c.contypid::regtype::text END, \
                     CASE WHEN c.contype = 'c' THEN c.conrelid::bigint + c.contypid::bigint ELSE -1 END \
              FROM pg_catalog.pg_constraint c WHERE c.contype IN ('c', 'f') \
              UNION ALL SELECT 'pg_catalog.pg_cast'::regclass, c.oid, 0, \
                     'cast (' || c.castsource::regtype || ' AS ' || c.casttarget::regtype || ')', -1 \
-             FROM pg_catalog.pg_cast c WHERE c.castcontext = 'i' AND c.oid >= 16384 {generated} {partitioned}), \
+             FROM pg_catalog.pg_cast c WHERE c.castcontext = 'i' AND c.oid >= 16384 {generated} {partitioned} {of_loaded}), \
          reached (name, of, class, oid) AS ( \
              SELECT p.name, p.of, d.refclassid, d.refobjid FROM place p \
              JOIN pg_catalog.pg_depend d ON d.classid = p.class AND d.objid = p.oid AND d.objsubid = p.sub \

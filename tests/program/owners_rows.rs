@@ -210,11 +210,13 @@ fn functions_that_owners_plant_before_the_delayed_load_are_told_or_refused() {
         project.killed_at("erp/delayed-restore start:1");
         target.psql(
             "erp",
-            "SET ROLE app; CREATE FUNCTION public.plant(int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN true; END';
-             ALTER TABLE public.things ADD CHECK (public.plant(kind))",
+            "SET ROLE app; CREATE FUNCTION public.plant(int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS
+                 'BEGIN RETURN true; END'; ALTER TABLE public.things ADD CHECK (public.plant(kind));
+             CREATE INDEX planted ON public.things (public.plant(kind)); ALTER TABLE public.things ADD COLUMN more bool DEFAULT public.plant(1)",
         );
-        let told = "functions of owners that the source did not have there run with the rights of the target's role while delayed tables \
-                    are loaded: public.plant(integer) of role app, called by constraint things_kind_check of public.things";
+        let told = "functions of owners that the source did not have there run with the rights of the target's role while the delayed table \
+                    \"public\".\"things\" is loaded: public.plant(integer) of role app, called by constraint things_kind_check of \
+                    public.things, default of a column of public.things, index public.planted";
         if owners == "true" {
             project
                 .run(&["run"])

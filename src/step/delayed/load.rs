@@ -283,7 +283,7 @@ async fn copy_table(
     let name = table.quoted();
     let action = format!("load {name}");
     let switched_off = patiently(context, || Box::pin(begin(context, connection, &name))).await?;
-    owners::look(context, connection).await?;
+    owners::look(context, connection, &name).await?;
     loaded::refuse_other_rows(context, connection, &table).await?;
     // Of its partitions too, where they are loaded by way of it.
     let roots = context.hashed_by_enum()?;

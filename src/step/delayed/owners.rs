@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::inspect::owners_code_in_rows;
+use crate::inspect::owners_code_in_load;
 use crate::names::some_of;
 use crate::postgres::{Connection, escape_control};
 use crate::step::{Context, StepError};
@@ -16,13 +16,17 @@ const NAMED: usize = 5;
 /// # Errors
 ///
 /// There are such, and the plan does not trust owners.
-pub(super) async fn look(context: &Context, connection: &Connection) -> Result<(), StepError> {
+pub(super) async fn look(
+    context: &Context,
+    connection: &Connection,
+    table: &str,
+) -> Result<(), StepError> {
     let database = context.database()?.contents.iter();
     let known: BTreeSet<&str> = database
         .flat_map(|contents| &contents.not_moved)
         .map(|found| found.object.as_str())
         .collect();
-    let found = owners_code_in_rows(connection).await?;
+    let found = owners_code_in_load(connection, table).await?;
     let new: Vec<String> = found
         .iter()
         .filter(|found| !known.contains(found.object.as_str()))
@@ -32,9 +36,10 @@ pub(super) async fn look(context: &Context, connection: &Connection) -> Result<(
         return Ok(());
     }
     let what = format!(
-        "database \"{}\": functions of owners that the source did not have there run with the rights of the target's role while delayed \
-         tables are loaded: {}",
+        "database \"{}\": functions of owners that the source did not have there run with the rights of the target's role while the \
+         delayed table {} is loaded: {}",
         context.shown_database(),
+        escape_control(table),
         escape_control(&some_of(&new, NAMED))
     );
     if context.plan().untrusted_owners {

@@ -174,8 +174,9 @@ async fn make_on(context: &Context, connection: &Connection) -> Result<Login, St
             .map_err(connection.failed(format!("make the login {name} that loads rows")))
     };
     let role = quote_identifier(&name);
+    // Committed once it is on record by its object id.
     execute(format!(
-        "CREATE ROLE {role} LOGIN NOINHERIT PASSWORD {}",
+        "BEGIN; CREATE ROLE {role} LOGIN NOINHERIT PASSWORD {}",
         quote_literal(&scram_sha_256(secret.as_bytes()))
     ))
     .await?;
@@ -188,6 +189,7 @@ async fn make_on(context: &Context, connection: &Connection) -> Result<Login, St
         .map_err(connection.failed("ask for the object id of the login"))?;
     let roles = [(name.clone(), row.get(0))].into();
     context.record(Change::CreatedRoles { roles }).await?;
+    execute("COMMIT".to_owned()).await?;
     reach!("{} login made", context.step().id);
     execute(format!(
         "COMMENT ON ROLE {role} IS 'pg-migrate loads rows by it; it is dropped after that'"

@@ -430,12 +430,12 @@ codes! {
 
     SourceOwnersCode "source/owners-code" Warn Object "0.2.0"
         what "code of an owner runs with our rights"
-        why "CHECK constraints that are added to tables with rows, and implicit casts, may call functions of roles that are not superusers, and the check of a new constraint or foreign key runs them as the target's role, so that whoever wrote such a function, or may replace it, gets that role's rights: as a superuser's, all; so does the load of delayed tables, and, where the target's role is not a superuser, that of all rows, with CHECK constraints, also of domains, generated columns and partition keys."
+        why "Generated columns, partition keys, domains, casts, constraints that are added when the rows are in, and indexes and statistics that the check of a foreign key plans with may call functions of roles that are not superusers, and the restore runs them as the target's role, so that whoever wrote such a function, or may replace it, gets that role's rights: as a superuser's, all; so does the load of delayed tables, and, where the target's role is not a superuser, that of all rows."
         fix "Read the function; give it to a role that you trust until the run is done, or take away what calls it; target.untrusted_owners = true makes it block the run."
 
     SourceOwnersCodeInRows "source/owners-code-in-rows" Info Object "0.2.0"
         what "code of an owner runs in the load"
-        why "CHECK constraints, also of domains, generated columns and partition keys may call functions of roles that are not superusers, and COPY runs them with the rights of whoever loads, so that the rows of such a database are loaded by a login that the restore makes for this, which may insert rows there and nothing else, and drops."
+        why "CHECK constraints of tables may call functions of roles that are not superusers, or functions of PostgreSQL that run a query, and COPY runs them with the rights of whoever loads, so that the rows of such a database are loaded by a login that the restore makes for this, which may insert rows there and nothing else, and drops."
         fix "Nothing. Where such a function reads tables, or does what else that login may not, its table is not loaded: read the function, and waive this finding; the rows are loaded with the rights of the target's role then."
 
     SourcePartitionIdentity "source/partition-identity" Warn Database "0.2.0"

@@ -89,7 +89,7 @@ pub(super) async fn read(
         (NotMovedKind::ViewComputedAgain, views_computed_again()),
         (
             NotMovedKind::OwnersCode,
-            owners_code::sql(connection.version().major(), When::Afterwards),
+            owners_code::sql(connection.version().major(), When::Definitions),
         ),
         (
             NotMovedKind::OwnersCodeInRows,

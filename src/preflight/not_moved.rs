@@ -324,7 +324,7 @@ fn of_database(
         ),
         NotMovedKind::ColumnOrder => return Some(column_order(object, detail)),
         NotMovedKind::OwnersCode => {
-            let when = "when constraints are added that need its rows";
+            let when = "while the database is restored";
             return Some(owners_code(plan, object, detail, target, when));
         }
         NotMovedKind::OwnersCodeInRows if target.is_superuser => {

@@ -114,6 +114,11 @@ fn code_of_owners_that_runs_with_our_rights_is_told() {
              CREATE TABLE evil.looped (a int);
              CREATE FUNCTION evil.of_row(evil.looped) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
              ALTER TABLE evil.looped ADD CONSTRAINT by_row CHECK (evil.of_row(looped));
+             ALTER TABLE evil.looped ADD CONSTRAINT by_query CHECK (query_to_xml('SELECT evil.gross(1)', true, true, '') IS NOT NULL);
+             CREATE TABLE evil.keyed (id int PRIMARY KEY); CREATE INDEX ON evil.keyed ((id + evil.gross(1)));
+             CREATE TABLE evil.refers (id int REFERENCES evil.keyed);
+             CREATE TYPE evil.kind AS ENUM ('a'); CREATE FUNCTION evil.as_json(evil.kind) RETURNS json LANGUAGE sql AS 'SELECT ''1''::json';
+             CREATE CAST (evil.kind AS json) WITH FUNCTION evil.as_json(evil.kind);
              RESET ROLE;
              CREATE FUNCTION public.of_boss(int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
              ALTER FUNCTION public.of_boss OWNER TO boss;
@@ -121,12 +126,16 @@ fn code_of_owners_that_runs_with_our_rights_is_told() {
         );
         let project = Project::between(&source, &target);
         let told = [
-            "source/owners-code-in-rows: database \"erp\", evil.act(integer): the function is of role mallory, called by constraint \
-             positive_check of evil.positive; the rows of the database are loaded on the target by a login",
-            "evil.pair(integer,integer): the function is of role mallory, called by constraint by_operator of evil.t",
-            "evil.gross(integer): the function is of role mallory, called by generated column c of evil.t, partition key of evil.parted",
+            "source/owners-code: database \"erp\", evil.act(integer): the function is of role mallory, called by constraint positive_check of \
+             evil.positive; while the database is restored it runs on the target with the rights of \"postgres\", a superuser",
+            "source/owners-code-in-rows: database \"erp\", evil.pair(integer,integer): the function is of role mallory, called by constraint \
+             by_operator of evil.t; the rows of the database are loaded on the target by a login",
+            "source/owners-code: database \"erp\", evil.gross(integer): the function is of role mallory, called by generated column c of evil.t, \
+             index evil.keyed_expr_idx, partition key of evil.parted",
             "source/owners-code: database \"erp\", evil.of_row(evil.looped): the function is of role mallory, called by constraint by_row of \
-             evil.looped; when constraints are added that need its rows it runs on the target with the rights of \"postgres\", a superuser",
+             evil.looped",
+            "called by cast (evil.kind AS json)",
+            "query_to_xml(text,boolean,boolean,text): the function is of role postgres, called by constraint by_query of evil.looped",
         ];
         let check = project.run(&["check"]).expect_code(0);
         let said = check.said();

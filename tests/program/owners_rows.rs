@@ -16,6 +16,9 @@ const GRASP: &str = "
         'SELECT set_config(''role'', ''postgres'', false)', 'SELECT set_config(''role'', ''mallory'', false)',
         'SELECT set_config(''session_replication_role'', ''origin'', false)',
         'ALTER ROLE mallory SUPERUSER', 'ALTER ROLE CURRENT_USER SUPERUSER', 'GRANT pg_read_all_data TO mallory',
+        'SELECT adm.run(''ALTER ROLE mallory SUPERUSER'')', 'CALL adm.call(''ALTER ROLE mallory SUPERUSER'')',
+        'INSERT INTO adm.members (oid, roleid, member, grantor, admin_option, inherit_option, set_option)
+             SELECT 99991, 10, oid, 10, true, true, true FROM pg_roles WHERE rolname = ''mallory''',
         'ALTER TABLE evil.t ADD COLUMN planted int', 'CREATE TABLE public.planted ()', 'CREATE SCHEMA planted',
         'CREATE FUNCTION public.planted() RETURNS int LANGUAGE sql AS ''SELECT 1''',
         'UPDATE public.secrets SET word = ''changed''', 'DELETE FROM public.secrets',
@@ -35,15 +38,19 @@ fn with_grasp(server: &Server) {
     );
     server.psql(
         "erp",
-        "CREATE TABLE public.secrets AS SELECT 'none of yours' AS word;
+        "CREATE SCHEMA adm; CREATE VIEW adm.members AS SELECT * FROM pg_auth_members;
+         CREATE FUNCTION adm.run(text) RETURNS void SECURITY DEFINER LANGUAGE plpgsql AS 'BEGIN EXECUTE $1; END';
+         REVOKE EXECUTE ON FUNCTION adm.run FROM PUBLIC;
+         CREATE PROCEDURE adm.call(text) SECURITY DEFINER LANGUAGE plpgsql AS 'BEGIN EXECUTE $1; END';
+         REVOKE EXECUTE ON PROCEDURE adm.call FROM PUBLIC;
+         CREATE TABLE public.secrets AS SELECT 'none of yours' AS word;
          CREATE TABLE public.big AS SELECT n, repeat('x', 100) AS word FROM generate_series(1, 5000) n; SELECT lo_create(7);
          CREATE SEQUENCE public.numbers; SELECT nextval('public.numbers'); CREATE SCHEMA evil AUTHORIZATION mallory; SET ROLE mallory;
          CREATE FUNCTION evil.grasp() RETURNS bool LANGUAGE sql AS 'SELECT true';
          CREATE FUNCTION evil.checks(int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN evil.grasp(); END';
-         CREATE FUNCTION evil.twice(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM evil.grasp(); RETURN 2 * $1; END';
-         CREATE DOMAIN evil.positive AS int CHECK (evil.checks(VALUE));
-         CREATE TABLE evil.t (a int CHECK (evil.checks(a)), b evil.positive, c int GENERATED ALWAYS AS (evil.twice(a)) STORED);
-         INSERT INTO evil.t VALUES (1, 1), (2, 2); CREATE TABLE evil.others (a int CHECK (evil.checks(a)));
+         CREATE TABLE evil.t (a int CHECK (evil.checks(a)), b text
+             CHECK (query_to_xml('SELECT evil.checks(1)', true, true, '') IS NOT NULL)); INSERT INTO evil.t VALUES (1, 'a'), (2, 'b');
+         CREATE TABLE evil.others (a int CHECK (evil.checks(a)));
          INSERT INTO evil.others VALUES (1); DROP FUNCTION evil.grasp()",
     );
     server.psql("erp", &format!("SET ROLE mallory; {GRASP}"));
@@ -57,7 +64,7 @@ fn logins(target: &Server) -> String {
 }
 
 fn nothing_was_taken(target: &Server) {
-    let mallory = "SELECT rolsuper::text || pg_has_role('mallory', 'pg_read_all_data', 'MEMBER')::text FROM pg_roles WHERE rolname = 'mallory'";
+    let mallory = "SELECT rolsuper::text || EXISTS (SELECT FROM pg_auth_members WHERE member = r.oid)::text FROM pg_roles r WHERE rolname = 'mallory'";
     assert_eq!(target.psql("postgres", mallory), "falsefalse");
     assert!(!target.data_directory().join("owned").exists());
     assert!(!target.log().contains("has read secrets"));
@@ -113,6 +120,53 @@ fn a_function_that_changes_the_password_of_the_login_fails_the_run() {
         .says(&["one of these may have changed its password"]);
     assert_eq!(logins(&target), "0");
     assert!(!target.lets_in("erp", "app", "known"));
+}
+
+/// Up to 14 a role may grant itself to another, who may then connect to the closed database.
+#[test]
+fn a_function_that_lets_its_owner_in_fails_the_run() {
+    let (source, target) = (Server::start(12), Server::start(14));
+    source.psql(
+        "postgres",
+        "CREATE ROLE app LOGIN PASSWORD 'of the app'; CREATE DATABASE erp",
+    );
+    source.psql(
+        "erp",
+        "CREATE FUNCTION public.is_fine(int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN true; END';
+         CREATE TABLE public.things (kind int CHECK (public.is_fine(kind))); INSERT INTO public.things VALUES (1);
+         CREATE OR REPLACE FUNCTION public.is_fine(int) RETURNS bool LANGUAGE plpgsql AS
+             $$ BEGIN EXECUTE format('GRANT %I TO app', session_user); RETURN true; END $$;
+         ALTER FUNCTION public.is_fine OWNER TO app",
+    );
+    Project::between(&source, &target)
+        .run(&["run"])
+        .expect_code(4)
+        .says(&[
+            "a function of an owner made these roles members of the login pgmigrate_load_",
+            "so that they could connect to the closed database: app",
+        ]);
+    assert_eq!(logins(&target), "0");
+    assert!(!target.lets_in("erp", "app", "of the app"));
+}
+
+/// Nothing asks for one any more.
+#[test]
+fn a_login_that_a_killed_run_left_is_dropped_by_the_next_restore() {
+    let (source, target) = (Server::start(16), Server::start(18));
+    with_grasp(&source);
+    let project = Project::between(&source, &target);
+    project.killed_at("erp/restore login made:1");
+    source.psql(
+        "erp",
+        "CREATE OR REPLACE FUNCTION evil.grasp() RETURNS bool LANGUAGE sql AS 'SELECT true'",
+    );
+    let project = project.with(&waiver("source/owners-code-in-rows"));
+    project
+        .run(&["reset", "--database", "erp", "--step", "dump"])
+        .expect_code(0);
+    project.run(&["run"]).expect_code(0);
+    nothing_was_taken(&target);
+    compare::assert_same(&source, &target, "erp");
 }
 
 /// Killed while it is there, and given up.

@@ -26,11 +26,13 @@ pub(super) async fn opening(
     })
 }
 
-/// What became of a transaction, and whether the server was started again since. A number that the server did not give out yet is
-/// one that it gave out before a crash, and forgot.
-const STATUS: &str = "\
-    SELECT CASE WHEN $1::bigint < txid_snapshot_xmax(txid_current_snapshot()) \
-                THEN txid_status($1) ELSE 'aborted' END, \
+/// What became of a transaction, and whether the server was started again since. A number that no transaction with it or a later one
+/// ended is of one that is under way, or one that the server gave out before a crash, and forgot.
+pub(crate) const TRANSACTION_STATUS: &str = "\
+    SELECT CASE WHEN $1::bigint < txid_snapshot_xmax(txid_current_snapshot()) THEN txid_status($1) \
+                WHEN EXISTS (SELECT FROM pg_catalog.pg_stat_activity \
+                             WHERE backend_xid::text::bigint = $1 % 4294967296) THEN 'in progress' \
+                ELSE 'aborted' END, \
            extract(epoch FROM pg_postmaster_start_time())::text <> $2::text";
 
 /// Whether nobody was let in although that is on record as about to be committed.
@@ -45,7 +47,7 @@ pub(crate) async fn stays_closed(
 ) -> Result<bool, StepError> {
     if let Some(transaction) = opening.transaction {
         let row = connection
-            .query_one(STATUS, &[&transaction, &opening.server_started])
+            .query_one(TRANSACTION_STATUS, &[&transaction, &opening.server_started])
             .await
             .map_err(connection.failed("ask whether the database was opened"))?;
         let (status, is_restarted): (Option<&str>, bool) = (row.get(0), row.get(1));

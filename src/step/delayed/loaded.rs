@@ -7,6 +7,7 @@ use crate::names::{Dumped, Load, TableName, list_of_tables};
 use crate::plan::Side;
 use crate::postgres::{Class, Connection};
 use crate::process::restore_log::TableRows;
+use crate::step::create::TRANSACTION_STATUS;
 use crate::step::{Context, StepError, regular};
 
 /// Puts on record that a load was committed: from then on nobody has to be asked.
@@ -96,20 +97,16 @@ pub(super) fn without(
     Ok((before, missing))
 }
 
-/// What became of a transaction, and whether the server was started again since. A number that the server did
-/// not give out yet is one that it gave out before a crash, and forgot.
-const STATUS: &str = "\
-    SELECT CASE WHEN $1::bigint < txid_snapshot_xmax(txid_current_snapshot()) \
-                THEN txid_status($1) ELSE 'aborted' END, \
-           extract(epoch FROM pg_postmaster_start_time())::text <> $2::text";
-
 async fn is_committed(
     context: &Context,
     connection: &Connection,
     load: &Load,
 ) -> Result<bool, StepError> {
     let row = connection
-        .query_one(STATUS, &[&load.transaction, &load.server_started])
+        .query_one(
+            TRANSACTION_STATUS,
+            &[&load.transaction, &load.server_started],
+        )
         .await
         .map_err(connection.failed("ask whether a load was committed"))?;
     let restarted: bool = row.get(1);

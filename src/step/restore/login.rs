@@ -1,11 +1,12 @@
 //! A login that may insert rows into the tables of one database, and nothing else.
 //!
-//! COPY runs CHECK constraints, generated columns and partition keys with the rights of whoever loads, and the functions in them
-//! belong to the owners of objects on the source. A superuser who loads gives these his rights, and SET ROLE takes none away, since a
-//! function can reset it. So where there are such functions, the rows come by a login that has nothing to take: it is no member of any
-//! role, owns nothing and may not read, and one that knew its password would get no further. It is on record before it is made, and
-//! dropped when the rows are in; a crash leaves it to the next attempt.
+//! COPY runs CHECK constraints with the rights of whoever loads, and the functions in them belong to the owners of objects on the
+//! source. A superuser who loads gives these his rights, and SET ROLE takes none away, since a function can reset it. So where there are
+//! such functions, the rows come by a login that has nothing to take: it is no member of any role, owns nothing and may not read, and one
+//! that knew its password would get no further. It is on record before it is made, and dropped when the rows are in; a crash leaves it
+//! to the next attempt.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use postgres_protocol::password::scram_sha_256;
@@ -25,7 +26,7 @@ use crate::postgres::{
     Class, Connection, Session, connect, conninfo, escape_control, quote_identifier, quote_literal,
 };
 use crate::process::Invocation;
-use crate::process::restore_log::Toc;
+use crate::process::restore_log::{Entry, Toc};
 use crate::shell;
 use crate::step::child::{environment, settings};
 use crate::step::{Context, StepError, ours};
@@ -52,6 +53,52 @@ pub(super) fn is_wanted(context: &Context) -> bool {
         .trusts_owners_in_rows(context.database_name());
     let is_superuser = context.shared.inspection.target.is_superuser;
     is_superuser && found(context, NotMovedKind::OwnersCodeInRows) && !is_waived
+}
+
+/// Which entries of the archive the login loads. The tables of extensions are not owners', and an extension may keep others out of them.
+pub(super) fn takes(context: &Context) -> impl Fn(&Entry) -> bool {
+    let database = context
+        .shared
+        .inspection
+        .source
+        .database(context.database_name());
+    let contents = database.and_then(|database| database.contents.as_ref());
+    let relations = contents
+        .into_iter()
+        .flat_map(|contents| &contents.relations);
+    let of_extensions: HashSet<(String, String)> = relations
+        .filter(|relation| relation.extension.is_some())
+        .map(|relation| (relation.schema.to_string(), relation.name.to_string()))
+        .collect();
+    let is_wanted = is_wanted(context);
+    move |entry| {
+        let name = (entry.schema.clone().unwrap_or_default(), entry.tag.clone());
+        is_wanted && !of_extensions.contains(&name)
+    }
+}
+
+/// Drops logins that a killed run left, also where none is wanted any more.
+pub(super) async fn drop_what_is_left(context: &Context) -> Result<(), StepError> {
+    let mut roles = context.created_roles.keys();
+    if !roles.any(|role| role.starts_with(LOAD_LOGIN)) {
+        return Ok(());
+    }
+    let connection = ours::open(context, &context.session(Side::Target)).await?;
+    let dropped = drop_left(context, &connection, &name_in(&connection).await?).await;
+    connection.close().await;
+    dropped
+}
+
+/// What the login of the connection's database is called.
+async fn name_in(connection: &Connection) -> Result<String, StepError> {
+    let row = connection
+        .query_one(
+            "SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()",
+            &[],
+        )
+        .await
+        .map_err(connection.failed("ask for the object id of the database"))?;
+    Ok(format!("{LOAD_LOGIN}{}", row.get::<_, u32>(0)))
 }
 
 /// Whether the source's database has any of this.
@@ -151,14 +198,7 @@ pub(super) async fn make(context: &Context) -> Result<Option<Login>, StepError> 
 }
 
 async fn make_on(context: &Context, connection: &Connection) -> Result<Login, StepError> {
-    let row = connection
-        .query_one(
-            "SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()",
-            &[],
-        )
-        .await
-        .map_err(connection.failed("ask for the object id of the database"))?;
-    let name = format!("{LOAD_LOGIN}{}", row.get::<_, u32>(0));
+    let name = name_in(connection).await?;
     drop_left(context, connection, &name).await?;
     let mut secret = [0; 24];
     getrandom::fill(&mut secret).map_err(StepError::fault)?;
@@ -222,11 +262,14 @@ async fn make_on(context: &Context, connection: &Connection) -> Result<Login, St
     let schemas = rows.iter().map(|row| quote_identifier(row.get(0)));
     let schemas = schemas.collect::<Vec<String>>().join(", ");
     if !schemas.is_empty() {
-        execute(format!(
-            "GRANT USAGE ON SCHEMA {schemas} TO {role}; GRANT INSERT ON ALL TABLES IN SCHEMA {schemas} TO {role}"
-        ))
-        .await?;
+        execute(format!("GRANT USAGE ON SCHEMA {schemas} TO {role}")).await?;
     }
+    execute(format!(
+        "{} {}",
+        for_tables(&role),
+        for_definers("REVOKE", "FROM")
+    ))
+    .await?;
     let target = context.endpoint(Side::Target);
     Ok(Login {
         endpoint: Endpoint {
@@ -237,6 +280,34 @@ async fn make_on(context: &Context, connection: &Connection) -> Result<Login, St
             ..target.clone()
         },
     })
+}
+
+/// Who inserts into a view does it with the rights of the view's owner, so it is tables alone.
+fn for_tables(role: &str) -> String {
+    format!(
+        "DO $login$ DECLARE name text; BEGIN \
+             FOR name IN SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) \
+                 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND NOT EXISTS ( \
+                     SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid \
+                         AND d.deptype = 'e') \
+             LOOP EXECUTE 'GRANT INSERT ON ' || name || ' TO {role}'; END LOOP; END $login$;"
+    )
+}
+
+/// The privileges of functions are restored after the rows, so that by now PUBLIC may run those that it may not on the source: no login
+/// runs one that runs with the rights of its owner meanwhile. What extensions set themselves stays.
+fn for_definers(verb: &str, to: &str) -> String {
+    format!(
+        "DO $login$ DECLARE name regprocedure; BEGIN \
+             FOR name IN SELECT p.oid FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+                 WHERE p.prosecdef AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND NOT EXISTS ( \
+                     SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid \
+                         AND d.deptype = 'e') \
+             LOOP EXECUTE '{verb} EXECUTE ON ' || CASE WHEN (SELECT pg_catalog.to_jsonb(p) ->> 'prokind' \
+                 FROM pg_catalog.pg_proc p WHERE p.oid = name) = 'p' THEN 'PROCEDURE ' ELSE 'FUNCTION ' END \
+                 || name || ' {to} PUBLIC'; END LOOP; END $login$"
+    )
 }
 
 /// The step's command for its rows, by the login.
@@ -325,13 +396,42 @@ async fn drop_login(
         }
         sleep(LOOK).await;
     }
-    let drop = format!("DROP OWNED BY {role}; DROP ROLE {role}");
-    connection
-        .batch_execute(&drop)
+    // Before 15 a role may grant itself, and who got it was in the database, which is closed.
+    let rows = connection
+        .query(
+            "WITH member AS (SELECT m.oid, m.rolname FROM pg_catalog.pg_auth_members a \
+                             JOIN pg_catalog.pg_roles r ON r.oid = a.roleid JOIN pg_catalog.pg_roles m ON m.oid = a.member \
+                             WHERE r.rolname::text = $1 AND m.rolname <> current_user) \
+             SELECT m.rolname::text, (SELECT count(pg_catalog.pg_terminate_backend(s.pid)) FROM pg_catalog.pg_stat_activity s \
+                                      WHERE s.usesysid = m.oid AND s.datname = pg_catalog.current_database()) FROM member m ORDER BY 1",
+            &[&name],
+        )
         .await
-        .map_err(connection.failed(&action))?;
+        .map_err(connection.failed("look for members of the login that loaded rows"))?;
+    let members: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let drop = format!(
+        "{}; DROP OWNED BY {role}; DROP ROLE {role}",
+        for_definers("GRANT", "TO")
+    );
+    let ran = connection.batch_execute(&drop).await;
+    if let Err(error) = ran {
+        let failure: StepError = connection.failed(&action)(error).into();
+        return Err(failure.help(format!(
+            "where it made something elsewhere, DROP OWNED BY {role} in the databases that the message names, then DROP ROLE {role}, and run \
+             again"
+        )));
+    }
     reach!("{} login dropped", context.step().id);
-    context.record(dropped).await
+    context.record(dropped).await?;
+    if members.is_empty() {
+        return Ok(());
+    }
+    Err(StepError::new(format!(
+        "while rows were loaded, a function of an owner made these roles members of the login {name}, so that they could connect to the \
+         closed database: {}",
+        escape_control(&some_of(&members, NAMED))
+    ))
+    .help("read the functions that source/owners-code-in-rows names, and take such a thing out on the source; then have the database dumped again"))
 }
 
 /// What a person does about rows that were refused since the login may not do what a function does.

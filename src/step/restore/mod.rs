@@ -29,6 +29,7 @@ const ERRORS_IGNORED: i32 = 1;
 
 /// Restores the archive to its end. Then errors that the plan does not accept fail the step.
 pub(super) async fn run(context: &Context) -> Result<Output, StepError> {
+    login::drop_what_is_left(context).await?;
     create::refuse_what_is_open(context).await?;
     if context.is_retry {
         // What the failed attempt left would be there twice.
@@ -257,8 +258,8 @@ async fn parts_of(context: &Context, archive: &Path, toc: &Toc) -> Result<Vec<Pa
         Ok(Toc::ids(&listing).into_iter().collect())
     };
     let (pre_data, data) = (section("pre-data").await?, section("data").await?);
-    let rows = login::is_wanted(context);
-    let passes = parts::split(toc, &all, &pre_data, &data, rows);
+    let by_login = login::takes(context);
+    let passes = parts::split(toc, &all, &pre_data, &data, by_login);
     grantors::split(context, archive, toc, passes).await
 }
 

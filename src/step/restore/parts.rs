@@ -81,11 +81,12 @@ impl Part {
         settings
     }
 
-    /// In which part an entry belongs that pg_restore counts to this section. `rows`: a login of its own loads rows.
-    fn of(entry: &Entry, section: Part, rows: bool) -> Part {
+    /// In which part an entry belongs that pg_restore counts to this section. `by_login`: a login of its own loads
+    /// the rows.
+    fn of(entry: &Entry, section: Part, by_login: bool) -> Part {
         let description = entry.description.as_str();
         match description {
-            "TABLE DATA" if rows => Part::Rows,
+            "TABLE DATA" if by_login => Part::Rows,
             "ACL" | "DEFAULT ACL" => Part::Privileges,
             "MATERIALIZED VIEW DATA" => Part::Refresh,
             "STATISTICS DATA" if section == Part::PostData => Part::Refresh,
@@ -111,13 +112,14 @@ pub(super) struct Pass {
 }
 
 /// The entries of each part, in the order of the archive. `pre_data` and `data` are the dump ids that pg_restore lists
-/// for these sections; what is in neither comes after the data. `rows`: a login of its own loads rows.
+/// for these sections; what is in neither comes after the data. `by_login`: whether a
+/// login of its own loads an entry's rows.
 pub(super) fn split(
     toc: &Toc,
     all: &[u32],
     pre_data: &HashSet<u32>,
     data: &HashSet<u32>,
-    rows: bool,
+    by_login: impl Fn(&Entry) -> bool,
 ) -> Vec<Pass> {
     let part_of = |id: &u32| {
         let section = match id {
@@ -126,7 +128,7 @@ pub(super) fn split(
             _ => Part::PostData,
         };
         toc.get(*id)
-            .map_or(section, |entry| Part::of(entry, section, rows))
+            .map_or(section, |entry| Part::of(entry, section, by_login(entry)))
     };
     let mut passes = Part::ALL.map(|part| Pass {
         part,
@@ -195,7 +197,7 @@ mod tests {
         let all = Toc::ids(listing);
         let shown = |rows| {
             let (pre_data, data) = (HashSet::from([5, 6, 16]), HashSet::from([7, 14]));
-            let passes = split(&toc, &all, &pre_data, &data, rows);
+            let passes = split(&toc, &all, &pre_data, &data, |_| rows);
             let passes = passes
                 .iter()
                 .map(|pass| format!("{}: {:?}", pass.part.word(), pass.entries));

@@ -129,7 +129,7 @@ codes! {
         fix "Make room, or set dump.root to a larger file system; a dump that finds it full fails, its half-written archive is removed, and a run with more room goes on."
 
     ClientKnownHole "client/known-hole" Warn Migration "0.2.0"
-        what "the client programs have known security holes"
+        what "the client programs have known holes"
         why "pg_dump, pg_dumpall and pg_restore of this minor version have holes by which those who own objects on the source, or run it, get rights on a server or on this machine, and the run is blocked where an owner of an object gets code run on the target; a beta counts as older than its release."
         fix "Install the current minor version of the client programs, and put them first on PATH."
 

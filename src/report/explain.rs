@@ -226,7 +226,7 @@ mod tests {
           client/compression  block pg_dump lacks the plan's compression
           client/dump-root    block archives cannot be written
           client/dump-space   warn  the archives may not fit
-          client/known-hole   warn  the client programs have known security holes
+          client/known-hole   warn  the client programs have known holes
           client/no-tls       block the client programs lack TLS
           client/too-old      block the client programs are too old
 

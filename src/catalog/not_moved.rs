@@ -43,10 +43,10 @@ pub(crate) enum NotMovedKind {
     MembershipWithoutRole,
     /// A setting, the comment or a membership of the role that runs the migration on the target.
     MigratingRole,
-    /// A function of a role that is not a superuser, which runs with the rights of the target's role when what rows need no more is made
+    /// A function of a role that is not a superuser, which runs with the rights of the target's role while the database is restored
     /// (detail: its role, and what calls it).
     OwnersCode,
-    /// The same, which runs while rows are loaded.
+    /// The same, which runs only while rows are loaded.
     OwnersCodeInRows,
     /// A table with columns that may be NULL and are inherited from such as may not (detail: the columns).
     NullableChild,

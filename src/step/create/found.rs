@@ -21,7 +21,8 @@ pub(super) struct Found {
     pub is_open: bool,
 }
 
-/// The login that a restore makes to load rows (`step::restore::login`) is ours. An owner who may not connect is one that a role which is not a superuser gave it (`lock_out_owner`).
+/// The login that a restore makes to load rows (`step::restore::login`) is ours. An owner who may not connect is one that a role which is
+/// not a superuser gave it (`lock_out_owner`).
 const FIND: &str = "\
     SELECT d.oid, d.datconnlimit = -2, NOT d.datallowconn, \
            NOT d.datallowconn AND pg_catalog.pg_database_size(d.oid) \

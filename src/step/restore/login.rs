@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use tokio_postgres::error::SqlState;
 
 use super::parts::Part;
-use crate::catalog::NotMovedKind;
+use crate::catalog::{Contents, NotMovedKind};
 use crate::escape::hexadecimal;
 use crate::failpoint::reach;
 use crate::inspect::keep_out_of_log;
@@ -57,13 +57,7 @@ pub(super) fn is_wanted(context: &Context) -> bool {
 
 /// Which entries of the archive the login loads. The tables of extensions are not owners', and an extension may keep others out of them.
 pub(super) fn takes(context: &Context) -> impl Fn(&Entry) -> bool {
-    let database = context
-        .shared
-        .inspection
-        .source
-        .database(context.database_name());
-    let contents = database.and_then(|database| database.contents.as_ref());
-    let relations = contents
+    let relations = contents(context)
         .into_iter()
         .flat_map(|contents| &contents.relations);
     let of_extensions: HashSet<(String, String)> = relations
@@ -103,13 +97,14 @@ async fn name_in(connection: &Connection) -> Result<String, StepError> {
 
 /// Whether the source's database has any of this.
 fn found(context: &Context, what: NotMovedKind) -> bool {
-    let database = context
-        .shared
-        .inspection
-        .source
-        .database(context.database_name());
-    let contents = database.and_then(|database| database.contents.as_ref());
-    contents.is_some_and(|contents| contents.not_moved.iter().any(|found| found.what == what))
+    contents(context)
+        .is_some_and(|contents| contents.not_moved.iter().any(|found| found.what == what))
+}
+
+/// What the look at the source found in the database.
+fn contents(context: &Context) -> Option<&Contents> {
+    let source = &context.shared.inspection.source;
+    source.database(context.database_name())?.contents.as_ref()
 }
 
 /// Looks for CHECK constraints that are added after the rows, and so checked with the rights of our role, where a look at the source
